@@ -1,0 +1,252 @@
+//! The format on disk, and how it is recognised, created and extended.
+//!
+//! A data folder holds:
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `corollary.db` | the data: a SQLite 3 database in write-ahead mode |
+//! | `corollary.db-wal` | its write-ahead log; part of the data until it is carried over, never to be deleted by hand |
+//! | `corollary.db-shm` | the index of the log; rebuilt when missing |
+//! | `lock` | empty; locked exclusively by the process that has the folder open |
+//!
+//! The database header says whose it is: `application_id` is [`APPLICATION_ID`] (`CRLY`) and `user_version` is the
+//! version of this format, now [`VERSION`]. Pages are of [`PAGE_BYTES`] bytes.
+//!
+//! Format version 1: one table per keyspace, `ks_` and the keyspace's name,
+//! `(k BLOB NOT NULL PRIMARY KEY, v BLOB NOT NULL) STRICT, WITHOUT ROWID`, one row per entry. SQLite orders BLOBs by
+//! `memcmp` and then by length, which is the order of the contract. Nothing else is in the file. Tables of keyspaces
+//! that are not declared are left alone, so that a program which no longer declares one does not destroy it.
+//!
+//! Invariant: a file is either recognised by its header or is not touched. Creation is one transaction, so a crash
+//! leaves either an empty database, which counts as new, or a complete one. Read next: `sql`.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::error::{During, translate};
+use super::{EmbeddedOptions, sql};
+use crate::{KeyspaceSpec, StoreError};
+
+/// `CRLY`, in the header of every data file.
+pub const APPLICATION_ID: i32 = 0x4352_4C59;
+/// The version of the format that this program writes, and the newest that it reads.
+pub const VERSION: u32 = 1;
+/// The page size of new files.
+pub const PAGE_BYTES: u32 = 4096;
+
+/// The data file in a data folder.
+pub(super) fn data_file(folder: &Path) -> PathBuf {
+    folder.join("corollary.db")
+}
+
+/// The write-ahead log in a data folder.
+pub(super) fn log_file(folder: &Path) -> PathBuf {
+    folder.join("corollary.db-wal")
+}
+
+/// Creates the data folder if it is missing, durably, and takes its lock.
+pub(super) fn lock_folder(folder: &Path) -> Result<File, StoreError> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.exists()).collect();
+    fs::create_dir_all(folder).map_err(|error| StoreError::from_io(folder, "creating the folder", &error))?;
+    for created in missing {
+        sync_folder(created.parent().unwrap_or(created))?;
+    }
+    let path = folder.join("lock");
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|error| StoreError::from_io(&path, "opening the lock file", &error))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: folder.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(StoreError::from_io(&path, "locking", &error)),
+    }
+}
+
+/// Makes the entries of a folder durable. On systems where a folder cannot be opened its entries are durable anyway.
+fn sync_folder(folder: &Path) -> Result<(), StoreError> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    File::open(folder)
+        .and_then(|open| open.sync_all())
+        .map_err(|error| StoreError::from_io(folder, "making the folder durable", &error))
+}
+
+/// Opens the writing connection and brings the file into the form that this program expects: recognised or created,
+/// with a table for each declared keyspace.
+pub(super) fn open_writer(
+    folder: &Path,
+    specs: &[KeyspaceSpec],
+    options: &EmbeddedOptions,
+) -> Result<Connection, StoreError> {
+    let file = data_file(folder);
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => {
+            StoreError::Foreign { path: file.clone(), why: "it is no SQLite database".to_owned() }
+        }
+        _ => translate(&error, During::Open, folder, options.max_bytes),
+    };
+    let mut connection = Connection::open_with_flags(&file, flags).map_err(failed)?;
+    // Recognise it before anything is changed, even by closing it again.
+    keep_log_on_close(&connection).map_err(failed)?;
+    let new = recognise(&connection, &file, failed)?;
+    if connection.is_readonly(rusqlite::MAIN_DB).map_err(failed)? {
+        return Err(StoreError::Permission { path: file, why: "the file is read-only".to_owned() });
+    }
+    if new {
+        connection.pragma_update(None, "page_size", PAGE_BYTES).map_err(failed)?;
+    }
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(failed)?;
+    if mode != "wal" {
+        let feature =
+            format!("write-ahead logging in {} (its file system lacks shared memory)", folder.display());
+        return Err(StoreError::Unsupported { feature });
+    }
+    configure(&connection, options.writer_cache_bytes, options).map_err(failed)?;
+    let limit = i64::try_from(options.wal_limit_bytes).unwrap_or(i64::MAX);
+    connection.pragma_update_and_check(None, "journal_size_limit", limit, |_| Ok(())).map_err(failed)?;
+    if let Some(bytes) = options.max_bytes {
+        let page_bytes: u64 = pragma(&connection, "page_size").map_err(failed)?;
+        let pages = i64::try_from((bytes / page_bytes).max(1)).unwrap_or(i64::MAX);
+        connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).map_err(failed)?;
+    }
+    create_tables(&mut connection, new, specs, &file, failed)?;
+    Ok(connection)
+}
+
+/// Opens a connection that only reads.
+pub(super) fn open_reader(folder: &Path, options: &EmbeddedOptions) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(data_file(folder), flags)?;
+    configure(&connection, options.reader_cache_bytes, options)?;
+    Ok(connection)
+}
+
+/// Opens the connection that carries the log over.
+pub(super) fn open_checkpointer(folder: &Path, options: &EmbeddedOptions) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(data_file(folder), flags)?;
+    configure(&connection, 0, options)?;
+    connection.busy_timeout(options.wal_limit_wait)?;
+    let limit = i64::try_from(options.wal_limit_bytes).unwrap_or(i64::MAX);
+    connection.pragma_update_and_check(None, "journal_size_limit", limit, |_| Ok(()))?;
+    Ok(connection)
+}
+
+/// The value of an integer PRAGMA.
+pub(super) fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
+    connection
+        .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+        .map(|value| u64::try_from(value).unwrap_or(0))
+}
+
+/// Sets what holds for every connection.
+fn configure(connection: &Connection, cache_bytes: u64, options: &EmbeddedOptions) -> rusqlite::Result<()> {
+    keep_log_on_close(connection)?;
+    // Only a program that does not respect the lock can be in the way.
+    connection.busy_timeout(Duration::from_secs(5))?;
+    let as_i64 = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // On macOS a plain fsync leaves data in the device's cache; elsewhere these two change nothing.
+    connection.pragma_update(None, "fullfsync", true)?;
+    connection.pragma_update(None, "checkpoint_fullfsync", true)?;
+    // Negative: in KiB instead of pages.
+    connection.pragma_update(None, "cache_size", -as_i64(cache_bytes / 1024))?;
+    connection.pragma_update_and_check(None, "mmap_size", as_i64(options.mmap_bytes), |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    connection.pragma_update(None, "foreign_keys", false)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(())
+}
+
+/// Keeps SQLite from carrying the log over when the last connection is closed: it would do so even after a failed
+/// sync, when the log is the only good copy.
+fn keep_log_on_close(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
+}
+
+/// Whether the file is new; an error if it is neither new nor a store that this program can read.
+fn recognise(
+    connection: &Connection,
+    file: &Path,
+    failed: impl Fn(rusqlite::Error) -> StoreError,
+) -> Result<bool, StoreError> {
+    let id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(&failed)?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(&failed)?;
+    if id == 0 && tables == 0 {
+        return Ok(true);
+    }
+    if id != APPLICATION_ID {
+        let why = format!("its application id is {id:#010x}, not {APPLICATION_ID:#010x}");
+        return Err(StoreError::Foreign { path: file.to_owned(), why });
+    }
+    let found = pragma(connection, "user_version").map_err(&failed)?;
+    match u32::try_from(found) {
+        Ok(VERSION) => Ok(false),
+        Ok(0) => {
+            Err(StoreError::Corrupt { path: file.to_owned(), why: "it has no format version".to_owned() })
+        }
+        found => Err(StoreError::NewerVersion {
+            path: file.to_owned(),
+            found: found.unwrap_or(u32::MAX),
+            supported: VERSION,
+        }),
+    }
+}
+
+/// Creates what is missing, in one transaction.
+fn create_tables(
+    connection: &mut Connection,
+    new: bool,
+    specs: &[KeyspaceSpec],
+    file: &Path,
+    failed: impl Fn(rusqlite::Error) -> StoreError,
+) -> Result<(), StoreError> {
+    let present = tables(connection).map_err(&failed)?;
+    let mut missing = Vec::new();
+    for spec in specs {
+        let (name, definition) = (sql::table_name(spec), sql::table_definition(spec));
+        match present.get(&name) {
+            None => missing.push(definition),
+            Some(found) if *found == definition => {}
+            Some(found) => {
+                let why = format!("table {name} is defined as `{found}`");
+                return Err(StoreError::Corrupt { path: file.to_owned(), why });
+            }
+        }
+    }
+    if !new && missing.is_empty() {
+        return Ok(());
+    }
+    let create = || -> rusqlite::Result<()> {
+        let transaction = connection.transaction()?;
+        for definition in missing {
+            transaction.execute_batch(&definition)?;
+        }
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+        transaction.commit()
+    };
+    create().map_err(failed)
+}
+
+/// The tables of the file and their definitions.
+fn tables(connection: &Connection) -> rusqlite::Result<HashMap<String, String>> {
+    connection
+        .prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'table'")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}

@@ -1,0 +1,172 @@
+//! The store: ordered keyspaces of bytes, with atomic durable commits and consistent snapshots.
+//!
+//! A store holds a fixed list of [`Keyspace`]s. Each is an ordered map from byte strings to byte strings; keys
+//! are ordered as byte strings are (lexicographically, a prefix before its extensions). All reading goes through
+//! a [`Snapshot`], all writing through one [`Batch`] given to [`Store::commit`].
+//!
+//! Invariant: the crate knows keys and bytes only. What they mean is the business of the caller, and what lies
+//! below (SQLite, a map in memory) shows nowhere in the contract, except in the [`Features`] that a backend
+//! declares. Every backend passes the same suite, the module `conformance`.
+//!
+//! Where to read next: [`batch`] for what a commit means, [`error`] for what can go wrong and what a store is
+//! still good for afterwards, [`memory`] for the simplest backend, [`embedded`] for the one on disk.
+
+pub mod batch;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+pub mod embedded;
+pub mod error;
+pub mod features;
+pub mod key;
+pub mod limits;
+pub mod memory;
+pub mod range;
+
+use std::ops::ControlFlow;
+
+pub use batch::{Batch, Condition, Write};
+pub use embedded::{EmbeddedOptions, EmbeddedStore};
+pub use error::StoreError;
+pub use features::{Feature, Features, StoreStats, Transactions};
+pub use memory::{Fault, MemoryStore};
+pub use range::KeyRange;
+
+/// One of the ordered maps of a store: an index into the list of [`KeyspaceSpec`]s that it was opened with.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Keyspace(pub u8);
+
+impl Keyspace {
+    /// The index as a `usize`, for tables with one row per keyspace.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// A keyspace as it is declared when a store is opened.
+///
+/// The declared list is complete and in order: entry `i` declares `Keyspace(i)`. Names are what ties a keyspace to
+/// its stored data, so the order may change between versions of a program and a name may not. A name is 1 to 48
+/// characters of `a`-`z`, `0`-`9` and `_`, and starts with a letter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeyspaceSpec {
+    /// Its index in the declared list.
+    pub keyspace: Keyspace,
+    /// The name under which a durable backend stores it.
+    pub name: &'static str,
+}
+
+/// The order in which a scan visits keys.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Direction {
+    /// From the smallest key to the largest.
+    Forward,
+    /// From the largest key to the smallest.
+    Backward,
+}
+
+/// What a visitor is handed for each entry of a scan: the key and its value, valid during the call.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
+/// An ordered, transactional store of bytes.
+///
+/// Every method may be called from any thread at any time. Commits are carried out one after another; snapshots
+/// neither wait for them nor delay them.
+pub trait Store: Send + Sync {
+    /// What this backend can do beyond the contract. Constant for the life of the store.
+    fn features(&self) -> &Features;
+
+    /// A view of everything committed so far, and of nothing committed later.
+    ///
+    /// A snapshot may live as long as it is needed, and many may be open at once; a durable backend has to keep
+    /// what a snapshot sees, so a long-lived one costs space.
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
+
+    /// Applies the batch: all of it, or, if this returns an error that is not [fatal](StoreError::is_fatal), none.
+    ///
+    /// When it returns `Ok`, the batch is visible to every later snapshot and, if the backend has
+    /// [`Feature::Durable`], survives the loss of the process and of power. See [`Batch`] for what the batch means.
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError>;
+
+    /// Sizes and counts for operators. Cheap, and not a consistent snapshot.
+    fn stats(&self) -> Result<StoreStats, StoreError>;
+
+    /// The name of the backend, for messages: `memory`, `embedded`.
+    fn name(&self) -> &'static str;
+}
+
+/// A consistent view of a store at one moment.
+pub trait Snapshot: Send {
+    /// The value of `key`, or `None` if the key is absent.
+    fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// The values of `keys`, in the order of `keys`: one entry for each, repeated where a key is repeated, `None`
+    /// where it is absent.
+    fn get_many(&self, keyspace: Keyspace, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StoreError>;
+
+    /// Visits the entries of `range` in order, at most `limit` of them, until `visit` breaks.
+    ///
+    /// `visit` may itself read from this snapshot.
+    fn scan(
+        &self,
+        keyspace: Keyspace,
+        range: &KeyRange,
+        direction: Direction,
+        limit: usize,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError>;
+}
+
+/// Checks a declared list of keyspaces against the rules of [`KeyspaceSpec`].
+fn check_declaration(specs: &[KeyspaceSpec]) -> Result<(), StoreError> {
+    let refuse = |why: String| Err(StoreError::Declaration { why });
+    if specs.is_empty() || specs.len() > limits::MAX_KEYSPACES {
+        return refuse(format!("there are {} keyspaces, not 1 to {}", specs.len(), limits::MAX_KEYSPACES));
+    }
+    for (index, spec) in specs.iter().enumerate() {
+        let name = spec.name;
+        if spec.keyspace.index() != index {
+            return refuse(format!("entry {index}, `{name}`, declares keyspace {}", spec.keyspace.0));
+        }
+        let well_formed = name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.len() <= limits::MAX_KEYSPACE_NAME_BYTES
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if !well_formed {
+            return refuse(format!(
+                "`{name}` is no name: 1 to {} of a-z, 0-9 and _, starting with a letter",
+                limits::MAX_KEYSPACE_NAME_BYTES
+            ));
+        }
+        if specs[..index].iter().any(|earlier| earlier.name == name) {
+            return refuse(format!("`{name}` is declared twice"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(index: u8, name: &'static str) -> KeyspaceSpec {
+        KeyspaceSpec { keyspace: Keyspace(index), name }
+    }
+
+    #[test]
+    fn declarations_are_checked() {
+        assert!(check_declaration(&[spec(0, "a"), spec(1, "log_2")]).is_ok());
+        let long = "a23456789012345678901234567890123456789012345678x";
+        let wrong: [&[KeyspaceSpec]; 8] = [
+            &[],
+            &[spec(1, "a")],
+            &[spec(0, "a"), spec(0, "b")],
+            &[spec(0, "a"), spec(1, "a")],
+            &[spec(0, "")],
+            &[spec(0, "A")],
+            &[spec(0, "_a")],
+            &[spec(0, long)],
+        ];
+        for specs in wrong {
+            assert!(matches!(check_declaration(specs), Err(StoreError::Declaration { .. })), "{specs:?}");
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The syntax tree of schemas and expressions, each node with its place in the text.
+
+use smol_str::SmolStr;
+
+use crate::span::Span;
+
+/// A name with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ident {
+    /// The name as written.
+    pub name: SmolStr,
+    /// Its place.
+    pub span: Span,
+}
+
+/// A whole schema text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SchemaText {
+    /// `schema NAME`, where written.
+    pub name: Option<Ident>,
+    /// The types, in order.
+    pub types: Vec<TypeText>,
+}
+
+/// One `type … { … }`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TypeText {
+    /// `type NAME`.
+    pub name: Ident,
+    /// `abstract type`.
+    pub is_abstract: bool,
+    /// `is B, C`.
+    pub interfaces: Vec<Ident>,
+    /// `in NAME`: the root collection.
+    pub root: Option<Ident>,
+    /// Type options (`path name`, `created_at`, `history`, …), between the name and `{`.
+    pub options: Vec<OptionText>,
+    /// The members, in order.
+    pub fields: Vec<FieldText>,
+    /// From `type` (or `abstract`) to `}`.
+    pub span: Span,
+    /// Comments that stand directly before it, without `//`.
+    pub comments: Vec<SmolStr>,
+}
+
+/// One member of a type or of an embedded object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldText {
+    /// The field's name.
+    pub name: Ident,
+    /// What it holds.
+    pub kind: FieldKindText,
+    /// Options in the order written.
+    pub options: Vec<OptionText>,
+    /// From the name to the last option.
+    pub span: Span,
+    /// Comments that stand directly before it.
+    pub comments: Vec<SmolStr>,
+    /// The comment at the end of its line.
+    pub trailing_comment: Option<SmolStr>,
+}
+
+/// What stands behind a field's name.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FieldKindText {
+    /// A stored value.
+    Stored(TypeExpr),
+    /// `link T`.
+    Link(Ident),
+    /// `links T`.
+    Links(Ident),
+    /// `collection T`, `ordered collection T`.
+    Collection {
+        /// The children's type.
+        child: Ident,
+        /// `ordered`.
+        ordered: bool,
+    },
+    /// `inverse T.field`.
+    Inverse {
+        /// The type that links here.
+        of_type: Ident,
+        /// Its link field.
+        of_field: Ident,
+    },
+    /// `:= expression`.
+    Derived(Expr),
+}
+
+/// The type of a stored value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TypeExpr {
+    /// Which.
+    pub kind: TypeExprKind,
+    /// Its place.
+    pub span: Span,
+}
+
+/// The kinds of types of stored values.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TypeExprKind {
+    /// `str`, `int`, … or a name that the checker will not know.
+    Name(SmolStr),
+    /// `"upper" | "mid"`.
+    Enum(Vec<Ident>),
+    /// `{ street: str, … }`.
+    Object(Vec<FieldText>),
+    /// `[T]`.
+    List(Box<TypeExpr>),
+    /// `set<T>`.
+    Set(Box<TypeExpr>),
+    /// `map<T>`.
+    Map(Box<TypeExpr>),
+}
+
+/// One option of a field or a type: its words joined by one space, and its argument.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OptionText {
+    /// `required`, `on delete`, `write once`, `unique in parent`, `min_length`, …
+    pub name: SmolStr,
+    /// What follows it.
+    pub argument: OptionArgument,
+    /// The place of the whole option.
+    pub span: Span,
+}
+
+/// What an option is given.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OptionArgument {
+    /// Nothing (`required`).
+    None,
+    /// An expression (`default 3`, `min 0`, `pattern "…"`, `expires after days(3)`, `url := EXPR`).
+    Expr(Expr),
+    /// One word (`on delete unlink`, `search prefix`, `path name`).
+    Word(Ident),
+    /// Words in brackets (`normalize (lower, trim)`).
+    Words(Vec<Ident>),
+}
+
+/// An expression.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expr {
+    /// Which.
+    pub kind: ExprKind,
+    /// Its place.
+    pub span: Span,
+}
+
+/// The kinds of expressions.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ExprKind {
+    /// `null`.
+    Null,
+    /// `true`, `false`.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A number with a point or an exponent, as written (the checker decides between float and decimal).
+    Number(SmolStr),
+    /// `"…"` or `'…'`, unescaped.
+    Str(SmolStr),
+    /// A bare name: an item's field within a filter, else a root collection.
+    Name(SmolStr),
+    /// `self`.
+    SelfRef,
+    /// `parent`.
+    Parent,
+    /// `ego`.
+    Ego,
+    /// `root`.
+    Root,
+    /// `base.name`.
+    Field {
+        /// What it is a field of.
+        base: Box<Expr>,
+        /// The field.
+        name: Ident,
+    },
+    /// `base[condition]`.
+    Filter {
+        /// The list.
+        base: Box<Expr>,
+        /// The condition, where a bare name is the item's field.
+        condition: Box<Expr>,
+    },
+    /// `base[order by a desc, b]`.
+    Order {
+        /// The list.
+        base: Box<Expr>,
+        /// The keys, first the most significant.
+        keys: Vec<OrderKey>,
+    },
+    /// `base[-1]`: only an integer literal, optionally with a minus, is an index.
+    Index {
+        /// The list.
+        base: Box<Expr>,
+        /// Counted from 0, or from the end where negative.
+        index: i64,
+    },
+    /// `base[0..5]`; either end may be left out.
+    Slice {
+        /// The list.
+        base: Box<Expr>,
+        /// The first position.
+        from: Option<i64>,
+        /// One past the last position.
+        to: Option<i64>,
+    },
+    /// `name(arguments)`: functions and aggregates.
+    Call {
+        /// The function.
+        name: Ident,
+        /// Its arguments in order.
+        arguments: Vec<Argument>,
+    },
+    /// `-x`, `!x`, `not x`.
+    Unary {
+        /// The operator.
+        op: UnaryOp,
+        /// Its operand.
+        operand: Box<Expr>,
+    },
+    /// `a op b`.
+    Binary {
+        /// The operator.
+        op: BinaryOp,
+        /// The operator's place.
+        op_span: Span,
+        /// Left operand.
+        left: Box<Expr>,
+        /// Right operand.
+        right: Box<Expr>,
+    },
+    /// `condition -> a : b`.
+    Conditional {
+        /// The condition.
+        condition: Box<Expr>,
+        /// The value where it holds.
+        then: Box<Expr>,
+        /// The value where it does not.
+        otherwise: Box<Expr>,
+    },
+    /// `x -> ('k': a, 'l': b, else: c)`.
+    Switch {
+        /// What is compared.
+        subject: Box<Expr>,
+        /// Key and value of each case.
+        cases: Vec<(Expr, Expr)>,
+        /// The value where no key equals.
+        otherwise: Option<Box<Expr>>,
+    },
+    /// `[a, b]`: a list literal (for `in`).
+    List(Vec<Expr>),
+    /// Stands where the parser recovered from an error; the checker says nothing of it.
+    Error,
+}
+
+/// An argument of a call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Argument {
+    /// `by:`, `using:`, …
+    pub name: Option<Ident>,
+    /// Its value.
+    pub value: Expr,
+}
+
+/// One key of an order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrderKey {
+    /// What is compared; a bare name is the item's field.
+    pub expr: Expr,
+    /// Largest first.
+    pub descending: bool,
+}
+
+/// Operators of one operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UnaryOp {
+    /// `-x`.
+    Negate,
+    /// `!x`, `not x`.
+    Not,
+}
+
+/// Operators of two operands, weakest binding first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BinaryOp {
+    /// `x else y`, `x ?? y`.
+    Else,
+    /// `or`, `|`.
+    Or,
+    /// `and`, `&`.
+    And,
+    /// `=`.
+    Equal,
+    /// `!=`.
+    NotEqual,
+    /// `<`.
+    Less,
+    /// `<=`.
+    LessEqual,
+    /// `>`.
+    Greater,
+    /// `>=`.
+    GreaterEqual,
+    /// `~`: matches, case-insensitively.
+    Match,
+    /// `x in list`.
+    In,
+    /// `+`.
+    Add,
+    /// `-`.
+    Subtract,
+    /// `*`.
+    Multiply,
+    /// `/`.
+    Divide,
+    /// `%`.
+    Remainder,
+}
