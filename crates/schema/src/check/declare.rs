@@ -1,0 +1,368 @@
+//! Types, roots and fields from their declarations; every name resolved, every parent known.
+
+use std::collections::HashMap;
+
+use corollary_syntax::ast::{self, FieldKindText, TypeExprKind};
+use corollary_syntax::diagnostic::Diagnostic;
+use corollary_syntax::{format_expression, nearest};
+use corollary_value::Value;
+use smol_str::SmolStr;
+
+use super::options::{Context, read_options};
+use crate::ids::Ids;
+use crate::model::{
+    Field, FieldKind, FieldRef, Member, OnDelete, ResourceType, Rules, Schema, Slot, TypeIx, ValueType,
+};
+use crate::names::parent_name;
+use crate::plan::Plan;
+use crate::typed::{Expr, Kind};
+
+/// The expressions of derived fields, which are typed later.
+pub type Sources<'t> = Vec<(FieldRef, &'t ast::Expr)>;
+
+const RESERVED: [&str; 5] = ["self", "root", "ego", "parent", "id"];
+const BASIC: [&str; 11] =
+    ["str", "int", "float", "bool", "decimal", "datetime", "date", "duration", "uuid", "bytes", "json"];
+
+/// Reads all declarations. Derived fields have no expression yet.
+pub fn declare<'t>(
+    tree: &'t ast::SchemaText,
+    ids: &mut Ids,
+    found: &mut Vec<Diagnostic>,
+) -> (Schema, Sources<'t>) {
+    let mut schema = Schema {
+        name: tree.name.as_ref().map_or("main".into(), |name| name.name.clone()),
+        types: Vec::new(),
+        roots: HashMap::new(),
+        plan: Plan::default(),
+    };
+    let mut texts = Vec::new();
+    for ty in &tree.types {
+        declare_type(&mut schema, ty, ids, found);
+        if schema.types.len() > texts.len() {
+            texts.push(ty);
+        }
+    }
+    let mut declared = Declared { sources: Vec::new(), parents: Vec::new(), inverses: Vec::new() };
+    for (at, text) in texts.iter().enumerate() {
+        let ty = TypeIx(at as u32);
+        for field in &text.fields {
+            declare_field(&mut schema, ty, field, &mut declared, ids, found);
+        }
+    }
+    add_parents(&mut schema, &declared.parents, ids);
+    for (field, text) in &declared.inverses {
+        resolve_inverse(&mut schema, *field, text, found);
+    }
+    add_referrers(&mut schema);
+    (schema, declared.sources)
+}
+
+struct Declared<'t> {
+    sources: Sources<'t>,
+    /// Collections, in the order of declaration.
+    parents: Vec<FieldRef>,
+    inverses: Vec<(FieldRef, &'t ast::FieldText)>,
+}
+
+fn check_name(name: &ast::Ident, what: &str, found: &mut Vec<Diagnostic>) {
+    let text = name.name.as_str();
+    let reserved = RESERVED.contains(&text);
+    let prefix = ["_", "link_", "parent_"].into_iter().find(|prefix| text.starts_with(prefix));
+    if reserved {
+        found.push(Diagnostic::error(
+            "reserved-name",
+            name.span,
+            format!("`{text}` is a word of the language"),
+        ));
+    } else if let Some(prefix) = prefix {
+        found.push(
+            Diagnostic::error(
+                "reserved-name",
+                name.span,
+                format!("the name of {what} cannot start with `{prefix}`"),
+            )
+            .help("such names are the system's own"),
+        );
+    }
+}
+
+fn declare_type(schema: &mut Schema, text: &ast::TypeText, ids: &mut Ids, found: &mut Vec<Diagnostic>) {
+    check_name(&text.name, "a type", found);
+    if schema.type_named(&text.name.name).is_some() {
+        let message = format!("there are two types `{}`", text.name.name);
+        found.push(Diagnostic::error("duplicate-type", text.name.span, message));
+        return;
+    }
+    if text.is_abstract || !text.interfaces.is_empty() {
+        let span = text.interfaces.first().map_or(text.name.span, |first| first.span);
+        let message = "abstract types and interfaces are not part of this version of the language";
+        found.push(Diagnostic::error("unsupported", span, message));
+    }
+    for option in &text.options {
+        let message =
+            format!("the type option `{}` is not part of this version of the language", option.name);
+        found.push(Diagnostic::error("unsupported", option.span, message));
+    }
+    let ix = TypeIx(schema.types.len() as u32);
+    if let Some(root) = &text.root {
+        check_name(root, "a root collection", found);
+        if let Some(other) = schema.roots.insert(root.name.clone(), ix) {
+            let message = format!("`{}` holds `{}` already", root.name, schema.ty(other).name);
+            found.push(
+                Diagnostic::error("duplicate-collection", root.span, message)
+                    .help("each root collection holds one type"),
+            );
+        }
+    }
+    schema.types.push(ResourceType {
+        id: ids.type_id(&text.name.name),
+        name: text.name.name.clone(),
+        root: text.root.as_ref().map(|root| root.name.clone()),
+        fields: Vec::new(),
+        by_name: HashMap::new(),
+        parents: Vec::new(),
+        referrers: Vec::new(),
+    });
+}
+
+fn resolve_type(schema: &Schema, name: &ast::Ident, found: &mut Vec<Diagnostic>) -> Option<TypeIx> {
+    let ty = schema.type_named(&name.name);
+    if ty.is_none() {
+        let diagnostic =
+            Diagnostic::error("unknown-type", name.span, format!("there is no type `{}`", name.name));
+        let types = schema.types.iter().map(|ty| ty.name.as_str());
+        found.push(match nearest(&name.name, types) {
+            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+            None => diagnostic,
+        });
+    }
+    ty
+}
+
+fn declare_field<'t>(
+    schema: &mut Schema,
+    ty: TypeIx,
+    text: &'t ast::FieldText,
+    declared: &mut Declared<'t>,
+    ids: &mut Ids,
+    found: &mut Vec<Diagnostic>,
+) {
+    check_name(&text.name, "a field", found);
+    let slot = Slot(schema.ty(ty).fields.len() as u32);
+    let here = FieldRef { ty, slot };
+    if schema.ty(ty).by_name.contains_key(&text.name.name) {
+        let message = format!("`{}` has two fields `{}`", schema.ty(ty).name, text.name.name);
+        found.push(Diagnostic::error("duplicate-field", text.name.span, message));
+        return;
+    }
+    let (kind, context) = match &text.kind {
+        FieldKindText::Stored(of) => {
+            let Some(of) = value_type(of, found) else { return };
+            (FieldKind::Stored(of.clone()), Context::Value(of))
+        }
+        FieldKindText::Link(target) => {
+            let Some(target) = resolve_type(schema, target, found) else { return };
+            (FieldKind::Link { target, on_delete: OnDelete::Unlink }, Context::Link)
+        }
+        FieldKindText::Links(target) => {
+            let Some(target) = resolve_type(schema, target, found) else { return };
+            (FieldKind::Links { target, on_delete: OnDelete::Unlink }, Context::Links)
+        }
+        FieldKindText::Collection { child, ordered } => {
+            if *ordered {
+                let message = "ordered collections are not part of this version of the language";
+                found.push(Diagnostic::error("unsupported", text.span, message));
+            }
+            let Some(child) = resolve_type(schema, child, found) else { return };
+            declared.parents.push(here);
+            // The link is filled in when all collections are known.
+            (
+                FieldKind::Collection { child, via: FieldRef { ty: child, slot: Slot(u32::MAX) } },
+                Context::Reverse,
+            )
+        }
+        FieldKindText::Inverse { .. } => {
+            declared.inverses.push((here, text));
+            (FieldKind::Inverse { of: here }, Context::Reverse)
+        }
+        FieldKindText::Derived(expr) => {
+            declared.sources.push((here, expr));
+            let typed = Expr::constant(Value::Null, Kind::Null);
+            let text = format_expression(expr);
+            (FieldKind::Derived { text, expr: typed, strict: false }, Context::Derived)
+        }
+    };
+    let mut field = Field {
+        id: ids.field_id(&schema.ty(ty).name, &text.name.name),
+        name: text.name.name.clone(),
+        reference_index: matches!(kind, FieldKind::Link { .. } | FieldKind::Links { .. }),
+        kind,
+        rules: Rules::default(),
+        index: false,
+    };
+    let options = read_options(&text.options, &context, found);
+    field.rules = options.rules;
+    field.index = options.index || field.rules.unique;
+    match &mut field.kind {
+        FieldKind::Link { on_delete, .. } | FieldKind::Links { on_delete, .. } => {
+            *on_delete = options.on_delete
+        }
+        FieldKind::Derived { strict, .. } => *strict = options.strict,
+        _ => {}
+    }
+    let owner = &mut schema.types[ty.0 as usize];
+    owner.by_name.insert(field.name.clone(), slot);
+    owner.fields.push(field);
+}
+
+/// The type of a stored value; none, with a diagnostic, where there is no such type.
+fn value_type(text: &ast::TypeExpr, found: &mut Vec<Diagnostic>) -> Option<ValueType> {
+    Some(match &text.kind {
+        TypeExprKind::Name(name) => match name.as_str() {
+            "str" => ValueType::Str,
+            "int" => ValueType::Int,
+            "float" => ValueType::Float,
+            "bool" => ValueType::Bool,
+            "decimal" => ValueType::Decimal,
+            "datetime" => ValueType::Datetime,
+            "date" => ValueType::Date,
+            "duration" => ValueType::Duration,
+            "uuid" => ValueType::Uuid,
+            "bytes" => ValueType::Bytes,
+            "json" => ValueType::Json,
+            other => {
+                let diagnostic =
+                    Diagnostic::error("unknown-type", text.span, format!("there is no value type `{other}`"));
+                found.push(match nearest(other, BASIC) {
+                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                    None => diagnostic.help(format!(
+                        "a reference to a resource is written `link {other}`; the value types are {}",
+                        BASIC.join(", ")
+                    )),
+                });
+                return None;
+            }
+        },
+        TypeExprKind::Enum(words) => {
+            for (at, word) in words.iter().enumerate() {
+                if words[..at].iter().any(|other| other.name == word.name) {
+                    let message = format!("\"{}\" stands twice in the enum", word.name);
+                    found.push(Diagnostic::error("duplicate-word", word.span, message));
+                }
+            }
+            ValueType::Enum(words.iter().map(|word| word.name.clone()).collect())
+        }
+        TypeExprKind::List(of) => ValueType::List(Box::new(value_type(of, found)?)),
+        TypeExprKind::Set(of) => ValueType::Set(Box::new(value_type(of, found)?)),
+        TypeExprKind::Map(of) => ValueType::Map(Box::new(value_type(of, found)?)),
+        TypeExprKind::Object(fields) => {
+            let mut members: Vec<Member> = Vec::with_capacity(fields.len());
+            for field in fields {
+                let FieldKindText::Stored(of) = &field.kind else {
+                    let message = "an embedded object holds values only";
+                    found.push(
+                        Diagnostic::error("object-member", field.span, message)
+                            .help("links, collections and derived fields belong to a type"),
+                    );
+                    continue;
+                };
+                if members.iter().any(|member| member.name == field.name.name) {
+                    let message = format!("the object has two members `{}`", field.name.name);
+                    found.push(Diagnostic::error("duplicate-field", field.name.span, message));
+                    continue;
+                }
+                let Some(ty) = value_type(of, found) else { continue };
+                let options = read_options(&field.options, &Context::Member(ty.clone()), found);
+                members.push(Member { name: field.name.name.clone(), ty, rules: options.rules });
+            }
+            ValueType::Object(members)
+        }
+    })
+}
+
+/// Gives each child type a hidden link for each collection that may hold it.
+fn add_parents(schema: &mut Schema, collections: &[FieldRef], ids: &mut Ids) {
+    for collection in collections {
+        let FieldKind::Collection { child, .. } = schema.field(*collection).kind else { continue };
+        let name: SmolStr = parent_name(schema, *collection).into();
+        let field = Field {
+            id: ids.field_id(&schema.ty(child).name, &name),
+            name: name.clone(),
+            kind: FieldKind::Parent { collection: *collection },
+            rules: Rules { immutable: true, ..Rules::default() },
+            index: false,
+            reference_index: true,
+        };
+        let ty = &mut schema.types[child.0 as usize];
+        let slot = Slot(ty.fields.len() as u32);
+        ty.fields.push(field);
+        ty.by_name.insert(name, slot);
+        ty.parents.push(slot);
+        let parent = &mut schema.types[collection.ty.0 as usize].fields[collection.slot.0 as usize];
+        if let FieldKind::Collection { via, .. } = &mut parent.kind {
+            *via = FieldRef { ty: child, slot };
+        }
+    }
+}
+
+fn resolve_inverse(schema: &mut Schema, here: FieldRef, text: &ast::FieldText, found: &mut Vec<Diagnostic>) {
+    let FieldKindText::Inverse { of_type, of_field } = &text.kind else { return };
+    let Some(ty) = resolve_type(schema, of_type, found) else { return };
+    let Some((slot, field)) = schema.ty(ty).named(&of_field.name) else {
+        let message = format!("`{}` has no field `{}`", of_type.name, of_field.name);
+        let diagnostic = Diagnostic::error("unknown-field", of_field.span, message);
+        let links = schema.ty(ty).fields.iter().filter(|field| {
+            matches!(
+                field.kind,
+                FieldKind::Link { .. } | FieldKind::Links { .. } | FieldKind::Collection { .. }
+            )
+        });
+        found.push(match nearest(&of_field.name, links.map(|field| field.name.as_str())) {
+            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+            None => diagnostic,
+        });
+        return;
+    };
+    let target = match &field.kind {
+        FieldKind::Link { target, .. } | FieldKind::Links { target, .. } => *target,
+        _ => {
+            let message = format!("`{}.{}` is not a link", of_type.name, of_field.name);
+            found.push(
+                Diagnostic::error("not-a-link", of_field.span, message)
+                    .help("an inverse lists the resources whose link, or links, point here"),
+            );
+            return;
+        }
+    };
+    if target != here.ty {
+        let message = format!(
+            "`{}.{}` links to `{}`, not to `{}`",
+            of_type.name,
+            of_field.name,
+            schema.ty(target).name,
+            schema.ty(here.ty).name
+        );
+        found.push(Diagnostic::error("inverse-target", of_field.span, message));
+        return;
+    }
+    let field = &mut schema.types[here.ty.0 as usize].fields[here.slot.0 as usize];
+    field.kind = FieldKind::Inverse { of: FieldRef { ty, slot } };
+}
+
+fn add_referrers(schema: &mut Schema) {
+    let mut referrers = vec![Vec::new(); schema.types.len()];
+    for (ty, of) in schema.types() {
+        for (slot, field) in of.slots() {
+            let target = match &field.kind {
+                FieldKind::Link { target, .. } | FieldKind::Links { target, .. } => *target,
+                FieldKind::Parent { collection } => collection.ty,
+                _ => continue,
+            };
+            referrers[target.0 as usize].push(FieldRef { ty, slot });
+        }
+    }
+    for (ty, referrers) in schema.types.iter_mut().zip(referrers) {
+        ty.referrers = referrers;
+    }
+}

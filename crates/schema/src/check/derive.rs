@@ -1,0 +1,168 @@
+//! Types the expressions of derived fields, in whatever order they need each other, and makes the plan.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use corollary_syntax::ast;
+use corollary_syntax::diagnostic::Diagnostic;
+use corollary_syntax::span::Span;
+
+use super::declare::Sources;
+use crate::expr::{Names, Place, check_expr};
+use crate::ids::Ids;
+use crate::model::{FieldKind, FieldRef, Schema};
+use crate::plan::lower::Lowering;
+use crate::plan::order::{Cycle, finish};
+use crate::typed::{Expr, Kind, Many, Node, Type};
+
+/// Fills in the expressions and the plan; none where a diagnostic makes that impossible.
+pub fn derive(
+    schema: Schema,
+    sources: Sources,
+    ids: &mut Ids,
+    found: &mut Vec<Diagnostic>,
+) -> Option<Schema> {
+    let draft = Draft {
+        schema: &schema,
+        sources: sources.iter().copied().collect(),
+        typed: RefCell::default(),
+        found: RefCell::default(),
+    };
+    for (field, source) in &sources {
+        draft.type_of(*field, source.span);
+    }
+    let typed = draft.typed.into_inner();
+    let mut problems = draft.found.into_inner();
+    problems.append(found);
+    *found = problems;
+    if !found.is_empty() {
+        return None;
+    }
+    let mut exprs = Vec::with_capacity(sources.len());
+    for (field, source) in &sources {
+        if let Some(State::Done(Some(expr))) = typed.get(field) {
+            exprs.push((*field, expr.clone(), source.span));
+        }
+    }
+    let mut schema = schema;
+    for (field, expr, span) in &exprs {
+        refuse(&schema, expr, *span, found);
+        let place = &mut schema.types[field.ty.0 as usize].fields[field.slot.0 as usize];
+        if let FieldKind::Derived { expr: typed, .. } = &mut place.kind {
+            *typed = expr.clone();
+        }
+    }
+    if !found.is_empty() {
+        return None;
+    }
+    let mut lowering = Lowering { schema: &mut schema, ids, nodes: Vec::new() };
+    for (field, expr, _) in &exprs {
+        lowering.derived_field(*field, expr);
+    }
+    let nodes = lowering.nodes;
+    if let Err(Cycle(fields)) = finish(&mut schema, nodes) {
+        let visible: Vec<FieldRef> =
+            fields.into_iter().filter(|field| schema.field(*field).visible()).collect();
+        let names: Vec<String> = visible
+            .iter()
+            .map(|field| format!("{}.{}", schema.ty(field.ty).name, schema.field(*field).name))
+            .collect();
+        let span =
+            exprs.iter().find(|(field, ..)| visible.contains(field)).map_or(Span::default(), |it| it.2);
+        found.push(recursion(span, &names));
+        return None;
+    }
+    Some(schema)
+}
+
+fn recursion(span: Span, names: &[String]) -> Diagnostic {
+    let mut chain = names.to_vec();
+    chain.extend(names.first().cloned());
+    let message = format!("derived fields depend on themselves: {}", chain.join(" → "));
+    Diagnostic::error("recursion", span, message)
+        .help("recursion along links is not part of this version of the language")
+}
+
+/// Constructs that have a meaning in the language, but no maintenance rule.
+fn refuse(schema: &Schema, expr: &Expr, span: Span, found: &mut Vec<Diagnostic>) {
+    let mut message = None;
+    visit(expr, &mut |part| match &part.node {
+        Node::All(ty) => {
+            let name = schema.ty(*ty).root.clone().unwrap_or_default();
+            message = Some(format!(
+                "a derived field starts from `self` or `parent`; the root collection `{name}` can be used in queries"
+            ));
+        }
+        Node::Now => {
+            message = Some("`now()` cannot stand in a derived field in this version of the language".into())
+        }
+        _ => {}
+    });
+    if let Some(message) = message {
+        found.push(Diagnostic::error("unsupported", span, message));
+    }
+}
+
+fn visit(expr: &Expr, f: &mut dyn FnMut(&Expr)) {
+    f(expr);
+    expr.for_parts(&mut |part, _| visit(part, f));
+}
+
+enum State {
+    /// Being typed now, further out.
+    Open,
+    /// Typed; nothing where its expression has a mistake.
+    Done(Option<Expr>),
+}
+
+struct Draft<'a> {
+    schema: &'a Schema,
+    sources: HashMap<FieldRef, &'a ast::Expr>,
+    typed: RefCell<HashMap<FieldRef, State>>,
+    found: RefCell<Vec<Diagnostic>>,
+}
+
+impl Draft<'_> {
+    fn type_of(&self, field: FieldRef, used_at: Span) -> Option<Type> {
+        match self.typed.borrow().get(&field) {
+            Some(State::Done(expr)) => return expr.as_ref().map(|expr| expr.ty.clone()),
+            Some(State::Open) => {
+                let name = format!("{}.{}", self.schema.ty(field.ty).name, self.schema.field(field).name);
+                self.found.borrow_mut().push(recursion(used_at, &[name]));
+                return None;
+            }
+            None => {}
+        }
+        let source = *self.sources.get(&field)?;
+        self.typed.borrow_mut().insert(field, State::Open);
+        let (expr, mut problems) = check_expr(self, Place::Derived(field.ty), source);
+        if problems.is_empty() && expr.ty.kind == Kind::Null {
+            problems.push(Diagnostic::error("always-null", source.span, "this is always null"));
+        }
+        if problems.is_empty() && expr.ty.many == Many::List && matches!(expr.ty.kind, Kind::Object(_)) {
+            let message = "a derived list holds resources or plain values";
+            problems.push(Diagnostic::error("unsupported", source.span, message));
+        }
+        let failed = !problems.is_empty() || self.open_was_used(field);
+        self.found.borrow_mut().append(&mut problems);
+        let ty = expr.ty.clone();
+        self.typed.borrow_mut().insert(field, State::Done((!failed).then_some(expr)));
+        (!failed).then_some(ty)
+    }
+
+    /// Was a mistake already told that makes this field's type unknown? Its users stay silent then.
+    fn open_was_used(&self, field: FieldRef) -> bool {
+        let name = format!("{}.{}", self.schema.ty(field.ty).name, self.schema.field(field).name);
+        self.found.borrow().iter().any(|found| found.code == "recursion" && found.message.contains(&name))
+    }
+}
+
+impl Names for Draft<'_> {
+    fn schema(&self) -> &Schema {
+        self.schema
+    }
+
+    fn derived_type(&self, field: FieldRef, used_at: Span) -> Option<Type> {
+        self.type_of(field, used_at)
+    }
+}

@@ -1,0 +1,39 @@
+//! The checker of schemas: names, links, options, then expressions, then the plan.
+//!
+//! - `declare` reads the declarations,
+//! - `options` the options of fields,
+//! - `derive` types the derived fields, in whatever order they need each other.
+
+mod declare;
+mod derive;
+mod options;
+
+use corollary_syntax::diagnostic::{Diagnostic, Severity};
+use corollary_syntax::{ast, parse_schema};
+
+use crate::ids::Ids;
+use crate::model::Schema;
+
+/// The outcome of a check.
+#[derive(Debug)]
+pub struct Checked {
+    /// There if, and only if, no diagnostic is an error.
+    pub schema: Option<Schema>,
+    /// All that is wrong, in the order of the text.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Checks a schema text. `ids` are the numbers given so far; new names get new ones.
+pub fn check(text: &str, ids: &mut Ids) -> Checked {
+    let parsed = parse_schema(text);
+    let mut diagnostics = parsed.diagnostics;
+    let schema = check_tree(&parsed.tree, ids, &mut diagnostics);
+    diagnostics.sort_by_key(|diagnostic| (diagnostic.span.start, diagnostic.span.end));
+    let failed = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+    Checked { schema: schema.filter(|_| !failed), diagnostics }
+}
+
+fn check_tree(tree: &ast::SchemaText, ids: &mut Ids, found: &mut Vec<Diagnostic>) -> Option<Schema> {
+    let (schema, sources) = declare::declare(tree, ids, found);
+    derive::derive(schema, sources, ids, found)
+}

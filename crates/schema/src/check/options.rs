@@ -1,0 +1,313 @@
+//! The options of fields: which there are, where each may stand, what each is given.
+
+use corollary_syntax::ast::{Expr, ExprKind, OptionArgument, OptionText, UnaryOp};
+use corollary_syntax::diagnostic::Diagnostic;
+use corollary_syntax::nearest;
+use corollary_value::{BasicKind, Value, compare, parse_as};
+
+use crate::model::{DefaultValue, Normalize, OnDelete, Pattern, Rules, ValueType};
+
+/// What the options belong to.
+pub enum Context {
+    /// A stored value.
+    Value(ValueType),
+    /// A member of an embedded object.
+    Member(ValueType),
+    /// `link`.
+    Link,
+    /// `links`.
+    Links,
+    /// `collection` or `inverse`.
+    Reverse,
+    /// A derived field.
+    Derived,
+}
+
+/// What the options say.
+pub struct Options {
+    /// Rules for values.
+    pub rules: Rules,
+    /// `index`.
+    pub index: bool,
+    /// `on delete`.
+    pub on_delete: OnDelete,
+    /// `strict`.
+    pub strict: bool,
+}
+
+/// Reads options; what is wrong with them is told, and the rest read all the same.
+pub fn read_options(texts: &[OptionText], context: &Context, found: &mut Vec<Diagnostic>) -> Options {
+    let mut options =
+        Options { rules: Rules::default(), index: false, on_delete: OnDelete::Unlink, strict: false };
+    for (at, text) in texts.iter().enumerate() {
+        if texts[..at].iter().any(|other| other.name == text.name) {
+            let message = format!("`{}` stands twice", text.name);
+            found.push(Diagnostic::error("duplicate-option", text.span, message));
+            continue;
+        }
+        if let Err(diagnostic) = read_option(text, context, &mut options) {
+            found.push(diagnostic);
+        }
+    }
+    check_bounds(texts, &options.rules, found);
+    options
+}
+
+/// Names that the language has; those that this version refuses among them, with that reason.
+const DEFERRED: [&str; 6] =
+    ["append only", "unique in parent", "search", "background", "lazy", "expires after"];
+
+fn read_option(text: &OptionText, context: &Context, options: &mut Options) -> Result<(), Diagnostic> {
+    let rules = &mut options.rules;
+    let allowed = allowed(context);
+    let name = text.name.as_str();
+    if !allowed.contains(&name) {
+        return Err(misplaced(text, context, &allowed));
+    }
+    match name {
+        "required" => rules.required = true,
+        "nullable" => rules.nullable = true,
+        "unique" => rules.unique = true,
+        "index" => options.index = true,
+        "immutable" => rules.immutable = true,
+        "write once" => rules.write_once = true,
+        "strict" => options.strict = true,
+        "default" => rules.default = Some(default(argument(text)?, context)?),
+        "min" | "max" => {
+            let (Context::Value(ty) | Context::Member(ty)) = context else { return Ok(()) };
+            let value = Some(literal(argument(text)?, ty)?);
+            *(if name == "min" { &mut rules.min } else { &mut rules.max }) = value;
+        }
+        "min_length" | "max_length" => {
+            let expr = argument(text)?;
+            let ExprKind::Int(length @ 0..) = expr.kind else {
+                let message = format!("`{name}` takes a whole number that is not negative");
+                return Err(Diagnostic::error("option-argument", expr.span, message));
+            };
+            let length = Some(length.unsigned_abs());
+            *(if name == "min_length" { &mut rules.min_length } else { &mut rules.max_length }) = length;
+        }
+        "pattern" => {
+            let expr = argument(text)?;
+            let ExprKind::Str(pattern) = &expr.kind else {
+                return Err(Diagnostic::error("option-argument", expr.span, "`pattern` takes a text"));
+            };
+            let regex = regex_lite::Regex::new(pattern).map_err(|error| {
+                Diagnostic::error("pattern", expr.span, format!("this is not a regular expression: {error}"))
+            })?;
+            rules.pattern = Some(Pattern { regex });
+        }
+        "description" => {
+            let expr = argument(text)?;
+            let ExprKind::Str(description) = &expr.kind else {
+                return Err(Diagnostic::error("option-argument", expr.span, "`description` takes a text"));
+            };
+            rules.description = Some(description.clone());
+        }
+        "normalize" => rules.normalize = normalize(text)?,
+        "on delete" => options.on_delete = on_delete(text)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The options that may stand in a place.
+fn allowed(context: &Context) -> Vec<&'static str> {
+    let mut names = vec!["description"];
+    match context {
+        Context::Value(ty) | Context::Member(ty) => {
+            names.extend(["required", "nullable", "default"]);
+            if matches!(context, Context::Value(_)) {
+                names.extend(["immutable", "write once", "index"]);
+                if !matches!(ty, ValueType::Object(_) | ValueType::Map(_) | ValueType::Json) {
+                    names.push("unique");
+                }
+            }
+            match ty {
+                ValueType::Int
+                | ValueType::Float
+                | ValueType::Decimal
+                | ValueType::Datetime
+                | ValueType::Date
+                | ValueType::Duration => names.extend(["min", "max"]),
+                ValueType::Str => names.extend(["min_length", "max_length", "pattern", "normalize"]),
+                ValueType::Bytes | ValueType::List(_) | ValueType::Set(_) | ValueType::Map(_) => {
+                    names.extend(["min_length", "max_length"]);
+                }
+                _ => {}
+            }
+        }
+        Context::Link => {
+            names.extend(["required", "nullable", "immutable", "write once", "index", "unique", "on delete"]);
+        }
+        Context::Links => names.extend(["required", "on delete", "max_length"]),
+        Context::Reverse => {}
+        Context::Derived => names.extend(["strict", "index"]),
+    }
+    names
+}
+
+fn misplaced(text: &OptionText, context: &Context, allowed: &[&str]) -> Diagnostic {
+    let name = text.name.as_str();
+    if DEFERRED.iter().any(|deferred| name.starts_with(deferred)) {
+        let message = format!("the option `{name}` is not part of this version of the language");
+        return Diagnostic::error("unsupported", text.span, message);
+    }
+    let place = match context {
+        Context::Value(_) => "a field of this type",
+        Context::Member(_) => "a member of this type",
+        Context::Link => "a link",
+        Context::Links => "links",
+        Context::Reverse => "a list that others own",
+        Context::Derived => "a derived field",
+    };
+    let diagnostic = Diagnostic::error("option", text.span, format!("{place} has no option `{name}`"));
+    match nearest(name, allowed.iter().copied()) {
+        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+        None => diagnostic.help(format!("it has {}", allowed.join(", "))),
+    }
+}
+
+fn argument(text: &OptionText) -> Result<&Expr, Diagnostic> {
+    match &text.argument {
+        OptionArgument::Expr(expr) => Ok(expr),
+        _ => {
+            let message = format!("`{}` needs a value", text.name);
+            Err(Diagnostic::error("option-argument", text.span, message))
+        }
+    }
+}
+
+fn default(expr: &Expr, context: &Context) -> Result<DefaultValue, Diagnostic> {
+    let (Context::Value(ty) | Context::Member(ty)) = context else {
+        return Err(Diagnostic::error("option", expr.span, "only a stored value has a default"));
+    };
+    if let ExprKind::Call { name, arguments } = &expr.kind
+        && name.name == "now"
+        && arguments.is_empty()
+    {
+        return match ty {
+            ValueType::Datetime => Ok(DefaultValue::Now),
+            _ => Err(Diagnostic::error("default", expr.span, "`now()` is a datetime, and the field is not")),
+        };
+    }
+    Ok(DefaultValue::Constant(literal(expr, ty)?))
+}
+
+/// A literal as a value of a type.
+fn literal(expr: &Expr, ty: &ValueType) -> Result<Value, Diagnostic> {
+    let wrong = |why: &str| Diagnostic::error("literal", expr.span, why.to_string());
+    let negative = |expr: &Expr| match &expr.kind {
+        ExprKind::Unary { op: UnaryOp::Negate, operand } => Some((**operand).clone()),
+        _ => None,
+    };
+    let (positive, sign) = match negative(expr) {
+        Some(operand) => (operand, "-"),
+        None => (expr.clone(), ""),
+    };
+    let parse = |kind: BasicKind, text: &str| {
+        parse_as(kind, &format!("{sign}{text}")).map_err(|why| wrong(&why.to_string()))
+    };
+    match (&positive.kind, ty) {
+        (ExprKind::Int(value), ValueType::Int) => {
+            Ok(Value::Int(if sign.is_empty() { *value } else { value.wrapping_neg() }))
+        }
+        (ExprKind::Int(value), ValueType::Float) => parse(BasicKind::Float, &value.to_string()),
+        (ExprKind::Int(value), ValueType::Decimal) => parse(BasicKind::Decimal, &value.to_string()),
+        (ExprKind::Number(text), ValueType::Float) => parse(BasicKind::Float, text),
+        (ExprKind::Number(text), ValueType::Decimal) => parse(BasicKind::Decimal, text),
+        (ExprKind::Bool(value), ValueType::Bool) if sign.is_empty() => Ok(Value::Bool(*value)),
+        (ExprKind::Str(text), ValueType::Str | ValueType::Json) if sign.is_empty() => {
+            Ok(Value::Str(text.clone()))
+        }
+        (ExprKind::Str(text), ValueType::Enum(words)) if sign.is_empty() => {
+            if words.contains(text) {
+                return Ok(Value::Str(text.clone()));
+            }
+            let diagnostic = wrong(&format!("\"{text}\" is none of the words of the enum"));
+            Err(match nearest(text, words.iter().map(|word| word.as_str())) {
+                Some(near) => diagnostic.help(format!("did you mean \"{near}\"?")),
+                None => diagnostic,
+            })
+        }
+        (ExprKind::Str(text), ValueType::Datetime) => parse(BasicKind::Datetime, text),
+        (ExprKind::Str(text), ValueType::Date) => parse(BasicKind::Date, text),
+        (ExprKind::Str(text), ValueType::Duration) => parse(BasicKind::Duration, text),
+        (ExprKind::Str(text), ValueType::Decimal) => parse(BasicKind::Decimal, text),
+        (ExprKind::Str(text), ValueType::Uuid) => parse(BasicKind::Uuid, text),
+        (ExprKind::List(items), ValueType::List(of) | ValueType::Set(of)) => {
+            let items: Result<Vec<Value>, Diagnostic> = items.iter().map(|item| literal(item, of)).collect();
+            let mut items = items?;
+            if matches!(ty, ValueType::Set(_)) {
+                items.sort_by(compare);
+                items.dedup();
+            }
+            Ok(Value::List(items.into()))
+        }
+        (ExprKind::Null, _) => Err(wrong("null is no default: leave the option out")),
+        _ => Err(wrong("this is not a literal of the field's type")),
+    }
+}
+
+fn normalize(text: &OptionText) -> Result<Vec<Normalize>, Diagnostic> {
+    let words = match &text.argument {
+        OptionArgument::Words(words) => words.as_slice(),
+        OptionArgument::Word(word) => std::slice::from_ref(word),
+        _ => {
+            return Err(Diagnostic::error(
+                "option-argument",
+                text.span,
+                "`normalize` needs words, as in `normalize (lower, trim)`",
+            ));
+        }
+    };
+    let names = ["lower", "upper", "trim"];
+    words
+        .iter()
+        .map(|word| match word.name.as_str() {
+            "lower" => Ok(Normalize::Lower),
+            "upper" => Ok(Normalize::Upper),
+            "trim" => Ok(Normalize::Trim),
+            other => {
+                let diagnostic = Diagnostic::error(
+                    "option-argument",
+                    word.span,
+                    format!("there is no normaliser `{other}`"),
+                );
+                Err(match nearest(other, names) {
+                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                    None => diagnostic.help(format!("there are {}", names.join(", "))),
+                })
+            }
+        })
+        .collect()
+}
+
+fn on_delete(text: &OptionText) -> Result<OnDelete, Diagnostic> {
+    if let OptionArgument::Word(word) = &text.argument {
+        match word.name.as_str() {
+            "unlink" => return Ok(OnDelete::Unlink),
+            "restrict" => return Ok(OnDelete::Restrict),
+            "cascade" => return Ok(OnDelete::Cascade),
+            _ => {}
+        }
+    }
+    Err(Diagnostic::error(
+        "option-argument",
+        text.span,
+        "`on delete` is followed by unlink, restrict or cascade",
+    ))
+}
+
+fn check_bounds(texts: &[OptionText], rules: &Rules, found: &mut Vec<Diagnostic>) {
+    let place = |name: &str| texts.iter().find(|text| text.name == name).map(|text| text.span);
+    let values =
+        rules.min.as_ref().zip(rules.max.as_ref()).is_some_and(|(min, max)| compare(min, max).is_gt());
+    if values && let Some(span) = place("max") {
+        found.push(Diagnostic::error("bounds", span, "the greatest value is below the least"));
+    }
+    let lengths = rules.min_length.zip(rules.max_length).is_some_and(|(min, max)| min > max);
+    if lengths && let Some(span) = place("max_length") {
+        found.push(Diagnostic::error("bounds", span, "the greatest length is below the least"));
+    }
+}

@@ -1,0 +1,833 @@
+//! The type checker of expressions: syntax tree in, typed expression or diagnostics out.
+//!
+//! It never stops at the first mistake: a part that has one becomes null of unknown kind, which fits everywhere,
+//! so that each mistake is told once.
+
+use std::cell::RefCell;
+
+use corollary_syntax::ast::{self, BinaryOp, ExprKind, UnaryOp};
+use corollary_syntax::diagnostic::Diagnostic;
+use corollary_syntax::nearest;
+use corollary_syntax::span::Span;
+use corollary_value::{BasicKind, Id, Value, parse_as};
+use smol_str::SmolStr;
+
+use crate::functions::{self, Function, Returns};
+use crate::model::{FieldKind, FieldRef, Schema, TypeIx};
+use crate::names::reverse_name;
+use crate::typed::{Aggregate, Expr, Kind, Many, Node, Type};
+
+/// What the checker must know of the schema around an expression.
+pub trait Names {
+    /// Types, fields and roots (the expressions of derived fields are not looked at).
+    fn schema(&self) -> &Schema;
+    /// The type of a derived field; none where its own expression has a mistake.
+    fn derived_type(&self, field: FieldRef, used_at: Span) -> Option<Type>;
+}
+
+impl Names for Schema {
+    fn schema(&self) -> &Schema {
+        self
+    }
+
+    fn derived_type(&self, field: FieldRef, _used_at: Span) -> Option<Type> {
+        match &self.field(field).kind {
+            FieldKind::Derived { expr, .. } => Some(expr.ty.clone()),
+            FieldKind::Aggregate { ty, .. } => Some(ty.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// Where an expression stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// After `:=` of a type: starts from `self`.
+    Derived(TypeIx),
+    /// A filter or order of a query: a bare name is a field of the type.
+    Query(TypeIx),
+}
+
+/// Checks an expression. The value is of no use if there are diagnostics.
+pub fn check_expr(names: &dyn Names, place: Place, expr: &ast::Expr) -> (Expr, Vec<Diagnostic>) {
+    let checker = Checker { names, place, scopes: RefCell::default(), found: RefCell::default() };
+    let typed = checker.expr(expr);
+    (typed, checker.found.into_inner())
+}
+
+/// Checks an expression that must be a condition over resources of a type.
+pub fn check_condition(schema: &Schema, ty: TypeIx, expr: &ast::Expr) -> (Expr, Vec<Diagnostic>) {
+    let (typed, mut found) = check_expr(schema, Place::Query(ty), expr);
+    if found.is_empty() && !is_condition(&typed.ty) {
+        let describe = typed.ty.describe(&|ty| schema.ty(ty).name.clone());
+        found.push(not_a_condition(expr.span, &describe));
+    }
+    (typed, found)
+}
+
+fn is_condition(ty: &Type) -> bool {
+    ty.many == Many::One && matches!(ty.kind, Kind::Bool | Kind::Null | Kind::Json)
+}
+
+fn not_a_condition(span: Span, is: &str) -> Diagnostic {
+    Diagnostic::error("not-a-condition", span, format!("a condition must be true or false, and this is {is}"))
+        .help("compare it with something, as in `age > 30`")
+}
+
+struct Checker<'a> {
+    names: &'a dyn Names,
+    place: Place,
+    /// Types of the items of the enclosing filters, the innermost last.
+    scopes: RefCell<Vec<Type>>,
+    found: RefCell<Vec<Diagnostic>>,
+}
+
+fn unknown() -> Expr {
+    Expr::constant(Value::Null, Kind::Null)
+}
+
+fn new(node: Node, ty: Type) -> Expr {
+    Expr { node, ty }
+}
+
+impl Checker<'_> {
+    fn schema(&self) -> &Schema {
+        self.names.schema()
+    }
+
+    fn report(&self, diagnostic: Diagnostic) -> Expr {
+        self.found.borrow_mut().push(diagnostic);
+        unknown()
+    }
+
+    fn describe(&self, ty: &Type) -> String {
+        ty.describe(&|ix| self.schema().ty(ix).name.clone())
+    }
+
+    fn owner_type(&self) -> TypeIx {
+        match self.place {
+            Place::Derived(ty) | Place::Query(ty) => ty,
+        }
+    }
+
+    fn expr(&self, expr: &ast::Expr) -> Expr {
+        let span = expr.span;
+        match &expr.kind {
+            ExprKind::Error | ExprKind::Null => unknown(),
+            ExprKind::Bool(value) => Expr::constant(Value::Bool(*value), Kind::Bool),
+            ExprKind::Int(value) => Expr::constant(Value::Int(*value), Kind::Int),
+            ExprKind::Number(text) => match text.parse::<f64>() {
+                Ok(value) if value.is_finite() => Expr::constant(Value::Float(value), Kind::Float),
+                _ => {
+                    self.report(Diagnostic::error("number", span, format!("{text} is too large for a float")))
+                }
+            },
+            ExprKind::Str(text) => Expr::constant(Value::Str(text.clone()), Kind::Str),
+            ExprKind::SelfRef => Expr::owner(self.owner_type()),
+            ExprKind::Name(name) => self.bare_name(name, span),
+            ExprKind::Parent => self.parent(span),
+            ExprKind::Ego => {
+                self.report(Diagnostic::error("ego", span, "`ego` is the caller, and there is none here"))
+            }
+            ExprKind::Root => self.report(
+                Diagnostic::error("root", span, "`root` must be followed by the name of a root collection")
+                    .help("as in `root.employees`"),
+            ),
+            ExprKind::Field { base, name } if base.kind == ExprKind::Root => self.root(&name.name, name.span),
+            ExprKind::Field { base, name } => self.field(self.expr(base), name),
+            ExprKind::Filter { base, condition } => self.filter(base, condition),
+            ExprKind::Order { base, keys } => self.order(base, keys),
+            ExprKind::Index { base, index } => {
+                let list = self.many(base, "a position");
+                let ty = Type::one(list.ty.kind.clone());
+                new(Node::At(Box::new(list), *index), ty)
+            }
+            ExprKind::Slice { base, from, to } => {
+                let list = self.many(base, "a range of positions");
+                let ty = list.ty.clone();
+                new(Node::Slice(Box::new(list), *from, *to), ty)
+            }
+            ExprKind::Call { name, arguments } => self.call(name, arguments, span),
+            ExprKind::Unary { op, operand } => self.unary(*op, operand),
+            ExprKind::Binary { op, left, right, op_span } => self.binary(*op, *op_span, left, right),
+            ExprKind::Conditional { condition, then, otherwise } => {
+                let condition = self.condition(condition);
+                let (then_span, otherwise_span) = (then.span, otherwise.span);
+                let (then, otherwise) = self.literals(then, otherwise, BinaryOp::Else);
+                let ty = self.common(&then.ty, then_span, &otherwise.ty, otherwise_span);
+                new(Node::Conditional(Box::new(condition), Box::new(then), Box::new(otherwise)), ty)
+            }
+            ExprKind::Switch { subject, cases, otherwise } => {
+                self.switch(subject, cases, otherwise.as_deref())
+            }
+            ExprKind::List(items) => {
+                let mut kind = Kind::Null;
+                let mut typed = Vec::with_capacity(items.len());
+                for item in items {
+                    let value = self.one(item, "an element of a list");
+                    kind = self.common(&Type::one(kind), span, &value.ty, item.span).kind;
+                    typed.push(value);
+                }
+                new(Node::List(typed), Type { kind, many: Many::List })
+            }
+        }
+    }
+
+    /// An expression that must have one value.
+    fn one(&self, expr: &ast::Expr, what: &str) -> Expr {
+        let typed = self.expr(expr);
+        if typed.ty.is_many() {
+            let is = self.describe(&typed.ty);
+            return self.report(
+                Diagnostic::error(
+                    "one-value",
+                    expr.span,
+                    format!("{what} must be one value, and this is {is}"),
+                )
+                .help("take one of them with first(…), or aggregate them with sum(…), count(…), max(…), …"),
+            );
+        }
+        typed
+    }
+
+    /// An expression that must be a list or a set.
+    fn many(&self, expr: &ast::Expr, what: &str) -> Expr {
+        let typed = self.expr(expr);
+        if !typed.ty.is_many() && typed.ty.kind != Kind::Null && typed.ty.kind != Kind::Json {
+            let is = self.describe(&typed.ty);
+            self.report(Diagnostic::error(
+                "not-a-list",
+                expr.span,
+                format!("{what} needs a list, and this is {is}"),
+            ));
+            return Expr { node: typed.node, ty: Type { kind: Kind::Null, many: Many::List } };
+        }
+        typed
+    }
+
+    fn condition(&self, expr: &ast::Expr) -> Expr {
+        let typed = self.expr(expr);
+        if !is_condition(&typed.ty) {
+            let is = self.describe(&typed.ty);
+            return self.report(not_a_condition(expr.span, &is));
+        }
+        typed
+    }
+
+    fn bare_name(&self, name: &SmolStr, span: Span) -> Expr {
+        let scope = self.scopes.borrow().last().cloned();
+        let (base, ty) = match (scope, self.place) {
+            (Some(item), _) => (new(Node::Item(0), item.clone()), item),
+            (None, Place::Query(ty)) => {
+                let owner = Expr::owner(ty);
+                let ty = owner.ty.clone();
+                (owner, ty)
+            }
+            (None, Place::Derived(owner)) => {
+                if self.schema().roots.contains_key(name) {
+                    return self.root(name, span);
+                }
+                let diagnostic =
+                    Diagnostic::error("bare-name", span, format!("`{name}` is not a root collection"));
+                let owner = self.schema().ty(owner);
+                let candidates = owner.by_name.keys().map(SmolStr::as_str);
+                return self.report(match nearest(name, candidates) {
+                    Some(near) => diagnostic.help(format!("a field of this type is written `self.{near}`")),
+                    None => diagnostic,
+                });
+            }
+        };
+        let known = match &ty.kind {
+            Kind::Resource(ty) => self.lookup(*ty, name).is_some(),
+            Kind::Object(members) => members.iter().any(|member| member.name == *name),
+            _ => true,
+        };
+        if !known && self.schema().roots.contains_key(name) {
+            return self.root(name, span);
+        }
+        self.field(base, &ast::Ident { name: name.clone(), span })
+    }
+
+    fn root(&self, name: &SmolStr, span: Span) -> Expr {
+        match self.schema().roots.get(name) {
+            Some(ty) => new(Node::All(*ty), Type { kind: Kind::Resource(*ty), many: Many::Set }),
+            None => {
+                let diagnostic = Diagnostic::error(
+                    "unknown-collection",
+                    span,
+                    format!("there is no root collection `{name}`"),
+                );
+                let roots = self.schema().roots.keys().map(SmolStr::as_str);
+                self.report(match nearest(name, roots) {
+                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                    None => diagnostic,
+                })
+            }
+        }
+    }
+
+    fn parent(&self, span: Span) -> Expr {
+        let owner = self.owner_type();
+        let ty = self.schema().ty(owner);
+        match ty.parents.as_slice() {
+            [slot] => {
+                let field = FieldRef { ty: owner, slot: *slot };
+                self.get(Expr::owner(owner), field, span)
+            }
+            [] => self.report(Diagnostic::error(
+                "no-parent",
+                span,
+                format!("a `{}` has no parent: no collection holds it", ty.name),
+            )),
+            several => {
+                let names: Vec<_> =
+                    several.iter().map(|slot| format!("`self.{}`", ty.field(*slot).name)).collect();
+                self.report(
+                    Diagnostic::error("many-parents", span, "several collections may hold it".to_string())
+                        .help(format!("say which: {}", names.join(" or "))),
+                )
+            }
+        }
+    }
+
+    fn lookup(&self, ty: TypeIx, name: &str) -> Option<Step> {
+        let schema = self.schema();
+        if let Some((slot, field)) = schema.ty(ty).named(name) {
+            let here = FieldRef { ty, slot };
+            return Some(match &field.kind {
+                FieldKind::Collection { via, .. } => Step::Reverse(*via),
+                FieldKind::Inverse { of } => Step::Reverse(*of),
+                _ => Step::Get(here),
+            });
+        }
+        let of = schema.ty(ty).referrers.iter().find(|of| reverse_name(schema, **of) == name)?;
+        Some(Step::Reverse(*of))
+    }
+
+    fn field(&self, base: Expr, name: &ast::Ident) -> Expr {
+        match &base.ty.kind {
+            Kind::Null => unknown(),
+            Kind::Json | Kind::Map(_) => {
+                let kind = match &base.ty.kind {
+                    Kind::Map(of) => Type::of_value(of).kind,
+                    _ => Kind::Json,
+                };
+                let many = base.ty.many;
+                new(Node::Member(Box::new(base), name.name.clone()), Type { kind, many })
+            }
+            Kind::Object(members) => match members.iter().find(|member| member.name == name.name) {
+                Some(member) => {
+                    let of = Type::of_value(&member.ty);
+                    let many = if base.ty.is_many() { Many::List } else { of.many };
+                    new(Node::Member(Box::new(base), name.name.clone()), Type { kind: of.kind, many })
+                }
+                None => {
+                    let members = members.iter().map(|member| member.name.as_str());
+                    self.unknown_field("the object", name, members)
+                }
+            },
+            Kind::Resource(_) if name.name == "_id" => {
+                let many = if base.ty.is_many() { Many::List } else { Many::One };
+                new(Node::IdOf(Box::new(base)), Type { kind: Kind::Str, many })
+            }
+            Kind::Resource(ty) => match self.lookup(*ty, &name.name) {
+                Some(Step::Get(field)) => self.get(base, field, name.span),
+                Some(Step::Reverse(of)) => {
+                    let ty = Type { kind: Kind::Resource(of.ty), many: Many::Set };
+                    new(Node::Reverse(Box::new(base), of), ty)
+                }
+                None => {
+                    let schema = self.schema();
+                    let ty = schema.ty(*ty);
+                    let reverse: Vec<String> =
+                        ty.referrers.iter().map(|of| reverse_name(schema, *of)).collect();
+                    let visible = ty.by_name.keys().map(SmolStr::as_str);
+                    let candidates = visible.chain(reverse.iter().map(String::as_str));
+                    self.unknown_field(&format!("`{}`", ty.name), name, candidates)
+                }
+            },
+            _ => {
+                let is = self.describe(&base.ty);
+                self.report(Diagnostic::error(
+                    "no-fields",
+                    name.span,
+                    format!("`.{}`: {is} has no fields", name.name),
+                ))
+            }
+        }
+    }
+
+    fn unknown_field<'n>(
+        &self,
+        of: &str,
+        name: &ast::Ident,
+        candidates: impl Iterator<Item = &'n str>,
+    ) -> Expr {
+        let diagnostic =
+            Diagnostic::error("unknown-field", name.span, format!("{of} has no field `{}`", name.name));
+        self.report(match nearest(&name.name, candidates) {
+            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+            None => diagnostic,
+        })
+    }
+
+    /// A field kept in the document, of one resource or of each of many.
+    fn get(&self, base: Expr, field: FieldRef, span: Span) -> Expr {
+        let schema = self.schema();
+        let of = match &schema.field(field).kind {
+            FieldKind::Stored(ty) => Type::of_value(ty),
+            FieldKind::Link { target, .. } => Type::one(Kind::Resource(*target)),
+            FieldKind::Links { target, .. } => Type { kind: Kind::Resource(*target), many: Many::Set },
+            FieldKind::Parent { collection } => Type::one(Kind::Resource(collection.ty)),
+            FieldKind::Collection { via: of, .. } | FieldKind::Inverse { of } => {
+                Type { kind: Kind::Resource(of.ty), many: Many::Set }
+            }
+            FieldKind::Derived { .. } | FieldKind::Aggregate { .. } => {
+                match self.names.derived_type(field, span) {
+                    Some(ty) => ty,
+                    None => {
+                        // Its own mistake is told where it stands; here the part is simply of unknown kind.
+                        return Expr { node: Node::Get(Box::new(base), field), ty: unknown().ty };
+                    }
+                }
+            }
+        };
+        let many = match (base.ty.is_many(), &of.kind) {
+            (true, Kind::Resource(_)) => Many::Set,
+            (true, _) => Many::List,
+            (false, _) => of.many,
+        };
+        new(Node::Get(Box::new(base), field), Type { kind: of.kind, many })
+    }
+
+    fn filter(&self, base: &ast::Expr, condition: &ast::Expr) -> Expr {
+        let list = self.many(base, "a filter");
+        self.scopes.borrow_mut().push(Type::one(list.ty.kind.clone()));
+        let condition = self.condition(condition);
+        self.scopes.borrow_mut().pop();
+        let ty = list.ty.clone();
+        new(Node::Filter(Box::new(list), Box::new(condition)), ty)
+    }
+
+    fn order(&self, base: &ast::Expr, keys: &[ast::OrderKey]) -> Expr {
+        let list = self.many(base, "`order by`");
+        self.scopes.borrow_mut().push(Type::one(list.ty.kind.clone()));
+        let keys =
+            keys.iter().map(|key| (self.one(&key.expr, "a key of an order"), key.descending)).collect();
+        self.scopes.borrow_mut().pop();
+        let ty = list.ty.clone();
+        new(Node::Order(Box::new(list), keys), ty)
+    }
+
+    fn call(&self, name: &ast::Ident, arguments: &[ast::Argument], span: Span) -> Expr {
+        if let Some(named) = arguments.iter().find_map(|argument| argument.name.as_ref()) {
+            return self.report(Diagnostic::error(
+                "named-argument",
+                named.span,
+                format!("`{}` has no argument named `{}`", name.name, named.name),
+            ));
+        }
+        let count = |wanted: &str| {
+            let given = arguments.len();
+            let text = format!("`{}` takes {wanted}, and {given} were given", name.name);
+            self.report(Diagnostic::error("arguments", span, text))
+        };
+        if name.name == "now" {
+            return match arguments {
+                [] => new(Node::Now, Type::one(Kind::Datetime)),
+                _ => count("no arguments"),
+            };
+        }
+        if let Some(aggregate) = Aggregate::NAMED.iter().find(|aggregate| aggregate.name() == name.name) {
+            return match arguments {
+                [argument] => self.aggregate(*aggregate, &argument.value),
+                _ => count("one argument"),
+            };
+        }
+        let Some(row) = functions::named(&name.name) else {
+            let functions = functions::TABLE.iter().map(|row| row.name);
+            let all =
+                functions.chain(Aggregate::NAMED.iter().map(|aggregate| aggregate.name())).chain(["now"]);
+            let diagnostic = Diagnostic::error(
+                "unknown-function",
+                name.span,
+                format!("there is no function `{}`", name.name),
+            );
+            return self.report(match nearest(&name.name, all) {
+                Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                None => diagnostic,
+            });
+        };
+        let most = row.parameters.len();
+        let least = most - row.optional;
+        if arguments.len() < least || (arguments.len() > most && !row.variadic) {
+            return count(&match (least, row.variadic) {
+                (least, true) => format!("at least {least} arguments"),
+                (1, false) if most == 1 => "one argument".into(),
+                (least, false) if least == most => format!("{least} arguments"),
+                (least, false) => format!("{least} to {most} arguments"),
+            });
+        }
+        let mut typed = Vec::with_capacity(arguments.len());
+        for (at, argument) in arguments.iter().enumerate() {
+            let parameter = row.parameters[at.min(most - 1)];
+            let value = self.expr(&argument.value);
+            if !parameter.accepts(&value.ty) {
+                let is = self.describe(&value.ty);
+                return self.report(Diagnostic::error(
+                    "argument-type",
+                    argument.value.span,
+                    format!("`{}` takes {} here, and this is {is}", name.name, parameter.describe()),
+                ));
+            }
+            typed.push(value);
+        }
+        let kind = match (&row.returns, row.function) {
+            (Returns::Same, Function::Coalesce) => {
+                let mut ty = Type::one(Kind::Null);
+                for (value, argument) in typed.iter().zip(arguments) {
+                    ty = self.common(&ty, span, &value.ty, argument.value.span);
+                }
+                ty.kind
+            }
+            (Returns::Same, _) => typed[0].ty.kind.clone(),
+            (Returns::Kind(kind), _) => kind.clone(),
+        };
+        new(Node::Call(row.function, typed), Type::one(kind))
+    }
+
+    fn aggregate(&self, aggregate: Aggregate, argument: &ast::Expr) -> Expr {
+        let list = self.many(argument, &format!("`{}`", aggregate.name()));
+        let kind = &list.ty.kind;
+        let wrong = |wanted: &str| {
+            let is = self.describe(&list.ty);
+            let text = format!("`{}` needs a list of {wanted}, and this is {is}", aggregate.name());
+            let diagnostic = Diagnostic::error("aggregate-type", argument.span, text);
+            self.report(match kind {
+                Kind::Resource(_) => {
+                    diagnostic.help("name the field to aggregate, as in `sum(self.orders.amount)`")
+                }
+                _ => diagnostic,
+            })
+        };
+        let number = matches!(kind, Kind::Int | Kind::Float | Kind::Decimal | Kind::Null | Kind::Json);
+        let result = match aggregate {
+            Aggregate::Sum if number || *kind == Kind::Duration => Type::one(kind.clone()),
+            Aggregate::Average | Aggregate::Median if number || *kind == Kind::Duration => {
+                Type::one(if *kind == Kind::Int { Kind::Float } else { kind.clone() })
+            }
+            Aggregate::Sum | Aggregate::Average | Aggregate::Median => return wrong("numbers or durations"),
+            Aggregate::Count => Type::one(Kind::Int),
+            Aggregate::Min | Aggregate::Max if matches!(kind, Kind::Resource(_)) => {
+                return wrong("values that can be compared");
+            }
+            Aggregate::Min | Aggregate::Max | Aggregate::First | Aggregate::Last => Type::one(kind.clone()),
+            Aggregate::Any | Aggregate::All if matches!(kind, Kind::Bool | Kind::Null | Kind::Json) => {
+                Type::one(Kind::Bool)
+            }
+            Aggregate::Any | Aggregate::All => return wrong("conditions"),
+            Aggregate::Distinct | Aggregate::Collect => list.ty.clone(),
+        };
+        new(Node::Aggregate(aggregate, Box::new(list)), result)
+    }
+
+    fn unary(&self, op: UnaryOp, operand: &ast::Expr) -> Expr {
+        match op {
+            UnaryOp::Not => {
+                let condition = self.condition(operand);
+                new(Node::Unary(op, Box::new(condition)), Type::one(Kind::Bool))
+            }
+            UnaryOp::Negate => {
+                let value = self.one(operand, "what `-` negates");
+                let kind = value.ty.kind.clone();
+                match (&value.node, &kind) {
+                    (Node::Const(Value::Int(int)), _) => {
+                        Expr::constant(Value::Int(int.wrapping_neg()), Kind::Int)
+                    }
+                    (Node::Const(Value::Float(float)), _) => {
+                        Expr::constant(Value::Float(-float), Kind::Float)
+                    }
+                    (
+                        _,
+                        Kind::Int | Kind::Float | Kind::Decimal | Kind::Duration | Kind::Null | Kind::Json,
+                    ) => new(Node::Unary(op, Box::new(value)), Type::one(kind)),
+                    _ => {
+                        let is = self.describe(&value.ty);
+                        self.report(Diagnostic::error(
+                            "operand-type",
+                            operand.span,
+                            format!("`-` negates a number, and this is {is}"),
+                        ))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Checks two operands; a literal takes the kind of the other side where its text says such a value.
+    fn literals(&self, left: &ast::Expr, right: &ast::Expr, op: BinaryOp) -> (Expr, Expr) {
+        let (typed_left, typed_right) = if op == BinaryOp::Else {
+            (self.expr(left), self.expr(right))
+        } else {
+            (self.one(left, "an operand"), self.one(right, "an operand"))
+        };
+        if let Some(value) = self.literal_as(left, &typed_left, &typed_right.ty.kind) {
+            return (value, typed_right);
+        }
+        if let Some(value) = self.literal_as(right, &typed_right, &typed_left.ty.kind) {
+            return (typed_left, value);
+        }
+        (typed_left, typed_right)
+    }
+
+    fn literal_as(&self, source: &ast::Expr, typed: &Expr, kind: &Kind) -> Option<Expr> {
+        let (text, basic) = match (&source.kind, kind) {
+            (ExprKind::Number(text), Kind::Decimal) => (text, BasicKind::Decimal),
+            (ExprKind::Str(text), Kind::Datetime) => (text, BasicKind::Datetime),
+            (ExprKind::Str(text), Kind::Date) => (text, BasicKind::Date),
+            (ExprKind::Str(text), Kind::Duration) => (text, BasicKind::Duration),
+            (ExprKind::Str(text), Kind::Uuid) => (text, BasicKind::Uuid),
+            (ExprKind::Str(text), Kind::Resource(_)) => {
+                return Some(match Id::parse(text) {
+                    Ok(id) => Expr::constant(Value::Ref(id), kind.clone()),
+                    Err(error) => self.report(Diagnostic::error("literal", source.span, error.to_string())),
+                });
+            }
+            (ExprKind::Str(text), Kind::Enum(words)) => {
+                if !words.contains(text) {
+                    let diagnostic = Diagnostic::error(
+                        "enum-word",
+                        source.span,
+                        format!("\"{text}\" is none of {}", self.describe(&Type::one(kind.clone()))),
+                    );
+                    self.report(match nearest(text, words.iter().map(SmolStr::as_str)) {
+                        Some(near) => diagnostic.help(format!("did you mean \"{near}\"?")),
+                        None => diagnostic,
+                    });
+                }
+                return Some(typed.clone());
+            }
+            _ => return None,
+        };
+        Some(match parse_as(basic, text) {
+            Ok(value) => Expr::constant(value, kind.clone()),
+            Err(why) => self.report(Diagnostic::error("literal", source.span, why.to_string())),
+        })
+    }
+
+    fn binary(&self, op: BinaryOp, op_span: Span, left: &ast::Expr, right: &ast::Expr) -> Expr {
+        match op {
+            BinaryOp::And | BinaryOp::Or => {
+                let (left, right) = (self.condition(left), self.condition(right));
+                new(Node::Binary(op, Box::new(left), Box::new(right)), Type::one(Kind::Bool))
+            }
+            BinaryOp::Else => {
+                let (spans, (left, right)) = ((left.span, right.span), self.literals(left, right, op));
+                let ty = self.common(&left.ty, spans.0, &right.ty, spans.1);
+                new(Node::Binary(op, Box::new(left), Box::new(right)), ty)
+            }
+            BinaryOp::In => {
+                let value = self.one(left, "what stands left of `in`");
+                let mut list = self.many(right, "`in`");
+                if let (Node::List(items), ExprKind::List(sources)) = (&mut list.node, &right.kind) {
+                    for (item, source) in items.iter_mut().zip(sources) {
+                        if let Some(literal) = self.literal_as(source, item, &value.ty.kind) {
+                            list.ty.kind = literal.ty.kind.clone();
+                            *item = literal;
+                        }
+                    }
+                }
+                if !comparable(&value.ty.kind, &list.ty.kind) {
+                    self.mismatch("in", op_span, &value.ty, &list.ty);
+                }
+                new(Node::Binary(op, Box::new(value), Box::new(list)), Type::one(Kind::Bool))
+            }
+            BinaryOp::Equal
+            | BinaryOp::NotEqual
+            | BinaryOp::Less
+            | BinaryOp::LessEqual
+            | BinaryOp::Greater
+            | BinaryOp::GreaterEqual => {
+                let (left, right) = self.literals(left, right, op);
+                let ordered = !matches!(op, BinaryOp::Equal | BinaryOp::NotEqual);
+                let resource = |ty: &Type| matches!(ty.kind, Kind::Resource(_));
+                if !comparable(&left.ty.kind, &right.ty.kind)
+                    || (ordered && (resource(&left.ty) || resource(&right.ty)))
+                {
+                    self.mismatch(symbol(op), op_span, &left.ty, &right.ty);
+                }
+                new(Node::Binary(op, Box::new(left), Box::new(right)), Type::one(Kind::Bool))
+            }
+            BinaryOp::Match => {
+                let (left, right) = (self.one(left, "an operand"), self.one(right, "an operand"));
+                let text = |ty: &Type| matches!(ty.kind, Kind::Str | Kind::Enum(_) | Kind::Null | Kind::Json);
+                if !text(&left.ty) || !text(&right.ty) {
+                    self.mismatch("~", op_span, &left.ty, &right.ty);
+                }
+                new(Node::Binary(op, Box::new(left), Box::new(right)), Type::one(Kind::Bool))
+            }
+            BinaryOp::Add
+            | BinaryOp::Subtract
+            | BinaryOp::Multiply
+            | BinaryOp::Divide
+            | BinaryOp::Remainder => {
+                let (left, right) = self.literals(left, right, op);
+                match arithmetic(op, &left.ty.kind, &right.ty.kind) {
+                    Some(kind) => new(Node::Binary(op, Box::new(left), Box::new(right)), Type::one(kind)),
+                    None => self.mismatch(symbol(op), op_span, &left.ty, &right.ty),
+                }
+            }
+        }
+    }
+
+    fn mismatch(&self, op: &str, span: Span, left: &Type, right: &Type) -> Expr {
+        let (left_is, right_is) = (self.describe(left), self.describe(right));
+        let diagnostic = Diagnostic::error(
+            "operand-type",
+            span,
+            format!("`{op}` does not go between {left_is} and {right_is}"),
+        );
+        let text = |ty: &Type| matches!(ty.kind, Kind::Str | Kind::Enum(_));
+        let number = |ty: &Type| matches!(ty.kind, Kind::Int | Kind::Float | Kind::Decimal);
+        self.report(if (text(left) && number(right)) || (number(left) && text(right)) {
+            diagnostic.help("nothing is turned into another kind silently: use str(…), int(…) or float(…)")
+        } else {
+            diagnostic
+        })
+    }
+
+    fn switch(
+        &self,
+        subject: &ast::Expr,
+        cases: &[(ast::Expr, ast::Expr)],
+        otherwise: Option<&ast::Expr>,
+    ) -> Expr {
+        let subject_typed = self.one(subject, "what `->` looks at");
+        let mut ty = Type::one(Kind::Null);
+        let mut typed = Vec::with_capacity(cases.len());
+        for (key, value) in cases {
+            let mut key_typed = self.one(key, "a case");
+            if let Some(literal) = self.literal_as(key, &key_typed, &subject_typed.ty.kind) {
+                key_typed = literal;
+            }
+            if !comparable(&subject_typed.ty.kind, &key_typed.ty.kind) {
+                self.mismatch("->", key.span, &subject_typed.ty, &key_typed.ty);
+            }
+            let value_typed = self.expr(value);
+            ty = self.common(&ty, subject.span, &value_typed.ty, value.span);
+            typed.push((key_typed, value_typed));
+        }
+        let otherwise = otherwise.map(|value| {
+            let value_typed = self.expr(value);
+            ty = self.common(&ty, subject.span, &value_typed.ty, value.span);
+            Box::new(value_typed)
+        });
+        new(Node::Switch(Box::new(subject_typed), typed, otherwise), ty)
+    }
+
+    /// The type that holds both.
+    fn common(&self, left: &Type, _left_span: Span, right: &Type, right_span: Span) -> Type {
+        let many = match (left.many, right.many) {
+            (left, right) if left == right => left,
+            (many, Many::One) if right.kind == Kind::Null => many,
+            (Many::One, many) if left.kind == Kind::Null => many,
+            _ => {
+                let (left, right) = (self.describe(left), self.describe(right));
+                self.report(Diagnostic::error(
+                    "branches",
+                    right_span,
+                    format!("this is {right}, and the other value is {left}"),
+                ));
+                return Type::one(Kind::Null);
+            }
+        };
+        let kind = match (&left.kind, &right.kind) {
+            (Kind::Null, kind) | (kind, Kind::Null) => kind.clone(),
+            (left, right) if left == right => left.clone(),
+            (Kind::Json, _) | (_, Kind::Json) => Kind::Json,
+            (Kind::Str | Kind::Enum(_), Kind::Str | Kind::Enum(_)) => Kind::Str,
+            (left, right) => match arithmetic(BinaryOp::Add, left, right) {
+                Some(kind) if is_number(left) && is_number(right) => kind,
+                _ => {
+                    let left = self.describe(&Type { kind: left.clone(), many });
+                    let right = self.describe(&Type { kind: right.clone(), many });
+                    self.report(Diagnostic::error(
+                        "branches",
+                        right_span,
+                        format!("this is {right}, and the other value is {left}"),
+                    ));
+                    Kind::Null
+                }
+            },
+        };
+        Type { kind, many }
+    }
+}
+
+enum Step {
+    Get(FieldRef),
+    Reverse(FieldRef),
+}
+
+fn is_number(kind: &Kind) -> bool {
+    matches!(kind, Kind::Int | Kind::Float | Kind::Decimal)
+}
+
+/// May values of these kinds be compared?
+fn comparable(left: &Kind, right: &Kind) -> bool {
+    match (left, right) {
+        (Kind::Null | Kind::Json, _) | (_, Kind::Null | Kind::Json) => true,
+        (Kind::Str | Kind::Enum(_), Kind::Str | Kind::Enum(_)) => true,
+        (left, right) => left == right || (is_number(left) && is_number(right)),
+    }
+}
+
+/// The kind of the result of an arithmetic operator; none where it makes no sense.
+fn arithmetic(op: BinaryOp, left: &Kind, right: &Kind) -> Option<Kind> {
+    use BinaryOp::{Add, Divide, Multiply, Subtract};
+    Some(match (left, right) {
+        (Kind::Json, _) | (_, Kind::Json) => Kind::Json,
+        (Kind::Null, Kind::Null) => Kind::Null,
+        (Kind::Null, kind) | (kind, Kind::Null) => match arithmetic(op, kind, kind) {
+            Some(result) => result,
+            // A null date less a duration is still a date: the kind of the other operand decides nothing.
+            None => kind.clone(),
+        },
+        (Kind::Int, Kind::Int) if op == Divide => Kind::Float,
+        (Kind::Int, Kind::Int) => Kind::Int,
+        (Kind::Float, kind) | (kind, Kind::Float) if is_number(kind) => Kind::Float,
+        (Kind::Decimal, kind) | (kind, Kind::Decimal) if is_number(kind) => Kind::Decimal,
+        (Kind::Str | Kind::Enum(_), Kind::Str | Kind::Enum(_)) if op == Add => Kind::Str,
+        (Kind::Datetime, Kind::Duration) if matches!(op, Add | Subtract) => Kind::Datetime,
+        (Kind::Date, Kind::Duration) if matches!(op, Add | Subtract) => Kind::Date,
+        (Kind::Duration, Kind::Datetime) if op == Add => Kind::Datetime,
+        (Kind::Duration, Kind::Date) if op == Add => Kind::Date,
+        (Kind::Datetime, Kind::Datetime) | (Kind::Date, Kind::Date) if op == Subtract => Kind::Duration,
+        (Kind::Duration, Kind::Duration) if matches!(op, Add | Subtract) => Kind::Duration,
+        (Kind::Duration, Kind::Int) if matches!(op, Multiply | Divide) => Kind::Duration,
+        (Kind::Int, Kind::Duration) if op == Multiply => Kind::Duration,
+        _ => return None,
+    })
+}
+
+/// How an operator is written.
+fn symbol(op: BinaryOp) -> &'static str {
+    match op {
+        BinaryOp::Else => "else",
+        BinaryOp::Or => "or",
+        BinaryOp::And => "and",
+        BinaryOp::Equal => "=",
+        BinaryOp::NotEqual => "!=",
+        BinaryOp::Less => "<",
+        BinaryOp::LessEqual => "<=",
+        BinaryOp::Greater => ">",
+        BinaryOp::GreaterEqual => ">=",
+        BinaryOp::Match => "~",
+        BinaryOp::In => "in",
+        BinaryOp::Add => "+",
+        BinaryOp::Subtract => "-",
+        BinaryOp::Multiply => "*",
+        BinaryOp::Divide => "/",
+        BinaryOp::Remainder => "%",
+    }
+}

@@ -1,0 +1,215 @@
+//! The table of functions: one row each, used by the type checker, the evaluators and the reference in docs.
+
+use crate::typed::{Kind, Many, Type};
+
+/// A function of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // one row of TABLE each, which says what they do
+pub enum Function {
+    Round,
+    Floor,
+    Ceil,
+    Abs,
+    Sqrt,
+    Power,
+    Upper,
+    Lower,
+    Trim,
+    Length,
+    Contains,
+    StartsWith,
+    EndsWith,
+    Replace,
+    Concat,
+    Year,
+    Month,
+    Day,
+    Weekday,
+    Hour,
+    Seconds,
+    Minutes,
+    Hours,
+    Days,
+    Weeks,
+    Str,
+    Int,
+    Float,
+    Decimal,
+    Bool,
+    Datetime,
+    Exists,
+    Coalesce,
+    IsError,
+}
+
+/// What a parameter takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parameter {
+    /// int, float or decimal.
+    Number,
+    /// int.
+    Int,
+    /// str or an enum.
+    Str,
+    /// str, an enum, or a list.
+    Sized,
+    /// datetime or date.
+    Moment,
+    /// datetime.
+    Datetime,
+    /// Any one value.
+    Any,
+    /// Any value or list.
+    AnyOrMany,
+}
+
+impl Parameter {
+    /// Does a value of this type fit?
+    pub fn accepts(self, ty: &Type) -> bool {
+        if ty.many != Many::One {
+            return matches!(self, Parameter::Sized | Parameter::AnyOrMany);
+        }
+        let kind = &ty.kind;
+        if matches!(kind, Kind::Null | Kind::Json) {
+            return true;
+        }
+        match self {
+            Parameter::Any | Parameter::AnyOrMany => true,
+            Parameter::Number => matches!(kind, Kind::Int | Kind::Float | Kind::Decimal),
+            Parameter::Int => *kind == Kind::Int,
+            Parameter::Str | Parameter::Sized => matches!(kind, Kind::Str | Kind::Enum(_)),
+            Parameter::Moment => matches!(kind, Kind::Datetime | Kind::Date),
+            Parameter::Datetime => *kind == Kind::Datetime,
+        }
+    }
+
+    /// For messages.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Parameter::Number => "a number",
+            Parameter::Int => "an int",
+            Parameter::Str => "a str",
+            Parameter::Sized => "a str or a list",
+            Parameter::Moment => "a datetime or a date",
+            Parameter::Datetime => "a datetime",
+            Parameter::Any => "a value",
+            Parameter::AnyOrMany => "a value or a list",
+        }
+    }
+}
+
+/// The type of a function's result.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Returns {
+    /// Always this.
+    Kind(Kind),
+    /// The kind of the first argument.
+    Same,
+}
+
+/// One row of the table.
+pub struct Signature {
+    /// How it is written.
+    pub name: &'static str,
+    /// Which.
+    pub function: Function,
+    /// What it takes.
+    pub parameters: &'static [Parameter],
+    /// How many of the parameters, from the end, may be left out.
+    pub optional: usize,
+    /// May the last parameter be repeated?
+    pub variadic: bool,
+    /// What it gives.
+    pub returns: Returns,
+    /// What it does, in one sentence.
+    pub summary: &'static str,
+}
+
+use Parameter::{Any, AnyOrMany, Datetime, Int, Moment, Number, Sized, Str};
+
+const fn row(
+    name: &'static str,
+    function: Function,
+    parameters: &'static [Parameter],
+    returns: Returns,
+    summary: &'static str,
+) -> Signature {
+    Signature { name, function, parameters, optional: 0, variadic: false, returns, summary }
+}
+
+const fn with(optional: usize, variadic: bool, mut row: Signature) -> Signature {
+    row.optional = optional;
+    row.variadic = variadic;
+    row
+}
+
+/// All functions, in the order of the reference.
+#[rustfmt::skip]
+pub const TABLE: &[Signature] = &[
+    with(1, false, row("round", Function::Round, &[Number, Int], Returns::Same, "Rounds half to even, to whole numbers or to so many digits.")),
+    row("floor", Function::Floor, &[Number], Returns::Same, "The greatest whole number that is not above."),
+    row("ceil", Function::Ceil, &[Number], Returns::Same, "The least whole number that is not below."),
+    row("abs", Function::Abs, &[Number], Returns::Same, "The number without its sign."),
+    row("sqrt", Function::Sqrt, &[Number], Returns::Kind(Kind::Float), "The square root; `#type` of a negative number."),
+    row("power", Function::Power, &[Number, Number], Returns::Kind(Kind::Float), "The first raised to the second."),
+    row("upper", Function::Upper, &[Str], Returns::Kind(Kind::Str), "In upper case."),
+    row("lower", Function::Lower, &[Str], Returns::Kind(Kind::Str), "In lower case."),
+    row("trim", Function::Trim, &[Str], Returns::Kind(Kind::Str), "Without white space at both ends."),
+    row("length", Function::Length, &[Sized], Returns::Kind(Kind::Int), "The number of characters, or of elements."),
+    row("contains", Function::Contains, &[Str, Str], Returns::Kind(Kind::Bool), "Does the first hold the second?"),
+    row("starts_with", Function::StartsWith, &[Str, Str], Returns::Kind(Kind::Bool), "Does the first begin with the second?"),
+    row("ends_with", Function::EndsWith, &[Str, Str], Returns::Kind(Kind::Bool), "Does the first end with the second?"),
+    row("replace", Function::Replace, &[Str, Str, Str], Returns::Kind(Kind::Str), "The first with each occurrence of the second replaced by the third."),
+    with(0, true, row("concat", Function::Concat, &[Str, Str], Returns::Kind(Kind::Str), "The texts, one after the other.")),
+    row("year", Function::Year, &[Moment], Returns::Kind(Kind::Int), "The year, in UTC."),
+    row("month", Function::Month, &[Moment], Returns::Kind(Kind::Int), "The month, 1 to 12, in UTC."),
+    row("day", Function::Day, &[Moment], Returns::Kind(Kind::Int), "The day of the month, in UTC."),
+    row("weekday", Function::Weekday, &[Moment], Returns::Kind(Kind::Int), "The day of the week, Monday 1 to Sunday 7, in UTC."),
+    row("hour", Function::Hour, &[Datetime], Returns::Kind(Kind::Int), "The hour, 0 to 23, in UTC."),
+    row("seconds", Function::Seconds, &[Int], Returns::Kind(Kind::Duration), "So many seconds."),
+    row("minutes", Function::Minutes, &[Int], Returns::Kind(Kind::Duration), "So many minutes."),
+    row("hours", Function::Hours, &[Int], Returns::Kind(Kind::Duration), "So many hours."),
+    row("days", Function::Days, &[Int], Returns::Kind(Kind::Duration), "So many times 24 hours."),
+    row("weeks", Function::Weeks, &[Int], Returns::Kind(Kind::Duration), "So many times 7 days."),
+    row("str", Function::Str, &[Any], Returns::Kind(Kind::Str), "The value as text."),
+    row("int", Function::Int, &[Any], Returns::Kind(Kind::Int), "The value as an int; `#type` where it is none."),
+    row("float", Function::Float, &[Any], Returns::Kind(Kind::Float), "The value as a float; `#type` where it is none."),
+    row("decimal", Function::Decimal, &[Any], Returns::Kind(Kind::Decimal), "The value as a decimal; `#type` where it is none."),
+    row("bool", Function::Bool, &[Any], Returns::Kind(Kind::Bool), "The value as a bool; `#type` where it is none."),
+    row("datetime", Function::Datetime, &[Any], Returns::Kind(Kind::Datetime), "The value as a datetime; `#type` where it is none."),
+    row("exists", Function::Exists, &[AnyOrMany], Returns::Kind(Kind::Bool), "Is it not null, and not an empty list?"),
+    with(0, true, row("coalesce", Function::Coalesce, &[Any, Any], Returns::Same, "The first value that is not null.")),
+    row("is_error", Function::IsError, &[Any], Returns::Kind(Kind::Bool), "Is it an error value?"),
+];
+
+impl Function {
+    /// Its row.
+    pub fn signature(self) -> &'static Signature {
+        TABLE.iter().find(|row| row.function == self).expect("every function has a row (tested)")
+    }
+
+    /// How it is written.
+    pub fn name(self) -> &'static str {
+        self.signature().name
+    }
+}
+
+/// The function with a name.
+pub fn named(name: &str) -> Option<&'static Signature> {
+    TABLE.iter().find(|row| row.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_function_has_one_row() {
+        for row in TABLE {
+            assert_eq!(TABLE.iter().filter(|other| other.name == row.name).count(), 1, "{}", row.name);
+            assert_eq!(row.function.name(), row.name);
+        }
+        // IsError is the last variant; the count of rows is the count of variants.
+        assert_eq!(TABLE.len(), Function::IsError as usize + 1);
+    }
+}

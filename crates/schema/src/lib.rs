@@ -1,0 +1,22 @@
+//! Schema text in, checked [`Schema`] out: values' types, rules, links, typed expressions, and the plan by which
+//! derived fields are kept true. No IO, and no failure on any text: what is wrong comes back as diagnostics, each
+//! with its place.
+//!
+//! Start with [`check()`]; then [`model`] (what a schema is), [`typed`] (what an expression is) and [`plan`] (how it
+//! is maintained).
+
+pub mod check;
+pub mod expr;
+pub mod functions;
+pub mod ids;
+pub mod model;
+pub mod names;
+pub mod plan;
+pub mod typed;
+
+pub use check::{Checked, check};
+pub use ids::Ids;
+pub use model::{
+    DefaultValue, Field, FieldId, FieldKind, FieldRef, Member, Normalize, OnDelete, ResourceType, Rules,
+    Schema, Slot, TypeId, TypeIx, ValueType,
+};

@@ -1,0 +1,331 @@
+//! The checked schema: types and fields with stable ids, every name resolved.
+//!
+//! A [`Schema`] is only ever made by [`crate::check()`], so whoever holds one may rely on it: every [`FieldRef`]
+//! points at a field, every expression is typed, and the plan is complete.
+
+use std::collections::HashMap;
+
+use corollary_value::Value;
+use smol_str::SmolStr;
+
+use crate::plan::Plan;
+use crate::typed::{Expr, Type};
+
+/// Position of a type in [`Schema::types`]; valid for one checked schema only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TypeIx(pub u32);
+
+/// Position of a field in [`ResourceType::fields`]; valid for one checked schema only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(pub u32);
+
+/// A field of a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FieldRef {
+    /// The type that has the field.
+    pub ty: TypeIx,
+    /// Which of its fields.
+    pub slot: Slot,
+}
+
+/// The number that stands for a type in storage, never used again for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TypeId(pub u32);
+
+/// The number that stands for a field in storage, unique in the whole schema and never used again for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FieldId(pub u32);
+
+/// A checked schema with its maintenance plan.
+#[derive(Debug)]
+pub struct Schema {
+    /// `schema NAME`; `main` where none is written.
+    pub name: SmolStr,
+    /// The types; [`TypeIx`] is the position.
+    pub types: Vec<ResourceType>,
+    /// Root collections by name.
+    pub roots: HashMap<SmolStr, TypeIx>,
+    /// How derived fields are kept true.
+    pub plan: Plan,
+}
+
+/// A kind of resource.
+#[derive(Debug)]
+pub struct ResourceType {
+    /// Stands for it in storage.
+    pub id: TypeId,
+    /// Its name.
+    pub name: SmolStr,
+    /// The root collection that holds its resources, where it has one.
+    pub root: Option<SmolStr>,
+    /// Its fields; [`Slot`] is the position. Declared ones first, then parents, then hidden ones.
+    pub fields: Vec<Field>,
+    /// Fields that expressions and clients may name.
+    pub by_name: HashMap<SmolStr, Slot>,
+    /// The hidden links to a parent, one for each collection that may own a resource of this type.
+    pub parents: Vec<Slot>,
+    /// The link fields (of any type) that may point at a resource of this type, parents included.
+    pub referrers: Vec<FieldRef>,
+}
+
+/// A field of a type.
+#[derive(Debug)]
+pub struct Field {
+    /// Stands for it in storage.
+    pub id: FieldId,
+    /// Its name; hidden fields have one that starts with `#`.
+    pub name: SmolStr,
+    /// What it holds.
+    pub kind: FieldKind,
+    /// Rules for its values.
+    pub rules: Rules,
+    /// Is there an entry in a secondary index for each resource (`index`, `unique`)?
+    pub index: bool,
+    /// Are there entries in the reference index, from each target back here?
+    pub reference_index: bool,
+}
+
+/// What a field holds.
+#[derive(Debug)]
+pub enum FieldKind {
+    /// A stored value.
+    Stored(ValueType),
+    /// A reference to one resource.
+    Link {
+        /// Type of what is referred to.
+        target: TypeIx,
+        /// What happens here when the target is deleted.
+        on_delete: OnDelete,
+    },
+    /// References to many resources, each once, in the order they were added.
+    Links {
+        /// Type of what is referred to.
+        target: TypeIx,
+        /// What happens here when a target is deleted.
+        on_delete: OnDelete,
+    },
+    /// Hidden: the parent that owns this resource through one collection.
+    Parent {
+        /// The collection, a field of the parent's type.
+        collection: FieldRef,
+    },
+    /// Owned children; what it holds is the reverse of the child's [`FieldKind::Parent`].
+    Collection {
+        /// Type of the children.
+        child: TypeIx,
+        /// The children's hidden link to here.
+        via: FieldRef,
+    },
+    /// The resources that link here (read only).
+    Inverse {
+        /// The link.
+        of: FieldRef,
+    },
+    /// Follows from other fields.
+    Derived {
+        /// The expression, in the canonical format.
+        text: String,
+        /// Typed.
+        expr: Expr,
+        /// May be an error value never; a write that would make it one is refused.
+        strict: bool,
+    },
+    /// Hidden: the result of an aggregate inside a derived field.
+    Aggregate {
+        /// The type of its result.
+        ty: Type,
+        /// What identifies its definition.
+        signature: String,
+    },
+}
+
+/// What happens to a link when its target is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDelete {
+    /// The link becomes empty (for a required link, the same as restrict).
+    Unlink,
+    /// The deletion is refused while the link stands.
+    Restrict,
+    /// The resource with the link is deleted too.
+    Cascade,
+}
+
+/// The type of a stored value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ValueType {
+    /// UTF-8 text.
+    Str,
+    /// 64 bit integer.
+    Int,
+    /// IEEE 754 double, finite.
+    Float,
+    /// True or false.
+    Bool,
+    /// Exact decimal of at most 28 digits.
+    Decimal,
+    /// Instant.
+    Datetime,
+    /// Calendar day.
+    Date,
+    /// Exact span of time.
+    Duration,
+    /// UUID.
+    Uuid,
+    /// Bytes.
+    Bytes,
+    /// Any value.
+    Json,
+    /// One of these words, in the order of declaration.
+    Enum(Vec<SmolStr>),
+    /// An embedded object.
+    Object(Vec<Member>),
+    /// A list.
+    List(Box<ValueType>),
+    /// A list in value order without repeats.
+    Set(Box<ValueType>),
+    /// An object with free keys.
+    Map(Box<ValueType>),
+}
+
+/// A member of an embedded object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// Its name.
+    pub name: SmolStr,
+    /// Its type.
+    pub ty: ValueType,
+    /// Rules for its values.
+    pub rules: Rules,
+}
+
+/// Rules for the values of a stored field, a link, or a member of an object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rules {
+    /// There must be a value, and it must not be null (unless `nullable`).
+    pub required: bool,
+    /// An explicit null may be stored.
+    pub nullable: bool,
+    /// What a new resource gets where nothing is given.
+    pub default: Option<DefaultValue>,
+    /// No two resources of the type have the same value.
+    pub unique: bool,
+    /// May be set when the resource is created, and not changed.
+    pub immutable: bool,
+    /// May be set once, and not changed after that.
+    pub write_once: bool,
+    /// Least value.
+    pub min: Option<Value>,
+    /// Greatest value.
+    pub max: Option<Value>,
+    /// Least length, in characters or elements.
+    pub min_length: Option<u64>,
+    /// Greatest length, in characters or elements.
+    pub max_length: Option<u64>,
+    /// A regular expression that must match somewhere in the text.
+    pub pattern: Option<Pattern>,
+    /// Applied to a text before it is checked, in order.
+    pub normalize: Vec<Normalize>,
+    /// For people.
+    pub description: Option<SmolStr>,
+}
+
+/// A default.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DefaultValue {
+    /// The same for each new resource.
+    Constant(Value),
+    /// The time of the commit.
+    Now,
+}
+
+/// A checked regular expression.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    /// Ready to use.
+    pub regex: regex_lite::Regex,
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.regex.as_str() == other.regex.as_str()
+    }
+}
+
+/// A change made to every text before it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Normalize {
+    /// Lower case.
+    Lower,
+    /// Upper case.
+    Upper,
+    /// Without white space at both ends.
+    Trim,
+}
+
+impl Schema {
+    /// The type at a position.
+    pub fn ty(&self, ix: TypeIx) -> &ResourceType {
+        &self.types[ix.0 as usize]
+    }
+
+    /// The field at a position.
+    pub fn field(&self, field: FieldRef) -> &Field {
+        &self.ty(field.ty).fields[field.slot.0 as usize]
+    }
+
+    /// The type with a name.
+    pub fn type_named(&self, name: &str) -> Option<TypeIx> {
+        self.types.iter().position(|ty| ty.name == name).map(|at| TypeIx(at as u32))
+    }
+
+    /// All types with their positions.
+    pub fn types(&self) -> impl Iterator<Item = (TypeIx, &ResourceType)> {
+        self.types.iter().enumerate().map(|(at, ty)| (TypeIx(at as u32), ty))
+    }
+}
+
+impl ResourceType {
+    /// The field at a position.
+    pub fn field(&self, slot: Slot) -> &Field {
+        &self.fields[slot.0 as usize]
+    }
+
+    /// The field that clients know by this name.
+    pub fn named(&self, name: &str) -> Option<(Slot, &Field)> {
+        let slot = *self.by_name.get(name)?;
+        Some((slot, self.field(slot)))
+    }
+
+    /// All fields with their positions.
+    pub fn slots(&self) -> impl Iterator<Item = (Slot, &Field)> {
+        self.fields.iter().enumerate().map(|(at, field)| (Slot(at as u32), field))
+    }
+}
+
+impl Field {
+    /// Is it shown to clients?
+    pub fn visible(&self) -> bool {
+        !matches!(self.kind, FieldKind::Parent { .. } | FieldKind::Aggregate { .. })
+    }
+
+    /// Is a value of it kept in the document?
+    pub fn in_document(&self) -> bool {
+        !matches!(self.kind, FieldKind::Collection { .. } | FieldKind::Inverse { .. })
+    }
+
+    /// Is it a fact: stored because somebody wrote it?
+    pub fn is_fact(&self) -> bool {
+        matches!(
+            self.kind,
+            FieldKind::Stored(_)
+                | FieldKind::Link { .. }
+                | FieldKind::Links { .. }
+                | FieldKind::Parent { .. }
+        )
+    }
+
+    /// Does it follow from other fields, and is it kept in the document?
+    pub fn is_derived(&self) -> bool {
+        matches!(self.kind, FieldKind::Derived { .. } | FieldKind::Aggregate { .. })
+    }
+}

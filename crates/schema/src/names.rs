@@ -1,0 +1,37 @@
+//! Names that the schema gives by itself: `link_<type>_<field>` and `parent_<type>_<field>`.
+
+use crate::model::{FieldKind, FieldRef, Schema};
+
+/// `SectionChief` as `section_chief`.
+pub fn snake_case(name: &str) -> String {
+    let mut out = String::with_capacity(name.len() + 4);
+    let mut previous_lower = false;
+    for c in name.chars() {
+        if c.is_uppercase() {
+            if previous_lower {
+                out.push('_');
+            }
+            out.extend(c.to_lowercase());
+            previous_lower = false;
+        } else {
+            out.push(c);
+            previous_lower = c.is_lowercase() || c.is_ascii_digit();
+        }
+    }
+    out
+}
+
+/// The name of the link from a child to the parent whose collection holds it.
+pub fn parent_name(schema: &Schema, collection: FieldRef) -> String {
+    let ty = &schema.ty(collection.ty).name;
+    format!("parent_{}_{}", snake_case(ty), schema.field(collection).name)
+}
+
+/// The name of the list of resources that hold this one by a link, whether an inverse is declared or not.
+pub fn reverse_name(schema: &Schema, of: FieldRef) -> String {
+    match schema.field(of).kind {
+        // A child's parent link is reached back through the collection itself, which has a name of its own.
+        FieldKind::Parent { collection } => schema.field(collection).name.to_string(),
+        _ => format!("link_{}_{}", snake_case(&schema.ty(of.ty).name), schema.field(of).name),
+    }
+}

@@ -1,0 +1,365 @@
+//! From a typed expression to plan nodes.
+//!
+//! An aggregate over a path that runs downwards (over inverses of to-one links and over collections), with filters
+//! anywhere on it, is turned round: each member reaches its one owner by to-one links, so the path becomes an
+//! expression of the member, the filters become conditions on the member, and the aggregate becomes a [`Group`].
+//! What cannot be turned round stays in the expression and is evaluated per owner.
+
+use corollary_value::Value;
+use smol_str::{SmolStr, format_smolstr};
+
+use super::{Evaluate, Group, PlanNode, Rule};
+use crate::ids::Ids;
+use crate::model::{Field, FieldKind, FieldRef, Rules, Schema, Slot, TypeIx};
+use crate::typed::{Aggregate, Expr, Kind, Many, Node, Type, write_expr};
+
+/// Lowers derived fields one after the other, adding hidden fields to the schema where it must.
+pub struct Lowering<'a> {
+    /// The schema so far; hidden fields are added to it.
+    pub schema: &'a mut Schema,
+    /// Numbers for hidden fields and definitions.
+    pub ids: &'a mut Ids,
+    /// The nodes made so far, in no particular order.
+    pub nodes: Vec<PlanNode>,
+}
+
+impl Lowering<'_> {
+    /// Makes the nodes for a derived field.
+    pub fn derived_field(&mut self, field: FieldRef, expr: &Expr) {
+        let group = match &expr.node {
+            Node::Aggregate(aggregate, list) => self.group(field.ty, *aggregate, list),
+            _ if expr.ty.many == Many::Set => self.group(field.ty, Aggregate::Collect, expr),
+            _ => None,
+        };
+        match group {
+            Some((anchor, group)) if anchor.node == Node::Owner => self.add_group(field, group),
+            _ => {
+                let expr = self.lower(expr.clone(), field.ty);
+                let constant_cost = is_constant_cost(&expr);
+                let signature = self.signature(field, &[&expr], "");
+                let definition = self.ids.definition(&signature);
+                let rule = Rule::Evaluate(Evaluate { expr, constant_cost });
+                self.nodes.push(PlanNode { result: field, definition, rule });
+            }
+        }
+    }
+
+    /// Replaces each aggregate that can be a group by the hidden field that holds its result.
+    fn lower(&mut self, expr: Expr, owner: TypeIx) -> Expr {
+        let (aggregate, list) = match &expr.node {
+            Node::Aggregate(aggregate, list) => (*aggregate, list),
+            Node::At(list, 0) => (Aggregate::First, list),
+            Node::At(list, -1) => (Aggregate::Last, list),
+            // Inside a filter or an order `self` is not what it is outside; these were not turned round as a whole.
+            Node::Filter(..) | Node::Order(..) => return expr,
+            _ => {
+                let mapped: Result<Expr, std::convert::Infallible> =
+                    expr.map_parts(&mut |part| Ok(self.lower(part, owner)));
+                return mapped.unwrap_or_else(|never| match never {});
+            }
+        };
+        let Some((anchor, group)) = self.group(owner, aggregate, list) else { return expr };
+        let Some(at) = anchor.ty.resource() else { return expr };
+        let hidden = self.hidden_field(at, group, expr.ty.clone());
+        let anchored = anchor.node != Node::Owner;
+        let get = Expr { node: Node::Get(Box::new(anchor.clone()), hidden), ty: expr.ty.clone() };
+        let nothing = match (aggregate, &expr.ty.kind) {
+            (Aggregate::Count, _) => Value::Int(0),
+            (Aggregate::Sum, kind) => zero(kind),
+            _ => return get,
+        };
+        if !anchored {
+            return get;
+        }
+        // Where the links lead to nothing there is no group, and a sum of nothing is 0.
+        let null = Expr::constant(Value::Null, Kind::Null);
+        let is_null = Node::Binary(corollary_syntax::ast::BinaryOp::Equal, Box::new(anchor), Box::new(null));
+        let is_null = Expr { node: is_null, ty: Type::one(Kind::Bool) };
+        let nothing = Expr { node: Node::Const(nothing), ty: expr.ty.clone() };
+        Expr { node: Node::Conditional(Box::new(is_null), Box::new(nothing), Box::new(get)), ty: expr.ty }
+    }
+
+    /// The group of an aggregate over a list, and where it is anchored: an expression of `owner` whose value is the
+    /// resource that has the group.
+    fn group(&mut self, owner: TypeIx, aggregate: Aggregate, list: &Expr) -> Option<(Expr, Group)> {
+        if matches!(aggregate, Aggregate::Any | Aggregate::All | Aggregate::Distinct | Aggregate::Median) {
+            return None;
+        }
+        let (list, value) = split_value(list);
+        let (list, keys) = match &list.node {
+            Node::Order(list, keys) if matches!(aggregate, Aggregate::First | Aggregate::Last) => {
+                (&**list, keys.as_slice())
+            }
+            _ => (list, &[][..]),
+        };
+        let members = self.members(owner, list)?;
+        let deduplicated = members.target.is_some();
+        let resources = value.is_none();
+        if deduplicated && !(resources && matches!(aggregate, Aggregate::Count | Aggregate::Collect)) {
+            return None;
+        }
+        if aggregate == Aggregate::Collect && !resources {
+            return None;
+        }
+        let subject = Expr::owner(members.member);
+        let mut lowered_keys = Vec::with_capacity(keys.len());
+        for (key, descending) in keys {
+            lowered_keys.push((self.in_member_terms(key, &members, &subject)?, *descending));
+        }
+        let value = match value {
+            Some(path) => {
+                let value = path.on(subject);
+                (value.ty.many == Many::One && is_constant_cost(&value)).then_some(value).map(Some)?
+            }
+            None => None,
+        };
+        let group = Group {
+            aggregate,
+            member: members.member,
+            owner: members.owner,
+            conditions: members.conditions,
+            value,
+            keys: lowered_keys,
+            target: members.target,
+        };
+        Some((members.anchor, group))
+    }
+
+    /// Turns a downward path round.
+    fn members(&mut self, owner: TypeIx, list: &Expr) -> Option<Members> {
+        match &list.node {
+            Node::Reverse(base, of) if self.is_to_one(*of) => {
+                let member = of.ty;
+                let target = base.ty.resource()?;
+                let ty = Type::one(Kind::Resource(target));
+                let up = Expr { node: Node::Get(Box::new(Expr::owner(member)), *of), ty };
+                if !base.ty.is_many() {
+                    let anchor = self.lower((**base).clone(), owner);
+                    return is_constant_cost(&anchor).then(|| Members {
+                        anchor,
+                        member,
+                        owner: up,
+                        conditions: Vec::new(),
+                        target: None,
+                    });
+                }
+                let above = self.members(owner, base)?;
+                if above.target.is_some() {
+                    return None;
+                }
+                let through = |expr: Expr| substitute(expr, 0, None, Some(&up));
+                Some(Members {
+                    anchor: above.anchor,
+                    member,
+                    owner: through(above.owner),
+                    conditions: above.conditions.into_iter().map(through).collect(),
+                    target: None,
+                })
+            }
+            Node::Filter(base, condition) => {
+                let mut members = self.members(owner, base)?;
+                let item = members.target.clone().unwrap_or_else(|| Expr::owner(members.member));
+                let condition = self.in_member_terms(condition, &members, &item)?;
+                members.conditions.push(condition);
+                Some(members)
+            }
+            Node::Get(base, field) if base.ty.is_many() && list.ty.many == Many::Set => {
+                let to_one = match &self.schema.field(*field).kind {
+                    FieldKind::Links { .. } => false,
+                    FieldKind::Derived { expr, .. } => expr.ty.many == Many::One,
+                    _ => true,
+                };
+                if !to_one {
+                    return None;
+                }
+                let mut members = self.members(owner, base)?;
+                let from = members.target.take().unwrap_or_else(|| Expr::owner(members.member));
+                let ty = Type::one(list.ty.kind.clone());
+                members.target = Some(Expr { node: Node::Get(Box::new(from), *field), ty });
+                Some(members)
+            }
+            _ => None,
+        }
+    }
+
+    /// A filter's condition or an order's key, with the item and the owner reached from the member; none where
+    /// that is not possible at constant cost.
+    fn in_member_terms(&mut self, expr: &Expr, members: &Members, item: &Expr) -> Option<Expr> {
+        let owner = (members.anchor.node == Node::Owner).then_some(&members.owner);
+        if owner.is_none() && mentions_owner(expr) {
+            return None;
+        }
+        let expr = substitute(expr.clone(), 0, Some(item), owner);
+        let expr = self.lower(expr, members.member);
+        is_constant_cost(&expr).then_some(expr)
+    }
+
+    fn is_to_one(&self, of: FieldRef) -> bool {
+        matches!(self.schema.field(of).kind, FieldKind::Link { .. } | FieldKind::Parent { .. })
+    }
+
+    fn hidden_field(&mut self, at: TypeIx, group: Group, ty: Type) -> FieldRef {
+        let signature = self.group_signature(None, at, &group);
+        let fields = &self.schema.ty(at).fields;
+        let existing = fields.iter().position(
+            |field| matches!(&field.kind, FieldKind::Aggregate { signature: other, .. } if *other == signature),
+        );
+        if let Some(slot) = existing {
+            return FieldRef { ty: at, slot: Slot(slot as u32) };
+        }
+        let id = self.ids.definition(&signature);
+        let slot = Slot(fields.len() as u32);
+        self.schema.types[at.0 as usize].fields.push(Field {
+            id,
+            name: format_smolstr!("#{}", id.0),
+            kind: FieldKind::Aggregate { ty, signature },
+            rules: Rules::default(),
+            index: false,
+            reference_index: false,
+        });
+        let result = FieldRef { ty: at, slot };
+        self.nodes.push(PlanNode { result, definition: id, rule: Rule::Group(Box::new(group)) });
+        result
+    }
+
+    fn add_group(&mut self, field: FieldRef, group: Group) {
+        let signature = self.group_signature(Some(field), field.ty, &group);
+        let definition = self.ids.definition(&signature);
+        self.nodes.push(PlanNode { result: field, definition, rule: Rule::Group(Box::new(group)) });
+    }
+
+    fn group_signature(&self, field: Option<FieldRef>, at: TypeIx, group: &Group) -> String {
+        let parts: Vec<&Expr> = group.expressions().collect();
+        let shape = format!(
+            "{} member={} conditions={} value={} keys={:?} target={}",
+            group.aggregate.name(),
+            self.schema.ty(group.member).id.0,
+            group.conditions.len(),
+            group.value.is_some(),
+            group.keys.iter().map(|(_, descending)| *descending).collect::<Vec<_>>(),
+            group.target.is_some(),
+        );
+        let anchor = field.unwrap_or(FieldRef { ty: at, slot: Slot(u32::MAX) });
+        self.signature(anchor, &parts, &shape)
+    }
+
+    /// What identifies a definition: stable ids instead of names, so that a renamed field is the same field.
+    fn signature(&self, field: FieldRef, parts: &[&Expr], shape: &str) -> String {
+        let ty = self.schema.ty(field.ty);
+        let own = ty.fields.get(field.slot.0 as usize).map_or(0, |field| field.id.0);
+        let mut out = format!("t{} f{own} {shape}", ty.id.0);
+        let field_name = |field: FieldRef| {
+            let id = self.schema.field(field).id.0;
+            (SmolStr::default(), format_smolstr!("f{id}"))
+        };
+        let type_name = |ty: TypeIx| format_smolstr!("t{}", self.schema.ty(ty).id.0);
+        for part in parts {
+            out.push_str("; ");
+            write_expr(part, &field_name, &type_name, &mut out).expect("writing to a String does not fail");
+        }
+        out
+    }
+}
+
+/// A downward path, turned round. Expressions other than the anchor have the member as `self`.
+struct Members {
+    /// From the derived field's owner to the resource that has the group.
+    anchor: Expr,
+    member: TypeIx,
+    owner: Expr,
+    conditions: Vec<Expr>,
+    target: Option<Expr>,
+}
+
+/// The value steps at the end of a path: `.amount`, `.address.city`.
+struct ValuePath<'a> {
+    steps: Vec<&'a Expr>,
+}
+
+impl ValuePath<'_> {
+    /// The same steps on one resource.
+    fn on(&self, subject: Expr) -> Expr {
+        let mut value = subject;
+        for step in self.steps.iter().rev() {
+            let many = if value.ty.is_many() { Many::List } else { Many::One };
+            let ty = Type { kind: step.ty.kind.clone(), many };
+            value = match &step.node {
+                Node::Get(_, field) => Expr { node: Node::Get(Box::new(value), *field), ty },
+                Node::Member(_, name) => Expr { node: Node::Member(Box::new(value), name.clone()), ty },
+                Node::IdOf(_) => Expr { node: Node::IdOf(Box::new(value)), ty },
+                _ => value,
+            };
+        }
+        value
+    }
+}
+
+/// Cuts the value steps off a list expression.
+fn split_value(list: &Expr) -> (&Expr, Option<ValuePath<'_>>) {
+    let mut steps = Vec::new();
+    let mut rest = list;
+    while !matches!(rest.ty.kind, Kind::Resource(_)) {
+        match &rest.node {
+            Node::Get(base, _) | Node::Member(base, _) | Node::IdOf(base) => {
+                steps.push(rest);
+                rest = base;
+            }
+            _ => return (list, None),
+        }
+    }
+    if steps.is_empty() { (list, None) } else { (rest, Some(ValuePath { steps })) }
+}
+
+/// Replaces the item of the scope at `depth` and `self`; the replacements have no items of their own.
+fn substitute(expr: Expr, depth: u32, item: Option<&Expr>, owner: Option<&Expr>) -> Expr {
+    match (&expr.node, item, owner) {
+        (Node::Item(at), Some(item), _) if *at == depth => return item.clone(),
+        (Node::Owner, _, Some(owner)) => return owner.clone(),
+        _ => {}
+    }
+    let ty = expr.ty.clone();
+    let inner = |part: Box<Expr>| Box::new(substitute(*part, depth + 1, item, owner));
+    let same = |part: Box<Expr>| Box::new(substitute(*part, depth, item, owner));
+    match expr.node {
+        Node::Filter(base, condition) => Expr { node: Node::Filter(same(base), inner(condition)), ty },
+        Node::Order(base, keys) => {
+            let keys = keys.into_iter().map(|(key, desc)| (substitute(key, depth + 1, item, owner), desc));
+            let keys = keys.collect();
+            Expr { node: Node::Order(same(base), keys), ty }
+        }
+        node => {
+            let mapped: Result<Expr, std::convert::Infallible> =
+                Expr { node, ty }.map_parts(&mut |part| Ok(substitute(part, depth, item, owner)));
+            mapped.unwrap_or_else(|never| match never {})
+        }
+    }
+}
+
+fn mentions_owner(expr: &Expr) -> bool {
+    let mut found = expr.node == Node::Owner;
+    expr.for_parts(&mut |part, _| found |= mentions_owner(part));
+    found
+}
+
+/// Does it read nothing but `self` and what to-one links lead to?
+pub(crate) fn is_constant_cost(expr: &Expr) -> bool {
+    let many_resources = expr.ty.is_many() && matches!(expr.ty.kind, Kind::Resource(_));
+    let mut constant = match &expr.node {
+        Node::Reverse(..) | Node::All(_) => false,
+        Node::Get(base, _) => !(base.ty.is_many() && matches!(base.ty.kind, Kind::Resource(_))),
+        Node::Filter(..) | Node::Order(..) => !many_resources,
+        _ => true,
+    };
+    expr.for_parts(&mut |part, _| constant &= is_constant_cost(part));
+    constant
+}
+
+/// The sum of nothing.
+pub fn zero(kind: &Kind) -> Value {
+    match kind {
+        Kind::Float => Value::Float(0.0),
+        Kind::Decimal => Value::Decimal(Default::default()),
+        Kind::Duration => Value::Duration(Default::default()),
+        _ => Value::Int(0),
+    }
+}

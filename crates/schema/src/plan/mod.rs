@@ -1,0 +1,152 @@
+//! How derived fields are kept true: which nodes there are, in which order, and who reads what.
+//!
+//! - [`lower`] turns each derived field into nodes: an aggregate over the members of a group becomes a node of its
+//!   own that is maintained from the change of one member; everything else is evaluated per owner.
+//! - [`reads`] finds what each node reads, and by which path, so that a change of one field leads back to the
+//!   resources whose nodes must look again: the inverse path.
+//! - [`order`] puts the nodes into an order in which each comes after all it reads.
+//!
+//! The engine's `propagate` module walks this plan; it never looks at an expression to decide what to do.
+
+pub mod describe;
+pub mod lower;
+pub mod order;
+pub mod reads;
+
+use crate::model::{FieldId, FieldRef, Slot, TypeIx};
+use crate::typed::{Aggregate, Expr};
+
+/// The maintenance plan of a whole schema.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// All nodes; each reads facts and the results of nodes before it only.
+    pub nodes: Vec<PlanNode>,
+    /// `[type][slot]`: who reads the field.
+    pub readers: Vec<Vec<Vec<Reader>>>,
+    /// `[type]`: nodes evaluated per resource of the type, in order.
+    pub evaluated: Vec<Vec<usize>>,
+    /// `[type]`: group nodes whose members are resources of the type, in order.
+    pub grouped: Vec<Vec<usize>>,
+}
+
+/// One thing that is computed.
+#[derive(Debug)]
+pub struct PlanNode {
+    /// Whose value it is, and where the result is kept.
+    pub result: FieldRef,
+    /// Stands for its definition in storage: another definition has another number.
+    pub definition: FieldId,
+    /// How it is computed and maintained.
+    pub rule: Rule,
+}
+
+/// How a node is maintained.
+#[derive(Debug)]
+pub enum Rule {
+    /// By evaluating the expression again, for each owner that a change may reach.
+    Evaluate(Evaluate),
+    /// From the old and the new contribution of each changed member.
+    Group(Box<Group>),
+}
+
+/// A node that is evaluated per owner.
+#[derive(Debug)]
+pub struct Evaluate {
+    /// `self` is the owner.
+    pub expr: Expr,
+    /// Does it read only the owner, and what to-one links lead to? Then its cost is constant.
+    pub constant_cost: bool,
+}
+
+/// An aggregate over the members of a group: resources that reach their owner by to-one links.
+///
+/// In all its expressions `self` is a member, and all of them read only what to-one links lead to; so the
+/// contribution of a member, before and after a change, costs a constant number of reads.
+#[derive(Debug)]
+pub struct Group {
+    /// What is computed.
+    pub aggregate: Aggregate,
+    /// Type of the members.
+    pub member: TypeIx,
+    /// From a member to its owner.
+    pub owner: Expr,
+    /// Which members count.
+    pub conditions: Vec<Expr>,
+    /// What a member contributes; nothing where members themselves are counted or listed.
+    pub value: Option<Expr>,
+    /// The order for first and last; true is descending.
+    pub keys: Vec<(Expr, bool)>,
+    /// From a member to the resource that stands for it; several members may share one, which then counts once.
+    pub target: Option<Expr>,
+}
+
+/// Somebody who reads a field.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reader {
+    /// Position in [`Plan::nodes`].
+    pub node: usize,
+    /// From the node's `self` to the resource from which [`Start`] counts; walked backwards.
+    pub path: Vec<Hop>,
+    /// Where the walk begins.
+    pub start: Start,
+}
+
+/// Where the walk back from a change begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At the changed resource.
+    Changed,
+    /// At the old and the new targets of the changed link.
+    Targets,
+}
+
+/// One step of a path between resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hop {
+    /// Along a link (or links, a parent, a derived reference): to what the field holds.
+    Link(FieldRef),
+    /// Against it: to the resources whose field holds this one.
+    Reverse(FieldRef),
+}
+
+impl Plan {
+    /// Who reads a field.
+    pub fn readers(&self, field: FieldRef) -> &[Reader] {
+        self.readers
+            .get(field.ty.0 as usize)
+            .and_then(|ty| ty.get(field.slot.0 as usize))
+            .map_or(&[], Vec::as_slice)
+    }
+}
+
+impl PlanNode {
+    /// The type of the resources over which the node's changes are collected: owners, or members of groups.
+    pub fn subject(&self) -> TypeIx {
+        match &self.rule {
+            Rule::Evaluate(_) => self.result.ty,
+            Rule::Group(group) => group.member,
+        }
+    }
+}
+
+impl Group {
+    /// Is a side index of its members kept in order (for min, max, first, last)?
+    pub fn is_ordered(&self) -> bool {
+        matches!(self.aggregate, Aggregate::Min | Aggregate::Max | Aggregate::First | Aggregate::Last)
+    }
+
+    /// All its expressions.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expr> {
+        [&self.owner]
+            .into_iter()
+            .chain(&self.conditions)
+            .chain(&self.value)
+            .chain(self.keys.iter().map(|(key, _)| key))
+            .chain(&self.target)
+    }
+}
+
+/// A slot as a position.
+pub(crate) fn slot_ix(slot: Slot) -> usize {
+    slot.0 as usize
+}

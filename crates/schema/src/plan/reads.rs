@@ -1,0 +1,121 @@
+//! What an expression reads, and by which path from its `self`.
+
+use super::{Hop, Start};
+use crate::model::FieldRef;
+use crate::typed::{Aggregate, Expr, Kind, Node};
+
+/// One field that an expression reads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Read {
+    /// The field.
+    pub field: FieldRef,
+    /// From `self` to where the walk back starts.
+    pub path: Vec<Hop>,
+    /// Where the walk back starts when the field changes.
+    pub start: Start,
+}
+
+/// The paths that may lead from `self` to the resources that an expression yields.
+type Paths = Vec<Vec<Hop>>;
+
+/// All that an expression reads. A change of anything else cannot change its value.
+pub fn reads(expr: &Expr) -> Vec<Read> {
+    let mut found = Vec::new();
+    let mut items = Vec::new();
+    collect(expr, &mut items, &mut found);
+    found.dedup();
+    found
+}
+
+fn collect(expr: &Expr, items: &mut Vec<Paths>, found: &mut Vec<Read>) -> Paths {
+    match &expr.node {
+        Node::Owner => vec![Vec::new()],
+        Node::Item(depth) => {
+            let at = items.len().checked_sub(1 + *depth as usize);
+            at.and_then(|at| items.get(at)).cloned().unwrap_or_default()
+        }
+        Node::Const(_) | Node::Now | Node::All(_) => Vec::new(),
+        Node::Get(base, field) => {
+            let paths = collect(base, items, found);
+            for path in &paths {
+                found.push(Read { field: *field, path: path.clone(), start: Start::Changed });
+            }
+            match expr.ty.kind {
+                Kind::Resource(_) => extend(paths, Hop::Link(*field)),
+                _ => Vec::new(),
+            }
+        }
+        Node::Reverse(base, of) => {
+            let paths = collect(base, items, found);
+            for path in &paths {
+                found.push(Read { field: *of, path: path.clone(), start: Start::Targets });
+            }
+            extend(paths, Hop::Reverse(*of))
+        }
+        Node::Filter(base, condition) => {
+            let paths = collect(base, items, found);
+            items.push(paths.clone());
+            collect(condition, items, found);
+            items.pop();
+            paths
+        }
+        Node::Order(base, keys) => {
+            let paths = collect(base, items, found);
+            items.push(paths.clone());
+            for (key, _) in keys {
+                collect(key, items, found);
+            }
+            items.pop();
+            paths
+        }
+        Node::At(base, _) | Node::Slice(base, ..) => collect(base, items, found),
+        Node::Aggregate(aggregate, base) => {
+            let paths = collect(base, items, found);
+            match aggregate {
+                Aggregate::First | Aggregate::Last | Aggregate::Collect | Aggregate::Distinct => paths,
+                _ => Vec::new(),
+            }
+        }
+        Node::Conditional(condition, then, otherwise) => {
+            collect(condition, items, found);
+            let mut paths = collect(then, items, found);
+            paths.extend(collect(otherwise, items, found));
+            paths
+        }
+        Node::Switch(subject, cases, otherwise) => {
+            collect(subject, items, found);
+            let mut paths = Vec::new();
+            for (key, value) in cases {
+                collect(key, items, found);
+                paths.extend(collect(value, items, found));
+            }
+            if let Some(otherwise) = otherwise {
+                paths.extend(collect(otherwise, items, found));
+            }
+            paths
+        }
+        Node::Binary(_, left, right) => {
+            let mut paths = collect(left, items, found);
+            paths.extend(collect(right, items, found));
+            if matches!(expr.ty.kind, Kind::Resource(_)) { paths } else { Vec::new() }
+        }
+        Node::Call(_, parts) | Node::List(parts) => {
+            let mut paths = Vec::new();
+            for part in parts {
+                paths.extend(collect(part, items, found));
+            }
+            if matches!(expr.ty.kind, Kind::Resource(_)) { paths } else { Vec::new() }
+        }
+        Node::Member(base, _) | Node::IdOf(base) | Node::Unary(_, base) => {
+            collect(base, items, found);
+            Vec::new()
+        }
+    }
+}
+
+fn extend(mut paths: Paths, hop: Hop) -> Paths {
+    for path in &mut paths {
+        path.push(hop);
+    }
+    paths
+}

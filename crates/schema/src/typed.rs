@@ -1,0 +1,486 @@
+//! Typed expressions: every name resolved to a field, every node with its type.
+//!
+//! Made by [`crate::expr`], lowered by [`crate::plan`], evaluated by the engine (over stored values) and by the
+//! oracle (over facts alone).
+
+use std::fmt;
+
+use corollary_syntax::ast::{BinaryOp, UnaryOp};
+use corollary_value::Value;
+use smol_str::SmolStr;
+
+use crate::functions::Function;
+use crate::model::{FieldRef, Member, Schema, TypeIx, ValueType};
+
+/// What one element of an expression's value is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// Nothing but null (or an error); fits everywhere.
+    Null,
+    /// True or false.
+    Bool,
+    /// 64 bit integer.
+    Int,
+    /// Double.
+    Float,
+    /// Exact decimal.
+    Decimal,
+    /// Text.
+    Str,
+    /// One of these words.
+    Enum(Vec<SmolStr>),
+    /// Bytes.
+    Bytes,
+    /// UUID.
+    Uuid,
+    /// Instant.
+    Datetime,
+    /// Day.
+    Date,
+    /// Span of time.
+    Duration,
+    /// Any value; checked when it is evaluated.
+    Json,
+    /// An embedded object.
+    Object(Vec<Member>),
+    /// An object with free keys.
+    Map(Box<ValueType>),
+    /// A resource.
+    Resource(TypeIx),
+}
+
+/// How many elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Many {
+    /// One, or null.
+    One,
+    /// A list of values, repeats kept.
+    List,
+    /// Resources, each once, in the order of their ids unless ordered otherwise.
+    Set,
+}
+
+/// The type of an expression.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Type {
+    /// Of one element.
+    pub kind: Kind,
+    /// How many elements.
+    pub many: Many,
+}
+
+impl Type {
+    /// One value of a kind.
+    pub fn one(kind: Kind) -> Type {
+        Type { kind, many: Many::One }
+    }
+
+    /// Is it a list or a set?
+    pub fn is_many(&self) -> bool {
+        self.many != Many::One
+    }
+
+    /// The type of resource, where it is one or a set of them.
+    pub fn resource(&self) -> Option<TypeIx> {
+        match self.kind {
+            Kind::Resource(ty) => Some(ty),
+            _ => None,
+        }
+    }
+
+    /// The type of a stored value, as an expression sees it.
+    pub fn of_value(ty: &ValueType) -> Type {
+        let kind = match ty {
+            ValueType::Str => Kind::Str,
+            ValueType::Int => Kind::Int,
+            ValueType::Float => Kind::Float,
+            ValueType::Bool => Kind::Bool,
+            ValueType::Decimal => Kind::Decimal,
+            ValueType::Datetime => Kind::Datetime,
+            ValueType::Date => Kind::Date,
+            ValueType::Duration => Kind::Duration,
+            ValueType::Uuid => Kind::Uuid,
+            ValueType::Bytes => Kind::Bytes,
+            ValueType::Json => Kind::Json,
+            ValueType::Enum(words) => Kind::Enum(words.clone()),
+            ValueType::Object(members) => Kind::Object(members.clone()),
+            ValueType::Map(of) => Kind::Map(of.clone()),
+            ValueType::List(of) | ValueType::Set(of) => {
+                return Type { kind: Type::of_value(of).kind, many: Many::List };
+            }
+        };
+        Type::one(kind)
+    }
+
+    /// For messages: `int`, `a list of str`, `Employee`, `a set of Employee`.
+    pub fn describe(&self, schema_name: &dyn Fn(TypeIx) -> SmolStr) -> String {
+        let kind = match &self.kind {
+            Kind::Null => "null".into(),
+            Kind::Bool => "bool".into(),
+            Kind::Int => "int".into(),
+            Kind::Float => "float".into(),
+            Kind::Decimal => "decimal".into(),
+            Kind::Str => "str".into(),
+            Kind::Enum(words) => {
+                words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" | ")
+            }
+            Kind::Bytes => "bytes".into(),
+            Kind::Uuid => "uuid".into(),
+            Kind::Datetime => "datetime".into(),
+            Kind::Date => "date".into(),
+            Kind::Duration => "duration".into(),
+            Kind::Json => "json".into(),
+            Kind::Object(_) => "object".into(),
+            Kind::Map(_) => "map".into(),
+            Kind::Resource(ty) => schema_name(*ty).to_string(),
+        };
+        match self.many {
+            Many::One => kind,
+            Many::List => format!("a list of {kind}"),
+            Many::Set => format!("a set of {kind}"),
+        }
+    }
+}
+
+/// A typed expression.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expr {
+    /// Which.
+    pub node: Node,
+    /// The type of its value.
+    pub ty: Type,
+}
+
+/// The kinds of typed expressions.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Node {
+    /// A literal.
+    Const(Value),
+    /// The time of the commit or of the read.
+    Now,
+    /// `self`: the resource that the expression belongs to.
+    Owner,
+    /// The item of an enclosing filter or order: 0 is the innermost.
+    Item(u32),
+    /// All resources of a type (a root collection).
+    All(TypeIx),
+    /// A field kept in the document, of one resource or of each of many.
+    Get(Box<Expr>, FieldRef),
+    /// The resources whose link (of any kind) holds the base.
+    Reverse(Box<Expr>, FieldRef),
+    /// A member of an object, or the value of a map at a key.
+    Member(Box<Expr>, SmolStr),
+    /// The id of a resource.
+    IdOf(Box<Expr>),
+    /// The elements for which the condition holds.
+    Filter(Box<Expr>, Box<Expr>),
+    /// The elements by these keys; true is descending. Ties keep the order of ids.
+    Order(Box<Expr>, Vec<(Expr, bool)>),
+    /// The element at a position; from the end where negative.
+    At(Box<Expr>, i64),
+    /// The elements from one position up to another.
+    Slice(Box<Expr>, Option<i64>, Option<i64>),
+    /// An aggregate over a list or a set.
+    Aggregate(Aggregate, Box<Expr>),
+    /// An operator of one operand.
+    Unary(UnaryOp, Box<Expr>),
+    /// An operator of two operands.
+    Binary(BinaryOp, Box<Expr>, Box<Expr>),
+    /// `condition -> then : otherwise`.
+    Conditional(Box<Expr>, Box<Expr>, Box<Expr>),
+    /// `subject -> (key: value, …, else: otherwise)`.
+    Switch(Box<Expr>, Vec<(Expr, Expr)>, Option<Box<Expr>>),
+    /// A function of values.
+    Call(Function, Vec<Expr>),
+    /// A list literal.
+    List(Vec<Expr>),
+}
+
+/// The aggregates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Aggregate {
+    /// Sum; 0 for nothing.
+    Sum,
+    /// Number of elements that are not null.
+    Count,
+    /// Mean; null for nothing.
+    Average,
+    /// Least.
+    Min,
+    /// Greatest.
+    Max,
+    /// The first in the list's order.
+    First,
+    /// The last in the list's order.
+    Last,
+    /// Is any true?
+    Any,
+    /// Are all true?
+    All,
+    /// Each value once, in value order.
+    Distinct,
+    /// The middle value, or the mean of the middle two.
+    Median,
+    /// Hidden: the resources themselves, in the order of their ids.
+    Collect,
+}
+
+impl Aggregate {
+    /// Its name in the language.
+    pub fn name(self) -> &'static str {
+        match self {
+            Aggregate::Sum => "sum",
+            Aggregate::Count => "count",
+            Aggregate::Average => "average",
+            Aggregate::Min => "min",
+            Aggregate::Max => "max",
+            Aggregate::First => "first",
+            Aggregate::Last => "last",
+            Aggregate::Any => "any",
+            Aggregate::All => "all",
+            Aggregate::Distinct => "distinct",
+            Aggregate::Median => "median",
+            Aggregate::Collect => "list",
+        }
+    }
+
+    /// Those that can be written.
+    pub const NAMED: [Aggregate; 11] = [
+        Aggregate::Sum,
+        Aggregate::Count,
+        Aggregate::Average,
+        Aggregate::Min,
+        Aggregate::Max,
+        Aggregate::First,
+        Aggregate::Last,
+        Aggregate::Any,
+        Aggregate::All,
+        Aggregate::Distinct,
+        Aggregate::Median,
+    ];
+}
+
+impl Expr {
+    /// A literal.
+    pub fn constant(value: Value, kind: Kind) -> Expr {
+        Expr { node: Node::Const(value), ty: Type::one(kind) }
+    }
+
+    /// `self`, a resource of this type.
+    pub fn owner(ty: TypeIx) -> Expr {
+        Expr { node: Node::Owner, ty: Type::one(Kind::Resource(ty)) }
+    }
+
+    /// The same expression with each direct part replaced. Does not go into the parts itself.
+    pub fn map_parts<E>(self, f: &mut dyn FnMut(Expr) -> Result<Expr, E>) -> Result<Expr, E> {
+        let mut boxed = |expr: Box<Expr>| -> Result<Box<Expr>, E> { Ok(Box::new(f(*expr)?)) };
+        let node = match self.node {
+            leaf @ (Node::Const(_) | Node::Now | Node::Owner | Node::Item(_) | Node::All(_)) => leaf,
+            Node::Get(base, field) => Node::Get(boxed(base)?, field),
+            Node::Reverse(base, of) => Node::Reverse(boxed(base)?, of),
+            Node::Member(base, name) => Node::Member(boxed(base)?, name),
+            Node::IdOf(base) => Node::IdOf(boxed(base)?),
+            Node::Filter(base, condition) => Node::Filter(boxed(base)?, boxed(condition)?),
+            Node::Order(base, keys) => {
+                let base = boxed(base)?;
+                let keys = keys.into_iter().map(|(key, desc)| Ok((f(key)?, desc)));
+                Node::Order(base, keys.collect::<Result<_, E>>()?)
+            }
+            Node::At(base, at) => Node::At(boxed(base)?, at),
+            Node::Slice(base, from, to) => Node::Slice(boxed(base)?, from, to),
+            Node::Aggregate(aggregate, base) => Node::Aggregate(aggregate, boxed(base)?),
+            Node::Unary(op, operand) => Node::Unary(op, boxed(operand)?),
+            Node::Binary(op, left, right) => Node::Binary(op, boxed(left)?, boxed(right)?),
+            Node::Conditional(condition, then, otherwise) => {
+                Node::Conditional(boxed(condition)?, boxed(then)?, boxed(otherwise)?)
+            }
+            Node::Switch(subject, cases, otherwise) => {
+                let subject = boxed(subject)?;
+                let mut mapped = Vec::with_capacity(cases.len());
+                for (key, value) in cases {
+                    mapped.push((f(key)?, f(value)?));
+                }
+                let otherwise = otherwise.map(|expr| f(*expr).map(Box::new)).transpose()?;
+                Node::Switch(subject, mapped, otherwise)
+            }
+            Node::Call(function, arguments) => {
+                Node::Call(function, arguments.into_iter().map(f).collect::<Result<_, E>>()?)
+            }
+            Node::List(items) => Node::List(items.into_iter().map(f).collect::<Result<_, E>>()?),
+        };
+        Ok(Expr { node, ty: self.ty })
+    }
+
+    /// Calls `f` for each direct part, with how many more items are in scope there than here.
+    pub fn for_parts(&self, f: &mut dyn FnMut(&Expr, u32)) {
+        match &self.node {
+            Node::Const(_) | Node::Now | Node::Owner | Node::Item(_) | Node::All(_) => {}
+            Node::Get(base, _)
+            | Node::Reverse(base, _)
+            | Node::Member(base, _)
+            | Node::IdOf(base)
+            | Node::At(base, _)
+            | Node::Slice(base, ..)
+            | Node::Aggregate(_, base)
+            | Node::Unary(_, base) => f(base, 0),
+            Node::Filter(base, condition) => {
+                f(base, 0);
+                f(condition, 1);
+            }
+            Node::Order(base, keys) => {
+                f(base, 0);
+                keys.iter().for_each(|(key, _)| f(key, 1));
+            }
+            Node::Binary(_, left, right) => {
+                f(left, 0);
+                f(right, 0);
+            }
+            Node::Conditional(condition, then, otherwise) => {
+                f(condition, 0);
+                f(then, 0);
+                f(otherwise, 0);
+            }
+            Node::Switch(subject, cases, otherwise) => {
+                f(subject, 0);
+                for (key, value) in cases {
+                    f(key, 0);
+                    f(value, 0);
+                }
+                if let Some(otherwise) = otherwise {
+                    f(otherwise, 0);
+                }
+            }
+            Node::Call(_, parts) | Node::List(parts) => parts.iter().for_each(|part| f(part, 0)),
+        }
+    }
+}
+
+/// Shows an expression with the schema's names, for signatures, plans and `explain`.
+pub struct Show<'a>(pub &'a Expr, pub &'a Schema);
+
+impl fmt::Display for Show<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |field: FieldRef| {
+            let schema = self.1;
+            (schema.ty(field.ty).name.clone(), schema.field(field).name.clone())
+        };
+        write_expr(self.0, &names, &|ty| self.1.ty(ty).name.clone(), f)
+    }
+}
+
+/// Writes an expression, names given by the caller.
+pub(crate) fn write_expr(
+    expr: &Expr,
+    field_name: &dyn Fn(FieldRef) -> (SmolStr, SmolStr),
+    type_name: &dyn Fn(TypeIx) -> SmolStr,
+    f: &mut dyn fmt::Write,
+) -> fmt::Result {
+    let go = |part: &Expr, f: &mut dyn fmt::Write| write_expr(part, field_name, type_name, f);
+    match &expr.node {
+        Node::Const(value) => write!(f, "{value:?}"),
+        Node::Now => f.write_str("now()"),
+        Node::Owner => f.write_str("self"),
+        Node::Item(depth) => write!(f, "item{depth}"),
+        Node::All(ty) => write!(f, "all({})", type_name(*ty)),
+        Node::Get(base, field) => {
+            go(base, f)?;
+            write!(f, ".{}", field_name(*field).1)
+        }
+        Node::Reverse(base, of) => {
+            go(base, f)?;
+            let (ty, field) = field_name(*of);
+            write!(f, ".<{ty}.{field}>")
+        }
+        Node::Member(base, name) => {
+            go(base, f)?;
+            write!(f, ".{name}")
+        }
+        Node::IdOf(base) => {
+            go(base, f)?;
+            f.write_str("._id")
+        }
+        Node::Filter(base, condition) => {
+            go(base, f)?;
+            f.write_str("[")?;
+            go(condition, f)?;
+            f.write_str("]")
+        }
+        Node::Order(base, keys) => {
+            go(base, f)?;
+            f.write_str("[order by")?;
+            for (key, descending) in keys {
+                f.write_str(" ")?;
+                go(key, f)?;
+                f.write_str(if *descending { " desc" } else { "" })?;
+            }
+            f.write_str("]")
+        }
+        Node::At(base, at) => {
+            go(base, f)?;
+            write!(f, "[{at}]")
+        }
+        Node::Slice(base, from, to) => {
+            go(base, f)?;
+            write!(f, "[{from:?}..{to:?}]")
+        }
+        Node::Aggregate(aggregate, base) => {
+            write!(f, "{}(", aggregate.name())?;
+            go(base, f)?;
+            f.write_str(")")
+        }
+        Node::Unary(op, operand) => {
+            write!(f, "{op:?}(")?;
+            go(operand, f)?;
+            f.write_str(")")
+        }
+        Node::Binary(op, left, right) => {
+            write!(f, "{op:?}(")?;
+            go(left, f)?;
+            f.write_str(", ")?;
+            go(right, f)?;
+            f.write_str(")")
+        }
+        Node::Conditional(condition, then, otherwise) => {
+            f.write_str("if(")?;
+            go(condition, f)?;
+            f.write_str(", ")?;
+            go(then, f)?;
+            f.write_str(", ")?;
+            go(otherwise, f)?;
+            f.write_str(")")
+        }
+        Node::Switch(subject, cases, otherwise) => {
+            f.write_str("switch(")?;
+            go(subject, f)?;
+            for (key, value) in cases {
+                f.write_str(", ")?;
+                go(key, f)?;
+                f.write_str(": ")?;
+                go(value, f)?;
+            }
+            if let Some(otherwise) = otherwise {
+                f.write_str(", else: ")?;
+                go(otherwise, f)?;
+            }
+            f.write_str(")")
+        }
+        Node::Call(function, arguments) => {
+            write!(f, "{}(", function.name())?;
+            for (at, argument) in arguments.iter().enumerate() {
+                if at > 0 {
+                    f.write_str(", ")?;
+                }
+                go(argument, f)?;
+            }
+            f.write_str(")")
+        }
+        Node::List(items) => {
+            f.write_str("[")?;
+            for item in items {
+                go(item, f)?;
+                f.write_str(" ")?;
+            }
+            f.write_str("]")
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What the checker says of mistakes: code, the marked text, message and help of each.
+
+use corollary_schema::{Ids, check};
+
+/// All findings, as `code «marked text» message | help`.
+fn findings(text: &str) -> Vec<String> {
+    check(text, &mut Ids::default())
+        .diagnostics
+        .iter()
+        .map(|found| {
+            let marked = &text[found.span.start as usize..found.span.end as usize];
+            let help = found.help.as_ref().map(|help| format!(" | {help}")).unwrap_or_default();
+            format!("{} «{marked}» {}{help}", found.code, found.message)
+        })
+        .collect()
+}
+
+/// In a schema of people and teams.
+fn in_person(field: &str) -> Vec<String> {
+    findings(&format!(
+        "type Team in teams {{ name: str, members: inverse Person.team }}
+         type Person in people {{ name: str, age: int, level: \"low\" | \"high\", team: link Team, born: date
+           {field}
+         }}"
+    ))
+}
+
+#[test]
+fn mistakes_in_expressions() {
+    let cases = [
+        ("x := self.agge + 1", "unknown-field «agge» `Person` has no field `agge` | did you mean `age`?"),
+        (
+            "x := self.name + 5",
+            "operand-type «+» `+` does not go between str and int | nothing is turned into another kind silently: use str(…), int(…) or float(…)",
+        ),
+        (
+            "x := age",
+            "bare-name «age» `age` is not a root collection | a field of this type is written `self.age`",
+        ),
+        (
+            "x := sum(self.team.members)",
+            "aggregate-type «self.team.members» `sum` needs a list of numbers or durations, and this is a set of Person | name the field to aggregate, as in `sum(self.orders.amount)`",
+        ),
+        ("x := sum(self.age)", "not-a-list «self.age» `sum` needs a list, and this is int"),
+        (
+            "x := self.team.members.age + 1",
+            "one-value «self.team.members.age» an operand must be one value, and this is a list of int | take one of them with first(…), or aggregate them with sum(…), count(…), max(…), …",
+        ),
+        (
+            "x := count(self.team.members[age])",
+            "not-a-condition «age» a condition must be true or false, and this is int | compare it with something, as in `age > 30`",
+        ),
+        (
+            "x := self.level = \"hihg\"",
+            "enum-word «\"hihg\"» \"hihg\" is none of \"low\" | \"high\" | did you mean \"high\"?",
+        ),
+        (
+            "x := cuont(self.team.members)",
+            "unknown-function «cuont» there is no function `cuont` | did you mean `count`?",
+        ),
+        (
+            "x := round(self.age, 1, 2)",
+            "arguments «round(self.age, 1, 2)» `round` takes 1 to 2 arguments, and 3 were given",
+        ),
+        ("x := upper(self.age)", "argument-type «self.age» `upper` takes a str here, and this is int"),
+        ("x := self.born > \"soon\"", "literal «\"soon\"» \"soon\" is not a date: write it as 2024-05-01"),
+        ("x := parent.name", "no-parent «parent» a `Person` has no parent: no collection holds it"),
+        ("x := self.age.years", "no-fields «years» `.years`: int has no fields"),
+        ("x := self.age > 1 -> 1 : \"a\"", "branches «\"a\"» this is str, and the other value is int"),
+        ("x := null", "always-null «null» this is always null"),
+    ];
+    for (field, wanted) in cases {
+        assert_eq!(in_person(field), [wanted], "{field}");
+    }
+}
+
+#[test]
+fn mistakes_in_declarations() {
+    let cases = [
+        ("x: itn", "unknown-type «itn» there is no value type `itn` | did you mean `int`?"),
+        ("x: link Taem", "unknown-type «Taem» there is no type `Taem` | did you mean `Team`?"),
+        ("age: int", "duplicate-field «age» `Person` has two fields `age`"),
+        (
+            "_x: int",
+            "reserved-name «_x» the name of a field cannot start with `_` | such names are the system's own",
+        ),
+        ("self: int", "reserved-name «self» `self` is a word of the language"),
+        (
+            "x: inverse Team.name",
+            "not-a-link «name» `Team.name` is not a link | an inverse lists the resources whose link, or links, point here",
+        ),
+        ("x: inverse Person.team", "inverse-target «team» `Person.team` links to `Team`, not to `Person`"),
+        ("x: int min 5, max 3", "bounds «max 3» the greatest value is below the least"),
+        ("x: int default \"a\"", "literal «\"a\"» this is not a literal of the field's type"),
+        ("x: int required required", "duplicate-option «required» `required` stands twice"),
+    ];
+    for (field, wanted) in cases {
+        assert_eq!(in_person(field), [wanted], "{field}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let found = in_person("x := self.agee\n y: itn\n z := self.nmae");
+    assert_eq!(found.len(), 3, "{found:#?}");
+}
+
+#[test]
+fn fields_that_depend_on_themselves_are_refused() {
+    let found = in_person("x := self.y + 1\n y := self.x + 1");
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].starts_with("recursion"), "{found:#?}");
+    // Types are known without looking at the other field's value here; the plan finds the cycle.
+    let found = findings(
+        "type A in as { bs: inverse B.a, x := count(self.bs[y > 1]) }
+         type B in bs { a: link A, y := self.a.x + 1 }",
+    );
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains("depend on themselves"), "{found:#?}");
+}
+
+#[test]
+fn a_mistake_in_one_field_is_not_repeated_by_its_users() {
+    let found = in_person("x := self.agee\n y := self.x + 1");
+    assert_eq!(found.len(), 1, "{found:#?}");
+}

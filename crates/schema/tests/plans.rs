@@ -1,0 +1,167 @@
+//! What the planner makes of derived fields: each expected plan was read against the schema above it.
+
+use corollary_schema::plan::describe::describe;
+use corollary_schema::{Ids, check};
+use corollary_syntax::render;
+
+fn plan(text: &str) -> String {
+    let checked = check(text, &mut Ids::default());
+    match checked.schema {
+        Some(schema) => describe(&schema),
+        None => panic!("{}", render(&checked.diagnostics, "schema", text)),
+    }
+}
+
+fn expect(text: &str, wanted: &str) {
+    let got = plan(text);
+    let clean = |text: &str| {
+        text.lines().map(str::trim_end).filter(|line| !line.trim().is_empty()).collect::<Vec<_>>().join("\n")
+    };
+    let wanted: String = clean(wanted);
+    let indent = wanted.lines().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
+    let wanted: Vec<&str> = wanted.lines().map(|line| &line[indent..]).collect();
+    assert_eq!(clean(&got), wanted.join("\n"), "\n{got}");
+}
+
+#[test]
+fn sums_counts_and_copies_cost_a_constant_amount() {
+    expect(
+        "type Customer in customers {
+           name: str required
+           orders: inverse Order.customer
+           total := sum(self.orders.amount)
+           n := count(self.orders)
+         }
+         type Order in orders {
+           customer: link Customer required
+           amount: int required
+           customer_name := self.customer.name
+         }",
+        "
+        Customer.total = sum of Order by self.customer, value self.amount
+          Order.customer
+          Order.amount
+        Customer.n = count of Order by self.customer
+          Order.customer
+        Order.customer_name = evaluate self.customer.name
+          Customer.name ← Order.customer
+          Order.customer
+        ",
+    );
+}
+
+#[test]
+fn filters_run_from_the_member_and_through_links() {
+    expect(
+        "type Airport in airports {
+           departing: inverse Flight.origin
+           mean := average(self.departing[weather.rain > 0].delay)
+         }
+         type Weather in weather { rain: float }
+         type Flight in flights { origin: link Airport, weather: link Weather, delay: int }",
+        "
+        Airport.mean = average of Flight by self.origin, value self.delay, where Greater(self.weather.rain, Int(0))
+          Weather.rain ← Flight.weather
+          Flight.origin
+          Flight.weather
+          Flight.delay
+        ",
+    );
+}
+
+#[test]
+fn a_path_through_two_collections_is_one_group() {
+    expect(
+        "type Company in companies { divisions: collection Division, total := sum(self.divisions[open].sections.size) }
+         type Division { sections: collection Section, open: bool }
+         type Section { size: int }",
+        "
+        Company.total = sum of Section by self.parent_division_sections.parent_company_divisions, value self.size, where self.parent_division_sections.open
+          Division.open ← Section.parent_division_sections
+          Division.parent_company_divisions ← Section.parent_division_sections
+          Section.size
+          Section.parent_division_sections
+        ",
+    );
+}
+
+#[test]
+fn aggregates_inside_an_expression_become_hidden_fields() {
+    let text = "type Airline in airlines {
+           flights: inverse Flight.airline
+           late := count(self.flights[delay > 15]) / count(self.flights)
+           share := count(self.flights[delay > 15])
+         }
+         type Flight in flights { airline: link Airline, delay: int }";
+    let got = plan(text);
+    assert_eq!(got.matches("count of Flight").count(), 3, "{got}");
+    assert!(got.contains("Airline.late = evaluate Divide(self.#"), "{got}");
+}
+
+#[test]
+fn the_first_by_an_order_can_be_followed() {
+    let got = plan(
+        "type Airport in airports { routes: inverse Route.origin, busiest := first(self.routes[order by n desc]).dest }
+         type Route in routes { origin: link Airport, dest: link Airport, flights: inverse Flight.route, n := count(self.flights) }
+         type Flight in flights { route: link Route }",
+    );
+    assert!(got.contains("first of Route by self.origin, order self.n desc"), "{got}");
+    assert!(got.contains("Route.dest ← Airport.#"), "{got}");
+}
+
+#[test]
+fn resources_reached_by_several_members_are_listed_once() {
+    let got = plan(
+        "type Plane in planes { flights: inverse Flight.plane, served := self.flights.dest }
+         type Airport in airports { name: str }
+         type Flight in flights { plane: link Plane, dest: link Airport }",
+    );
+    assert!(got.starts_with("Plane.served = list of Flight by self.plane, each self.dest once"), "{got}");
+}
+
+#[test]
+fn a_filter_may_read_the_owner() {
+    let got = plan(
+        "type Team in teams { members: inverse Person.team, limit: int, over := count(self.members[age > self.limit]) }
+         type Person in people { team: link Team, age: int }",
+    );
+    assert!(got.contains("where Greater(self.age, self.team.limit)"), "{got}");
+    assert!(got.contains("Team.limit ← Person.team"), "{got}");
+}
+
+#[test]
+fn what_cannot_be_turned_round_is_recomputed() {
+    let got = plan(
+        "type Team in teams { members: links Person, ages := sum(self.members.age) }
+         type Person in people { age: int }",
+    );
+    assert!(got.starts_with("Team.ages = recompute sum(self.members.age)"), "{got}");
+    assert!(got.contains("Person.age ← Team.members"), "{got}");
+}
+
+#[test]
+fn nodes_come_after_what_they_read() {
+    let text = "type A in as { bs: inverse B.a, c := self.b + 1, b := self.x + self.total, x: int, total := sum(self.bs.y) }
+                type B in bs { a: link A, y := self.z * 2, z: int }";
+    let names: Vec<String> = plan(text)
+        .lines()
+        .filter(|line| !line.starts_with(' '))
+        .map(|line| line.split(' ').next().unwrap_or_default().to_string())
+        .collect();
+    let at = |name: &str| names.iter().position(|other| other == name).unwrap();
+    assert!(at("B.y") < at("A.total") && at("A.total") < at("A.b") && at("A.b") < at("A.c"), "{names:?}");
+}
+
+#[test]
+fn numbers_stay_when_a_schema_grows() {
+    let mut ids = Ids::default();
+    let before = check("type A in as { x: int }", &mut ids).schema.unwrap();
+    let saved = Ids::from_json(&ids.to_json()).unwrap();
+    assert_eq!(saved, ids);
+    let after = check("type B in bs { x: int }\ntype A in as { y: int, x: int }", &mut ids).schema.unwrap();
+    let x = |schema: &corollary_schema::Schema| {
+        let ty = schema.ty(schema.type_named("A").unwrap());
+        (ty.id, ty.named("x").unwrap().1.id)
+    };
+    assert_eq!(x(&before), x(&after));
+}
