@@ -1,0 +1,181 @@
+//! Documents: one resource with its facts, its derived values and the state of its groups.
+//!
+//! Decoded, values stand by slot; stored, by the stable number of their field, so that a schema may rename and reorder
+//! fields without touching what is stored. A field that the schema no longer has is passed over.
+//!
+//! ```text
+//! document = varint revision, entry…
+//! entry    = varint field number * 2, value            (a fact or a derived value)
+//!          | varint definition number * 2 + 1, state   (what a sum needs to go on from here)
+//! ```
+
+use std::collections::HashMap;
+
+use corollary_schema::plan::Rule;
+use corollary_schema::typed::Aggregate;
+use corollary_schema::{Schema, Slot, TypeIx};
+use corollary_value::codec::{self, DecodeError, push_varint, read_varint};
+use corollary_value::{Id, SumState, Value};
+
+/// A resource: its type and its id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Its type.
+    pub ty: TypeIx,
+    /// Its id.
+    pub id: Id,
+}
+
+impl Key {
+    /// A resource of a type.
+    pub fn new(ty: TypeIx, id: Id) -> Key {
+        Key { ty, id }
+    }
+}
+
+/// One resource as it is at one revision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Doc {
+    /// The commit that changed it last.
+    pub revision: u64,
+    /// By slot; absent where there is none.
+    pub values: Vec<Value>,
+    /// By slot: the states of the groups whose result is there.
+    pub states: Vec<(Slot, SumState)>,
+}
+
+impl Doc {
+    /// A resource of a type without any value.
+    pub fn new(schema: &Schema, ty: TypeIx) -> Doc {
+        Doc { revision: 0, values: vec![Value::Absent; schema.ty(ty).fields.len()], states: Vec::new() }
+    }
+
+    /// The value in a slot.
+    pub fn get(&self, slot: Slot) -> &Value {
+        &self.values[slot.0 as usize]
+    }
+
+    /// Puts a value into a slot; was it another one before?
+    pub fn set(&mut self, slot: Slot, value: Value) -> bool {
+        let place = &mut self.values[slot.0 as usize];
+        if *place == value {
+            return false;
+        }
+        *place = value;
+        true
+    }
+
+    /// The state of the group whose result is in a slot.
+    pub fn state(&self, slot: Slot) -> SumState {
+        let state = self.states.iter().find(|(at, _)| *at == slot);
+        state.map(|(_, state)| state.clone()).unwrap_or_default()
+    }
+
+    /// Puts the state of the group whose result is in a slot; an empty one is not kept.
+    pub fn set_state(&mut self, slot: Slot, state: SumState) {
+        let at = self.states.binary_search_by_key(&slot, |(at, _)| *at);
+        match (at, state.is_empty()) {
+            (Ok(at), true) => {
+                self.states.remove(at);
+            }
+            (Ok(at), false) => self.states[at].1 = state,
+            (Err(_), true) => {}
+            (Err(at), false) => self.states.insert(at, (slot, state)),
+        }
+    }
+}
+
+/// How the documents of one type are stored.
+#[derive(Debug)]
+pub struct Layout {
+    /// By slot: the number of the field, where it is kept in the document.
+    fields: Vec<Option<u32>>,
+    by_field: HashMap<u32, Slot>,
+    /// By slot: the number of the definition, where the group there has a state.
+    definitions: HashMap<Slot, u32>,
+    by_definition: HashMap<u32, Slot>,
+}
+
+impl Layout {
+    /// The layouts of all types.
+    pub fn of(schema: &Schema) -> Vec<Layout> {
+        let mut layouts: Vec<Layout> = schema
+            .types()
+            .map(|(_, ty)| {
+                let fields: Vec<Option<u32>> =
+                    ty.fields.iter().map(|field| field.in_document().then_some(field.id.0)).collect();
+                let numbered = fields.iter().enumerate();
+                let by_field = numbered.filter_map(|(at, id)| Some(((*id)?, Slot(at as u32)))).collect();
+                Layout { fields, by_field, definitions: HashMap::new(), by_definition: HashMap::new() }
+            })
+            .collect();
+        for node in &schema.plan.nodes {
+            if let Rule::Group(group) = &node.rule
+                && matches!(group.aggregate, Aggregate::Sum | Aggregate::Average)
+            {
+                let layout = &mut layouts[node.result.ty.0 as usize];
+                layout.definitions.insert(node.result.slot, node.definition.0);
+                layout.by_definition.insert(node.definition.0, node.result.slot);
+            }
+        }
+        layouts
+    }
+
+    /// Appends a document.
+    pub fn encode(&self, doc: &Doc, out: &mut Vec<u8>) {
+        push_varint(doc.revision, out);
+        for (field, value) in self.fields.iter().zip(&doc.values) {
+            if let Some(field) = field
+                && !matches!(value, Value::Absent)
+            {
+                push_varint(u64::from(*field) << 1, out);
+                codec::encode(value, out);
+            }
+        }
+        for (slot, state) in &doc.states {
+            if let Some(definition) = self.definitions.get(slot) {
+                push_varint(u64::from(*definition) << 1 | 1, out);
+                let mut bytes = Vec::new();
+                state.encode(&mut bytes);
+                push_varint(bytes.len() as u64, out);
+                out.extend_from_slice(&bytes);
+            }
+        }
+    }
+
+    /// Reads a document.
+    pub fn decode(&self, mut bytes: &[u8]) -> Result<Doc, DecodeError> {
+        let mut doc = Doc {
+            revision: read_varint(&mut bytes)?,
+            values: vec![Value::Absent; self.fields.len()],
+            states: Vec::new(),
+        };
+        // Entries stand in the order of slots as long as the schema has not changed: the next slot is tried first.
+        let mut next = 0;
+        while !bytes.is_empty() {
+            let head = read_varint(&mut bytes)?;
+            let number = u32::try_from(head >> 1).map_err(|_| DecodeError)?;
+            if head & 1 == 1 {
+                let length = usize::try_from(read_varint(&mut bytes)?).map_err(|_| DecodeError)?;
+                let mut state = codec::read_slice(&mut bytes, length)?;
+                if let Some(slot) = self.by_definition.get(&number) {
+                    doc.set_state(*slot, SumState::decode(&mut state)?);
+                }
+                continue;
+            }
+            let value = codec::decode(&mut bytes)?;
+            while next < self.fields.len() && self.fields[next].is_none() {
+                next += 1;
+            }
+            let slot = match self.fields.get(next) {
+                Some(Some(field)) if *field == number => Some(next),
+                _ => self.by_field.get(&number).map(|slot| slot.0 as usize),
+            };
+            if let Some(slot) = slot {
+                doc.values[slot] = value;
+                next = slot + 1;
+            }
+        }
+        Ok(doc)
+    }
+}

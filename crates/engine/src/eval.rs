@@ -1,0 +1,474 @@
+//! The evaluator of typed expressions over stored values.
+//!
+//! It reads through a [`View`]: the state before a change, the state after it, or a reader's snapshot.
+
+use std::sync::Arc;
+
+use corollary_schema::functions::Function;
+use corollary_schema::plan::lower::zero;
+use corollary_schema::typed::{Aggregate, Expr, Kind, Many, Node};
+use corollary_schema::{FieldRef, TypeIx};
+use corollary_syntax::ast::{BinaryOp, UnaryOp};
+use corollary_value::{BasicKind, ErrorValue, Id, SumState, Value, compare, ops, parse_as};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+
+use crate::doc::Doc;
+use crate::error::EngineError;
+
+/// What an expression is evaluated over.
+pub trait View {
+    /// A document.
+    fn doc(&self, ty: TypeIx, id: &Id) -> Result<Option<Arc<Doc>>, EngineError>;
+    /// The resources whose field refers to a target, in the order of their ids.
+    fn referrers(&self, of: FieldRef, target: &Id) -> Result<Vec<Id>, EngineError>;
+    /// All resources of a type, in the order of their ids.
+    fn all(&self, ty: TypeIx) -> Result<Vec<Id>, EngineError>;
+    /// The time.
+    fn now(&self) -> Timestamp;
+}
+
+/// One evaluation: the view, and the resource that is `self`.
+pub struct Eval<'a> {
+    /// What is read.
+    pub view: &'a dyn View,
+    /// The id of `self`.
+    pub owner: &'a Id,
+}
+
+impl Eval<'_> {
+    /// The value of an expression.
+    pub fn value(&self, expr: &Expr) -> Result<Value, EngineError> {
+        self.expr(expr, &mut Vec::new())
+    }
+
+    /// Does a condition hold? An error value does not.
+    pub fn holds(&self, condition: &Expr) -> Result<bool, EngineError> {
+        Ok(self.value(condition)?.is_true())
+    }
+
+    fn expr(&self, expr: &Expr, items: &mut Vec<Value>) -> Result<Value, EngineError> {
+        Ok(match &expr.node {
+            Node::Const(value) => value.clone(),
+            Node::Now => Value::Datetime(self.view.now()),
+            Node::Owner => Value::Ref(self.owner.clone()),
+            Node::Item(depth) => {
+                let at = items.len().checked_sub(1 + *depth as usize);
+                at.map_or(Value::Null, |at| items[at].clone())
+            }
+            Node::All(ty) => refs(self.view.all(*ty)?),
+            Node::Get(base, field) => {
+                let base = self.expr(base, items)?;
+                self.get(&base, *field, expr.ty.many)?
+            }
+            Node::Reverse(base, of) => match self.expr(base, items)? {
+                Value::Ref(id) => refs(self.view.referrers(*of, &id)?),
+                Value::List(bases) => {
+                    let mut found = Vec::new();
+                    for base in bases.iter() {
+                        if let Value::Ref(id) = base {
+                            found.extend(self.view.referrers(*of, id)?);
+                        }
+                    }
+                    set(found.into_iter().map(Value::Ref).collect())
+                }
+                error @ Value::Error(_) => error,
+                _ => Value::List(Arc::new([])),
+            },
+            Node::Member(base, name) => member(&self.expr(base, items)?, name),
+            Node::IdOf(base) => map(&self.expr(base, items)?, &|value| match value {
+                Value::Ref(id) => Value::Str(id.to_string().into()),
+                other => other.clone(),
+            }),
+            Node::Filter(base, condition) => {
+                let list = self.expr(base, items)?;
+                let Value::List(elements) = &list else { return Ok(list) };
+                let mut kept = Vec::new();
+                for element in elements.iter() {
+                    items.push(element.clone());
+                    let holds = self.expr(condition, items);
+                    items.pop();
+                    if holds?.is_true() {
+                        kept.push(element.clone());
+                    }
+                }
+                Value::List(kept.into())
+            }
+            Node::Order(base, keys) => {
+                let list = self.expr(base, items)?;
+                let Value::List(elements) = &list else { return Ok(list) };
+                let mut keyed = Vec::with_capacity(elements.len());
+                for element in elements.iter() {
+                    items.push(element.clone());
+                    let key: Result<Vec<Value>, EngineError> =
+                        keys.iter().map(|(key, _)| self.expr(key, items)).collect();
+                    items.pop();
+                    keyed.push((key?, element.clone()));
+                }
+                keyed.sort_by(|(left, _), (right, _)| {
+                    let mut order = std::cmp::Ordering::Equal;
+                    for ((left, right), (_, descending)) in left.iter().zip(right).zip(keys) {
+                        let by_key = compare(left, right);
+                        order = order.then(if *descending { by_key.reverse() } else { by_key });
+                    }
+                    order
+                });
+                Value::List(keyed.into_iter().map(|(_, element)| element).collect())
+            }
+            Node::At(base, at) => match self.expr(base, items)? {
+                Value::List(elements) => {
+                    let at = if *at < 0 { *at + elements.len() as i64 } else { *at };
+                    usize::try_from(at).ok().and_then(|at| elements.get(at)).cloned().unwrap_or(Value::Null)
+                }
+                other => other,
+            },
+            Node::Slice(base, from, to) => match self.expr(base, items)? {
+                Value::List(elements) => {
+                    let length = elements.len() as i64;
+                    let place = |at: i64| (if at < 0 { at + length } else { at }).clamp(0, length) as usize;
+                    let (from, to) = (place(from.unwrap_or(0)), place(to.unwrap_or(length)));
+                    Value::List(elements.get(from..to).unwrap_or_default().into())
+                }
+                other => other,
+            },
+            Node::Aggregate(aggregate, list) => {
+                let kind = &list.ty.kind;
+                aggregate_of(*aggregate, &self.expr(list, items)?, kind)
+            }
+            Node::Unary(UnaryOp::Not, operand) => ops::not(&self.expr(operand, items)?),
+            Node::Unary(UnaryOp::Negate, operand) => ops::negate(&self.expr(operand, items)?),
+            Node::Binary(op, left, right) => {
+                let left = self.expr(left, items)?;
+                if *op == BinaryOp::Else {
+                    return Ok(if left.is_null() || left.is_error() {
+                        self.expr(right, items)?
+                    } else {
+                        left
+                    });
+                }
+                binary(*op, &left, &self.expr(right, items)?)
+            }
+            Node::Conditional(condition, then, otherwise) => match self.expr(condition, items)? {
+                error @ Value::Error(_) => error,
+                condition => self.expr(if condition.is_true() { then } else { otherwise }, items)?,
+            },
+            Node::Switch(subject, cases, otherwise) => {
+                let subject = self.expr(subject, items)?;
+                if subject.is_error() {
+                    return Ok(subject);
+                }
+                for (key, value) in cases {
+                    if ops::equal(&subject, &self.expr(key, items)?).is_true() {
+                        return self.expr(value, items);
+                    }
+                }
+                match otherwise {
+                    Some(otherwise) => self.expr(otherwise, items)?,
+                    None => Value::Null,
+                }
+            }
+            Node::Call(function, arguments) => {
+                let values: Result<Vec<Value>, EngineError> =
+                    arguments.iter().map(|argument| self.expr(argument, items)).collect();
+                call(*function, &values?)
+            }
+            Node::List(parts) => {
+                let values: Result<Vec<Value>, EngineError> =
+                    parts.iter().map(|part| self.expr(part, items)).collect();
+                Value::List(values?.into())
+            }
+        })
+    }
+
+    fn get(&self, base: &Value, field: FieldRef, many: Many) -> Result<Value, EngineError> {
+        let one = |id: &Id| -> Result<Value, EngineError> {
+            let doc = self.view.doc(field.ty, id)?;
+            Ok(doc.map_or(Value::Null, |doc| match doc.get(field.slot) {
+                Value::Absent => Value::Null,
+                value => value.clone(),
+            }))
+        };
+        Ok(match base {
+            Value::Ref(id) => match (one(id)?, many) {
+                (Value::Null, Many::List | Many::Set) => Value::List(Arc::new([])),
+                (Value::List(elements), Many::Set) => set(elements.to_vec()),
+                (value, _) => value,
+            },
+            Value::List(bases) => {
+                let mut values = Vec::with_capacity(bases.len());
+                for base in bases.iter() {
+                    let Value::Ref(id) = base else { continue };
+                    match one(id)? {
+                        Value::List(elements) => values.extend(elements.iter().cloned()),
+                        value => values.push(value),
+                    }
+                }
+                if many == Many::Set { set(values) } else { Value::List(values.into()) }
+            }
+            Value::Error(_) => base.clone(),
+            _ if many == Many::One => Value::Null,
+            _ => Value::List(Arc::new([])),
+        })
+    }
+}
+
+fn refs(ids: Vec<Id>) -> Value {
+    Value::List(ids.into_iter().map(Value::Ref).collect())
+}
+
+/// Resources, each once, in the order of their ids.
+pub(crate) fn set(mut elements: Vec<Value>) -> Value {
+    elements.retain(|element| matches!(element, Value::Ref(_)));
+    elements.sort_by(compare);
+    elements.dedup();
+    Value::List(elements.into())
+}
+
+fn map(value: &Value, f: &dyn Fn(&Value) -> Value) -> Value {
+    match value {
+        Value::List(elements) => Value::List(elements.iter().map(f).collect()),
+        other => f(other),
+    }
+}
+
+fn member(base: &Value, name: &str) -> Value {
+    match base {
+        Value::Object(members) => {
+            let member = members.iter().find(|(key, _)| key == name);
+            member.map_or(Value::Null, |(_, value)| value.clone())
+        }
+        Value::List(elements) => {
+            let mut values = Vec::with_capacity(elements.len());
+            for element in elements.iter() {
+                match member(element, name) {
+                    Value::List(inner) => values.extend(inner.iter().cloned()),
+                    value => values.push(value),
+                }
+            }
+            Value::List(values.into())
+        }
+        Value::Error(_) => base.clone(),
+        _ => Value::Null,
+    }
+}
+
+/// An operator other than `else`.
+pub(crate) fn binary(op: BinaryOp, left: &Value, right: &Value) -> Value {
+    match op {
+        BinaryOp::Else => {
+            if left.is_null() || left.is_error() {
+                right.clone()
+            } else {
+                left.clone()
+            }
+        }
+        BinaryOp::Or => ops::or(left, right),
+        BinaryOp::And => ops::and(left, right),
+        BinaryOp::Equal => ops::equal(left, right),
+        BinaryOp::NotEqual => ops::not(&ops::equal(left, right)),
+        BinaryOp::Less => ops::compare_with(left, right, std::cmp::Ordering::is_lt),
+        BinaryOp::LessEqual => ops::compare_with(left, right, std::cmp::Ordering::is_le),
+        BinaryOp::Greater => ops::compare_with(left, right, std::cmp::Ordering::is_gt),
+        BinaryOp::GreaterEqual => ops::compare_with(left, right, std::cmp::Ordering::is_ge),
+        BinaryOp::Match => ops::matches(left, right),
+        BinaryOp::In => match (left, right) {
+            (Value::Error(error), _) | (_, Value::Error(error)) => Value::Error(*error),
+            (left, Value::List(elements)) if !left.is_null() => {
+                Value::Bool(elements.iter().any(|element| ops::equal(left, element).is_true()))
+            }
+            _ => Value::Bool(false),
+        },
+        BinaryOp::Add => ops::add(left, right),
+        BinaryOp::Subtract => ops::subtract(left, right),
+        BinaryOp::Multiply => ops::multiply(left, right),
+        BinaryOp::Divide => ops::divide(left, right),
+        BinaryOp::Remainder => ops::remainder(left, right),
+    }
+}
+
+/// An aggregate over a list.
+pub(crate) fn aggregate_of(aggregate: Aggregate, list: &Value, kind: &Kind) -> Value {
+    let elements: &[Value] = match list {
+        Value::List(elements) => elements,
+        Value::Error(_) => return list.clone(),
+        _ => &[],
+    };
+    let present = || elements.iter().filter(|element| !element.is_null());
+    let first_error = || {
+        let errors = elements.iter().filter_map(|element| match element {
+            Value::Error(error) => Some(*error),
+            _ => None,
+        });
+        errors.min().map(Value::Error)
+    };
+    let sums = || {
+        let mut state = SumState::default();
+        elements.iter().for_each(|element| state.add(element));
+        state
+    };
+    match aggregate {
+        Aggregate::Sum => sums().sum(&zero(kind)),
+        Aggregate::Average => sums().average(),
+        Aggregate::Count => Value::Int(present().count() as i64),
+        Aggregate::Min => {
+            first_error().or_else(|| present().min_by(|l, r| compare(l, r)).cloned()).unwrap_or(Value::Null)
+        }
+        Aggregate::Max => {
+            first_error().or_else(|| present().max_by(|l, r| compare(l, r)).cloned()).unwrap_or(Value::Null)
+        }
+        Aggregate::First => elements.first().cloned().unwrap_or(Value::Null),
+        Aggregate::Last => elements.last().cloned().unwrap_or(Value::Null),
+        Aggregate::Any => Value::Bool(elements.iter().any(Value::is_true)),
+        Aggregate::All => Value::Bool(present().all(Value::is_true)),
+        Aggregate::Collect => list.clone(),
+        Aggregate::Distinct => {
+            let mut values: Vec<Value> = present().cloned().collect();
+            values.sort_by(compare);
+            values.dedup_by(|left, right| compare(left, right).is_eq());
+            Value::List(values.into())
+        }
+        Aggregate::Median => {
+            let mut values: Vec<Value> = present().cloned().collect();
+            if let Some(error) = first_error() {
+                return error;
+            }
+            values.sort_by(compare);
+            let mut middle = SumState::default();
+            let half = values.len() / 2;
+            match (values.len(), values.len() % 2) {
+                (0, _) => return Value::Null,
+                (_, 0) => values[half - 1..=half].iter().for_each(|value| middle.add(value)),
+                _ => middle.add(&values[half]),
+            }
+            middle.average()
+        }
+    }
+}
+
+/// A function of values. Errors pass through, the first argument's first; null gives null.
+pub(crate) fn call(function: Function, arguments: &[Value]) -> Value {
+    match function {
+        Function::Coalesce => {
+            return arguments.iter().find(|value| !value.is_null()).cloned().unwrap_or(Value::Null);
+        }
+        Function::IsError => return Value::Bool(arguments.iter().any(Value::is_error)),
+        Function::Exists => {
+            return match &arguments[0] {
+                error @ Value::Error(_) => error.clone(),
+                Value::List(elements) => Value::Bool(!elements.is_empty()),
+                value => Value::Bool(!value.is_null()),
+            };
+        }
+        _ => {}
+    }
+    if let Some(error) = arguments.iter().find(|value| value.is_error()) {
+        return error.clone();
+    }
+    if arguments.iter().any(Value::is_null) {
+        return Value::Null;
+    }
+    known(function, arguments).unwrap_or(Value::Error(ErrorValue::Type))
+}
+
+/// A function of values that are all there; none where their kinds do not fit.
+fn known(function: Function, arguments: &[Value]) -> Option<Value> {
+    let first = &arguments[0];
+    let text = |at: usize| match &arguments[at] {
+        Value::Str(text) => Some(text.as_str()),
+        _ => None,
+    };
+    let float = |value: f64| {
+        if value.is_finite() { Value::Float(value) } else { Value::Error(ErrorValue::Type) }
+    };
+    let span = |seconds: i64| match first {
+        Value::Int(count) => Some(match count.checked_mul(seconds) {
+            Some(seconds) => Value::Duration(SignedDuration::from_secs(seconds)),
+            None => Value::Error(ErrorValue::Overflow),
+        }),
+        _ => None,
+    };
+    let date = || match first {
+        Value::Date(date) => Some(*date),
+        Value::Datetime(at) => Some(at.to_zoned(TimeZone::UTC).date()),
+        _ => None,
+    };
+    Some(match function {
+        Function::Round => match arguments.get(1) {
+            Some(Value::Int(digits)) => ops::round(first, *digits),
+            Some(_) => return None,
+            None => ops::round(first, 0),
+        },
+        Function::Floor | Function::Ceil => {
+            let up = function == Function::Ceil;
+            match first {
+                Value::Int(_) => first.clone(),
+                Value::Float(value) => Value::Float(if up { value.ceil() } else { value.floor() }),
+                Value::Decimal(value) => Value::Decimal(if up { value.ceil() } else { value.floor() }),
+                _ => return None,
+            }
+        }
+        Function::Abs => match first {
+            Value::Int(value) => value.checked_abs().map_or(Value::Error(ErrorValue::Overflow), Value::Int),
+            Value::Float(value) => Value::Float(value.abs()),
+            Value::Decimal(value) => Value::Decimal(value.abs()),
+            _ => return None,
+        },
+        Function::Sqrt => float(ops::to_float(first)?.sqrt()),
+        Function::Power => float(ops::to_float(first)?.powf(ops::to_float(&arguments[1])?)),
+        Function::Upper => Value::Str(text(0)?.to_uppercase().into()),
+        Function::Lower => Value::Str(text(0)?.to_lowercase().into()),
+        Function::Trim => Value::Str(text(0)?.trim().into()),
+        Function::Length => match first {
+            Value::List(elements) => Value::Int(elements.len() as i64),
+            _ => Value::Int(text(0)?.chars().count() as i64),
+        },
+        Function::Contains => Value::Bool(text(0)?.contains(text(1)?)),
+        Function::StartsWith => Value::Bool(text(0)?.starts_with(text(1)?)),
+        Function::EndsWith => Value::Bool(text(0)?.ends_with(text(1)?)),
+        Function::Replace => Value::Str(text(0)?.replace(text(1)?, text(2)?).into()),
+        Function::Concat => {
+            let texts: Option<Vec<&str>> = (0..arguments.len()).map(text).collect();
+            Value::Str(texts?.concat().into())
+        }
+        Function::Year => Value::Int(date()?.year().into()),
+        Function::Month => Value::Int(date()?.month().into()),
+        Function::Day => Value::Int(date()?.day().into()),
+        Function::Weekday => Value::Int(date()?.weekday().to_monday_one_offset().into()),
+        Function::Hour => match first {
+            Value::Datetime(at) => Value::Int(at.to_zoned(TimeZone::UTC).hour().into()),
+            _ => return None,
+        },
+        Function::Seconds => span(1)?,
+        Function::Minutes => span(60)?,
+        Function::Hours => span(60 * 60)?,
+        Function::Days => span(24 * 60 * 60)?,
+        Function::Weeks => span(7 * 24 * 60 * 60)?,
+        Function::Str => Value::Str(first.to_string().into()),
+        Function::Int => match first {
+            Value::Str(text) => parse_as(BasicKind::Int, text).ok()?,
+            Value::Bool(value) => Value::Int((*value).into()),
+            number => Value::Int(ops::to_int(number)?),
+        },
+        Function::Float => match first {
+            Value::Str(text) => parse_as(BasicKind::Float, text).ok()?,
+            number => float(ops::to_float(number)?),
+        },
+        Function::Decimal => match first {
+            Value::Decimal(_) => first.clone(),
+            Value::Int(_) | Value::Str(_) => parse_as(BasicKind::Decimal, &first.to_string()).ok()?,
+            Value::Float(value) => parse_as(BasicKind::Decimal, &format!("{value:?}")).ok()?,
+            _ => return None,
+        },
+        Function::Bool => match first {
+            Value::Bool(_) => first.clone(),
+            Value::Str(text) => parse_as(BasicKind::Bool, text).ok()?,
+            _ => return None,
+        },
+        Function::Datetime => match first {
+            Value::Datetime(_) => first.clone(),
+            Value::Date(date) => Value::Datetime(date.to_zoned(TimeZone::UTC).ok()?.timestamp()),
+            Value::Str(text) => parse_as(BasicKind::Datetime, text).ok()?,
+            _ => return None,
+        },
+        Function::Coalesce | Function::IsError | Function::Exists => return None,
+    })
+}

@@ -1,0 +1,290 @@
+//! The rule for groups: a member's old contribution is taken out, its new one put in.
+//!
+//! Sums keep their state in the owner's document; least, greatest, first and last keep their members in order in rows of
+//! their own; resources that several members may stand for are counted in rows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use corollary_schema::plan::lower::zero;
+use corollary_schema::plan::{Group, PlanNode};
+use corollary_schema::typed::{Aggregate, Kind};
+use corollary_store::{Direction, KeyRange};
+use corollary_value::codec::{self, push_varint, read_varint};
+use corollary_value::order_key::{push_order_key, push_order_key_desc};
+use corollary_value::{Id, Value, compare};
+
+use crate::doc::Key;
+use crate::error::EngineError;
+use crate::eval::{Eval, View};
+use crate::keys;
+use crate::propagate::{Changed, result_kind, store_result};
+use crate::working::{Before, Working};
+
+/// What one member gives to one owner.
+#[derive(Clone, Debug, PartialEq)]
+struct Contribution {
+    owner: Id,
+    /// What is summed, compared, or listed: a value, or the resource that stands for the member.
+    value: Value,
+    /// The order among the members, without the member's id.
+    order: Vec<u8>,
+}
+
+/// What an owner loses and gains by one member.
+struct Change {
+    member: Id,
+    old: Option<Contribution>,
+    new: Option<Contribution>,
+}
+
+/// The result for no members.
+pub fn of_nothing(aggregate: Aggregate, kind: &Kind) -> Value {
+    match aggregate {
+        Aggregate::Count => Value::Int(0),
+        Aggregate::Sum => zero(kind),
+        Aggregate::Collect => Value::List(Arc::new([])),
+        _ => Value::Null,
+    }
+}
+
+/// Applies the changes of members; tells which results changed.
+pub fn apply(
+    working: &mut Working<'_>,
+    node: &PlanNode,
+    group: &Group,
+    members: &[Key],
+) -> Result<Vec<Changed>, EngineError> {
+    let mut by_owner: BTreeMap<Id, Vec<Change>> = BTreeMap::new();
+    for key in members {
+        let old = match working.before(key)? {
+            Some(_) => contribution(&Before(working), group, &key.id)?,
+            None => None,
+        };
+        let new = match working.after(key)? {
+            Some(_) => contribution(&*working, group, &key.id)?,
+            None => None,
+        };
+        if old == new {
+            continue;
+        }
+        let member = key.id.clone();
+        match (old, new) {
+            (Some(old), Some(new)) if old.owner == new.owner => {
+                let owner = old.owner.clone();
+                by_owner.entry(owner).or_default().push(Change { member, old: Some(old), new: Some(new) });
+            }
+            (old, new) => {
+                if let Some(old) = old {
+                    let change = Change { member: member.clone(), old: Some(old.clone()), new: None };
+                    by_owner.entry(old.owner).or_default().push(change);
+                }
+                if let Some(new) = new {
+                    let change = Change { member, old: None, new: Some(new.clone()) };
+                    by_owner.entry(new.owner).or_default().push(change);
+                }
+            }
+        }
+    }
+    let owners: Vec<(Key, Vec<Change>)> =
+        by_owner.into_iter().map(|(id, changes)| (Key::new(node.result.ty, id), changes)).collect();
+    working.prefetch(owners.iter().map(|(key, _)| key))?;
+    let mut changed = Vec::new();
+    for (owner, changes) in owners {
+        let result = apply_to_owner(working, node, group, &owner, changes)?;
+        if let Some(result) = result {
+            changed.extend(store_result(working, node, &owner, result)?);
+        }
+    }
+    Ok(changed)
+}
+
+fn contribution(view: &dyn View, group: &Group, member: &Id) -> Result<Option<Contribution>, EngineError> {
+    let eval = Eval { view, owner: member };
+    let Value::Ref(owner) = eval.value(&group.owner)? else { return Ok(None) };
+    for condition in &group.conditions {
+        if !eval.holds(condition)? {
+            return Ok(None);
+        }
+    }
+    let value = match (&group.value, &group.target) {
+        (Some(value), _) => eval.value(value)?,
+        (None, Some(target)) => match eval.value(target)? {
+            target @ Value::Ref(_) => target,
+            _ => return Ok(None),
+        },
+        (None, None) => Value::Ref(member.clone()),
+    };
+    let mut order = Vec::new();
+    match group.aggregate {
+        Aggregate::Min | Aggregate::Max => push_order_key(&value, &mut order),
+        _ => {
+            for (key, descending) in &group.keys {
+                let key = eval.value(key)?;
+                (if *descending { push_order_key_desc } else { push_order_key })(&key, &mut order);
+            }
+        }
+    }
+    Ok(Some(Contribution { owner, value, order }))
+}
+
+fn apply_to_owner(
+    working: &mut Working<'_>,
+    node: &PlanNode,
+    group: &Group,
+    owner: &Key,
+    changes: Vec<Change>,
+) -> Result<Option<Value>, EngineError> {
+    let slot = node.result.slot;
+    match group.aggregate {
+        Aggregate::Min | Aggregate::Max | Aggregate::First | Aggregate::Last => {
+            ordered(working, node, group, owner, changes).map(Some)
+        }
+        Aggregate::Count | Aggregate::Collect => {
+            let elements = elements(working, node, group, owner, changes)?;
+            let Some(doc) = working.after(owner)? else { return Ok(None) };
+            Ok(Some(match (group.aggregate, doc.get(slot)) {
+                (Aggregate::Count, Value::Int(count)) => {
+                    let by: i64 = elements.iter().map(|(_, there)| if *there { 1 } else { -1 }).sum();
+                    Value::Int(count + by)
+                }
+                (Aggregate::Count, _) => return Err(EngineError::corrupt("a count")),
+                (_, list) => listed(list, elements),
+            }))
+        }
+        _ => {
+            let kind = result_kind(working.schema, node.result);
+            let Some(doc) = working.edit(owner)? else { return Ok(None) };
+            let mut state = doc.state(slot);
+            for change in &changes {
+                if let Some(old) = &change.old {
+                    state.remove(&old.value);
+                }
+                if let Some(new) = &change.new {
+                    state.add(&new.value);
+                }
+            }
+            let result = match group.aggregate {
+                Aggregate::Average => state.average(),
+                _ => state.sum(&zero(&kind)),
+            };
+            doc.set_state(slot, state);
+            Ok(Some(result))
+        }
+    }
+}
+
+/// Keeps the members in order and looks at the end that counts.
+fn ordered(
+    working: &mut Working<'_>,
+    node: &PlanNode,
+    group: &Group,
+    owner: &Key,
+    changes: Vec<Change>,
+) -> Result<Value, EngineError> {
+    let prefix = keys::members_of(node.definition, &owner.id);
+    let compared = matches!(group.aggregate, Aggregate::Min | Aggregate::Max);
+    let row = |member: &Id, contribution: &Contribution| {
+        let mut key = prefix.clone();
+        key.extend_from_slice(&contribution.order);
+        member.push_key(&mut key);
+        key
+    };
+    for change in &changes {
+        // Nulls have no part in a comparison; in an order they are elements like any other.
+        let counts = |it: &&Contribution| !(compared && it.value.is_null());
+        if let Some(old) = change.old.as_ref().filter(counts) {
+            working.delete_row(keys::MEMBER, row(&change.member, old));
+        }
+        if let Some(new) = change.new.as_ref().filter(counts) {
+            let mut value = Vec::new();
+            codec::encode(&new.value, &mut value);
+            working.put_row(keys::MEMBER, row(&change.member, new), value);
+        }
+    }
+    let first = |working: &Working<'_>, prefix: Vec<u8>, direction| -> Result<Option<Value>, EngineError> {
+        let found = working.first_row(keys::MEMBER, &KeyRange::prefix(prefix), direction)?;
+        let decoded = found.map(|(_, value)| codec::decode(&mut &value[..]));
+        decoded.transpose().map_err(|_| EngineError::corrupt("a member of a group"))
+    };
+    if compared {
+        // Errors sort behind all else; the first of them is the result.
+        let mut errors = prefix.clone();
+        let mut sample = Vec::new();
+        push_order_key(&Value::Error(corollary_value::ErrorValue::Cycle), &mut sample);
+        errors.push(sample[0]);
+        if let Some(error) = first(working, errors, Direction::Forward)? {
+            return Ok(error);
+        }
+    }
+    let direction = match group.aggregate {
+        Aggregate::Min | Aggregate::First => Direction::Forward,
+        _ => Direction::Backward,
+    };
+    Ok(first(working, prefix, direction)?.unwrap_or(Value::Null))
+}
+
+/// Which elements joined (true) and left: members themselves, or what several of them stand for.
+fn elements(
+    working: &mut Working<'_>,
+    node: &PlanNode,
+    group: &Group,
+    owner: &Key,
+    changes: Vec<Change>,
+) -> Result<Vec<(Value, bool)>, EngineError> {
+    let mut steps = Vec::new();
+    for change in changes {
+        steps.extend(change.old.map(|old| (old.value, false)));
+        steps.extend(change.new.map(|new| (new.value, true)));
+    }
+    steps.retain(|(value, _)| !value.is_null());
+    if group.target.is_none() {
+        return Ok(steps);
+    }
+    let mut net: BTreeMap<Id, i64> = BTreeMap::new();
+    for (value, there) in steps {
+        if let Value::Ref(id) = value {
+            *net.entry(id).or_default() += if there { 1 } else { -1 };
+        }
+    }
+    let mut crossed = Vec::new();
+    for (target, by) in net.into_iter().filter(|(_, by)| *by != 0) {
+        let mut key = keys::members_of(node.definition, &owner.id);
+        target.push_key(&mut key);
+        let corrupt = || EngineError::corrupt("the count of a member");
+        let count = match working.row(keys::MEMBER, key.clone())? {
+            Some(bytes) => read_varint(&mut &bytes[..]).map_err(|_| corrupt())?,
+            None => 0,
+        };
+        let new = count.checked_add_signed(by).ok_or_else(corrupt)?;
+        if new == 0 {
+            working.delete_row(keys::MEMBER, key);
+        } else {
+            let mut bytes = Vec::new();
+            push_varint(new, &mut bytes);
+            working.put_row(keys::MEMBER, key, bytes);
+        }
+        if (count == 0) != (new == 0) {
+            crossed.push((Value::Ref(target), new > 0));
+        }
+    }
+    Ok(crossed)
+}
+
+/// A list in the order of ids, with elements put in and taken out.
+fn listed(list: &Value, elements: Vec<(Value, bool)>) -> Value {
+    let mut all: Vec<Value> = match list {
+        Value::List(elements) => elements.to_vec(),
+        _ => Vec::new(),
+    };
+    for (element, there) in elements {
+        match (all.binary_search_by(|other| compare(other, &element)), there) {
+            (Ok(at), false) => {
+                all.remove(at);
+            }
+            (Err(at), true) => all.insert(at, element),
+            _ => {}
+        }
+    }
+    Value::List(all.into())
+}

@@ -1,0 +1,77 @@
+//! The keyspaces and the keys in them. All numbers are big endian, so that keys sort as their parts do.
+//!
+//! | keyspace | key | value |
+//! |---|---|---|
+//! | meta | name | – |
+//! | doc | type number, id | document |
+//! | reference | field number, target id, source id | – |
+//! | index | field number, value (order bytes), id | – |
+//! | member | definition number, owner id, order bytes, member id | value of the member |
+//! | log | revision | commit |
+
+use corollary_schema::{FieldId, TypeId};
+use corollary_store::{Keyspace, KeyspaceSpec};
+use corollary_value::Id;
+
+/// Names and numbers: the schema, the revision.
+pub const META: Keyspace = Keyspace(0);
+/// Documents.
+pub const DOC: Keyspace = Keyspace(1);
+/// From each target back to what refers to it.
+pub const REFERENCE: Keyspace = Keyspace(2);
+/// Secondary indexes.
+pub const INDEX: Keyspace = Keyspace(3);
+/// Members of groups, in order or counted.
+pub const MEMBER: Keyspace = Keyspace(4);
+/// The log.
+pub const LOG: Keyspace = Keyspace(5);
+
+/// What a store must be opened with.
+pub const KEYSPACES: [KeyspaceSpec; 6] = [
+    KeyspaceSpec { keyspace: META, name: "meta" },
+    KeyspaceSpec { keyspace: DOC, name: "doc" },
+    KeyspaceSpec { keyspace: REFERENCE, name: "reference" },
+    KeyspaceSpec { keyspace: INDEX, name: "index_entry" },
+    KeyspaceSpec { keyspace: MEMBER, name: "member" },
+    KeyspaceSpec { keyspace: LOG, name: "log" },
+];
+
+/// The key of a document.
+pub fn doc(ty: TypeId, id: &Id) -> Vec<u8> {
+    numbered(ty.0, &[id])
+}
+
+/// The prefix of the documents of a type.
+pub fn docs_of(ty: TypeId) -> Vec<u8> {
+    ty.0.to_be_bytes().to_vec()
+}
+
+/// The key of a reference from a source to a target.
+pub fn reference(field: FieldId, target: &Id, source: &Id) -> Vec<u8> {
+    numbered(field.0, &[target, source])
+}
+
+/// The prefix of the references to a target.
+pub fn references_to(field: FieldId, target: &Id) -> Vec<u8> {
+    numbered(field.0, &[target])
+}
+
+/// The prefix of the members of an owner's group.
+pub fn members_of(definition: FieldId, owner: &Id) -> Vec<u8> {
+    numbered(definition.0, &[owner])
+}
+
+fn numbered(number: u32, ids: &[&Id]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(4 + ids.len() * 18);
+    key.extend_from_slice(&number.to_be_bytes());
+    ids.iter().for_each(|id| id.push_key(&mut key));
+    key
+}
+
+/// The id at the end of a key, behind a prefix of known length.
+pub fn id_behind(key: &[u8], prefix: usize) -> Option<Id> {
+    match Id::read_key(key.get(prefix..)?) {
+        Some((id, [])) => Some(id),
+        _ => None,
+    }
+}

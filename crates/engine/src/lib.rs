@@ -1,0 +1,21 @@
+//! The engine: facts in, everything that follows kept true. Synchronous and deterministic: time and ids are arguments.
+//!
+//! The life of a write: [`engine::Engine::commit`] applies each transaction's facts ([`mod@write`]) to the working state
+//! ([`working`]), brings derived values up to date ([`propagate`], [`group`], [`eval`]), and puts all of the group into
+//! one atomic batch. [`oracle`] computes any derived value from facts alone, and judges the rest.
+
+pub mod doc;
+pub mod engine;
+pub mod error;
+pub mod eval;
+pub mod group;
+pub mod keys;
+pub mod oracle;
+pub mod propagate;
+pub mod working;
+pub mod write;
+
+pub use doc::{Doc, Key};
+pub use engine::{Committed, Engine, Transaction};
+pub use error::{EngineError, Refusal};
+pub use write::Write;

@@ -1,0 +1,374 @@
+//! The working state of a group of transactions: what is stored, and on top of it what they changed so far.
+//!
+//! Each transaction has a layer of its own, which is either kept or dropped as a whole; so one that is refused leaves
+//! the others of its group alone.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
+
+use corollary_schema::{FieldRef, Schema, Slot, TypeIx};
+use corollary_store::{Direction, KeyRange, Keyspace, Snapshot};
+use corollary_value::{Id, Value};
+use hashbrown::HashMap;
+use jiff::Timestamp;
+
+use crate::doc::{Doc, Key, Layout};
+use crate::error::EngineError;
+use crate::eval::View;
+use crate::keys;
+
+type RowKey = (Keyspace, Vec<u8>);
+type Rows = BTreeMap<RowKey, Option<Vec<u8>>>;
+
+/// Key and value of a row.
+pub type Row = (Vec<u8>, Vec<u8>);
+
+/// A resource that the current transaction changed.
+#[derive(Clone, Debug)]
+pub struct Touched {
+    /// Before the transaction; nothing where it was created.
+    pub before: Option<Arc<Doc>>,
+    /// Now; nothing where it was deleted.
+    pub after: Option<Arc<Doc>>,
+}
+
+/// See the module.
+pub struct Working<'a> {
+    /// The schema.
+    pub schema: &'a Schema,
+    /// How documents are stored.
+    pub layouts: &'a [Layout],
+    snapshot: &'a dyn Snapshot,
+    now: Timestamp,
+    loaded: RefCell<HashMap<Key, Option<Arc<Doc>>>>,
+    rows: Rows,
+    /// Changed by the current transaction.
+    pub touched: BTreeMap<Key, Touched>,
+    changed_rows: Rows,
+    /// All resources that kept transactions changed.
+    pub kept: BTreeMap<Key, Option<Arc<Doc>>>,
+}
+
+impl<'a> Working<'a> {
+    /// Nothing changed yet.
+    pub fn new(
+        schema: &'a Schema,
+        layouts: &'a [Layout],
+        snapshot: &'a dyn Snapshot,
+        now: Timestamp,
+    ) -> Working<'a> {
+        Working {
+            schema,
+            layouts,
+            snapshot,
+            now,
+            loaded: RefCell::default(),
+            rows: Rows::new(),
+            touched: BTreeMap::new(),
+            changed_rows: Rows::new(),
+            kept: BTreeMap::new(),
+        }
+    }
+
+    /// Keeps what the current transaction did.
+    pub fn keep(&mut self) {
+        for (key, touched) in std::mem::take(&mut self.touched) {
+            self.loaded.get_mut().insert(key.clone(), touched.after.clone());
+            self.kept.insert(key, touched.after);
+        }
+        self.rows.append(&mut self.changed_rows);
+    }
+
+    /// Forgets what the current transaction did.
+    pub fn undo(&mut self) {
+        self.touched.clear();
+        self.changed_rows.clear();
+    }
+
+    /// The rows that kept transactions changed.
+    pub fn kept_rows(&self) -> impl Iterator<Item = (&(Keyspace, Vec<u8>), &Option<Vec<u8>>)> {
+        self.rows.iter()
+    }
+
+    /// A document as it was before the current transaction.
+    pub fn before(&self, key: &Key) -> Result<Option<Arc<Doc>>, EngineError> {
+        match self.touched.get(key) {
+            Some(touched) => Ok(touched.before.clone()),
+            None => self.load(key),
+        }
+    }
+
+    /// A document as it is now.
+    pub fn after(&self, key: &Key) -> Result<Option<Arc<Doc>>, EngineError> {
+        match self.touched.get(key) {
+            Some(touched) => Ok(touched.after.clone()),
+            None => self.load(key),
+        }
+    }
+
+    fn load(&self, key: &Key) -> Result<Option<Arc<Doc>>, EngineError> {
+        if let Some(doc) = self.loaded.borrow().get(key) {
+            return Ok(doc.clone());
+        }
+        let stored = self.snapshot.get(keys::DOC, &keys::doc(self.schema.ty(key.ty).id, &key.id))?;
+        let doc = self.decode(key, stored)?;
+        self.loaded.borrow_mut().insert(key.clone(), doc.clone());
+        Ok(doc)
+    }
+
+    fn decode(&self, key: &Key, stored: Option<Vec<u8>>) -> Result<Option<Arc<Doc>>, EngineError> {
+        let Some(bytes) = stored else { return Ok(None) };
+        let doc = self.layouts[key.ty.0 as usize].decode(&bytes);
+        doc.map(|doc| Some(Arc::new(doc)))
+            .map_err(|_| EngineError::corrupt(format!("{} {}", self.schema.ty(key.ty).name, key.id)))
+    }
+
+    /// Loads many documents with one read.
+    pub fn prefetch<'k>(&self, wanted: impl Iterator<Item = &'k Key>) -> Result<(), EngineError> {
+        let mut missing: Vec<&Key> = {
+            let loaded = self.loaded.borrow();
+            wanted.filter(|key| !self.touched.contains_key(*key) && !loaded.contains_key(*key)).collect()
+        };
+        if missing.len() < 2 {
+            return Ok(());
+        }
+        missing.sort();
+        let keys: Vec<Vec<u8>> =
+            missing.iter().map(|key| keys::doc(self.schema.ty(key.ty).id, &key.id)).collect();
+        let slices: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        let stored = self.snapshot.get_many(keys::DOC, &slices)?;
+        for (key, stored) in missing.into_iter().zip(stored) {
+            let doc = self.decode(key, stored)?;
+            self.loaded.borrow_mut().insert(key.clone(), doc);
+        }
+        Ok(())
+    }
+
+    /// A document, to be changed.
+    pub fn edit(&mut self, key: &Key) -> Result<Option<&mut Doc>, EngineError> {
+        if !self.touched.contains_key(key) {
+            let doc = self.load(key)?;
+            self.touched.insert(key.clone(), Touched { before: doc.clone(), after: doc });
+        }
+        let touched = self.touched.get_mut(key).and_then(|touched| touched.after.as_mut());
+        Ok(touched.map(Arc::make_mut))
+    }
+
+    /// Creates or deletes a document.
+    pub fn replace(&mut self, key: &Key, after: Option<Doc>) -> Result<(), EngineError> {
+        let before = self.before(key)?;
+        self.touched.insert(key.clone(), Touched { before, after: after.map(Arc::new) });
+        Ok(())
+    }
+
+    /// Puts a value into a slot, references along with it; was it another one before?
+    pub fn set(&mut self, key: &Key, slot: Slot, value: Value) -> Result<bool, EngineError> {
+        let field = FieldRef { ty: key.ty, slot };
+        let referring = self.schema.field(field).reference_index;
+        let Some(doc) = self.edit(key)? else { return Ok(false) };
+        let old = if referring { doc.get(slot).clone() } else { Value::Absent };
+        if !doc.set(slot, value.clone()) {
+            return Ok(false);
+        }
+        if referring {
+            self.refer(key, field, &old, &value);
+        }
+        Ok(true)
+    }
+
+    /// Brings the reference index up to date with a changed value.
+    pub fn refer(&mut self, key: &Key, field: FieldRef, old: &Value, new: &Value) {
+        let id = self.schema.field(field).id;
+        let (old, new) = (targets(old), targets(new));
+        for target in old.iter().filter(|target| !new.contains(target)) {
+            self.delete_row(keys::REFERENCE, keys::reference(id, target, &key.id));
+        }
+        for target in new.iter().filter(|target| !old.contains(target)) {
+            self.put_row(keys::REFERENCE, keys::reference(id, target, &key.id), Vec::new());
+        }
+    }
+
+    /// Puts a row other than a document.
+    pub fn put_row(&mut self, keyspace: Keyspace, key: Vec<u8>, value: Vec<u8>) {
+        self.changed_rows.insert((keyspace, key), Some(value));
+    }
+
+    /// Deletes a row other than a document.
+    pub fn delete_row(&mut self, keyspace: Keyspace, key: Vec<u8>) {
+        self.changed_rows.insert((keyspace, key), None);
+    }
+
+    /// A row other than a document.
+    pub fn row(&self, keyspace: Keyspace, key: Vec<u8>) -> Result<Option<Vec<u8>>, EngineError> {
+        let key = (keyspace, key);
+        match self.changed_rows.get(&key).or_else(|| self.rows.get(&key)) {
+            Some(row) => Ok(row.clone()),
+            None => Ok(self.snapshot.get(keyspace, &key.1)?),
+        }
+    }
+
+    fn changed_row(&self, key: &(Keyspace, Vec<u8>)) -> Option<&Option<Vec<u8>>> {
+        self.changed_rows.get(key).or_else(|| self.rows.get(key))
+    }
+
+    /// The first row of a range in a direction: a look-up in the store, and one in each layer.
+    pub fn first_row(
+        &self,
+        keyspace: Keyspace,
+        range: &KeyRange,
+        direction: Direction,
+    ) -> Result<Option<Row>, EngineError> {
+        let mut best: Option<Row> = None;
+        self.snapshot.scan(keyspace, range, direction, usize::MAX, &mut |key, value| {
+            let full = (keyspace, key.to_vec());
+            if self.changed_row(&full).is_some() {
+                return ControlFlow::Continue(());
+            }
+            best = Some((full.1, value.to_vec()));
+            ControlFlow::Break(())
+        })?;
+        for (at, layer) in [&self.rows, &self.changed_rows].into_iter().enumerate() {
+            let mut rows = layer.range(bounds(keyspace, range));
+            loop {
+                let next = if direction == Direction::Forward { rows.next() } else { rows.next_back() };
+                let Some((full, row)) = next else { break };
+                // A row of the group's layer is covered by the transaction's.
+                let covered = at == 0 && self.changed_rows.contains_key(full);
+                let (Some(value), false) = (row, covered) else { continue };
+                let better = best.as_ref().is_none_or(|(key, _)| match direction {
+                    Direction::Forward => full.1 < *key,
+                    Direction::Backward => full.1 > *key,
+                });
+                if better {
+                    best = Some((full.1.clone(), value.clone()));
+                }
+                break;
+            }
+        }
+        Ok(best)
+    }
+
+    /// All rows of a range, in order.
+    pub fn rows(
+        &self,
+        keyspace: Keyspace,
+        range: &KeyRange,
+    ) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, EngineError> {
+        let mut found = BTreeMap::new();
+        self.snapshot.scan(keyspace, range, Direction::Forward, usize::MAX, &mut |key, value| {
+            found.insert(key.to_vec(), value.to_vec());
+            ControlFlow::Continue(())
+        })?;
+        for layer in [&self.rows, &self.changed_rows] {
+            for ((_, key), row) in layer.range(bounds(keyspace, range)) {
+                match row {
+                    Some(value) => found.insert(key.clone(), value.clone()),
+                    None => found.remove(key),
+                };
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn bounds(keyspace: Keyspace, range: &KeyRange) -> (Bound<RowKey>, Bound<RowKey>) {
+    let (from, to) = range.as_bounds();
+    let from = match from {
+        Bound::Included(key) => Bound::Included((keyspace, key.to_vec())),
+        Bound::Excluded(key) => Bound::Excluded((keyspace, key.to_vec())),
+        Bound::Unbounded => Bound::Included((keyspace, Vec::new())),
+    };
+    let to = match to {
+        Bound::Included(key) => Bound::Included((keyspace, key.to_vec())),
+        Bound::Excluded(key) => Bound::Excluded((keyspace, key.to_vec())),
+        Bound::Unbounded => Bound::Excluded((Keyspace(keyspace.0 + 1), Vec::new())),
+    };
+    (from, to)
+}
+
+/// What a value refers to.
+pub fn targets(value: &Value) -> Vec<Id> {
+    match value {
+        Value::Ref(id) => vec![id.clone()],
+        Value::List(elements) => {
+            let ids = elements.iter().filter_map(|element| match element {
+                Value::Ref(id) => Some(id.clone()),
+                _ => None,
+            });
+            ids.collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The state after the changes so far.
+impl View for Working<'_> {
+    fn doc(&self, ty: TypeIx, id: &Id) -> Result<Option<Arc<Doc>>, EngineError> {
+        self.after(&Key::new(ty, id.clone()))
+    }
+
+    fn referrers(&self, of: FieldRef, target: &Id) -> Result<Vec<Id>, EngineError> {
+        let prefix = keys::references_to(self.schema.field(of).id, target);
+        let length = prefix.len();
+        let rows = self.rows(keys::REFERENCE, &KeyRange::prefix(prefix))?;
+        rows.keys()
+            .map(|key| keys::id_behind(key, length).ok_or_else(|| EngineError::corrupt("a reference")))
+            .collect()
+    }
+
+    fn all(&self, ty: TypeIx) -> Result<Vec<Id>, EngineError> {
+        let prefix = keys::docs_of(self.schema.ty(ty).id);
+        let mut ids = std::collections::BTreeSet::new();
+        let mut corrupt = false;
+        let range = KeyRange::prefix(prefix.clone());
+        self.snapshot.scan(keys::DOC, &range, Direction::Forward, usize::MAX, &mut |key, _| {
+            match keys::id_behind(key, prefix.len()) {
+                Some(id) => {
+                    ids.insert(id);
+                }
+                None => corrupt = true,
+            }
+            ControlFlow::Continue(())
+        })?;
+        if corrupt {
+            return Err(EngineError::corrupt("the key of a document"));
+        }
+        let layers = self.kept.iter().map(|(key, doc)| (key, doc.is_some()));
+        let touched = self.touched.iter().map(|(key, touched)| (key, touched.after.is_some()));
+        for (key, there) in layers.chain(touched).filter(|(key, _)| key.ty == ty) {
+            if there {
+                ids.insert(key.id.clone());
+            } else {
+                ids.remove(&key.id);
+            }
+        }
+        Ok(ids.into_iter().collect())
+    }
+
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+}
+
+/// The state before the current transaction, for expressions that read only what to-one links lead to.
+pub struct Before<'w, 'a>(pub &'w Working<'a>);
+
+impl View for Before<'_, '_> {
+    fn doc(&self, ty: TypeIx, id: &Id) -> Result<Option<Arc<Doc>>, EngineError> {
+        self.0.before(&Key::new(ty, id.clone()))
+    }
+
+    fn referrers(&self, of: FieldRef, target: &Id) -> Result<Vec<Id>, EngineError> {
+        self.0.referrers(of, target)
+    }
+
+    fn all(&self, ty: TypeIx) -> Result<Vec<Id>, EngineError> {
+        self.0.all(ty)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.now
+    }
+}
