@@ -8,7 +8,9 @@ use jiff::Timestamp;
 
 use crate::doc::{Doc, Key, Layout};
 use crate::error::EngineError;
+use crate::index;
 use crate::keys;
+use crate::log;
 use crate::propagate::{Work, propagate};
 use crate::working::Working;
 use crate::write::{self, Write};
@@ -144,6 +146,7 @@ fn run(
     if working.touched.is_empty() {
         return Ok(Committed { revision, changed: Vec::new(), work });
     }
+    index::maintain(working)?;
     let revision = revision + 1;
     let keys: Vec<Key> = working.touched.keys().cloned().collect();
     for key in &keys {
@@ -151,6 +154,7 @@ fn run(
             doc.revision = revision;
         }
     }
+    log::append(working, revision);
     let changed = working.touched.iter().map(|(key, touched)| (key.clone(), touched.after.clone())).collect();
     Ok(Committed { revision, changed, work })
 }

@@ -11,7 +11,8 @@
 
 use corollary_schema::{FieldId, TypeId};
 use corollary_store::{Keyspace, KeyspaceSpec};
-use corollary_value::Id;
+use corollary_value::order_key::push_order_key;
+use corollary_value::{Id, Value};
 
 /// Names and numbers: the schema, the revision.
 pub const META: Keyspace = Keyspace(0);
@@ -54,6 +55,26 @@ pub fn reference(field: FieldId, target: &Id, source: &Id) -> Vec<u8> {
 /// The prefix of the references to a target.
 pub fn references_to(field: FieldId, target: &Id) -> Vec<u8> {
     numbered(field.0, &[target])
+}
+
+/// The key of an index entry.
+pub fn index(field: FieldId, value: &Value, id: &Id) -> Vec<u8> {
+    let mut key = indexed(field, value);
+    id.push_key(&mut key);
+    key
+}
+
+/// The prefix of the index entries of a value.
+pub fn indexed(field: FieldId, value: &Value) -> Vec<u8> {
+    let mut key = field.0.to_be_bytes().to_vec();
+    // A value that is not there is found as null is.
+    push_order_key(if value.is_null() { &Value::Null } else { value }, &mut key);
+    key
+}
+
+/// The key of a commit in the log.
+pub fn log(revision: u64) -> Vec<u8> {
+    revision.to_be_bytes().to_vec()
 }
 
 /// The prefix of the members of an owner's group.

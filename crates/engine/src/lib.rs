@@ -9,9 +9,12 @@ pub mod engine;
 pub mod error;
 pub mod eval;
 pub mod group;
+pub mod index;
 pub mod keys;
+pub mod log;
 pub mod oracle;
 pub mod propagate;
+pub mod rules;
 pub mod working;
 pub mod write;
 

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use corollary_schema::{DefaultValue, FieldKind, FieldRef, OnDelete, Slot, ValueType};
+use corollary_schema::{DefaultValue, FieldKind, FieldRef, OnDelete, Slot};
 use corollary_value::Value;
 
 use crate::doc::{Doc, Key};
 use crate::error::EngineError;
 use crate::eval::View;
 use crate::propagate::initial;
+use crate::rules;
 use crate::working::{Working, targets};
 
 /// One change of facts.
@@ -87,74 +88,16 @@ fn set_all(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Re
         if !field.is_fact() {
             return Err(refuse("read-only", format!("`{}` follows from other fields", field.name)));
         }
-        check_value(field, value).map_err(|(code, message)| refuse(code, message))?;
-        working.set(key, *slot, value.clone())?;
-    }
-    Ok(())
-}
-
-/// Does a value fit its field?
-fn check_value(field: &corollary_schema::Field, value: &Value) -> Result<(), (&'static str, String)> {
-    let name = &field.name;
-    if value.is_null() {
-        return match (field.rules.required, value) {
-            (true, _) => Err(("required", format!("`{name}` is required"))),
-            (false, Value::Null) if !field.rules.nullable => {
-                Err(("null", format!("`{name}` cannot be null")))
-            }
-            _ => Ok(()),
-        };
-    }
-    let fits = match &field.kind {
-        FieldKind::Stored(ty) => fits(ty, value),
-        FieldKind::Link { .. } | FieldKind::Parent { .. } => matches!(value, Value::Ref(_)),
-        FieldKind::Links { .. } => match value {
-            Value::List(elements) => elements.iter().all(|element| matches!(element, Value::Ref(_))),
-            _ => false,
-        },
-        _ => false,
-    };
-    if !fits {
-        return Err(("type", format!("{value} is no value of `{name}`")));
-    }
-    let below = field.rules.min.as_ref().filter(|min| corollary_value::compare(value, min).is_lt());
-    if let Some(min) = below {
-        return Err(("min", format!("`{name}` is at least {min}")));
-    }
-    let above = field.rules.max.as_ref().filter(|max| corollary_value::compare(value, max).is_gt());
-    if let Some(max) = above {
-        return Err(("max", format!("`{name}` is at most {max}")));
-    }
-    Ok(())
-}
-
-/// Is a value one of a type?
-pub fn fits(ty: &ValueType, value: &Value) -> bool {
-    match (ty, value) {
-        (ValueType::Json, _) => true,
-        (ValueType::Enum(words), Value::Str(word)) => words.contains(word),
-        (ValueType::List(of) | ValueType::Set(of), Value::List(elements)) => {
-            elements.iter().all(|element| fits(of, element))
+        let value = rules::normalised(&field.rules, value);
+        rules::check(field, &value).map_err(|(code, message)| refuse(code, message))?;
+        let before = working.before(key)?;
+        if let Some(before) = &before {
+            rules::check_change(field, before.get(*slot), &value)
+                .map_err(|(code, message)| refuse(code, message))?;
         }
-        (ValueType::Map(of), Value::Object(members)) => members.iter().all(|(_, value)| fits(of, value)),
-        (ValueType::Object(declared), Value::Object(members)) => members.iter().all(|(key, value)| {
-            let member = declared.iter().find(|member| member.name == *key);
-            member.is_some_and(|member| value.is_null() || fits(&member.ty, value))
-        }),
-        (ValueType::Float, Value::Float(value)) => value.is_finite(),
-        _ => matches!(
-            (ty, value),
-            (ValueType::Str, Value::Str(_))
-                | (ValueType::Int, Value::Int(_))
-                | (ValueType::Bool, Value::Bool(_))
-                | (ValueType::Decimal, Value::Decimal(_))
-                | (ValueType::Datetime, Value::Datetime(_))
-                | (ValueType::Date, Value::Date(_))
-                | (ValueType::Duration, Value::Duration(_))
-                | (ValueType::Uuid, Value::Uuid(_))
-                | (ValueType::Bytes, Value::Bytes(_))
-        ),
+        working.set(key, *slot, value)?;
     }
+    Ok(())
 }
 
 /// Deletes a resource, its children, and what cascades; a work list, since chains of links may be long.

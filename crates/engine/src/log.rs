@@ -1,0 +1,161 @@
+//! The log: every commit once, in order. Watches, hooks and other nodes are fed from it.
+//!
+//! ```text
+//! commit   = varint nanoseconds since 1970 (zigzag), varint count, change…
+//! change   = varint type number, id, flag, [document after], varint count, old value…
+//! flag     = 1 created, 2 modified, 3 deleted
+//! old      = varint field number, value                (of each field whose value changed)
+//! ```
+//!
+//! The document after the change is kept whole, so a reader of the log needs nothing else to show it.
+
+use std::sync::Arc;
+
+use corollary_schema::{Schema, Slot, TypeIx};
+use corollary_value::codec::{self, DecodeError, push_varint, read_slice, read_varint, unzigzag, zigzag};
+use corollary_value::{Id, Value};
+use jiff::Timestamp;
+
+use crate::doc::{Doc, Key, Layout};
+use crate::eval::View;
+use crate::keys;
+use crate::working::Working;
+
+/// One commit, as the log tells it.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// Its revision.
+    pub revision: u64,
+    /// When.
+    pub time: Timestamp,
+    /// What changed, in the order of keys.
+    pub changes: Vec<Change>,
+}
+
+/// One changed resource of a commit.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Which.
+    pub key: Key,
+    /// After the commit; nothing where it was deleted.
+    pub after: Option<Arc<Doc>>,
+    /// Before the commit; nothing where it was created. States of sums are not told.
+    pub before: Option<Arc<Doc>>,
+    /// The fields whose values differ.
+    pub changed: Vec<Slot>,
+}
+
+const CREATED: u8 = 1;
+const MODIFIED: u8 = 2;
+const DELETED: u8 = 3;
+
+/// Appends what the current transaction changed.
+pub fn append(working: &mut Working<'_>, revision: u64) {
+    let schema = working.schema;
+    let mut out = Vec::new();
+    // A timestamp is within 64 bits of nanoseconds from 1678 to 2262; outside, the log keeps the nearest.
+    let nanoseconds = working.now().as_nanosecond();
+    let nanoseconds = i64::try_from(nanoseconds).unwrap_or(if nanoseconds < 0 { i64::MIN } else { i64::MAX });
+    push_varint(zigzag(nanoseconds), &mut out);
+    push_varint(working.touched.len() as u64, &mut out);
+    for (key, touched) in &working.touched {
+        push_varint(u64::from(schema.ty(key.ty).id.0), &mut out);
+        key.id.push_key(&mut out);
+        out.push(match (&touched.before, &touched.after) {
+            (None, _) => CREATED,
+            (Some(_), Some(_)) => MODIFIED,
+            (Some(_), None) => DELETED,
+        });
+        if let Some(after) = &touched.after {
+            let mut bytes = Vec::new();
+            working.layouts[key.ty.0 as usize].encode(after, &mut bytes);
+            push_varint(bytes.len() as u64, &mut out);
+            out.extend_from_slice(&bytes);
+        }
+        let old = touched.before.as_ref().map_or(Vec::new(), |before| {
+            let fields = schema.ty(key.ty).slots().filter(|(slot, field)| {
+                field.in_document()
+                    && touched.after.as_ref().is_none_or(|after| after.get(*slot) != before.get(*slot))
+                    && !(touched.after.is_none() && matches!(before.get(*slot), Value::Absent))
+            });
+            fields.map(|(slot, field)| (field.id.0, before.get(slot))).collect::<Vec<_>>()
+        });
+        push_varint(touched.before.as_ref().map_or(0, |before| before.revision), &mut out);
+        push_varint(old.len() as u64, &mut out);
+        for (field, value) in old {
+            push_varint(u64::from(field), &mut out);
+            codec::encode(value, &mut out);
+        }
+    }
+    working.put_row(keys::LOG, keys::log(revision), out);
+}
+
+/// Reads a commit. Resources of types that the schema no longer has are left out.
+pub fn decode(
+    schema: &Schema,
+    layouts: &[Layout],
+    revision: u64,
+    mut bytes: &[u8],
+) -> Result<Commit, DecodeError> {
+    let bytes = &mut bytes;
+    let time = Timestamp::from_nanosecond(unzigzag(read_varint(bytes)?).into()).map_err(|_| DecodeError)?;
+    let count = read_varint(bytes)?;
+    let mut changes = Vec::new();
+    for _ in 0..count {
+        let number = read_varint(bytes)?;
+        let (id, rest) = Id::read_key(bytes).ok_or(DecodeError)?;
+        *bytes = rest;
+        let flag = read_slice(bytes, 1)?[0];
+        let ty = schema.types().find(|(_, ty)| u64::from(ty.id.0) == number).map(|(ty, _)| ty);
+        let image = match flag {
+            CREATED | MODIFIED => {
+                let length = usize::try_from(read_varint(bytes)?).map_err(|_| DecodeError)?;
+                Some(read_slice(bytes, length)?)
+            }
+            DELETED => None,
+            _ => return Err(DecodeError),
+        };
+        let old_revision = read_varint(bytes)?;
+        let mut old = Vec::new();
+        for _ in 0..read_varint(bytes)? {
+            old.push((read_varint(bytes)?, codec::decode(bytes)?));
+        }
+        if let Some(ty) = ty {
+            let key = Key::new(ty, id);
+            changes.push(change(schema, &layouts[ty.0 as usize], key, flag, image, old_revision, old)?);
+        }
+    }
+    Ok(Commit { revision, time, changes })
+}
+
+fn change(
+    schema: &Schema,
+    layout: &Layout,
+    key: Key,
+    flag: u8,
+    image: Option<&[u8]>,
+    old_revision: u64,
+    old: Vec<(u64, Value)>,
+) -> Result<Change, DecodeError> {
+    let after = image.map(|bytes| layout.decode(bytes)).transpose()?;
+    let ty: TypeIx = key.ty;
+    let mut changed = Vec::new();
+    let before = (flag != CREATED).then(|| {
+        let mut doc = after.clone().unwrap_or_else(|| Doc::new(schema, ty));
+        doc.states.clear();
+        doc.revision = old_revision;
+        for (number, value) in old {
+            let slot = schema.ty(ty).slots().find(|(_, field)| u64::from(field.id.0) == number);
+            if let Some((slot, _)) = slot {
+                doc.set(slot, value);
+                changed.push(slot);
+            }
+        }
+        Arc::new(doc)
+    });
+    if let (None, Some(after)) = (&before, &after) {
+        let there = schema.ty(ty).slots().filter(|(slot, _)| !matches!(after.get(*slot), Value::Absent));
+        changed = there.map(|(slot, _)| slot).collect();
+    }
+    Ok(Change { key, after: after.map(Arc::new), before, changed })
+}
