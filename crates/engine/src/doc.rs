@@ -16,6 +16,7 @@ use corollary_schema::typed::Aggregate;
 use corollary_schema::{Schema, Slot, TypeIx};
 use corollary_value::codec::{self, DecodeError, push_varint, read_varint};
 use corollary_value::{Id, SumState, Value};
+use smol_str::SmolStr;
 
 /// A resource: its type and its id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +51,15 @@ impl Doc {
         Doc { revision: 0, values: vec![Value::Absent; schema.ty(ty).fields.len()], states: Vec::new() }
     }
 
+    /// Bytes that it takes in memory, about.
+    pub fn bytes(&self) -> usize {
+        let values: usize = self.values.iter().map(heap_bytes).sum();
+        size_of::<Doc>()
+            + self.values.len() * size_of::<Value>()
+            + values
+            + self.states.len() * size_of::<(Slot, SumState)>()
+    }
+
     /// The value in a slot.
     pub fn get(&self, slot: Slot) -> &Value {
         &self.values[slot.0 as usize]
@@ -82,6 +92,22 @@ impl Doc {
             (Err(_), true) => {}
             (Err(at), false) => self.states.insert(at, (slot, state)),
         }
+    }
+}
+
+/// Bytes that a value takes beside itself.
+fn heap_bytes(value: &Value) -> usize {
+    match value {
+        Value::Str(text) if text.is_heap_allocated() => text.len() + 16,
+        Value::Bytes(bytes) => bytes.len() + 16,
+        Value::List(elements) => {
+            16 + elements.iter().map(|element| size_of::<Value>() + heap_bytes(element)).sum::<usize>()
+        }
+        Value::Object(members) => {
+            let member = size_of::<(SmolStr, Value)>();
+            16 + members.iter().map(|(_, value)| member + heap_bytes(value)).sum::<usize>()
+        }
+        _ => 0,
     }
 }
 

@@ -1,21 +1,26 @@
-//! The engine over one store: transactions in groups, one atomic and durable batch a group.
+//! The engine over one store: readers of what is published, and one executor that commits.
+//!
+//! The executor runs transactions in groups, with one atomic and durable batch a group. What it wrote goes into the
+//! cache, then the revision is published; so a reader never sees half a commit. Reads block nobody.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use corollary_schema::Schema;
-use corollary_store::{Batch, Store};
+use corollary_store::{Batch, Direction, KeyRange, Store};
 use jiff::Timestamp;
 
-use crate::doc::{Doc, Key, Layout};
+use crate::base::Base;
+use crate::cache::Cache;
+use crate::doc::{Doc, Layout};
 use crate::error::EngineError;
 use crate::index;
 use crate::keys;
-use crate::log;
+use crate::log::{self, Commit};
 use crate::propagate::{Work, propagate};
 use crate::working::Working;
 use crate::write::{self, Write};
-
-const REVISION: &[u8] = b"revision";
 
 /// Writes that happen together or not at all.
 #[derive(Clone, Debug, Default)]
@@ -29,32 +34,45 @@ pub struct Transaction {
 pub struct Committed {
     /// Its revision; that of the commit before it where it changed nothing.
     pub revision: u64,
-    /// The resources that changed, and what they are now.
-    pub changed: Vec<(Key, Option<Arc<Doc>>)>,
+    /// What changed, facts and all that follows; nothing where nothing did.
+    pub commit: Option<Arc<Commit>>,
+    /// For each write, the resource as it is after the transaction.
+    pub results: Vec<Option<Arc<Doc>>>,
     /// What it took.
     pub work: Work,
 }
 
-/// See the module.
+/// What can be set about an engine.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Bytes of decoded documents in memory, about.
+    pub cache_bytes: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> EngineOptions {
+        EngineOptions { cache_bytes: 128 << 20 }
+    }
+}
+
+/// What all share: the store, the schema, the cache, and the revision that readers see.
 pub struct Engine {
-    store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Store>,
     schema: Arc<Schema>,
     layouts: Vec<Layout>,
-    revision: u64,
+    pub(crate) cache: Cache,
+    published: AtomicU64,
 }
 
 impl Engine {
-    /// Over a store that was opened with [`keys::KEYSPACES`].
-    pub fn open(store: Arc<dyn Store>, schema: Arc<Schema>) -> Result<Engine, EngineError> {
-        let revision = match store.snapshot()?.get(keys::META, REVISION)? {
-            Some(bytes) => {
-                let bytes = bytes.try_into().map_err(|_| EngineError::corrupt("the revision"))?;
-                u64::from_be_bytes(bytes)
-            }
-            None => 0,
-        };
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        schema: Arc<Schema>,
+        options: &EngineOptions,
+    ) -> Result<Engine, EngineError> {
+        let published = AtomicU64::new(keys::read_revision(&*store.snapshot()?)?);
         let layouts = Layout::of(&schema);
-        Ok(Engine { store, schema, layouts, revision })
+        Ok(Engine { store, schema, layouts, cache: Cache::new(options.cache_bytes), published })
     }
 
     /// The schema.
@@ -62,9 +80,110 @@ impl Engine {
         &self.schema
     }
 
-    /// The last commit.
+    /// How documents are stored.
+    pub fn layouts(&self) -> &[Layout] {
+        &self.layouts
+    }
+
+    /// The store below.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The last published revision.
     pub fn revision(&self) -> u64 {
-        self.revision
+        self.published.load(Ordering::Acquire)
+    }
+
+    fn base(&self) -> Base<'_> {
+        Base::new(&self.schema, &self.layouts, &*self.store, &self.cache, &self.published)
+    }
+
+    /// Reads one consistent state, as of the last published revision or a later one. `f` may be run twice.
+    pub fn read<T>(
+        &self,
+        now: Timestamp,
+        f: impl Fn(&Working<'_>) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let base = self.base();
+        match f(&Working::new(&self.schema, &self.layouts, &base, now)) {
+            Err(EngineError::Moved) => {
+                let base = self.base();
+                base.snapshot()?;
+                f(&Working::new(&self.schema, &self.layouts, &base, now))
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Visits the commits after a revision, in order, until `visit` breaks. False where the log no longer goes back
+    /// that far: then nothing was visited.
+    pub fn commits_after(
+        &self,
+        revision: u64,
+        visit: &mut dyn FnMut(Commit) -> ControlFlow<()>,
+    ) -> Result<bool, EngineError> {
+        let snapshot = self.store.snapshot()?;
+        let last = keys::read_revision(&*snapshot)?;
+        let mut corrupt = false;
+        let mut complete = revision >= last;
+        let range = KeyRange::from(keys::log(revision.saturating_add(1)));
+        let mut expected = revision.saturating_add(1);
+        snapshot.scan(keys::LOG, &range, Direction::Forward, usize::MAX, &mut |key, value| {
+            let at = key.try_into().map(u64::from_be_bytes);
+            let commit = at.ok().and_then(|at| log::decode(&self.schema, &self.layouts, at, value).ok());
+            match commit {
+                Some(commit) if commit.revision == expected => {
+                    (complete, expected) = (true, expected + 1);
+                    visit(commit)
+                }
+                // The log begins later.
+                Some(_) if !complete => ControlFlow::Break(()),
+                _ => {
+                    corrupt = true;
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        if corrupt { Err(EngineError::corrupt(format!("the log at {expected}"))) } else { Ok(complete) }
+    }
+}
+
+/// The one that writes.
+pub struct Executor {
+    engine: Arc<Engine>,
+    revision: u64,
+    /// Of the last commit; time never runs backwards.
+    last: Timestamp,
+}
+
+impl Executor {
+    pub(crate) fn new(engine: Arc<Engine>) -> Result<Executor, EngineError> {
+        let revision = engine.revision();
+        let mut last = Timestamp::MIN;
+        let mut corrupt = false;
+        engine.store.snapshot()?.scan(
+            keys::LOG,
+            &KeyRange::all(),
+            Direction::Backward,
+            1,
+            &mut |_, value| {
+                match log::time_of(value) {
+                    Ok(time) => last = time,
+                    Err(_) => corrupt = true,
+                }
+                ControlFlow::Break(())
+            },
+        )?;
+        if corrupt {
+            return Err(EngineError::corrupt("the end of the log"));
+        }
+        Ok(Executor { engine, revision, last })
+    }
+
+    /// What it shares with readers.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
     }
 
     /// Runs transactions one after the other and makes all that succeed durable with one batch.
@@ -76,9 +195,10 @@ impl Engine {
         group: &[Transaction],
         now: Timestamp,
     ) -> Result<Vec<Result<Committed, EngineError>>, EngineError> {
-        let snapshot = self.store.snapshot()?;
-        let schema = self.schema.clone();
-        let mut working = Working::new(&schema, &self.layouts, &*snapshot, now);
+        let engine = &*self.engine;
+        let now = now.max(self.last);
+        let base = engine.base();
+        let mut working = Working::new(&engine.schema, &engine.layouts, &base, now);
         let mut revision = self.revision;
         let mut outcomes = Vec::with_capacity(group.len());
         for transaction in group {
@@ -96,42 +216,103 @@ impl Engine {
             }
         }
         if revision != self.revision {
-            let mut batch = Batch::new();
-            for (key, doc) in &working.kept {
-                let at = keys::doc(schema.ty(key.ty).id, &key.id);
-                match doc {
-                    Some(doc) => {
-                        let mut bytes = Vec::new();
-                        self.layouts[key.ty.0 as usize].encode(doc, &mut bytes);
-                        batch.put(keys::DOC, at, bytes);
-                    }
-                    None => batch.delete(keys::DOC, at),
-                }
+            let batch = batch(&working, self.revision, revision);
+            engine.store.commit(&batch)?;
+            for (key, doc) in std::mem::take(&mut working.kept) {
+                engine.cache.put(key, doc, revision);
             }
-            for ((keyspace, key), row) in working.kept_rows() {
-                match row {
-                    Some(value) => batch.put(*keyspace, key.clone(), value.clone()),
-                    None => batch.delete(*keyspace, key.clone()),
-                }
-            }
-            let stored = (self.revision > 0).then(|| self.revision.to_be_bytes().to_vec());
-            batch.require(keys::META, REVISION, stored);
-            batch.put(keys::META, REVISION, revision.to_be_bytes().to_vec());
-            self.store.commit(&batch)?;
-            self.revision = revision;
+            engine.published.store(revision, Ordering::Release);
+            (self.revision, self.last) = (revision, now);
         }
         Ok(outcomes)
     }
 
-    /// Reads through a snapshot of the store.
-    pub fn read<T>(
-        &self,
+    /// Runs a step of maintenance that no log entry tells of: a batch and a revision of its own. Returns what `f` does.
+    pub(crate) fn maintain<T>(
+        &mut self,
         now: Timestamp,
-        f: impl FnOnce(&Working<'_>) -> Result<T, EngineError>,
+        f: impl FnOnce(&mut Working<'_>, &mut Batch) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
-        let snapshot = self.store.snapshot()?;
-        f(&Working::new(&self.schema, &self.layouts, &*snapshot, now))
+        let engine = &*self.engine;
+        let now = now.max(self.last);
+        let base = engine.base();
+        let mut working = Working::new(&engine.schema, &engine.layouts, &base, now);
+        let mut extra = Batch::new();
+        let done = f(&mut working, &mut extra)?;
+        let revision = self.revision + 1;
+        for touched in working.touched.values_mut() {
+            if let Some(doc) = &mut touched.after {
+                Arc::make_mut(doc).revision = revision;
+            }
+        }
+        working.keep();
+        let mut batch = batch(&working, self.revision, revision);
+        extra.append(&mut batch);
+        engine.store.commit(&extra)?;
+        for (key, doc) in std::mem::take(&mut working.kept) {
+            engine.cache.put(key, doc, revision);
+        }
+        engine.published.store(revision, Ordering::Release);
+        self.revision = revision;
+        Ok(done)
     }
+
+    /// Drops the commits of the log from before a time, at most so many; returns how many it dropped.
+    pub fn trim_log(&mut self, before: Timestamp, limit: usize) -> Result<usize, EngineError> {
+        let snapshot = self.engine.store.snapshot()?;
+        let last = keys::log(self.revision);
+        let (mut dropped, mut end, mut corrupt) = (0, None, false);
+        snapshot.scan(keys::LOG, &KeyRange::all(), Direction::Forward, limit, &mut |key, value| {
+            match log::time_of(value) {
+                // The last one tells the time that no later commit may precede.
+                Ok(time) if time < before && key != last => {
+                    dropped += 1;
+                    end = Some(key.to_vec());
+                    ControlFlow::Continue(())
+                }
+                Ok(_) => ControlFlow::Break(()),
+                Err(_) => {
+                    corrupt = true;
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        if corrupt {
+            return Err(EngineError::corrupt("the log"));
+        }
+        if let Some(end) = end {
+            let mut batch = Batch::new();
+            batch.delete_range(keys::LOG, KeyRange::before(end.clone()));
+            batch.delete(keys::LOG, end);
+            self.engine.store.commit(&batch)?;
+        }
+        Ok(dropped)
+    }
+}
+
+/// All that a group changed, with the revision that it goes on from as its condition.
+fn batch(working: &Working<'_>, from: u64, to: u64) -> Batch {
+    let mut batch = Batch::new();
+    for (key, doc) in &working.kept {
+        let at = keys::doc(working.schema.ty(key.ty).id, &key.id);
+        match doc {
+            Some(doc) => {
+                let mut bytes = Vec::with_capacity(256);
+                working.layouts[key.ty.0 as usize].encode(doc, &mut bytes);
+                batch.put(keys::DOC, at, bytes);
+            }
+            None => batch.delete(keys::DOC, at),
+        }
+    }
+    for ((keyspace, key), row) in working.kept_rows() {
+        match row {
+            Some(value) => batch.put(*keyspace, key.clone(), value.clone()),
+            None => batch.delete(*keyspace, key.clone()),
+        }
+    }
+    batch.require(keys::META, keys::REVISION, (from > 0).then(|| from.to_be_bytes().to_vec()));
+    batch.put(keys::META, keys::REVISION, to.to_be_bytes().to_vec());
+    batch
 }
 
 fn run(
@@ -143,18 +324,18 @@ fn run(
     let work = propagate(working)?;
     // What came out as it was is no change: a no-op has no revision.
     working.touched.retain(|_, touched| touched.before != touched.after);
-    if working.touched.is_empty() {
-        return Ok(Committed { revision, changed: Vec::new(), work });
-    }
-    index::maintain(working)?;
-    let revision = revision + 1;
-    let keys: Vec<Key> = working.touched.keys().cloned().collect();
-    for key in &keys {
-        if let Some(doc) = working.edit(key)? {
-            doc.revision = revision;
+    let mut revision = revision;
+    let mut commit = None;
+    if !working.touched.is_empty() {
+        index::maintain(working, &transaction.writes)?;
+        revision += 1;
+        for touched in working.touched.values_mut() {
+            if let Some(doc) = &mut touched.after {
+                Arc::make_mut(doc).revision = revision;
+            }
         }
+        commit = Some(Arc::new(log::append(working, revision)));
     }
-    log::append(working, revision);
-    let changed = working.touched.iter().map(|(key, touched)| (key.clone(), touched.after.clone())).collect();
-    Ok(Committed { revision, changed, work })
+    let results: Result<_, _> = transaction.writes.iter().map(|write| working.after(write.key())).collect();
+    Ok(Committed { revision, commit, results: results?, work })
 }

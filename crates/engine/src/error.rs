@@ -5,32 +5,50 @@ use corollary_store::StoreError;
 /// Why a transaction did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The caller asked for something that the rules do not allow; nothing changed.
-    #[error("{}", .0.message)]
-    Refused(Refusal),
+    /// The caller asked for something that the rules do not allow; nothing changed. Never empty.
+    #[error("{}", .0.iter().map(|refusal| refusal.message.as_str()).collect::<Vec<_>>().join("; "))]
+    Refused(Vec<Refusal>),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The store holds bytes that the engine did not write.
     #[error("the stored data cannot be read: {0}")]
     Corrupt(String),
+    /// The store moved on between two parts of one read; it has to start again. Never leaves the engine.
+    #[error("the store moved on during the read")]
+    Moved,
 }
 
 /// Why a request was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
+    /// Position of the write in its transaction, where one write is to blame.
+    pub write: Option<usize>,
     /// A stable name, as `unique`, `required`, `not-found`.
     pub code: &'static str,
-    /// The field it is about, where it is about one.
-    pub field: Option<String>,
+    /// The field it is about, or a part of its value as in `address/city`, where it is about one.
+    pub path: Option<String>,
     /// One sentence for the caller.
     pub message: String,
 }
 
+impl Refusal {
+    /// A refusal that names no write yet.
+    pub fn new(code: &'static str, path: Option<&str>, message: impl Into<String>) -> Refusal {
+        Refusal { write: None, code, path: path.map(str::to_string), message: message.into() }
+    }
+}
+
+impl From<Refusal> for EngineError {
+    fn from(refusal: Refusal) -> EngineError {
+        EngineError::Refused(vec![refusal])
+    }
+}
+
 impl EngineError {
     /// The caller's fault.
-    pub fn refused(code: &'static str, field: Option<&str>, message: impl Into<String>) -> EngineError {
-        EngineError::Refused(Refusal { code, field: field.map(str::to_string), message: message.into() })
+    pub fn refused(code: &'static str, path: Option<&str>, message: impl Into<String>) -> EngineError {
+        Refusal::new(code, path, message).into()
     }
 
     /// Bytes that cannot be read.

@@ -19,6 +19,10 @@ use crate::error::EngineError;
 pub trait View {
     /// A document.
     fn doc(&self, ty: TypeIx, id: &Id) -> Result<Option<Arc<Doc>>, EngineError>;
+    /// The value of a field; none where there is no such resource.
+    fn value(&self, field: FieldRef, id: &Id) -> Result<Option<Value>, EngineError> {
+        Ok(self.doc(field.ty, id)?.map(|doc| doc.get(field.slot).clone()))
+    }
     /// The resources whose field refers to a target, in the order of their ids.
     fn referrers(&self, of: FieldRef, target: &Id) -> Result<Vec<Id>, EngineError>;
     /// All resources of a type, in the order of their ids.
@@ -181,11 +185,10 @@ impl Eval<'_> {
 
     fn get(&self, base: &Value, field: FieldRef, many: Many) -> Result<Value, EngineError> {
         let one = |id: &Id| -> Result<Value, EngineError> {
-            let doc = self.view.doc(field.ty, id)?;
-            Ok(doc.map_or(Value::Null, |doc| match doc.get(field.slot) {
-                Value::Absent => Value::Null,
-                value => value.clone(),
-            }))
+            Ok(match self.view.value(field, id)? {
+                None | Some(Value::Absent) => Value::Null,
+                Some(value) => value,
+            })
         };
         Ok(match base {
             Value::Ref(id) => match (one(id)?, many) {

@@ -19,16 +19,17 @@ use crate::error::EngineError;
 use crate::eval::{Eval, View};
 use crate::keys;
 use crate::propagate::{Changed, result_kind, store_result};
-use crate::working::{Before, Working};
+use crate::working::{Before, Row, Working};
 
 /// What one member gives to one owner.
 #[derive(Clone, Debug, PartialEq)]
-struct Contribution {
-    owner: Id,
+pub(crate) struct Contribution {
+    /// Whose group it is in.
+    pub owner: Id,
     /// What is summed, compared, or listed: a value, or the resource that stands for the member.
-    value: Value,
+    pub value: Value,
     /// The order among the members, without the member's id.
-    order: Vec<u8>,
+    pub order: Vec<u8>,
 }
 
 /// What an owner loses and gains by one member.
@@ -48,18 +49,28 @@ pub fn of_nothing(aggregate: Aggregate, kind: &Kind) -> Value {
     }
 }
 
+/// What the groups know of the members that are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// What they were before the transaction.
+    Before,
+    /// Nothing: the groups are being built.
+    NotYet,
+}
+
 /// Applies the changes of members; tells which results changed.
 pub fn apply(
     working: &mut Working<'_>,
     node: &PlanNode,
     group: &Group,
     members: &[Key],
+    counted: Counted,
 ) -> Result<Vec<Changed>, EngineError> {
     let mut by_owner: BTreeMap<Id, Vec<Change>> = BTreeMap::new();
     for key in members {
         let old = match working.before(key)? {
-            Some(_) => contribution(&Before(working), group, &key.id)?,
-            None => None,
+            Some(_) if counted == Counted::Before => contribution(&Before(working), group, &key.id)?,
+            _ => None,
         };
         let new = match working.after(key)? {
             Some(_) => contribution(&*working, group, &key.id)?,
@@ -99,7 +110,12 @@ pub fn apply(
     Ok(changed)
 }
 
-fn contribution(view: &dyn View, group: &Group, member: &Id) -> Result<Option<Contribution>, EngineError> {
+/// What a member gives, and to whom; nothing where it does not count.
+pub(crate) fn contribution(
+    view: &dyn View,
+    group: &Group,
+    member: &Id,
+) -> Result<Option<Contribution>, EngineError> {
     let eval = Eval { view, owner: member };
     let Value::Ref(owner) = eval.value(&group.owner)? else { return Ok(None) };
     for condition in &group.conditions {
@@ -174,6 +190,25 @@ fn apply_to_owner(
     }
 }
 
+/// The row of a member of a group that is kept in order.
+pub(crate) fn ordered_row(
+    node: &PlanNode,
+    group: &Group,
+    member: &Id,
+    contribution: &Contribution,
+) -> Option<Row> {
+    // Nulls have no part in a comparison; in an order they are elements like any other.
+    if matches!(group.aggregate, Aggregate::Min | Aggregate::Max) && contribution.value.is_null() {
+        return None;
+    }
+    let mut key = keys::members_of(node.definition, &contribution.owner);
+    key.extend_from_slice(&contribution.order);
+    member.push_key(&mut key);
+    let mut value = Vec::new();
+    codec::encode(&contribution.value, &mut value);
+    Some((key, value))
+}
+
 /// Keeps the members in order and looks at the end that counts.
 fn ordered(
     working: &mut Working<'_>,
@@ -184,22 +219,16 @@ fn ordered(
 ) -> Result<Value, EngineError> {
     let prefix = keys::members_of(node.definition, &owner.id);
     let compared = matches!(group.aggregate, Aggregate::Min | Aggregate::Max);
-    let row = |member: &Id, contribution: &Contribution| {
-        let mut key = prefix.clone();
-        key.extend_from_slice(&contribution.order);
-        member.push_key(&mut key);
-        key
-    };
     for change in &changes {
-        // Nulls have no part in a comparison; in an order they are elements like any other.
-        let counts = |it: &&Contribution| !(compared && it.value.is_null());
-        if let Some(old) = change.old.as_ref().filter(counts) {
-            working.delete_row(keys::MEMBER, row(&change.member, old));
+        if let Some((key, _)) =
+            change.old.as_ref().and_then(|old| ordered_row(node, group, &change.member, old))
+        {
+            working.delete_row(keys::MEMBER, key);
         }
-        if let Some(new) = change.new.as_ref().filter(counts) {
-            let mut value = Vec::new();
-            codec::encode(&new.value, &mut value);
-            working.put_row(keys::MEMBER, row(&change.member, new), value);
+        if let Some((key, value)) =
+            change.new.as_ref().and_then(|new| ordered_row(node, group, &change.member, new))
+        {
+            working.put_row(keys::MEMBER, key, value);
         }
     }
     let first = |working: &Working<'_>, prefix: Vec<u8>, direction| -> Result<Option<Value>, EngineError> {

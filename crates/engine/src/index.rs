@@ -1,24 +1,26 @@
 //! Secondary indexes: an entry for each resource, under the order bytes of its value (of null, where it has none).
 
+use std::sync::Arc;
+
 use corollary_schema::FieldRef;
 use corollary_store::{Direction, KeyRange};
-use corollary_value::Value;
+use corollary_value::{Id, Value};
 
-use crate::doc::Key;
-use crate::error::EngineError;
+use crate::doc::{Doc, Key};
+use crate::error::{EngineError, Refusal};
 use crate::keys;
 use crate::working::Working;
+use crate::write::Write;
 
 /// Brings the indexes up to date with all that the current transaction changed, and holds unique fields to it.
-pub fn maintain(working: &mut Working<'_>) -> Result<(), EngineError> {
+pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), EngineError> {
     let schema = working.schema;
     let mut claimed = Vec::new();
     let touched: Vec<Key> = working.touched.keys().cloned().collect();
     for key in touched {
         let (before, after) = (working.before(&key)?, working.after(&key)?);
         for (slot, field) in schema.ty(key.ty).slots().filter(|(_, field)| field.index) {
-            let value =
-                |doc: &Option<std::sync::Arc<crate::doc::Doc>>| doc.as_ref().map(|doc| doc.get(slot).clone());
+            let value = |doc: &Option<Arc<Doc>>| doc.as_ref().map(|doc| doc.get(slot).clone());
             let (old, new) = (value(&before), value(&after));
             if old == new {
                 continue;
@@ -29,26 +31,38 @@ pub fn maintain(working: &mut Working<'_>) -> Result<(), EngineError> {
             if let Some(new) = new {
                 working.put_row(keys::INDEX, keys::index(field.id, &new, &key.id), Vec::new());
                 if field.rules.unique && !new.is_null() {
-                    claimed.push((FieldRef { ty: key.ty, slot }, new));
+                    claimed.push((key.clone(), FieldRef { ty: key.ty, slot }, new));
                 }
             }
         }
     }
     // After all entries are in place, so that two resources may swap their values in one transaction.
-    for (at, value) in claimed {
-        check_unique(working, at, &value)?;
+    let mut found = Vec::new();
+    for (key, at, value) in claimed {
+        if let Some(other) = another(working, &key, at, &value)? {
+            let (ty, name) = (&schema.ty(at.ty).name, &schema.field(at).name);
+            let message = format!("{ty} {other} has the {name} {value} already");
+            let mut refusal = Refusal::new("unique", Some(name), message);
+            refusal.write = writes.iter().rposition(|write| *write.key() == key);
+            found.push(refusal);
+        }
     }
-    Ok(())
+    if found.is_empty() { Ok(()) } else { Err(EngineError::Refused(found)) }
 }
 
-fn check_unique(working: &Working<'_>, at: FieldRef, value: &Value) -> Result<(), EngineError> {
-    let field = working.schema.field(at);
-    let range = KeyRange::prefix(keys::indexed(field.id, value));
-    let first = working.first_row(keys::INDEX, &range, Direction::Forward)?;
-    let last = working.first_row(keys::INDEX, &range, Direction::Backward)?;
-    if first.map(|(key, _)| key) == last.map(|(key, _)| key) {
-        return Ok(());
+/// Another resource with the same value.
+fn another(working: &Working<'_>, key: &Key, at: FieldRef, value: &Value) -> Result<Option<Id>, EngineError> {
+    let prefix = keys::indexed(working.schema.field(at).id, value);
+    let length = prefix.len();
+    let range = KeyRange::prefix(prefix);
+    // There are two at most: without this transaction there was one.
+    for direction in [Direction::Forward, Direction::Backward] {
+        if let Some((entry, _)) = working.first_row(keys::INDEX, &range, direction)? {
+            let id = keys::id_behind(&entry, length).ok_or_else(|| EngineError::corrupt("an index entry"))?;
+            if id != key.id {
+                return Ok(Some(id));
+            }
+        }
     }
-    let message = format!("another {} has the {} {value}", working.schema.ty(at.ty).name, field.name);
-    Err(EngineError::refused("unique", Some(&field.name), message))
+    Ok(None)
 }

@@ -10,9 +10,11 @@
 //! | log | revision | commit |
 
 use corollary_schema::{FieldId, TypeId};
-use corollary_store::{Keyspace, KeyspaceSpec};
+use corollary_store::{Keyspace, KeyspaceSpec, Snapshot};
 use corollary_value::order_key::push_order_key;
 use corollary_value::{Id, Value};
+
+use crate::error::EngineError;
 
 /// Names and numbers: the schema, the revision.
 pub const META: Keyspace = Keyspace(0);
@@ -36,6 +38,20 @@ pub const KEYSPACES: [KeyspaceSpec; 6] = [
     KeyspaceSpec { keyspace: MEMBER, name: "member" },
     KeyspaceSpec { keyspace: LOG, name: "log" },
 ];
+
+/// In [`META`]: the last revision.
+pub const REVISION: &[u8] = b"revision";
+
+/// The last revision of a store; 0 before the first.
+pub fn read_revision(snapshot: &dyn Snapshot) -> Result<u64, EngineError> {
+    match snapshot.get(META, REVISION)? {
+        Some(bytes) => {
+            let bytes = bytes.try_into().map_err(|_| EngineError::corrupt("the revision"))?;
+            Ok(u64::from_be_bytes(bytes))
+        }
+        None => Ok(0),
+    }
+}
 
 /// The key of a document.
 pub fn doc(ty: TypeId, id: &Id) -> Vec<u8> {

@@ -4,6 +4,9 @@
 //! ([`working`]), brings derived values up to date ([`propagate`], [`group`], [`eval`]), and puts all of the group into
 //! one atomic batch. [`oracle`] computes any derived value from facts alone, and judges the rest.
 
+pub mod base;
+pub mod cache;
+pub mod catalog;
 pub mod doc;
 pub mod engine;
 pub mod error;
@@ -14,11 +17,16 @@ pub mod keys;
 pub mod log;
 pub mod oracle;
 pub mod propagate;
+pub mod query;
+pub mod rebuild;
 pub mod rules;
+pub mod side_state;
 pub mod working;
 pub mod write;
 
+pub use catalog::{OpenError, open};
 pub use doc::{Doc, Key};
-pub use engine::{Committed, Engine, Transaction};
+pub use engine::{Committed, Engine, EngineOptions, Executor, Transaction};
 pub use error::{EngineError, Refusal};
-pub use write::Write;
+pub use log::{Change, Commit};
+pub use write::{Edit, Write};

@@ -49,45 +49,71 @@ const CREATED: u8 = 1;
 const MODIFIED: u8 = 2;
 const DELETED: u8 = 3;
 
-/// Appends what the current transaction changed.
-pub fn append(working: &mut Working<'_>, revision: u64) {
+/// Appends what the current transaction changed, and tells it.
+pub fn append(working: &mut Working<'_>, revision: u64) -> Commit {
     let schema = working.schema;
-    let mut out = Vec::new();
+    let changes = working.touched.iter().map(|(key, touched)| {
+        let changed = schema.ty(key.ty).slots().filter(|(slot, field)| {
+            field.in_document()
+                && match (&touched.before, &touched.after) {
+                    (Some(before), Some(after)) => before.get(*slot) != after.get(*slot),
+                    (Some(doc), None) | (None, Some(doc)) => !matches!(doc.get(*slot), Value::Absent),
+                    (None, None) => false,
+                }
+        });
+        Change {
+            key: key.clone(),
+            before: touched.before.clone(),
+            after: touched.after.clone(),
+            changed: changed.map(|(slot, _)| slot).collect(),
+        }
+    });
+    let commit = Commit { revision, time: working.now(), changes: changes.collect() };
+    let mut bytes = Vec::new();
+    encode(schema, working.layouts, &commit, &mut bytes);
+    working.put_row(keys::LOG, keys::log(revision), bytes);
+    commit
+}
+
+fn encode(schema: &Schema, layouts: &[Layout], commit: &Commit, out: &mut Vec<u8>) {
     // A timestamp is within 64 bits of nanoseconds from 1678 to 2262; outside, the log keeps the nearest.
-    let nanoseconds = working.now().as_nanosecond();
+    let nanoseconds = commit.time.as_nanosecond();
     let nanoseconds = i64::try_from(nanoseconds).unwrap_or(if nanoseconds < 0 { i64::MIN } else { i64::MAX });
-    push_varint(zigzag(nanoseconds), &mut out);
-    push_varint(working.touched.len() as u64, &mut out);
-    for (key, touched) in &working.touched {
-        push_varint(u64::from(schema.ty(key.ty).id.0), &mut out);
-        key.id.push_key(&mut out);
-        out.push(match (&touched.before, &touched.after) {
+    push_varint(zigzag(nanoseconds), out);
+    push_varint(commit.changes.len() as u64, out);
+    let mut image = Vec::new();
+    for change in &commit.changes {
+        let ty = schema.ty(change.key.ty);
+        push_varint(u64::from(ty.id.0), out);
+        change.key.id.push_key(out);
+        out.push(match (&change.before, &change.after) {
             (None, _) => CREATED,
             (Some(_), Some(_)) => MODIFIED,
             (Some(_), None) => DELETED,
         });
-        if let Some(after) = &touched.after {
-            let mut bytes = Vec::new();
-            working.layouts[key.ty.0 as usize].encode(after, &mut bytes);
-            push_varint(bytes.len() as u64, &mut out);
-            out.extend_from_slice(&bytes);
+        if let Some(after) = &change.after {
+            image.clear();
+            layouts[change.key.ty.0 as usize].encode(after, &mut image);
+            push_varint(image.len() as u64, out);
+            out.extend_from_slice(&image);
         }
-        let old = touched.before.as_ref().map_or(Vec::new(), |before| {
-            let fields = schema.ty(key.ty).slots().filter(|(slot, field)| {
-                field.in_document()
-                    && touched.after.as_ref().is_none_or(|after| after.get(*slot) != before.get(*slot))
-                    && !(touched.after.is_none() && matches!(before.get(*slot), Value::Absent))
-            });
-            fields.map(|(slot, field)| (field.id.0, before.get(slot))).collect::<Vec<_>>()
-        });
-        push_varint(touched.before.as_ref().map_or(0, |before| before.revision), &mut out);
-        push_varint(old.len() as u64, &mut out);
-        for (field, value) in old {
-            push_varint(u64::from(field), &mut out);
-            codec::encode(value, &mut out);
+        push_varint(change.before.as_ref().map_or(0, |before| before.revision), out);
+        match &change.before {
+            Some(before) => {
+                push_varint(change.changed.len() as u64, out);
+                for slot in &change.changed {
+                    push_varint(u64::from(ty.field(*slot).id.0), out);
+                    codec::encode(before.get(*slot), out);
+                }
+            }
+            None => push_varint(0, out),
         }
     }
-    working.put_row(keys::LOG, keys::log(revision), out);
+}
+
+/// The time of a commit.
+pub fn time_of(mut bytes: &[u8]) -> Result<Timestamp, DecodeError> {
+    Timestamp::from_nanosecond(unzigzag(read_varint(&mut bytes)?).into()).map_err(|_| DecodeError)
 }
 
 /// Reads a commit. Resources of types that the schema no longer has are left out.

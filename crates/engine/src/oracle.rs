@@ -1,13 +1,14 @@
 //! The oracle: every derived value from facts alone, as naively as can be.
 //!
-//! It reads documents only, finds referrers by looking at every document, and follows derived fields by evaluating
-//! their expressions as they were written, never their plan. It shares no code with propagation.
+//! It reads the facts of documents only, finds referrers by looking at every document, and computes derived fields by
+//! evaluating their expressions as they were written, never their plan. It shares no code with propagation and reads
+//! none of the rows that propagation keeps. What is kept beside the values is the business of [`crate::side_state`].
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use corollary_schema::typed::Many;
-use corollary_schema::{FieldKind, FieldRef, TypeIx};
+use corollary_schema::typed::{Many, Node};
+use corollary_schema::{FieldKind, FieldRef, Slot, TypeIx};
 use corollary_value::{Id, Value, compare};
 use hashbrown::HashMap;
 use jiff::Timestamp;
@@ -30,62 +31,93 @@ pub struct Difference {
     pub expected: Value,
 }
 
-/// All facts, in memory, with derived values filled in as they are asked for.
+/// Who refers to a target, by target.
+type Referrers = HashMap<Id, Vec<Id>>;
+
+/// The facts, with derived values computed as they are asked for.
 struct Facts<'a> {
     working: &'a Working<'a>,
-    docs: HashMap<Key, Arc<Doc>>,
-    ids: HashMap<TypeIx, Vec<Id>>,
-    derived: RefCell<HashMap<Key, Arc<Doc>>>,
+    derived: RefCell<HashMap<(Key, Slot), Value>>,
+    referrers: RefCell<HashMap<FieldRef, Arc<Referrers>>>,
+    ids: RefCell<HashMap<TypeIx, Arc<Vec<Id>>>>,
 }
 
-impl Facts<'_> {
-    fn derive(&self, key: &Key, facts: &Doc) -> Result<Doc, EngineError> {
-        let mut doc = facts.clone();
-        let ty = self.working.schema.ty(key.ty);
-        for (slot, field) in ty.slots() {
-            if let FieldKind::Derived { expr, .. } = &field.kind {
-                let value = Eval { view: self, owner: &key.id }.value(expr)?;
-                let value = match value {
-                    Value::Null => Value::Absent,
-                    Value::List(elements) if expr.ty.many == Many::Set => {
-                        let mut elements = elements.to_vec();
-                        if !matches!(expr.node, corollary_schema::typed::Node::Order(..)) {
-                            elements.sort_by(compare);
-                        }
-                        Value::List(elements.into())
-                    }
-                    value => value,
-                };
-                doc.set(slot, value);
-            }
+impl<'a> Facts<'a> {
+    fn new(working: &'a Working<'a>) -> Facts<'a> {
+        Facts { working, derived: RefCell::default(), referrers: RefCell::default(), ids: RefCell::default() }
+    }
+
+    fn ids(&self, ty: TypeIx) -> Result<Arc<Vec<Id>>, EngineError> {
+        if let Some(ids) = self.ids.borrow().get(&ty) {
+            return Ok(ids.clone());
         }
-        Ok(doc)
+        let ids = Arc::new(self.working.all(ty)?);
+        self.ids.borrow_mut().insert(ty, ids.clone());
+        Ok(ids)
+    }
+
+    /// The value of a derived field. Fields do not depend on themselves, so this ends.
+    fn derive(&self, key: &Key, slot: Slot) -> Result<Value, EngineError> {
+        let at = (key.clone(), slot);
+        if let Some(value) = self.derived.borrow().get(&at) {
+            return Ok(value.clone());
+        }
+        let field = self.working.schema.field(FieldRef { ty: key.ty, slot });
+        let FieldKind::Derived { expr, .. } = &field.kind else { return Ok(Value::Absent) };
+        let value = match (Eval { view: self, owner: &key.id }.value(expr)?, &expr.node) {
+            (Value::Null, _) => Value::Absent,
+            (Value::List(elements), node)
+                if expr.ty.many == Many::Set && !matches!(node, Node::Order(..)) =>
+            {
+                let mut elements = elements.to_vec();
+                elements.sort_by(compare);
+                Value::List(elements.into())
+            }
+            (value, _) => value,
+        };
+        self.derived.borrow_mut().insert(at, value.clone());
+        Ok(value)
     }
 }
 
 impl View for Facts<'_> {
     fn doc(&self, ty: TypeIx, id: &Id) -> Result<Option<Arc<Doc>>, EngineError> {
-        let key = Key::new(ty, id.clone());
-        let Some(facts) = self.docs.get(&key) else { return Ok(None) };
-        if let Some(doc) = self.derived.borrow().get(&key) {
-            return Ok(Some(doc.clone()));
+        self.working.after(&Key::new(ty, id.clone()))
+    }
+
+    fn value(&self, field: FieldRef, id: &Id) -> Result<Option<Value>, EngineError> {
+        let key = Key::new(field.ty, id.clone());
+        let Some(doc) = self.working.after(&key)? else { return Ok(None) };
+        if self.working.schema.field(field).is_fact() {
+            return Ok(Some(doc.get(field.slot).clone()));
         }
-        // While its derived fields are computed, only its facts can be seen; the second pass sees all of them.
-        self.derived.borrow_mut().insert(key.clone(), facts.clone());
-        Ok(Some(facts.clone()))
+        self.derive(&key, field.slot).map(Some)
     }
 
     fn referrers(&self, of: FieldRef, target: &Id) -> Result<Vec<Id>, EngineError> {
-        let ids = self.ids.get(&of.ty).map_or(&[][..], Vec::as_slice);
-        let refers = |id: &&Id| {
-            let doc = self.docs.get(&Key::new(of.ty, (*id).clone()));
-            doc.is_some_and(|doc| targets(doc.get(of.slot)).contains(target))
+        let known = self.referrers.borrow().get(&of).cloned();
+        let all = match known {
+            Some(all) => all,
+            None => {
+                let mut all = Referrers::new();
+                for id in self.ids(of.ty)?.iter() {
+                    for target in targets(&self.value(of, id)?.unwrap_or_default()) {
+                        let sources = all.entry(target).or_default();
+                        if sources.last() != Some(id) {
+                            sources.push(id.clone());
+                        }
+                    }
+                }
+                let all = Arc::new(all);
+                self.referrers.borrow_mut().insert(of, all.clone());
+                all
+            }
         };
-        Ok(ids.iter().filter(refers).cloned().collect())
+        Ok(all.get(target).cloned().unwrap_or_default())
     }
 
     fn all(&self, ty: TypeIx) -> Result<Vec<Id>, EngineError> {
-        Ok(self.ids.get(&ty).cloned().unwrap_or_default())
+        Ok(self.ids(ty)?.to_vec())
     }
 
     fn now(&self) -> Timestamp {
@@ -93,57 +125,51 @@ impl View for Facts<'_> {
     }
 }
 
-/// Compares every stored derived value with what follows from the facts.
-pub fn check(working: &Working<'_>) -> Result<Vec<Difference>, EngineError> {
+/// What a check looked at and found.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// Resources looked at.
+    pub resources: u64,
+    /// Derived values compared.
+    pub values: u64,
+    /// Those that are wrong.
+    pub differences: Vec<Difference>,
+}
+
+/// Compares stored derived values with what follows from the facts: all, or those of about `sample` resources of each
+/// type, spread evenly.
+pub fn check(working: &Working<'_>, sample: Option<usize>) -> Result<Checked, EngineError> {
     let schema = working.schema;
-    let mut facts = Facts { working, docs: HashMap::new(), ids: HashMap::new(), derived: RefCell::default() };
-    let mut stored: Vec<(Key, Arc<Doc>)> = Vec::new();
-    for (ty, _) in schema.types() {
-        let ids = working.all(ty)?;
-        for id in &ids {
+    let facts = Facts::new(working);
+    let mut checked = Checked::default();
+    for (ty, resource) in schema.types() {
+        let derived: Vec<Slot> = resource
+            .slots()
+            .filter(|(_, field)| matches!(field.kind, FieldKind::Derived { .. }))
+            .map(|(slot, _)| slot)
+            .collect();
+        if derived.is_empty() {
+            continue;
+        }
+        let ids = facts.ids(ty)?;
+        let step = sample.map_or(1, |sample| (ids.len() / sample.max(1)).max(1));
+        for id in ids.iter().step_by(step) {
             let key = Key::new(ty, id.clone());
-            if let Some(doc) = working.after(&key)? {
-                let mut only_facts = Doc::new(schema, ty);
-                for (slot, _) in schema.ty(ty).slots().filter(|(_, field)| field.is_fact()) {
-                    only_facts.set(slot, doc.get(slot).clone());
+            let Some(doc) = working.after(&key)? else { continue };
+            checked.resources += 1;
+            for slot in &derived {
+                checked.values += 1;
+                let expected = facts.derive(&key, *slot)?;
+                if *doc.get(*slot) != expected {
+                    checked.differences.push(Difference {
+                        key: key.clone(),
+                        field: FieldRef { ty, slot: *slot },
+                        stored: doc.get(*slot).clone(),
+                        expected,
+                    });
                 }
-                facts.docs.insert(key.clone(), Arc::new(only_facts));
-                stored.push((key, doc));
-            }
-        }
-        facts.ids.insert(ty, ids);
-    }
-    // Naive: evaluate all fields of all resources again and again, until nothing changes. Fields do not depend on
-    // themselves, so as many rounds as there are derived fields are enough.
-    loop {
-        let mut settled = true;
-        for (key, _) in &stored {
-            let Some(only_facts) = facts.docs.get(key).cloned() else { continue };
-            let doc = facts.derive(key, &only_facts)?;
-            let mut derived = facts.derived.borrow_mut();
-            if derived.get(key).is_none_or(|old| **old != doc) {
-                settled = false;
-                derived.insert(key.clone(), Arc::new(doc));
-            }
-        }
-        if settled {
-            break;
-        }
-    }
-    let derived = facts.derived.into_inner();
-    let mut differences = Vec::new();
-    for (key, doc) in stored {
-        let Some(expected) = derived.get(&key) else { continue };
-        for (slot, field) in schema.ty(key.ty).slots() {
-            if matches!(field.kind, FieldKind::Derived { .. }) && doc.get(slot) != expected.get(slot) {
-                differences.push(Difference {
-                    key: key.clone(),
-                    field: FieldRef { ty: key.ty, slot },
-                    stored: doc.get(slot).clone(),
-                    expected: expected.get(slot).clone(),
-                });
             }
         }
     }
-    Ok(differences)
+    Ok(checked)
 }

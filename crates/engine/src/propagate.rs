@@ -13,7 +13,7 @@ use corollary_value::{Id, Value};
 use crate::doc::{Doc, Key};
 use crate::error::EngineError;
 use crate::eval::{Eval, View};
-use crate::group;
+use crate::group::{self, Counted};
 use crate::working::{Working, targets};
 
 /// Counts of work, for tests that hold it to what the change needs.
@@ -53,7 +53,7 @@ pub fn propagate(working: &mut Working<'_>) -> Result<Work, EngineError> {
                 }
                 changed
             }
-            Rule::Group(group) => group::apply(working, node, group, &keys)?,
+            Rule::Group(group) => group::apply(working, node, group, &keys, Counted::Before)?,
         };
         work.changed += changed.len() as u64;
         for (key, old, new) in &changed {

@@ -3,17 +3,17 @@
 //! Each transaction has a layer of its own, which is either kept or dropped as a whole; so one that is refused leaves
 //! the others of its group alone.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use corollary_schema::{FieldRef, Schema, Slot, TypeIx};
-use corollary_store::{Direction, KeyRange, Keyspace, Snapshot};
+use corollary_store::{Direction, KeyRange, Keyspace};
 use corollary_value::{Id, Value};
 use hashbrown::HashMap;
 use jiff::Timestamp;
 
+use crate::base::Base;
 use crate::doc::{Doc, Key, Layout};
 use crate::error::EngineError;
 use crate::eval::View;
@@ -40,42 +40,35 @@ pub struct Working<'a> {
     pub schema: &'a Schema,
     /// How documents are stored.
     pub layouts: &'a [Layout],
-    snapshot: &'a dyn Snapshot,
+    /// What is stored.
+    pub base: &'a Base<'a>,
     now: Timestamp,
-    loaded: RefCell<HashMap<Key, Option<Arc<Doc>>>>,
     rows: Rows,
     /// Changed by the current transaction.
     pub touched: BTreeMap<Key, Touched>,
     changed_rows: Rows,
     /// All resources that kept transactions changed.
-    pub kept: BTreeMap<Key, Option<Arc<Doc>>>,
+    pub kept: HashMap<Key, Option<Arc<Doc>>>,
 }
 
 impl<'a> Working<'a> {
     /// Nothing changed yet.
-    pub fn new(
-        schema: &'a Schema,
-        layouts: &'a [Layout],
-        snapshot: &'a dyn Snapshot,
-        now: Timestamp,
-    ) -> Working<'a> {
+    pub fn new(schema: &'a Schema, layouts: &'a [Layout], base: &'a Base<'a>, now: Timestamp) -> Working<'a> {
         Working {
             schema,
             layouts,
-            snapshot,
+            base,
             now,
-            loaded: RefCell::default(),
             rows: Rows::new(),
             touched: BTreeMap::new(),
             changed_rows: Rows::new(),
-            kept: BTreeMap::new(),
+            kept: HashMap::new(),
         }
     }
 
     /// Keeps what the current transaction did.
     pub fn keep(&mut self) {
         for (key, touched) in std::mem::take(&mut self.touched) {
-            self.loaded.get_mut().insert(key.clone(), touched.after.clone());
             self.kept.insert(key, touched.after);
         }
         self.rows.append(&mut self.changed_rows);
@@ -109,41 +102,16 @@ impl<'a> Working<'a> {
     }
 
     fn load(&self, key: &Key) -> Result<Option<Arc<Doc>>, EngineError> {
-        if let Some(doc) = self.loaded.borrow().get(key) {
-            return Ok(doc.clone());
+        match self.kept.get(key) {
+            Some(doc) => Ok(doc.clone()),
+            None => self.base.doc(key),
         }
-        let stored = self.snapshot.get(keys::DOC, &keys::doc(self.schema.ty(key.ty).id, &key.id))?;
-        let doc = self.decode(key, stored)?;
-        self.loaded.borrow_mut().insert(key.clone(), doc.clone());
-        Ok(doc)
-    }
-
-    fn decode(&self, key: &Key, stored: Option<Vec<u8>>) -> Result<Option<Arc<Doc>>, EngineError> {
-        let Some(bytes) = stored else { return Ok(None) };
-        let doc = self.layouts[key.ty.0 as usize].decode(&bytes);
-        doc.map(|doc| Some(Arc::new(doc)))
-            .map_err(|_| EngineError::corrupt(format!("{} {}", self.schema.ty(key.ty).name, key.id)))
     }
 
     /// Loads many documents with one read.
     pub fn prefetch<'k>(&self, wanted: impl Iterator<Item = &'k Key>) -> Result<(), EngineError> {
-        let mut missing: Vec<&Key> = {
-            let loaded = self.loaded.borrow();
-            wanted.filter(|key| !self.touched.contains_key(*key) && !loaded.contains_key(*key)).collect()
-        };
-        if missing.len() < 2 {
-            return Ok(());
-        }
-        missing.sort();
-        let keys: Vec<Vec<u8>> =
-            missing.iter().map(|key| keys::doc(self.schema.ty(key.ty).id, &key.id)).collect();
-        let slices: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-        let stored = self.snapshot.get_many(keys::DOC, &slices)?;
-        for (key, stored) in missing.into_iter().zip(stored) {
-            let doc = self.decode(key, stored)?;
-            self.loaded.borrow_mut().insert(key.clone(), doc);
-        }
-        Ok(())
+        let unchanged = |key: &&Key| !self.touched.contains_key(*key) && !self.kept.contains_key(*key);
+        self.base.prefetch(wanted.filter(unchanged).collect())
     }
 
     /// A document, to be changed.
@@ -205,7 +173,7 @@ impl<'a> Working<'a> {
         let key = (keyspace, key);
         match self.changed_rows.get(&key).or_else(|| self.rows.get(&key)) {
             Some(row) => Ok(row.clone()),
-            None => Ok(self.snapshot.get(keyspace, &key.1)?),
+            None => self.base.row(keyspace, &key.1),
         }
     }
 
@@ -221,7 +189,7 @@ impl<'a> Working<'a> {
         direction: Direction,
     ) -> Result<Option<Row>, EngineError> {
         let mut best: Option<Row> = None;
-        self.snapshot.scan(keyspace, range, direction, usize::MAX, &mut |key, value| {
+        self.base.scan(keyspace, range, direction, &mut |key, value| {
             let full = (keyspace, key.to_vec());
             if self.changed_row(&full).is_some() {
                 return ControlFlow::Continue(());
@@ -257,7 +225,7 @@ impl<'a> Working<'a> {
         range: &KeyRange,
     ) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, EngineError> {
         let mut found = BTreeMap::new();
-        self.snapshot.scan(keyspace, range, Direction::Forward, usize::MAX, &mut |key, value| {
+        self.base.scan(keyspace, range, Direction::Forward, &mut |key, value| {
             found.insert(key.to_vec(), value.to_vec());
             ControlFlow::Continue(())
         })?;
@@ -320,10 +288,10 @@ impl View for Working<'_> {
 
     fn all(&self, ty: TypeIx) -> Result<Vec<Id>, EngineError> {
         let prefix = keys::docs_of(self.schema.ty(ty).id);
-        let mut ids = std::collections::BTreeSet::new();
+        let mut ids = BTreeSet::new();
         let mut corrupt = false;
         let range = KeyRange::prefix(prefix.clone());
-        self.snapshot.scan(keys::DOC, &range, Direction::Forward, usize::MAX, &mut |key, _| {
+        self.base.scan(keys::DOC, &range, Direction::Forward, &mut |key, _| {
             match keys::id_behind(key, prefix.len()) {
                 Some(id) => {
                     ids.insert(id);

@@ -1,42 +1,107 @@
 //! Facts: what a transaction may change, and what must hold when it has.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use corollary_schema::{DefaultValue, FieldKind, FieldRef, OnDelete, Slot};
-use corollary_value::Value;
+use corollary_value::{Id, Value, ops};
+use smol_str::SmolStr;
 
 use crate::doc::{Doc, Key};
-use crate::error::EngineError;
+use crate::error::{EngineError, Refusal};
 use crate::eval::View;
 use crate::propagate::initial;
 use crate::rules;
 use crate::working::{Working, targets};
 
-/// One change of facts.
+/// One step of a transaction. Each yields the resource as it is when the transaction ends.
 #[derive(Clone, Debug)]
 pub enum Write {
     /// A new resource; fields that are not given get their defaults.
     Create(Key, Vec<(Slot, Value)>),
-    /// New values of some fields; absent takes a value away.
-    Update(Key, Vec<(Slot, Value)>),
+    /// All facts anew; those that are not given get their defaults, or nothing. Its parent stays.
+    Replace(Key, Vec<(Slot, Value)>),
+    /// Changes of some fields.
+    Update(Key, Vec<(Slot, Edit)>),
     /// No more resource. Children go with it; links to it are handled as they declare.
     Delete(Key),
+    /// Nothing, if the resource is at one of these revisions; otherwise the whole transaction is refused.
+    Require(Key, Vec<u64>),
+    /// Nothing, if the resource is there.
+    Read(Key),
+}
+
+impl Write {
+    /// The resource that it is about.
+    pub fn key(&self) -> &Key {
+        match self {
+            Write::Create(key, _)
+            | Write::Replace(key, _)
+            | Write::Update(key, _)
+            | Write::Delete(key)
+            | Write::Require(key, _)
+            | Write::Read(key) => key,
+        }
+    }
+}
+
+/// How a value changes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Edit {
+    /// To this value; absent takes it away.
+    Set(Value),
+    /// An object, member by member; one that is not an object yet begins empty.
+    Merge(Vec<(SmolStr, Edit)>),
+    /// A number, by so much; none counts as zero.
+    Increment(Value),
+    /// Links: this one too.
+    Link(Id),
+    /// Links: this one not.
+    Unlink(Id),
 }
 
 /// Applies the facts of a transaction, and checks what must hold after all of them.
 pub fn apply(working: &mut Working<'_>, writes: &[Write]) -> Result<(), EngineError> {
-    for write in writes {
-        match write {
-            Write::Create(key, values) => create(working, key, values)?,
-            Write::Update(key, values) => update(working, key, values)?,
-            Write::Delete(key) => delete(working, key)?,
-        }
+    for (at, write) in writes.iter().enumerate() {
+        let done = match write {
+            Write::Create(key, values) => create(working, key, values),
+            Write::Replace(key, values) => replace(working, key, values),
+            Write::Update(key, edits) => update(working, key, edits),
+            Write::Delete(key) => delete(working, key),
+            Write::Require(key, revisions) => require(working, key, revisions),
+            Write::Read(key) => existing(working, key).map(drop),
+        };
+        done.map_err(|error| match error {
+            EngineError::Refused(mut refusals) => {
+                refusals.iter_mut().for_each(|refusal| refusal.write = Some(at));
+                EngineError::Refused(refusals)
+            }
+            error => error,
+        })?;
     }
-    check_links(working)
+    check_links(working, writes)
 }
 
 fn name(working: &Working<'_>, key: &Key) -> String {
     format!("{} {}", working.schema.ty(key.ty).name, key.id)
+}
+
+fn existing(working: &Working<'_>, key: &Key) -> Result<Arc<Doc>, EngineError> {
+    let doc = working.after(key)?;
+    doc.ok_or_else(|| EngineError::refused("not-found", None, format!("there is no {}", name(working, key))))
+}
+
+fn require(working: &Working<'_>, key: &Key, revisions: &[u64]) -> Result<(), EngineError> {
+    // What the transaction itself did to the resource does not count.
+    let revision = working.before(key)?.map(|doc| doc.revision);
+    if revision.is_some_and(|revision| revisions.contains(&revision)) {
+        return Ok(());
+    }
+    let message = match revision {
+        Some(revision) => format!("{} is at revision {revision}", name(working, key)),
+        None => format!("there is no {}", name(working, key)),
+    };
+    Err(EngineError::refused("precondition", None, message))
 }
 
 fn create(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Result<(), EngineError> {
@@ -49,63 +114,131 @@ fn create(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Res
     working.replace(key, Some(doc))?;
     let now = working.now();
     let schema = working.schema;
+    let mut found = Vec::new();
     for (slot, field) in schema.ty(key.ty).slots() {
-        match &field.rules.default {
-            Some(_) if values.iter().any(|(given, _)| *given == slot) => {}
-            Some(DefaultValue::Constant(value)) => {
+        let given = values.iter().rfind(|(given, _)| *given == slot).map(|(_, value)| value);
+        match (given, &field.rules.default) {
+            (Some(value), _) => set(working, key, slot, value.clone(), &mut found)?,
+            (None, Some(DefaultValue::Constant(value))) => {
                 working.set(key, slot, value.clone())?;
             }
-            Some(DefaultValue::Now) => {
+            (None, Some(DefaultValue::Now)) => {
                 working.set(key, slot, Value::Datetime(now))?;
             }
-            None => {}
+            (None, None) => found.extend(rules::check_missing(field)),
         }
     }
-    set_all(working, key, values)?;
-    for (slot, field) in schema.ty(key.ty).slots().filter(|(_, field)| field.rules.required) {
-        let there = working.after(key)?.is_some_and(|doc| !doc.get(slot).is_null());
-        if !there {
-            let message = format!("`{}` is required", field.name);
-            return Err(EngineError::refused("required", Some(&field.name), message));
-        }
-    }
-    Ok(())
+    if found.is_empty() { Ok(()) } else { Err(EngineError::Refused(found)) }
 }
 
-fn update(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Result<(), EngineError> {
-    if working.after(key)?.is_none() {
-        let message = format!("there is no {}", name(working, key));
-        return Err(EngineError::refused("not-found", None, message));
-    }
-    set_all(working, key, values)
-}
-
-fn set_all(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Result<(), EngineError> {
+fn replace(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Result<(), EngineError> {
+    existing(working, key)?;
+    let now = working.now();
     let schema = working.schema;
-    for (slot, value) in values {
-        let field = schema.field(FieldRef { ty: key.ty, slot: *slot });
-        let refuse = |code, message: String| EngineError::refused(code, Some(&field.name), message);
-        if !field.is_fact() {
-            return Err(refuse("read-only", format!("`{}` follows from other fields", field.name)));
+    let mut found = Vec::new();
+    for (slot, field) in schema.ty(key.ty).slots() {
+        if !field.is_fact() || matches!(field.kind, FieldKind::Parent { .. }) {
+            continue;
         }
-        let value = rules::normalised(&field.rules, value);
-        rules::check(field, &value).map_err(|(code, message)| refuse(code, message))?;
-        let before = working.before(key)?;
-        if let Some(before) = &before {
-            rules::check_change(field, before.get(*slot), &value)
-                .map_err(|(code, message)| refuse(code, message))?;
+        let given = values.iter().rfind(|(given, _)| *given == slot).map(|(_, value)| value.clone());
+        let value = given.unwrap_or_else(|| match &field.rules.default {
+            Some(DefaultValue::Constant(value)) => value.clone(),
+            Some(DefaultValue::Now) => Value::Datetime(now),
+            None => Value::Absent,
+        });
+        set(working, key, slot, value, &mut found)?;
+    }
+    if found.is_empty() { Ok(()) } else { Err(EngineError::Refused(found)) }
+}
+
+fn update(working: &mut Working<'_>, key: &Key, edits: &[(Slot, Edit)]) -> Result<(), EngineError> {
+    existing(working, key)?;
+    let mut found = Vec::new();
+    for (slot, edit) in edits {
+        let value = match edit {
+            Edit::Set(value) => value.clone(),
+            edit => edited(existing(working, key)?.get(*slot), edit),
+        };
+        set(working, key, *slot, value, &mut found)?;
+    }
+    if found.is_empty() { Ok(()) } else { Err(EngineError::Refused(found)) }
+}
+
+/// A value after an edit. What does not fit comes out as a value that the rules refuse.
+fn edited(old: &Value, edit: &Edit) -> Value {
+    match edit {
+        Edit::Set(value) => value.clone(),
+        Edit::Merge(edits) => {
+            let mut members = match old {
+                Value::Object(members) => members.to_vec(),
+                _ => Vec::new(),
+            };
+            for (name, edit) in edits {
+                let at = members.iter().position(|(key, _)| key == name);
+                let new = edited(at.map_or(&Value::Absent, |at| &members[at].1), edit);
+                match (at, matches!(new, Value::Absent)) {
+                    (Some(at), true) => {
+                        members.remove(at);
+                    }
+                    (Some(at), false) => members[at].1 = new,
+                    (None, true) => {}
+                    (None, false) => members.push((name.clone(), new)),
+                }
+            }
+            Value::Object(members.into())
         }
-        working.set(key, *slot, value)?;
+        Edit::Increment(by) if old.is_null() => by.clone(),
+        Edit::Increment(by) => ops::add(old, by),
+        Edit::Link(id) | Edit::Unlink(id) => {
+            let element = Value::Ref(id.clone());
+            let mut elements = match old {
+                Value::List(elements) => elements.to_vec(),
+                _ => Vec::new(),
+            };
+            elements.retain(|other| *other != element);
+            if matches!(edit, Edit::Link(_)) {
+                if let Value::List(all) = old
+                    && all.contains(&element)
+                {
+                    return old.clone();
+                }
+                elements.push(element);
+            }
+            Value::List(elements.into())
+        }
+    }
+}
+
+/// Puts a value into a field, if the rules allow it; what they do not is added to what was found.
+fn set(
+    working: &mut Working<'_>,
+    key: &Key,
+    slot: Slot,
+    value: Value,
+    found: &mut Vec<Refusal>,
+) -> Result<(), EngineError> {
+    let schema = working.schema;
+    let field = schema.field(FieldRef { ty: key.ty, slot });
+    let value = rules::normalised(field, value);
+    let so_far = found.len();
+    rules::check(field, &value, found);
+    if let Some(before) = working.before(key)? {
+        let old = before.get(slot);
+        if *old == value {
+            // What was stored under older rules may stay as it is.
+            found.truncate(so_far);
+        }
+        found.extend(rules::check_change(field, old, &value));
+    }
+    if found.len() == so_far {
+        working.set(key, slot, value)?;
     }
     Ok(())
 }
 
 /// Deletes a resource, its children, and what cascades; a work list, since chains of links may be long.
 fn delete(working: &mut Working<'_>, key: &Key) -> Result<(), EngineError> {
-    if working.after(key)?.is_none() {
-        let message = format!("there is no {}", name(working, key));
-        return Err(EngineError::refused("not-found", None, message));
-    }
+    existing(working, key)?;
     let schema = working.schema;
     let mut doomed = BTreeSet::from([key.clone()]);
     let mut waiting = vec![key.clone()];
@@ -170,29 +303,35 @@ fn delete(working: &mut Working<'_>, key: &Key) -> Result<(), EngineError> {
 }
 
 /// Every link that the transaction set leads to a resource.
-fn check_links(working: &mut Working<'_>) -> Result<(), EngineError> {
+fn check_links(working: &mut Working<'_>, writes: &[Write]) -> Result<(), EngineError> {
     let schema = working.schema;
-    let touched: Vec<Key> = working.touched.keys().cloned().collect();
-    for key in touched {
-        let (before, Some(doc)) = (working.before(&key)?, working.after(&key)?) else { continue };
+    let mut found = Vec::new();
+    let mut linked: Vec<(Key, Key, Slot)> = Vec::new();
+    for (key, touched) in &working.touched {
+        let Some(doc) = &touched.after else { continue };
         for (slot, field) in schema.ty(key.ty).slots() {
             let target = match &field.kind {
                 FieldKind::Link { target, .. } | FieldKind::Links { target, .. } => *target,
                 FieldKind::Parent { collection } => collection.ty,
                 _ => continue,
             };
-            if before.as_ref().is_some_and(|before| before.get(slot) == doc.get(slot)) {
+            if touched.before.as_ref().is_some_and(|before| before.get(slot) == doc.get(slot)) {
                 continue;
             }
-            for id in targets(doc.get(slot)) {
-                let linked = Key::new(target, id);
-                if working.after(&linked)?.is_none() {
-                    let message =
-                        format!("`{}` links to {}, which is not there", field.name, name(working, &linked));
-                    return Err(EngineError::refused("link", Some(&field.name), message));
-                }
-            }
+            linked.extend(
+                targets(doc.get(slot)).into_iter().map(|id| (Key::new(target, id), key.clone(), slot)),
+            );
         }
     }
-    Ok(())
+    working.prefetch(linked.iter().map(|(target, _, _)| target))?;
+    for (target, key, slot) in linked {
+        if working.after(&target)?.is_none() {
+            let field = schema.field(FieldRef { ty: key.ty, slot });
+            let message = format!("`{}` links to {}, which is not there", field.name, name(working, &target));
+            let mut refusal = Refusal::new("link", Some(&field.name), message);
+            refusal.write = writes.iter().rposition(|write| *write.key() == key);
+            found.push(refusal);
+        }
+    }
+    if found.is_empty() { Ok(()) } else { Err(EngineError::Refused(found)) }
 }

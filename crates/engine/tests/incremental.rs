@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use corollary_engine::{Engine, EngineError, Key, Transaction, Write, keys, oracle};
-use corollary_schema::{Ids, Schema, Slot, check};
+use corollary_engine::{
+    Edit, EngineError, EngineOptions, Executor, Key, Transaction, Write, keys, open, oracle, side_state,
+};
+use corollary_schema::Slot;
 use corollary_store::MemoryStore;
-use corollary_syntax::render;
 use corollary_value::{Id, Value};
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -47,14 +48,10 @@ type Person in people {
 }
 ";
 
-fn schema() -> Arc<Schema> {
-    let checked = check(SCHEMA, &mut Ids::default());
-    Arc::new(checked.schema.unwrap_or_else(|| panic!("{}", render(&checked.diagnostics, "schema", SCHEMA))))
-}
-
-fn engine(schema: &Arc<Schema>) -> Engine {
+fn executor() -> Executor {
     let store = MemoryStore::new(&keys::KEYSPACES).unwrap();
-    Engine::open(Arc::new(store), schema.clone()).unwrap()
+    let options = EngineOptions::default();
+    open(Arc::new(store), SCHEMA, &options, Timestamp::UNIX_EPOCH, &mut |_| {}).unwrap()
 }
 
 fn id(prefix: &str, n: u8) -> Id {
@@ -117,8 +114,8 @@ fn prefix(ty: &str) -> &'static str {
     }
 }
 
-fn write(engine: &Engine, step: &Step, there: &mut dyn FnMut(&Key) -> bool) -> Write {
-    let schema = engine.schema();
+fn write(executor: &Executor, step: &Step, there: &mut dyn FnMut(&Key) -> bool) -> Write {
+    let schema = executor.engine().schema();
     let key = |ty: &str, n: u8| Key::new(schema.type_named(ty).unwrap(), id(prefix(ty), n));
     match step {
         Step::Delete(ty, n) => Write::Delete(key(ty, *n)),
@@ -128,14 +125,20 @@ fn write(engine: &Engine, step: &Step, there: &mut dyn FnMut(&Key) -> bool) -> W
                 .iter()
                 .map(|(name, value)| (schema.ty(key.ty).named(name).unwrap().0, value.clone()))
                 .collect();
-            if there(&key) { Write::Update(key, values) } else { Write::Create(key, values) }
+            if there(&key) {
+                Write::Update(key, values.into_iter().map(|(slot, value)| (slot, Edit::Set(value))).collect())
+            } else {
+                Write::Create(key, values)
+            }
         }
     }
 }
 
-fn agree(engine: &Engine, steps: &[Vec<Step>]) {
-    let differences = engine.read(Timestamp::UNIX_EPOCH, oracle::check).unwrap();
-    let names: Vec<String> = differences
+fn agree(executor: &Executor, steps: &[Vec<Step>]) {
+    let engine = executor.engine();
+    let checked = engine.read(Timestamp::UNIX_EPOCH, |working| oracle::check(working, None)).unwrap();
+    let names: Vec<String> = checked
+        .differences
         .iter()
         .map(|it| {
             let schema = engine.schema();
@@ -144,6 +147,8 @@ fn agree(engine: &Engine, steps: &[Vec<Step>]) {
         })
         .collect();
     assert!(names.is_empty(), "{names:#?} after {steps:#?}");
+    let side_state = engine.read(Timestamp::UNIX_EPOCH, side_state::check).unwrap();
+    assert!(side_state.is_empty(), "{side_state:#?} after {steps:#?}");
 }
 
 proptest! {
@@ -153,34 +158,33 @@ proptest! {
     fn stored_values_follow_from_the_facts(
         groups in prop::collection::vec(prop::collection::vec(prop::collection::vec(step(), 1..4), 1..3), 1..14)
     ) {
-        let schema = schema();
-        let mut engine = engine(&schema);
+        let mut executor = executor();
         let mut done = Vec::new();
         for group in groups {
             let transactions: Vec<Transaction> = group
                 .iter()
                 .map(|steps| {
                     let mut made = std::collections::HashSet::new();
-                    let writes = steps.iter().map(|step| write(&engine, step, &mut |key| {
+                    let writes = steps.iter().map(|step| write(&executor, step, &mut |key| {
                         !made.insert(key.clone())
-                            || engine.read(Timestamp::UNIX_EPOCH, |working| Ok(working.after(key)?.is_some())).unwrap()
+                            || executor.engine().read(Timestamp::UNIX_EPOCH, |working| Ok(working.after(key)?.is_some())).unwrap()
                     }));
                     Transaction { writes: writes.collect() }
                 })
                 .collect();
-            for outcome in engine.commit(&transactions, Timestamp::UNIX_EPOCH).unwrap() {
+            for outcome in executor.commit(&transactions, Timestamp::UNIX_EPOCH).unwrap() {
                 prop_assert!(matches!(outcome, Ok(_) | Err(EngineError::Refused(_))), "{:?}", outcome);
             }
             done.extend(group);
-            agree(&engine, &done);
+            agree(&executor, &done);
         }
     }
 }
 
 /// Counts what a change of one member's value costs, in a group of a given size.
 fn cost_of_one_change(members: u32) -> u64 {
-    let schema = schema();
-    let mut engine = engine(&schema);
+    let mut executor = executor();
+    let schema = executor.engine().schema().clone();
     let (team, person) = (schema.type_named("Team").unwrap(), schema.type_named("Person").unwrap());
     let slot = |name: &str| schema.ty(person).named(name).unwrap().0;
     let team_id = id("t", 0);
@@ -190,11 +194,11 @@ fn cost_of_one_change(members: u32) -> u64 {
         let values = vec![(slot("team"), Value::Ref(team_id.clone())), (slot("weight"), Value::Float(1.0))];
         writes.push(Write::Create(key(n), values));
     }
-    engine.commit(&[Transaction { writes }], Timestamp::UNIX_EPOCH).unwrap().remove(0).unwrap();
-    let writes = vec![Write::Update(key(0), vec![(slot("weight"), Value::Float(2.0))])];
+    executor.commit(&[Transaction { writes }], Timestamp::UNIX_EPOCH).unwrap().remove(0).unwrap();
+    let writes = vec![Write::Update(key(0), vec![(slot("weight"), Edit::Set(Value::Float(2.0)))])];
     let committed =
-        engine.commit(&[Transaction { writes }], Timestamp::UNIX_EPOCH).unwrap().remove(0).unwrap();
-    assert_eq!(committed.changed.len(), 2, "the person and the team");
+        executor.commit(&[Transaction { writes }], Timestamp::UNIX_EPOCH).unwrap().remove(0).unwrap();
+    assert_eq!(committed.commit.unwrap().changes.len(), 2, "the person and the team");
     committed.work.evaluations
 }
 
@@ -205,14 +209,14 @@ fn a_change_costs_the_same_in_a_large_group() {
 
 #[test]
 fn a_write_that_changes_nothing_has_no_revision() {
-    let schema = schema();
-    let mut engine = engine(&schema);
+    let mut executor = executor();
+    let schema = executor.engine().schema().clone();
     let person = schema.type_named("Person").unwrap();
     let age = schema.ty(person).named("age").unwrap().0;
     let key = Key::new(person, id("p", 0));
     let create = Transaction { writes: vec![Write::Create(key.clone(), vec![(age, Value::Int(3))])] };
-    let same = Transaction { writes: vec![Write::Update(key, vec![(age, Value::Int(3))])] };
-    let outcomes = engine.commit(&[create, same], Timestamp::UNIX_EPOCH).unwrap();
+    let same = Transaction { writes: vec![Write::Update(key, vec![(age, Edit::Set(Value::Int(3)))])] };
+    let outcomes = executor.commit(&[create, same], Timestamp::UNIX_EPOCH).unwrap();
     let revisions: Vec<u64> = outcomes.iter().map(|outcome| outcome.as_ref().unwrap().revision).collect();
     assert_eq!(revisions, [1, 1]);
     assert_eq!(outcomes[1].as_ref().unwrap().work.evaluations, 0);

@@ -1,0 +1,200 @@
+//! Decoded documents in memory, shared by the executor and all readers, bounded in bytes.
+//!
+//! An entry is what its resource is *now*: the executor overwrites it with each commit, after the commit is durable and
+//! before it is published. So an entry with a revision of at most R, seen by a reader of R that was published before
+//! the look, is the resource at R. Two rules keep it so:
+//!
+//! - The executor puts every document that it writes, whether or not there was an entry.
+//! - A reader fills a gap only if no entry was dropped there since its snapshot: each shard remembers the highest
+//!   revision that it dropped.
+//!
+//! Read next: [`crate::base`], the only user.
+
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use lru::LruCache;
+use parking_lot::Mutex;
+
+use crate::doc::{Doc, Key};
+
+/// Locks that readers spread over.
+const SHARDS: usize = 16;
+
+/// What the map and the list of least recent use take for one entry, in bytes, about.
+const ENTRY_BYTES: usize = 128;
+
+/// See the module.
+pub struct Cache {
+    shards: Vec<Mutex<Shard>>,
+    hasher: RandomState,
+}
+
+struct Shard {
+    entries: LruCache<Key, Entry, RandomState>,
+    bytes: usize,
+    limit_bytes: usize,
+    /// The highest revision of an entry that was dropped to make room.
+    dropped: u64,
+}
+
+struct Entry {
+    /// The commit that made it so; for a resource that is not there, one at which it was not.
+    revision: u64,
+    doc: Option<Arc<Doc>>,
+    bytes: usize,
+}
+
+/// What the cache knows of a resource at a revision.
+pub enum Lookup {
+    /// It is this (or it is not there).
+    Hit(Option<Arc<Doc>>),
+    /// It has changed since.
+    Newer,
+    /// Nothing.
+    Unknown,
+}
+
+impl Cache {
+    /// An empty cache of at most about so many bytes.
+    pub fn new(limit_bytes: usize) -> Cache {
+        let shard = |_| {
+            Mutex::new(Shard {
+                entries: LruCache::unbounded_with_hasher(RandomState::default()),
+                bytes: 0,
+                limit_bytes: limit_bytes / SHARDS,
+                dropped: 0,
+            })
+        };
+        Cache { shards: (0..SHARDS).map(shard).collect(), hasher: RandomState::default() }
+    }
+
+    /// What a resource is at a published revision.
+    pub fn get(&self, key: &Key, at: u64) -> Lookup {
+        let mut shard = self.shard(key).lock();
+        match shard.entries.get(key) {
+            Some(entry) if entry.revision <= at => Lookup::Hit(entry.doc.clone()),
+            Some(_) => Lookup::Newer,
+            None => Lookup::Unknown,
+        }
+    }
+
+    /// Puts what a commit made of a resource. For the executor, in the order of commits.
+    pub fn put(&self, key: Key, doc: Option<Arc<Doc>>, revision: u64) {
+        self.shard(&key).lock().insert(key, doc, revision);
+    }
+
+    /// Fills a gap with what a reader found in a snapshot of a revision.
+    pub fn fill(&self, key: &Key, doc: Option<Arc<Doc>>, snapshot: u64) {
+        let mut shard = self.shard(key).lock();
+        if snapshot >= shard.dropped && !shard.entries.contains(key) {
+            let revision = doc.as_ref().map_or(snapshot, |doc| doc.revision);
+            shard.insert(key.clone(), doc, revision);
+        }
+    }
+
+    /// Forgets everything. Only while nobody reads: what is dropped here is not remembered.
+    pub fn clear(&self) {
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            shard.entries.clear();
+            shard.bytes = 0;
+        }
+    }
+
+    /// Entries, and the bytes they take, about.
+    pub fn size(&self) -> (usize, usize) {
+        self.shards.iter().fold((0, 0), |(entries, bytes), shard| {
+            let shard = shard.lock();
+            (entries + shard.entries.len(), bytes + shard.bytes)
+        })
+    }
+
+    fn shard(&self, key: &Key) -> &Mutex<Shard> {
+        let mut hasher = self.hasher.build_hasher();
+        key.hash(&mut hasher);
+        // The map in the shard takes the low bits.
+        &self.shards[(std::hash::Hasher::finish(&hasher) >> 60) as usize % SHARDS]
+    }
+}
+
+impl Shard {
+    fn insert(&mut self, key: Key, doc: Option<Arc<Doc>>, revision: u64) {
+        let bytes = ENTRY_BYTES + doc.as_ref().map_or(0, |doc| doc.bytes());
+        self.bytes += bytes;
+        if let Some(old) = self.entries.put(key, Entry { revision, doc, bytes }) {
+            self.bytes -= old.bytes;
+        }
+        while self.bytes > self.limit_bytes
+            && let Some((_, old)) = self.entries.pop_lru()
+        {
+            self.bytes -= old.bytes;
+            self.dropped = self.dropped.max(old.revision);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corollary_schema::TypeIx;
+    use corollary_value::{Id, Value};
+
+    use super::*;
+
+    fn key(n: u32) -> Key {
+        Key::new(TypeIx(0), Id::parse(&format!("k{n}")).expect("an id"))
+    }
+
+    fn doc(revision: u64) -> Option<Arc<Doc>> {
+        Some(Arc::new(Doc { revision, values: vec![Value::Int(1)], states: Vec::new() }))
+    }
+
+    fn hit(cache: &Cache, n: u32, at: u64) -> Option<u64> {
+        match cache.get(&key(n), at) {
+            Lookup::Hit(Some(doc)) => Some(doc.revision),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_reader_of_an_older_revision_is_not_shown_a_newer_document() {
+        let cache = Cache::new(1 << 20);
+        cache.put(key(1), doc(5), 5);
+        assert_eq!(hit(&cache, 1, 5), Some(5));
+        assert!(matches!(cache.get(&key(1), 4), Lookup::Newer));
+    }
+
+    #[test]
+    fn a_late_reader_does_not_put_an_old_document_over_a_newer_one() {
+        let cache = Cache::new(1 << 20);
+        cache.put(key(1), doc(5), 5);
+        cache.fill(&key(1), doc(2), 4);
+        assert_eq!(hit(&cache, 1, 9), Some(5));
+    }
+
+    #[test]
+    fn a_late_reader_does_not_fill_a_gap_that_a_newer_document_left() {
+        // Room for a few entries in each shard, so that the first to come is dropped soon.
+        let cache = Cache::new(SHARDS * ENTRY_BYTES * 4);
+        cache.put(key(0), doc(50), 50);
+        for n in 1..2000 {
+            cache.put(key(n), doc(49), 49);
+        }
+        assert!(matches!(cache.get(&key(0), 99), Lookup::Unknown), "it was dropped");
+        cache.fill(&key(0), doc(2), 48);
+        assert!(matches!(cache.get(&key(0), 99), Lookup::Unknown), "48 is older than what was dropped");
+        cache.fill(&key(0), doc(50), 50);
+        assert_eq!(hit(&cache, 0, 99), Some(50));
+    }
+
+    #[test]
+    fn it_stays_within_its_bytes() {
+        let cache = Cache::new(1 << 16);
+        for n in 0..10_000 {
+            cache.put(key(n), doc(1), 1);
+        }
+        let (entries, bytes) = cache.size();
+        assert!(bytes <= 1 << 16 && entries > 50, "{entries} entries of {bytes} bytes");
+    }
+}

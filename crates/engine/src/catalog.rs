@@ -1,0 +1,309 @@
+//! The schema as it is kept with the data, and what is built for it.
+//!
+//! Opening compares the schema that is wanted with the one that is stored. What the new one adds is built; what it no
+//! longer needs is dropped; what would lose facts is refused, and nothing changes. The comparison is by what there is
+//! and what there should be, so an opening that was cut short is simply taken up by the next.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use corollary_schema::{Field, FieldId, FieldKind, Ids, ResourceType, Schema, TypeIx, ValueType, check};
+use corollary_store::{Batch, Direction, KeyRange, Snapshot, Store, StoreError};
+use corollary_syntax::diagnostic::Diagnostic;
+use corollary_value::order_key::push_order_key;
+use hashbrown::HashMap;
+use jiff::Timestamp;
+use serde_json::{Value as Json, json};
+
+use crate::doc::{Key, Layout};
+use crate::engine::{Engine, EngineOptions, Executor};
+use crate::error::EngineError;
+use crate::keys;
+use crate::rebuild::{self, Structure};
+
+/// In [`keys::META`]: the schema, the numbers of its names, and what is built.
+const SCHEMA: &[u8] = b"schema";
+
+/// The form of what is kept; a data folder of a later version is refused.
+const FORMAT: u64 = 1;
+
+/// How many duplicates of a value are told.
+const MAX_TOLD_DUPLICATES: usize = 10;
+
+/// Why data cannot be opened with a schema. Nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The schema has mistakes.
+    #[error("the schema has {} mistakes", .0.len())]
+    Schema(Vec<Diagnostic>),
+    /// The data does not fit the schema; one sentence for each reason.
+    #[error("{}", .0.join("\n"))]
+    Refused(Vec<String>),
+    /// The data cannot be read or written.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> OpenError {
+        OpenError::Engine(error.into())
+    }
+}
+
+struct Catalog {
+    text: String,
+    ids: Ids,
+    built: BTreeSet<Structure>,
+}
+
+impl Catalog {
+    fn load(snapshot: &dyn Snapshot) -> Result<Option<Catalog>, OpenError> {
+        let Some(bytes) = snapshot.get(keys::META, SCHEMA)? else { return Ok(None) };
+        let corrupt = || EngineError::corrupt("the stored schema");
+        let json: Json = serde_json::from_slice(&bytes).map_err(|_| corrupt())?;
+        if json["format"].as_u64().is_none_or(|format| format > FORMAT) {
+            let reason = "the data was written by a newer version of Corollary; use that one";
+            return Err(OpenError::Refused(vec![reason.into()]));
+        }
+        let read = || {
+            let list = |name: &str, structure: fn(FieldId) -> Structure| -> Option<Vec<Structure>> {
+                let ids = json["built"][name].as_array()?.iter();
+                ids.map(|id| Some(structure(FieldId(u32::try_from(id.as_u64()?).ok()?)))).collect()
+            };
+            let mut built = list("references", Structure::References)?;
+            built.extend(list("definitions", Structure::Definition)?);
+            built.extend(list("indexes", Structure::Index)?);
+            Some(Catalog {
+                text: json["text"].as_str()?.to_string(),
+                ids: Ids::from_json(&json["ids"])?,
+                built: built.into_iter().collect(),
+            })
+        };
+        Ok(Some(read().ok_or_else(corrupt)?))
+    }
+
+    fn save(&self, batch: &mut Batch) {
+        let list =
+            |pick: fn(&Structure) -> Option<u32>| self.built.iter().filter_map(pick).collect::<Vec<_>>();
+        let json = json!({
+            "format": FORMAT,
+            "text": self.text,
+            "ids": self.ids.to_json(),
+            "built": {
+                "references": list(|it| if let Structure::References(id) = it { Some(id.0) } else { None }),
+                "definitions": list(|it| if let Structure::Definition(id) = it { Some(id.0) } else { None }),
+                "indexes": list(|it| if let Structure::Index(id) = it { Some(id.0) } else { None }),
+            },
+        });
+        batch.put(keys::META, SCHEMA, json.to_string());
+    }
+}
+
+/// The schema text that the data was last opened with; none for a new store.
+pub fn stored_schema(store: &dyn Store) -> Result<Option<String>, OpenError> {
+    Ok(Catalog::load(&*store.snapshot()?)?.map(|catalog| catalog.text))
+}
+
+/// Opens a store, which was itself opened with [`keys::KEYSPACES`], with a schema. `told` hears what takes its time.
+pub fn open(
+    store: Arc<dyn Store>,
+    text: &str,
+    options: &EngineOptions,
+    now: Timestamp,
+    told: &mut dyn FnMut(&str),
+) -> Result<Executor, OpenError> {
+    let snapshot = store.snapshot()?;
+    let stored = Catalog::load(&*snapshot)?;
+    let mut ids = stored.as_ref().map(|catalog| catalog.ids.clone()).unwrap_or_default();
+    let checked = check(text, &mut ids);
+    let Some(schema) = checked.schema else { return Err(OpenError::Schema(checked.diagnostics)) };
+    let wanted = rebuild::structures(&schema);
+    let have = stored.as_ref().map(|catalog| catalog.built.clone()).unwrap_or_default();
+    if let Some(catalog) = &stored
+        && catalog.text != text
+        && let Some(old) = check(&catalog.text, &mut catalog.ids.clone()).schema
+    {
+        let mut reasons = losses(&*snapshot, &old, &schema)?;
+        if reasons.is_empty() {
+            reasons = duplicates(&*snapshot, &old, &schema)?;
+        }
+        if !reasons.is_empty() {
+            return Err(OpenError::Refused(reasons));
+        }
+    }
+    drop(snapshot);
+    let missing: BTreeSet<Structure> = wanted.iter().copied().filter(|it| !have.contains(it)).collect();
+    let missing = rebuild::with_dependents(&schema, &missing);
+    let built = wanted.iter().copied().filter(|it| have.contains(it) && !missing.contains(it)).collect();
+    let mut catalog = Catalog { text: text.to_string(), ids, built };
+    let unchanged =
+        stored.as_ref().is_some_and(|stored| stored.text == text && stored.built == catalog.built);
+    let empty = !unchanged && stored.is_none();
+    let engine = Arc::new(Engine::new(store, Arc::new(schema), options)?);
+    let mut executor = Executor::new(engine)?;
+    if empty {
+        // Over no data there is nothing to build.
+        catalog.built = wanted.iter().copied().collect();
+    }
+    if !unchanged {
+        let mut batch = Batch::new();
+        catalog.save(&mut batch);
+        have.iter().filter(|it| !wanted.contains(it)).for_each(|it| rebuild::drop_rows(*it, &mut batch));
+        executor.engine().store.commit(&batch)?;
+    }
+    for structure in wanted {
+        if !empty && missing.contains(&structure) {
+            told(&describe(executor.engine().schema(), structure));
+            rebuild::build(&mut executor, structure, now)?;
+            catalog.built.insert(structure);
+            let mut batch = Batch::new();
+            catalog.save(&mut batch);
+            executor.engine().store.commit(&batch)?;
+        }
+    }
+    Ok(executor)
+}
+
+fn describe(schema: &Schema, structure: Structure) -> String {
+    let named = |id: FieldId| {
+        schema.types().find_map(|(_, ty)| {
+            let field = ty.fields.iter().find(|field| field.id == id)?;
+            Some(format!("{}.{}", ty.name, field.name))
+        })
+    };
+    match structure {
+        Structure::References(id) => format!("the references of {}", named(id).unwrap_or_default()),
+        Structure::Index(id) => format!("the index of {}", named(id).unwrap_or_default()),
+        Structure::Definition(id) => {
+            let node = schema.plan.nodes.iter().find(|node| node.definition == id);
+            let name = node
+                .map(|node| format!("{}.{}", schema.ty(node.result.ty).name, schema.field(node.result).name));
+            format!("the values of {}", name.unwrap_or_default())
+        }
+    }
+}
+
+/// What facts the new schema has no place for.
+fn losses(snapshot: &dyn Snapshot, old: &Schema, new: &Schema) -> Result<Vec<String>, OpenError> {
+    let mut reasons = Vec::new();
+    for (_, was) in old.types() {
+        let mut any = false;
+        let range = KeyRange::prefix(keys::docs_of(was.id));
+        snapshot.scan(keys::DOC, &range, Direction::Forward, 1, &mut |_, _| {
+            any = true;
+            ControlFlow::Break(())
+        })?;
+        if !any {
+            continue;
+        }
+        let Some((_, is)) = new.types().find(|(_, ty)| ty.id == was.id) else {
+            reasons.push(format!("type {} has resources, and the new schema does not have it", was.name));
+            continue;
+        };
+        if was.root != is.root && is.root.is_none() {
+            reasons.push(format!(
+                "{} has resources, and the new schema has no root collection for it",
+                was.name
+            ));
+        }
+        for field in was.fields.iter().filter(|field| field.is_fact()) {
+            match is.fields.iter().find(|other| other.id == field.id) {
+                None => reasons.push(format!(
+                    "{}.{} has values, and the new schema does not have it",
+                    was.name, field.name
+                )),
+                Some(other) if !holds(old, field, new, other) => reasons.push(format!(
+                    "{}.{} has values of another type than the new schema gives it",
+                    was.name, field.name
+                )),
+                Some(_) => {}
+            }
+        }
+    }
+    Ok(reasons)
+}
+
+/// Can a field hold all values of an older one?
+fn holds(old: &Schema, was: &Field, new: &Schema, is: &Field) -> bool {
+    let same = |old_ty: TypeIx, new_ty: TypeIx| old.ty(old_ty).id == new.ty(new_ty).id;
+    match (&was.kind, &is.kind) {
+        (FieldKind::Stored(was), FieldKind::Stored(is)) => holds_type(was, is),
+        (FieldKind::Link { target: was, .. }, FieldKind::Link { target: is, .. })
+        | (FieldKind::Links { target: was, .. }, FieldKind::Links { target: is, .. }) => same(*was, *is),
+        (FieldKind::Parent { collection: was }, FieldKind::Parent { collection: is }) => same(was.ty, is.ty),
+        _ => false,
+    }
+}
+
+fn holds_type(was: &ValueType, is: &ValueType) -> bool {
+    match (was, is) {
+        (ValueType::Enum(was), ValueType::Enum(is)) => was.iter().all(|word| is.contains(word)),
+        (ValueType::Enum(_), ValueType::Str) | (_, ValueType::Json) => true,
+        (ValueType::List(was), ValueType::List(is))
+        | (ValueType::Set(was), ValueType::Set(is))
+        | (ValueType::Map(was), ValueType::Map(is)) => holds_type(was, is),
+        (ValueType::Object(was), ValueType::Object(is)) => was.iter().all(|member| {
+            is.iter().any(|other| other.name == member.name && holds_type(&member.ty, &other.ty))
+        }),
+        _ => was == is,
+    }
+}
+
+/// Values that several resources have of a field that is unique from now on.
+fn duplicates(snapshot: &dyn Snapshot, old: &Schema, new: &Schema) -> Result<Vec<String>, OpenError> {
+    let mut reasons = Vec::new();
+    let layouts = Layout::of(new);
+    for (ty, is) in new.types() {
+        let was_unique = |field: &Field| {
+            let was = old.types().flat_map(|(_, ty)| &ty.fields).find(|was| was.id == field.id);
+            was.is_some_and(|was| was.rules.unique)
+        };
+        for (slot, field) in is.slots().filter(|(_, field)| field.rules.unique && !was_unique(field)) {
+            let mut seen: HashMap<Vec<u8>, Key> = HashMap::new();
+            let prefix = keys::docs_of(is.id);
+            let length = prefix.len();
+            let mut corrupt = false;
+            snapshot.scan(
+                keys::DOC,
+                &KeyRange::prefix(prefix),
+                Direction::Forward,
+                usize::MAX,
+                &mut |key, doc| {
+                    let (Some(id), Ok(doc)) =
+                        (keys::id_behind(key, length), layouts[ty.0 as usize].decode(doc))
+                    else {
+                        corrupt = true;
+                        return ControlFlow::Break(());
+                    };
+                    let value = doc.get(slot);
+                    if !value.is_null() {
+                        let mut bytes = Vec::new();
+                        push_order_key(value, &mut bytes);
+                        if let Some(other) = seen.insert(bytes, Key::new(ty, id.clone()))
+                            && reasons.len() < MAX_TOLD_DUPLICATES
+                        {
+                            reasons.push(duplicate(is, field, &other, &id, value));
+                        }
+                    }
+                    ControlFlow::Continue(())
+                },
+            )?;
+            if corrupt {
+                return Err(EngineError::corrupt(format!("a resource of {}", is.name)).into());
+            }
+        }
+    }
+    Ok(reasons)
+}
+
+fn duplicate(
+    ty: &ResourceType,
+    field: &Field,
+    one: &Key,
+    other: &corollary_value::Id,
+    value: &corollary_value::Value,
+) -> String {
+    let (ty, field, one) = (&ty.name, &field.name, &one.id);
+    format!("{ty}.{field} is to be unique, and {one} and {other} both have {value}")
+}

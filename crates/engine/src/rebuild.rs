@@ -1,0 +1,213 @@
+//! Builds what follows from what is stored, over all of it: derived values, their side state, indexes, references.
+//!
+//! Each [`Structure`] is built by itself: first what there may be of it is cleared, then all resources are walked in
+//! key order, a batch at a time. A build that is cut short begins again at the structure that was not finished.
+//! Needed when a schema declares something new over existing data, and for repair. No log entry tells of it, so the
+//! log ends where a build begins, and watchers start afresh.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use corollary_schema::plan::Rule;
+use corollary_schema::{FieldId, FieldRef, Schema, TypeIx};
+use corollary_store::{Direction, KeyRange};
+use corollary_value::{Id, SumState, Value};
+use jiff::Timestamp;
+
+use crate::doc::Key;
+use crate::engine::Executor;
+use crate::error::EngineError;
+use crate::eval::Eval;
+use crate::group::{self, Counted};
+use crate::keys;
+use crate::propagate::{empty_result, store_result};
+use crate::working::{Working, targets};
+
+/// Resources in one batch of a build.
+const BATCH_RESOURCES: usize = 2_000;
+
+/// Something that is kept beside the facts and follows from them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Structure {
+    /// The way back along a link.
+    References(FieldId),
+    /// The values of a derived field, or a part of it, and their side state.
+    Definition(FieldId),
+    /// A secondary index.
+    Index(FieldId),
+}
+
+/// All that a schema needs, in the order in which it can be built.
+pub fn structures(schema: &Schema) -> Vec<Structure> {
+    let fields = || schema.types().flat_map(|(_, ty)| &ty.fields);
+    let references = fields().filter(|field| field.reference_index).map(|field| field.id);
+    let definitions = schema.plan.nodes.iter().map(|node| node.definition);
+    let indexes = fields().filter(|field| field.index).map(|field| field.id);
+    references
+        .map(Structure::References)
+        .chain(definitions.map(Structure::Definition))
+        .chain(indexes.map(Structure::Index))
+        .collect()
+}
+
+/// With some structures, all that is computed from them.
+pub fn with_dependents(schema: &Schema, changed: &BTreeSet<Structure>) -> BTreeSet<Structure> {
+    let mut all = changed.clone();
+    // Each node comes after all that it reads, so one walk is enough.
+    for node in &schema.plan.nodes {
+        if all.contains(&Structure::Definition(node.definition)) {
+            for reader in schema.plan.readers(node.result) {
+                all.insert(Structure::Definition(schema.plan.nodes[reader.node].definition));
+            }
+            if schema.field(node.result).index {
+                all.insert(Structure::Index(schema.field(node.result).id));
+            }
+            if schema.field(node.result).reference_index {
+                all.insert(Structure::References(schema.field(node.result).id));
+            }
+        }
+    }
+    all
+}
+
+/// Removes all rows of a structure that no schema needs any more; values in documents are passed over from now on.
+pub fn drop_rows(structure: Structure, batch: &mut corollary_store::Batch) {
+    let (keyspace, id) = match structure {
+        Structure::References(id) => (keys::REFERENCE, id),
+        Structure::Definition(id) => (keys::MEMBER, id),
+        Structure::Index(id) => (keys::INDEX, id),
+    };
+    batch.delete_range(keyspace, KeyRange::prefix(id.0.to_be_bytes().to_vec()));
+}
+
+/// Builds one structure from what is stored.
+pub fn build(executor: &mut Executor, structure: Structure, now: Timestamp) -> Result<(), EngineError> {
+    let schema = executor.engine().schema().clone();
+    executor.maintain(now, |_, batch| {
+        drop_rows(structure, batch);
+        // What is built is not in the log: whoever follows the log has to start afresh.
+        batch.delete_range(keys::LOG, KeyRange::all());
+        Ok(())
+    })?;
+    match structure {
+        Structure::References(id) => {
+            let Some(field) = field_with(&schema, id) else { return Ok(()) };
+            // References of a derived field are built along with it.
+            if schema.field(field).is_derived() {
+                return Ok(());
+            }
+            walk(executor, field.ty, now, &mut |working, keys| {
+                for key in keys {
+                    if let Some(doc) = working.after(key)? {
+                        working.refer(key, field, &Value::Absent, doc.get(field.slot));
+                    }
+                }
+                Ok(())
+            })
+        }
+        Structure::Index(id) => {
+            let Some(field) = field_with(&schema, id) else { return Ok(()) };
+            walk(executor, field.ty, now, &mut |working, keys| {
+                for key in keys {
+                    if let Some(doc) = working.after(key)? {
+                        let entry = keys::index(id, doc.get(field.slot), &key.id);
+                        working.put_row(keys::INDEX, entry, Vec::new());
+                    }
+                }
+                Ok(())
+            })
+        }
+        Structure::Definition(id) => {
+            let Some(node) = schema.plan.nodes.iter().find(|node| node.definition == id) else {
+                return Ok(());
+            };
+            match &node.rule {
+                Rule::Evaluate(evaluate) => walk(executor, node.result.ty, now, &mut |working, keys| {
+                    for key in keys {
+                        let value = Eval { view: working, owner: &key.id }.value(&evaluate.expr)?;
+                        store_result(working, node, key, value)?;
+                        refer_anew(working, key, node.result)?;
+                    }
+                    Ok(())
+                }),
+                Rule::Group(group) => {
+                    walk(executor, node.result.ty, now, &mut |working, keys| {
+                        for key in keys {
+                            let empty = empty_result(working.schema, node.result, group);
+                            working.set(key, node.result.slot, empty)?;
+                            if let Some(doc) = working.edit(key)? {
+                                doc.set_state(node.result.slot, SumState::default());
+                            }
+                        }
+                        Ok(())
+                    })?;
+                    walk(executor, group.member, now, &mut |working, keys| {
+                        group::apply(working, node, group, keys, Counted::NotYet).map(drop)
+                    })
+                }
+            }
+        }
+    }
+}
+
+/// References from a derived field, whether or not its value has changed: their rows have just been cleared.
+fn refer_anew(working: &mut Working<'_>, key: &Key, field: FieldRef) -> Result<(), EngineError> {
+    if working.schema.field(field).reference_index
+        && let Some(doc) = working.after(key)?
+    {
+        let id = working.schema.field(field).id;
+        for target in targets(doc.get(field.slot)) {
+            working.put_row(keys::REFERENCE, keys::reference(id, &target, &key.id), Vec::new());
+        }
+    }
+    Ok(())
+}
+
+fn field_with(schema: &Schema, id: FieldId) -> Option<FieldRef> {
+    schema.types().find_map(|(ty, resource)| {
+        let (slot, _) = resource.slots().find(|(_, field)| field.id == id)?;
+        Some(FieldRef { ty, slot })
+    })
+}
+
+/// Hands all resources of a type to `f`, in the order of their ids, one batch and one commit after the other.
+fn walk(
+    executor: &mut Executor,
+    ty: TypeIx,
+    now: Timestamp,
+    f: &mut dyn FnMut(&mut Working<'_>, &[Key]) -> Result<(), EngineError>,
+) -> Result<(), EngineError> {
+    let mut last: Option<Id> = None;
+    loop {
+        let keys = executor.maintain(now, |working, _| {
+            let keys = page(working, ty, last.as_ref())?;
+            working.prefetch(keys.iter())?;
+            f(working, &keys)?;
+            Ok(keys)
+        })?;
+        let Some(end) = keys.into_iter().last() else { return Ok(()) };
+        last = Some(end.id);
+    }
+}
+
+fn page(working: &Working<'_>, ty: TypeIx, after: Option<&Id>) -> Result<Vec<Key>, EngineError> {
+    let prefix = keys::docs_of(working.schema.ty(ty).id);
+    let length = prefix.len();
+    let mut range = KeyRange::prefix(prefix);
+    if let Some(after) = after {
+        range = range.resume_after(keys::doc(working.schema.ty(ty).id, after));
+    }
+    let (mut found, mut corrupt) = (Vec::new(), false);
+    working.base.scan(keys::DOC, &range, Direction::Forward, &mut |key, _| {
+        match keys::id_behind(key, length) {
+            Some(id) => found.push(Key::new(ty, id)),
+            None => corrupt = true,
+        }
+        if corrupt || found.len() == BATCH_RESOURCES {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    if corrupt { Err(EngineError::corrupt("the key of a document")) } else { Ok(found) }
+}
