@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use corollary_schema::{Field, FieldId, FieldKind, Ids, ResourceType, Schema, TypeIx, ValueType, check};
+use corollary_schema::{
+    Field, FieldId, FieldKind, FieldRef, Ids, ResourceType, Schema, TypeIx, ValueType, check,
+};
 use corollary_store::{Batch, Direction, KeyRange, Snapshot, Store, StoreError};
 use corollary_syntax::diagnostic::Diagnostic;
 use corollary_value::order_key::push_order_key;
@@ -120,6 +122,7 @@ pub fn open(
     let Some(schema) = checked.schema else { return Err(OpenError::Schema(checked.diagnostics)) };
     let wanted = rebuild::structures(&schema);
     let have = stored.as_ref().map(|catalog| catalog.built.clone()).unwrap_or_default();
+    let mut missing: BTreeSet<Structure> = wanted.iter().copied().filter(|it| !have.contains(it)).collect();
     if let Some(catalog) = &stored
         && catalog.text != text
         && let Some(old) = check(&catalog.text, &mut catalog.ids.clone()).schema
@@ -131,9 +134,9 @@ pub fn open(
         if !reasons.is_empty() {
             return Err(OpenError::Refused(reasons));
         }
+        missing.extend(readers_of_changed_types(&old, &schema));
     }
     drop(snapshot);
-    let missing: BTreeSet<Structure> = wanted.iter().copied().filter(|it| !have.contains(it)).collect();
     let missing = rebuild::with_dependents(&schema, &missing);
     let built = wanted.iter().copied().filter(|it| have.contains(it) && !missing.contains(it)).collect();
     let mut catalog = Catalog { text: text.to_string(), ids, built };
@@ -155,7 +158,14 @@ pub fn open(
     for structure in wanted {
         if !empty && missing.contains(&structure) {
             told(&describe(executor.engine().schema(), structure));
-            rebuild::build(&mut executor, structure, now)?;
+            match rebuild::build(&mut executor, structure, now) {
+                Err(EngineError::Refused(refusals)) => {
+                    let what = describe(executor.engine().schema(), structure);
+                    let reasons = refusals.iter().map(|it| format!("{what}: {}", it.message)).collect();
+                    return Err(take_back(executor, stored, text, options, now, told, reasons));
+                }
+                outcome => outcome?,
+            }
             catalog.built.insert(structure);
             let mut batch = Batch::new();
             catalog.save(&mut batch);
@@ -163,6 +173,45 @@ pub fn open(
         }
     }
     Ok(executor)
+}
+
+/// Goes back to the schema that was current, after a build found out that the data does not fit the new one.
+fn take_back(
+    executor: Executor,
+    stored: Option<Catalog>,
+    text: &str,
+    options: &EngineOptions,
+    now: Timestamp,
+    told: &mut dyn FnMut(&str),
+    reasons: Vec<String>,
+) -> OpenError {
+    let store = executor.engine().store().clone();
+    drop(executor);
+    // An opening with this same schema may have been cut short; then what came before it is not known any more.
+    let before = stored.map(|catalog| catalog.text).filter(|before| before != text);
+    let restored = before.map(|before| open(store, &before, options, now, told));
+    match restored {
+        Some(Err(error)) => error,
+        _ => OpenError::Refused(reasons),
+    }
+}
+
+/// What is computed from stored fields whose type is another now: the kinds of results follow from it.
+fn readers_of_changed_types(old: &Schema, new: &Schema) -> Vec<Structure> {
+    let mut readers = Vec::new();
+    for (ty, is) in new.types() {
+        let Some((_, was)) = old.types().find(|(_, was)| was.id == is.id) else { continue };
+        for (slot, field) in is.slots() {
+            let before = was.fields.iter().find(|was| was.id == field.id).map(|was| &was.kind);
+            if let (Some(FieldKind::Stored(before)), FieldKind::Stored(now)) = (before, &field.kind)
+                && before != now
+            {
+                let nodes = new.plan.readers(FieldRef { ty, slot }).iter();
+                readers.extend(nodes.map(|it| Structure::Definition(new.plan.nodes[it.node].definition)));
+            }
+        }
+    }
+    readers
 }
 
 fn describe(schema: &Schema, structure: Structure) -> String {

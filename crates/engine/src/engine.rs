@@ -160,21 +160,16 @@ pub struct Executor {
 impl Executor {
     pub(crate) fn new(engine: Arc<Engine>) -> Result<Executor, EngineError> {
         let revision = engine.revision();
-        let mut last = Timestamp::MIN;
+        let snapshot = engine.store.snapshot()?;
+        let mut last = keys::read_time(&*snapshot)?.unwrap_or(Timestamp::MIN);
         let mut corrupt = false;
-        engine.store.snapshot()?.scan(
-            keys::LOG,
-            &KeyRange::all(),
-            Direction::Backward,
-            1,
-            &mut |_, value| {
-                match log::time_of(value) {
-                    Ok(time) => last = time,
-                    Err(_) => corrupt = true,
-                }
-                ControlFlow::Break(())
-            },
-        )?;
+        snapshot.scan(keys::LOG, &KeyRange::all(), Direction::Backward, 1, &mut |_, value| {
+            match log::time_of(value) {
+                Ok(time) => last = time,
+                Err(_) => corrupt = true,
+            }
+            ControlFlow::Break(())
+        })?;
         if corrupt {
             return Err(EngineError::corrupt("the end of the log"));
         }
@@ -239,6 +234,9 @@ impl Executor {
         let mut working = Working::new(&engine.schema, &engine.layouts, &base, now);
         let mut extra = Batch::new();
         let done = f(&mut working, &mut extra)?;
+        working.check_keys()?;
+        // It may empty the log, which tells the time otherwise.
+        extra.put(keys::META, keys::TIME, keys::time(self.last));
         let revision = self.revision + 1;
         for touched in working.touched.values_mut() {
             if let Some(doc) = &mut touched.after {
@@ -328,6 +326,7 @@ fn run(
     let mut commit = None;
     if !working.touched.is_empty() {
         index::maintain(working, &transaction.writes)?;
+        working.check_keys()?;
         revision += 1;
         for touched in working.touched.values_mut() {
             if let Some(doc) = &mut touched.after {

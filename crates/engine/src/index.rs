@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use corollary_schema::FieldRef;
+use corollary_store::limits::MAX_KEY_BYTES;
 use corollary_store::{Direction, KeyRange};
 use corollary_value::{Id, Value};
 
@@ -16,6 +17,7 @@ use crate::write::Write;
 pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), EngineError> {
     let schema = working.schema;
     let mut claimed = Vec::new();
+    let mut found = Vec::new();
     let touched: Vec<Key> = working.touched.keys().cloned().collect();
     for key in touched {
         let (before, after) = (working.before(&key)?, working.after(&key)?);
@@ -29,7 +31,15 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
                 working.delete_row(keys::INDEX, keys::index(field.id, &old, &key.id));
             }
             if let Some(new) = new {
-                working.put_row(keys::INDEX, keys::index(field.id, &new, &key.id), Vec::new());
+                let entry = keys::index(field.id, &new, &key.id);
+                if entry.len() > MAX_KEY_BYTES {
+                    let message =
+                        format!("`{}` is too long: its index takes {MAX_KEY_BYTES} bytes", field.name);
+                    let mut refusal = Refusal::new("too-long", Some(&field.name), message);
+                    refusal.write = writes.iter().rposition(|write| *write.key() == key);
+                    found.push(refusal);
+                }
+                working.put_row(keys::INDEX, entry, Vec::new());
                 if field.rules.unique && !new.is_null() {
                     claimed.push((key.clone(), FieldRef { ty: key.ty, slot }, new));
                 }
@@ -37,7 +47,6 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
         }
     }
     // After all entries are in place, so that two resources may swap their values in one transaction.
-    let mut found = Vec::new();
     for (key, at, value) in claimed {
         if let Some(other) = another(working, &key, at, &value)? {
             let (ty, name) = (&schema.ty(at.ty).name, &schema.field(at).name);

@@ -12,7 +12,8 @@
 use corollary_schema::{FieldId, TypeId};
 use corollary_store::{Keyspace, KeyspaceSpec, Snapshot};
 use corollary_value::order_key::push_order_key;
-use corollary_value::{Id, Value};
+use corollary_value::{Id, Value, codec};
+use jiff::Timestamp;
 
 use crate::error::EngineError;
 
@@ -42,6 +43,9 @@ pub const KEYSPACES: [KeyspaceSpec; 6] = [
 /// In [`META`]: the last revision.
 pub const REVISION: &[u8] = b"revision";
 
+/// In [`META`]: the time of the last commit, from when the log was emptied; the log tells of later ones.
+pub const TIME: &[u8] = b"time";
+
 /// The last revision of a store; 0 before the first.
 pub fn read_revision(snapshot: &dyn Snapshot) -> Result<u64, EngineError> {
     match snapshot.get(META, REVISION)? {
@@ -51,6 +55,22 @@ pub fn read_revision(snapshot: &dyn Snapshot) -> Result<u64, EngineError> {
         }
         None => Ok(0),
     }
+}
+
+/// What stands under [`TIME`]; none where nothing does.
+pub fn read_time(snapshot: &dyn Snapshot) -> Result<Option<Timestamp>, EngineError> {
+    let Some(bytes) = snapshot.get(META, TIME)? else { return Ok(None) };
+    match codec::decode(&mut &bytes[..]) {
+        Ok(Value::Datetime(time)) => Ok(Some(time)),
+        _ => Err(EngineError::corrupt("the time of the last commit")),
+    }
+}
+
+/// What is to stand under [`TIME`].
+pub fn time(time: Timestamp) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    codec::encode(&Value::Datetime(time), &mut bytes);
+    bytes
 }
 
 /// The key of a document.

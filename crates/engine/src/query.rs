@@ -163,13 +163,16 @@ fn walk(working: &Working<'_>, query: &Query, path: &Path, limit: usize) -> Resu
     let mut found: Vec<Item> = Vec::new();
     let mut visited = 0;
     let mut take = |key: Key, doc: Arc<Doc>| -> Result<bool, EngineError> {
+        if visited == query.scan_limit {
+            return Ok(false);
+        }
         visited += 1;
         let row = Row { working, key: &key, doc: &doc };
         let eval = Eval { view: &row, owner: &key.id };
         if let Some(filter) = &query.filter
             && !eval.holds(filter)?
         {
-            return Ok(visited < query.scan_limit);
+            return Ok(true);
         }
         let mut values = Vec::with_capacity(query.order.len());
         for (key, _) in &query.order {
@@ -180,7 +183,7 @@ fn walk(working: &Working<'_>, query: &Query, path: &Path, limit: usize) -> Resu
         if query.after.as_ref().is_none_or(|after| by_order(query, after, &position).is_lt()) {
             found.push(Item { key, doc, position });
         }
-        Ok(visited < query.scan_limit && !(path.ordered && found.len() > limit))
+        Ok(!(path.ordered && found.len() > limit))
     };
     let complete = each(working, query.ty, path, &mut take)?;
     if !complete && !(path.ordered && found.len() > limit) {
@@ -357,30 +360,33 @@ fn paths(working: &Working<'_>, query: &Query) -> Vec<Path> {
             paths.push(references(working, *field, target, query));
         }
     }
-    if let [(Expr { node: Node::Get(base, field), .. }, descending)] = &query.order[..]
-        && matches!(base.node, Node::Owner)
-        && indexed(*field)
-    {
-        let id = working.schema.field(*field).id;
-        let mut range = bounds(id, *field, &comparisons);
-        let direction = if *descending { Direction::Backward } else { Direction::Forward };
+    let by_field = match &query.order[..] {
+        [(key, descending)] => {
+            own_field(key).filter(|field| indexed(*field)).map(|field| (field, *descending))
+        }
+        _ => None,
+    };
+    if let Some((field, descending)) = by_field {
+        let id = working.schema.field(field).id;
+        let mut range = bounds(id, field, &comparisons);
+        let direction = if descending { Direction::Backward } else { Direction::Forward };
         if let Some(after) = after
             && let [value] = &after.values[..]
         {
             let key = keys::index(id, value, &after.id);
-            range = if *descending { range.resume_before(key) } else { range.resume_after(key) };
+            range = if descending { range.resume_before(key) } else { range.resume_after(key) };
         }
         paths.push(Path { rows: Rows::Ids(keys::INDEX, range), direction, ordered: true });
-    } else {
-        for it in &comparisons {
-            if let Comparison::AtLeast(field, _) | Comparison::AtMost(field, _) = it
-                && indexed(*field)
-            {
-                let range = bounds(working.schema.field(*field).id, *field, &comparisons);
-                let rows = Rows::Ids(keys::INDEX, range);
-                paths.push(Path { rows, direction: Direction::Forward, ordered: false });
-                break;
-            }
+    }
+    for it in &comparisons {
+        if let Comparison::AtLeast(field, _) | Comparison::AtMost(field, _) = it
+            && indexed(*field)
+            && by_field.is_none_or(|(by, _)| by != *field)
+        {
+            let range = bounds(working.schema.field(*field).id, *field, &comparisons);
+            let rows = Rows::Ids(keys::INDEX, range);
+            paths.push(Path { rows, direction: Direction::Forward, ordered: false });
+            break;
         }
     }
     let mut range = KeyRange::prefix(keys::docs_of(working.schema.ty(query.ty).id));

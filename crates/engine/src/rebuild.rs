@@ -8,8 +8,8 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use corollary_schema::plan::Rule;
-use corollary_schema::{FieldId, FieldRef, Schema, TypeIx};
+use corollary_schema::plan::{PlanNode, Rule};
+use corollary_schema::{FieldId, FieldKind, FieldRef, Schema, TypeIx};
 use corollary_store::{Direction, KeyRange};
 use corollary_value::{Id, SumState, Value};
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ use crate::eval::Eval;
 use crate::group::{self, Counted};
 use crate::keys;
 use crate::propagate::{empty_result, store_result};
-use crate::working::{Working, targets};
+use crate::working::Working;
 
 /// Resources in one batch of a build.
 const BATCH_RESOURCES: usize = 2_000;
@@ -92,10 +92,7 @@ pub fn build(executor: &mut Executor, structure: Structure, now: Timestamp) -> R
     match structure {
         Structure::References(id) => {
             let Some(field) = field_with(&schema, id) else { return Ok(()) };
-            // References of a derived field are built along with it.
-            if schema.field(field).is_derived() {
-                return Ok(());
-            }
+            // Those of a derived field that is yet to be built come from what is stored; its building corrects them.
             walk(executor, field.ty, now, &mut |working, keys| {
                 for key in keys {
                     if let Some(doc) = working.after(key)? {
@@ -126,7 +123,6 @@ pub fn build(executor: &mut Executor, structure: Structure, now: Timestamp) -> R
                     for key in keys {
                         let value = Eval { view: working, owner: &key.id }.value(&evaluate.expr)?;
                         store_result(working, node, key, value)?;
-                        refer_anew(working, key, node.result)?;
                     }
                     Ok(())
                 }),
@@ -148,19 +144,6 @@ pub fn build(executor: &mut Executor, structure: Structure, now: Timestamp) -> R
             }
         }
     }
-}
-
-/// References from a derived field, whether or not its value has changed: their rows have just been cleared.
-fn refer_anew(working: &mut Working<'_>, key: &Key, field: FieldRef) -> Result<(), EngineError> {
-    if working.schema.field(field).reference_index
-        && let Some(doc) = working.after(key)?
-    {
-        let id = working.schema.field(field).id;
-        for target in targets(doc.get(field.slot)) {
-            working.put_row(keys::REFERENCE, keys::reference(id, &target, &key.id), Vec::new());
-        }
-    }
-    Ok(())
 }
 
 fn field_with(schema: &Schema, id: FieldId) -> Option<FieldRef> {
@@ -210,4 +193,20 @@ fn page(working: &Working<'_>, ty: TypeIx, after: Option<&Id>) -> Result<Vec<Key
         }
     })?;
     if corrupt { Err(EngineError::corrupt("the key of a document")) } else { Ok(found) }
+}
+
+/// What a derived field is made of: its own definition, and those of the hidden parts that only it reads.
+pub fn structures_of(schema: &Schema, field: FieldRef) -> Vec<Structure> {
+    let mut found = Vec::new();
+    for (at, node) in schema.plan.nodes.iter().enumerate().filter(|(_, node)| node.result == field) {
+        found.push(Structure::Definition(node.definition));
+        let feeds = |part: &&PlanNode| {
+            matches!(schema.field(part.result).kind, FieldKind::Aggregate { .. })
+                && schema.plan.readers(part.result).iter().any(|reader| reader.node == at)
+        };
+        found.extend(
+            schema.plan.nodes.iter().filter(feeds).map(|part| Structure::Definition(part.definition)),
+        );
+    }
+    found
 }

@@ -5,8 +5,9 @@
 
 use std::fmt;
 
-use corollary_schema::{Field, FieldKind, Normalize, Rules, ValueType};
+use corollary_schema::{DefaultValue, Field, FieldKind, Member, Normalize, Rules, ValueType};
 use corollary_value::{Value, compare};
+use jiff::Timestamp;
 use smol_str::SmolStr;
 
 use crate::error::Refusal;
@@ -35,24 +36,38 @@ impl Place<'_> {
     }
 }
 
-/// The value as it is stored: text normalised, sets in order, links once each.
+/// Which members of objects get their defaults where they are not there, as of which time.
+#[derive(Clone, Copy, Debug)]
+pub enum Fill {
+    /// None.
+    Nothing,
+    /// Those that must be there: in an object that has had its defaults.
+    Required(Timestamp),
+    /// All: in a new object.
+    All(Timestamp),
+}
+
+impl Fill {
+    fn default_of(self, member: &Member) -> Option<Value> {
+        let default = member.rules.default.as_ref()?;
+        match self {
+            Fill::All(now) => Some(default_value(default, now)),
+            Fill::Required(now) if member.rules.required => Some(default_value(default, now)),
+            _ => None,
+        }
+    }
+}
+
+/// The value as it is stored, all the way down, but for defaults: text normalised, sets in order, links once each.
 pub fn normalised(field: &Field, value: Value) -> Value {
-    match value {
-        Value::Str(text) if !field.rules.normalize.is_empty() => {
-            let normalise = |text: SmolStr, step: &Normalize| match step {
-                Normalize::Lower => text.to_lowercase().into(),
-                Normalize::Upper => text.to_uppercase().into(),
-                Normalize::Trim => text.trim().into(),
-            };
-            Value::Str(field.rules.normalize.iter().fold(text, normalise))
-        }
-        Value::List(elements) if matches!(field.kind, FieldKind::Stored(ValueType::Set(_))) => {
-            let mut elements = elements.to_vec();
-            elements.sort_by(compare);
-            elements.dedup();
-            Value::List(elements.into())
-        }
-        Value::List(elements) if matches!(field.kind, FieldKind::Links { .. }) => {
+    completed(field, value, Fill::Nothing)
+}
+
+/// The value as it is stored, defaults of members included.
+pub fn completed(field: &Field, value: Value, fill: Fill) -> Value {
+    match (&field.kind, value) {
+        (FieldKind::Stored(ty), value) => canonical(&field.rules.normalize, ty, value, fill),
+        (FieldKind::Links { .. }, Value::List(elements)) => {
             let mut once: Vec<Value> = Vec::with_capacity(elements.len());
             let mut seen = std::collections::BTreeSet::new();
             for element in elements.iter() {
@@ -66,13 +81,80 @@ pub fn normalised(field: &Field, value: Value) -> Value {
             }
             Value::List(once.into())
         }
-        value => value,
+        (_, value) => value,
+    }
+}
+
+fn canonical(normalize: &[Normalize], ty: &ValueType, value: Value, fill: Fill) -> Value {
+    match (ty, value) {
+        (_, Value::Str(text)) if !normalize.is_empty() => {
+            let normalise = |text: SmolStr, step: &Normalize| match step {
+                Normalize::Lower => text.to_lowercase().into(),
+                Normalize::Upper => text.to_uppercase().into(),
+                Normalize::Trim => text.trim().into(),
+            };
+            Value::Str(normalize.iter().fold(text, normalise))
+        }
+        (ValueType::List(of), Value::List(elements)) if has_parts(of) => {
+            let canonical = |element: &Value| canonical(&[], of, element.clone(), fill);
+            Value::List(elements.iter().map(canonical).collect())
+        }
+        (ValueType::Set(of), Value::List(elements)) => {
+            let canonical = |element: &Value| canonical(&[], of, element.clone(), fill);
+            let mut elements: Vec<Value> = elements.iter().map(canonical).collect();
+            elements.sort_by(compare);
+            elements.dedup();
+            Value::List(elements.into())
+        }
+        (ValueType::Map(of), Value::Object(members)) if has_parts(of) => {
+            let canonical =
+                |(key, value): &(SmolStr, Value)| (key.clone(), canonical(&[], of, value.clone(), fill));
+            Value::Object(members.iter().map(canonical).collect())
+        }
+        (ValueType::Object(declared), Value::Object(members)) => canonical_members(declared, &members, fill),
+        (_, value) => value,
+    }
+}
+
+/// May a value of the type hold something that has a canonical form of its own?
+fn has_parts(ty: &ValueType) -> bool {
+    matches!(ty, ValueType::List(_) | ValueType::Set(_) | ValueType::Map(_) | ValueType::Object(_))
+}
+
+fn canonical_members(declared: &[Member], given: &[(SmolStr, Value)], fill: Fill) -> Value {
+    let mut members: Vec<(SmolStr, Value)> = Vec::with_capacity(declared.len());
+    for (key, value) in given.iter().filter(|(_, value)| !matches!(value, Value::Absent)) {
+        let value = match declared.iter().find(|member| member.name == *key) {
+            Some(member) => canonical(&member.rules.normalize, &member.ty, value.clone(), fill),
+            None => value.clone(),
+        };
+        members.push((key.clone(), value));
+    }
+    for member in declared {
+        if let Some(value) = fill.default_of(member)
+            && !members.iter().any(|(key, _)| *key == member.name)
+        {
+            members.push((member.name.clone(), canonical(&member.rules.normalize, &member.ty, value, fill)));
+        }
+    }
+    Value::Object(members.into())
+}
+
+/// What a default gives at a time.
+pub fn default_value(default: &DefaultValue, now: Timestamp) -> Value {
+    match default {
+        DefaultValue::Constant(value) => value.clone(),
+        DefaultValue::Now => Value::Datetime(now),
     }
 }
 
 /// Finds all that is wrong with a value of a field.
 pub fn check(field: &Field, value: &Value, found: &mut Vec<Refusal>) {
     let place = Place::Field(&field.name);
+    if !field.is_fact() {
+        found.push(place.refuse("read-only", format!("`{place}` follows from other fields")));
+        return;
+    }
     if value.is_null() {
         found.extend(check_null(&field.rules, place, value));
         return;
@@ -94,7 +176,7 @@ pub fn check(field: &Field, value: &Value, found: &mut Vec<Refusal>) {
                 found.push(place.refuse("type", message));
             }
         },
-        _ => found.push(place.refuse("read-only", format!("`{place}` follows from other fields"))),
+        _ => {}
     }
 }
 
@@ -106,7 +188,8 @@ pub fn check_missing(field: &Field) -> Option<Refusal> {
 
 fn check_null(rules: &Rules, place: Place<'_>, value: &Value) -> Option<Refusal> {
     match value {
-        _ if rules.required && !rules.nullable => {
+        // An explicit null is a value, where there may be one.
+        _ if rules.required && !(rules.nullable && matches!(value, Value::Null)) => {
             Some(place.refuse("required", format!("`{place}` is required")))
         }
         Value::Null if !rules.nullable => Some(place.refuse("null", format!("`{place}` cannot be null"))),
@@ -126,7 +209,7 @@ fn check_value(rules: &Rules, place: Place<'_>, ty: &ValueType, value: &Value, f
 /// Is a value one of a type, all the way down?
 fn check_type(place: Place<'_>, ty: &ValueType, value: &Value, found: &mut Vec<Refusal>) {
     match (ty, value) {
-        (ValueType::Json, _) => {}
+        (ValueType::Json, value) if !value.is_error() => {}
         (ValueType::Enum(words), Value::Str(word)) => {
             if !words.contains(word) {
                 let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
@@ -157,6 +240,8 @@ fn check_type(place: Place<'_>, ty: &ValueType, value: &Value, found: &mut Vec<R
                     Some(value) if !value.is_null() => {
                         check_value(&member.rules, place, &member.ty, value, found);
                     }
+                    // It gets its default.
+                    None if member.rules.default.is_some() => {}
                     given => {
                         found.extend(check_null(&member.rules, place, given.unwrap_or(&Value::Absent)));
                     }

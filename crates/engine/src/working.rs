@@ -8,6 +8,7 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use corollary_schema::{FieldRef, Schema, Slot, TypeIx};
+use corollary_store::limits::MAX_KEY_BYTES;
 use corollary_store::{Direction, KeyRange, Keyspace};
 use corollary_value::{Id, Value};
 use hashbrown::HashMap;
@@ -71,7 +72,8 @@ impl<'a> Working<'a> {
         for (key, touched) in std::mem::take(&mut self.touched) {
             self.kept.insert(key, touched.after);
         }
-        self.rows.append(&mut self.changed_rows);
+        // Not `append`, which builds the whole map anew each time.
+        self.rows.extend(std::mem::take(&mut self.changed_rows));
     }
 
     /// Forgets what the current transaction did.
@@ -166,6 +168,15 @@ impl<'a> Working<'a> {
     /// Deletes a row other than a document.
     pub fn delete_row(&mut self, keyspace: Keyspace, key: Vec<u8>) {
         self.changed_rows.insert((keyspace, key), None);
+    }
+
+    /// Refuses what the store would refuse, together with all of the group: rows with a key past the limit.
+    pub fn check_keys(&self) -> Result<(), EngineError> {
+        if self.changed_rows.keys().all(|(_, key)| key.len() <= MAX_KEY_BYTES) {
+            return Ok(());
+        }
+        let message = format!("a value that others are put in order by is longer than {MAX_KEY_BYTES} bytes");
+        Err(EngineError::refused("too-long", None, message))
     }
 
     /// A row other than a document.

@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use corollary_schema::{DefaultValue, FieldKind, FieldRef, OnDelete, Slot};
-use corollary_value::{Id, Value, ops};
+use corollary_schema::plan::lower::zero;
+use corollary_schema::typed::Type;
+use corollary_schema::{FieldKind, FieldRef, OnDelete, Slot, ValueType};
+use corollary_value::{ErrorValue, Id, Value, ops};
 use smol_str::SmolStr;
 
 use crate::doc::{Doc, Key};
 use crate::error::{EngineError, Refusal};
 use crate::eval::View;
 use crate::propagate::initial;
-use crate::rules;
+use crate::rules::{self, Fill};
 use crate::working::{Working, targets};
 
 /// One step of a transaction. Each yields the resource as it is when the transaction ends.
@@ -109,21 +111,31 @@ fn create(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Res
         let message = format!("{} is there already", name(working, key));
         return Err(EngineError::refused("exists", None, message));
     }
-    let mut doc = Doc::new(working.schema, key.ty);
-    initial(working.schema, key.ty, &mut doc);
-    working.replace(key, Some(doc))?;
     let now = working.now();
     let schema = working.schema;
+    let mut doc = Doc::new(schema, key.ty);
+    initial(schema, key.ty, &mut doc);
+    if let Some(before) = working.before(key)? {
+        // It takes the place of one that this transaction deleted. What is derived goes on from there: propagation will
+        // take out the members that left with the deletion.
+        doc.revision = before.revision;
+        doc.states.clone_from(&before.states);
+        for (slot, _) in schema.ty(key.ty).slots().filter(|(_, field)| field.is_derived()) {
+            let field = FieldRef { ty: key.ty, slot };
+            if schema.field(field).reference_index {
+                working.refer(key, field, &Value::Absent, before.get(slot));
+            }
+            doc.set(slot, before.get(slot).clone());
+        }
+    }
+    working.replace(key, Some(doc))?;
     let mut found = Vec::new();
     for (slot, field) in schema.ty(key.ty).slots() {
         let given = values.iter().rfind(|(given, _)| *given == slot).map(|(_, value)| value);
         match (given, &field.rules.default) {
-            (Some(value), _) => set(working, key, slot, value.clone(), &mut found)?,
-            (None, Some(DefaultValue::Constant(value))) => {
-                working.set(key, slot, value.clone())?;
-            }
-            (None, Some(DefaultValue::Now)) => {
-                working.set(key, slot, Value::Datetime(now))?;
+            (Some(value), _) => put(working, key, slot, value.clone(), &mut found)?,
+            (None, Some(default)) => {
+                put(working, key, slot, rules::default_value(default, now), &mut found)?;
             }
             (None, None) => found.extend(rules::check_missing(field)),
         }
@@ -141,31 +153,40 @@ fn replace(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Re
             continue;
         }
         let given = values.iter().rfind(|(given, _)| *given == slot).map(|(_, value)| value.clone());
-        let value = given.unwrap_or_else(|| match &field.rules.default {
-            Some(DefaultValue::Constant(value)) => value.clone(),
-            Some(DefaultValue::Now) => Value::Datetime(now),
-            None => Value::Absent,
-        });
-        set(working, key, slot, value, &mut found)?;
+        let default = || field.rules.default.as_ref().map(|default| rules::default_value(default, now));
+        let value = given.or_else(default).unwrap_or_default();
+        set(working, key, slot, value, Fill::All(now), &mut found)?;
     }
     if found.is_empty() { Ok(()) } else { Err(EngineError::Refused(found)) }
 }
 
 fn update(working: &mut Working<'_>, key: &Key, edits: &[(Slot, Edit)]) -> Result<(), EngineError> {
     existing(working, key)?;
+    let now = working.now();
+    let schema = working.schema;
     let mut found = Vec::new();
     for (slot, edit) in edits {
-        let value = match edit {
-            Edit::Set(value) => value.clone(),
-            edit => edited(existing(working, key)?.get(*slot), edit),
+        let ty = match &schema.field(FieldRef { ty: key.ty, slot: *slot }).kind {
+            FieldKind::Stored(ty) => Some(ty),
+            _ => None,
         };
-        set(working, key, *slot, value, &mut found)?;
+        // The document is let go of before it is changed, or it would be copied.
+        let (value, fill) = match edit {
+            Edit::Set(value) => (value.clone(), Fill::All(now)),
+            edit => {
+                let doc = existing(working, key)?;
+                let old = doc.get(*slot);
+                let kept = matches!((edit, old), (Edit::Merge(_), Value::Object(_)));
+                (edited(ty, old, edit), if kept { Fill::Required(now) } else { Fill::All(now) })
+            }
+        };
+        set(working, key, *slot, value, fill, &mut found)?;
     }
     if found.is_empty() { Ok(()) } else { Err(EngineError::Refused(found)) }
 }
 
 /// A value after an edit. What does not fit comes out as a value that the rules refuse.
-fn edited(old: &Value, edit: &Edit) -> Value {
+fn edited(ty: Option<&ValueType>, old: &Value, edit: &Edit) -> Value {
     match edit {
         Edit::Set(value) => value.clone(),
         Edit::Merge(edits) => {
@@ -175,7 +196,14 @@ fn edited(old: &Value, edit: &Edit) -> Value {
             };
             for (name, edit) in edits {
                 let at = members.iter().position(|(key, _)| key == name);
-                let new = edited(at.map_or(&Value::Absent, |at| &members[at].1), edit);
+                let ty = match ty {
+                    Some(ValueType::Object(declared)) => {
+                        declared.iter().find(|member| member.name == *name).map(|member| &member.ty)
+                    }
+                    Some(ValueType::Map(of)) => Some(&**of),
+                    _ => None,
+                };
+                let new = edited(ty, at.map_or(&Value::Absent, |at| &members[at].1), edit);
                 match (at, matches!(new, Value::Absent)) {
                     (Some(at), true) => {
                         members.remove(at);
@@ -187,30 +215,36 @@ fn edited(old: &Value, edit: &Edit) -> Value {
             }
             Value::Object(members.into())
         }
-        Edit::Increment(by) if old.is_null() => by.clone(),
-        Edit::Increment(by) => ops::add(old, by),
+        Edit::Increment(by) => incremented(ty, old, by),
         Edit::Link(id) | Edit::Unlink(id) => {
             let element = Value::Ref(id.clone());
-            let mut elements = match old {
-                Value::List(elements) => elements.to_vec(),
-                _ => Vec::new(),
+            let elements: &[Value] = match old {
+                Value::List(elements) => elements,
+                _ => &[],
             };
-            elements.retain(|other| *other != element);
-            if matches!(edit, Edit::Link(_)) {
-                if let Value::List(all) = old
-                    && all.contains(&element)
-                {
-                    return old.clone();
-                }
-                elements.push(element);
+            let add = matches!(edit, Edit::Link(_));
+            if elements.contains(&element) == add {
+                return old.clone();
             }
-            Value::List(elements.into())
+            let others = elements.iter().filter(|other| **other != element).cloned();
+            Value::List(others.chain(add.then(|| element.clone())).collect())
         }
     }
 }
 
-/// Puts a value into a field, if the rules allow it; what they do not is added to what was found.
-fn set(
+fn incremented(ty: Option<&ValueType>, old: &Value, by: &Value) -> Value {
+    match by {
+        Value::Int(_) | Value::Float(_) | Value::Decimal(_) | Value::Duration(_) => match ty {
+            Some(ValueType::Json) | None if old.is_null() => by.clone(),
+            Some(ty) if old.is_null() => ops::add(&zero(&Type::of_value(ty).kind), by),
+            _ => ops::add(old, by),
+        },
+        _ => Value::Error(ErrorValue::Type),
+    }
+}
+
+/// Puts a value into a field of a new resource, if the rules allow it; what they do not is added to what was found.
+fn put(
     working: &mut Working<'_>,
     key: &Key,
     slot: Slot,
@@ -219,7 +253,27 @@ fn set(
 ) -> Result<(), EngineError> {
     let schema = working.schema;
     let field = schema.field(FieldRef { ty: key.ty, slot });
-    let value = rules::normalised(field, value);
+    let value = rules::completed(field, value, Fill::All(working.now()));
+    let so_far = found.len();
+    rules::check(field, &value, found);
+    if found.len() == so_far {
+        working.set(key, slot, value)?;
+    }
+    Ok(())
+}
+
+/// Puts a value into a field of an existing resource, as [`put`] does.
+fn set(
+    working: &mut Working<'_>,
+    key: &Key,
+    slot: Slot,
+    value: Value,
+    fill: Fill,
+    found: &mut Vec<Refusal>,
+) -> Result<(), EngineError> {
+    let schema = working.schema;
+    let field = schema.field(FieldRef { ty: key.ty, slot });
+    let value = rules::completed(field, value, fill);
     let so_far = found.len();
     rules::check(field, &value, found);
     if let Some(before) = working.before(key)? {
@@ -307,6 +361,7 @@ fn check_links(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engine
     let schema = working.schema;
     let mut found = Vec::new();
     let mut linked: Vec<(Key, Key, Slot)> = Vec::new();
+    let deletes = writes.iter().any(|write| matches!(write, Write::Delete(_)));
     for (key, touched) in &working.touched {
         let Some(doc) = &touched.after else { continue };
         for (slot, field) in schema.ty(key.ty).slots() {
@@ -315,7 +370,9 @@ fn check_links(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engine
                 FieldKind::Parent { collection } => collection.ty,
                 _ => continue,
             };
-            if touched.before.as_ref().is_some_and(|before| before.get(slot) == doc.get(slot)) {
+            // What it was before leads somewhere still, unless the transaction deleted that, unlinked it, and linked it anew.
+            let same = touched.before.as_ref().is_some_and(|before| before.get(slot) == doc.get(slot));
+            if same && !deletes {
                 continue;
             }
             linked.extend(

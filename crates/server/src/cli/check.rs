@@ -1,0 +1,75 @@
+//! `corollary check`.
+
+use corollary_engine::{EngineError, Executor, oracle, rebuild, side_state};
+use jiff::Timestamp;
+
+use super::{Failure, Place, open};
+
+/// Wrong values that are told one by one.
+const MAX_TOLD: usize = 50;
+
+/// Compares, tells, and mends if asked to.
+pub fn run(place: &Place, sample: Option<usize>, repair: bool) -> Result<(), Failure> {
+    let (mut executor, _) = open::open(place)?;
+    let found = compare(&executor, sample)?;
+    if found.wrong == 0 {
+        println!("{}", found.summary);
+        return Ok(());
+    }
+    if !repair {
+        return Err(format!("{}; `corollary check --repair` mends them", found.summary).into());
+    }
+    println!("{}", found.summary);
+    let structures = rebuild::with_dependents(executor.engine().schema(), &found.structures);
+    let all = rebuild::structures(executor.engine().schema());
+    for structure in all.into_iter().filter(|it| structures.contains(it)) {
+        rebuild::build(&mut executor, structure, Timestamp::now()).map_err(|error| error.to_string())?;
+    }
+    let after = compare(&executor, None)?;
+    println!("after the repair: {}", after.summary);
+    if after.wrong == 0 { Ok(()) } else { Err("the repair did not mend everything".to_string().into()) }
+}
+
+struct Found {
+    wrong: usize,
+    structures: std::collections::BTreeSet<rebuild::Structure>,
+    summary: String,
+}
+
+fn compare(executor: &Executor, sample: Option<usize>) -> Result<Found, Failure> {
+    let engine = executor.engine();
+    let schema = engine.schema();
+    let failed = |error: EngineError| Failure::from(error.to_string());
+    let checked = engine.read(Timestamp::now(), |working| oracle::check(working, sample)).map_err(failed)?;
+    for it in checked.differences.iter().take(MAX_TOLD) {
+        let (ty, field) = (&schema.ty(it.key.ty).name, &schema.field(it.field).name);
+        println!("{ty} {}: {field} is {}, and {} follows from the facts", it.key.id, it.stored, it.expected);
+    }
+    if checked.differences.len() > MAX_TOLD {
+        println!("and {} more", checked.differences.len() - MAX_TOLD);
+    }
+    let mut structures: std::collections::BTreeSet<rebuild::Structure> =
+        checked.differences.iter().flat_map(|it| rebuild::structures_of(schema, it.field)).collect();
+    let mut wrong = checked.differences.len();
+    // What is kept beside the values is looked at as a whole, or not at all.
+    if sample.is_none() {
+        let side = engine.read(Timestamp::now(), side_state::check).map_err(failed)?;
+        for (structure, message) in side {
+            // Where a value is wrong its side state may well be: that is told already.
+            if structures.insert(structure) {
+                println!("{message}");
+                wrong += 1;
+            }
+        }
+    }
+    let differences = match wrong {
+        0 => "no difference".to_string(),
+        1 => "1 difference".to_string(),
+        n => format!("{n} differences"),
+    };
+    let summary = format!(
+        "compared {} derived values of {} resources: {differences}",
+        checked.values, checked.resources
+    );
+    Ok(Found { wrong, structures, summary })
+}

@@ -1,0 +1,71 @@
+//! `corollary export`.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use corollary_engine::EngineError;
+use corollary_engine::query::{self, From, Query};
+use corollary_schema::FieldKind;
+use corollary_value::Value;
+use jiff::Timestamp;
+
+use super::{Failure, Place, open};
+use crate::json::encode::{bare, text};
+
+/// Resources written at a time.
+const PAGE: usize = 1_000;
+
+/// Writes the resources of a type.
+pub fn run(ty: &str, out: Option<&Path>, derived: bool, place: &Place) -> Result<(), Failure> {
+    let (executor, _) = open::open(place)?;
+    let engine = executor.engine();
+    let ty = open::type_named(engine.schema(), ty)?;
+    let mut out: Box<dyn Write> = match out {
+        Some(path) => {
+            let file = File::create(path);
+            Box::new(file.map_err(|error| format!("{} cannot be written: {error}", path.display()))?)
+        }
+        None => Box::new(io::stdout().lock()),
+    };
+    let mut out = BufWriter::new(&mut out);
+    let mut after = None;
+    loop {
+        let query = Query {
+            ty,
+            from: From::All,
+            filter: None,
+            order: Vec::new(),
+            limit: PAGE,
+            after: after.take(),
+            scan_limit: usize::MAX,
+        };
+        let page = engine.read(Timestamp::now(), |working| query::run(working, &query));
+        let page = page.map_err(|error: EngineError| error.to_string())?;
+        let mut line = Vec::new();
+        for item in &page.items {
+            line.clear();
+            line.extend_from_slice(b"{\"_id\":");
+            text(&item.key.id.to_string(), &mut line);
+            for (slot, field) in engine.schema().ty(ty).slots() {
+                let shown = field.is_fact() || (derived && matches!(field.kind, FieldKind::Derived { .. }));
+                let value = item.doc.get(slot);
+                if shown && !matches!(value, Value::Absent) {
+                    line.extend_from_slice(format!(",\"{}\":", field.name).as_bytes());
+                    bare(value, &mut line);
+                }
+            }
+            line.extend_from_slice(b"}\n");
+            match out.write_all(&line) {
+                // Whoever reads has had enough.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                written => written.map_err(|error| error.to_string())?,
+            }
+        }
+        match page.items.last().filter(|_| page.more) {
+            Some(last) => after = Some(last.position.clone()),
+            None => break,
+        }
+    }
+    out.flush().map_err(|error| error.to_string().into())
+}

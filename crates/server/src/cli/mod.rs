@@ -1,0 +1,168 @@
+//! The command line: one file per command.
+
+mod check;
+mod demo;
+mod export;
+mod import;
+mod open;
+mod schema;
+mod serve;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A live data server: declare what your data is and what follows from it; write facts; the rest is kept true.
+#[derive(Parser, Debug)]
+#[command(name = "corollary", version, about, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where schema and data are.
+#[derive(Args, Clone, Debug)]
+struct Place {
+    /// The schema; where there is no such file, the one that the data was last opened with
+    #[arg(long, value_name = "FILE", default_value = "schema.cor")]
+    schema: PathBuf,
+    /// The data folder; created if it is missing
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    data: PathBuf,
+    /// Megabytes of memory for decoded documents
+    #[arg(long, value_name = "MB", default_value_t = 128)]
+    cache_mb: usize,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Serve REST and watch
+    Serve {
+        #[command(flatten)]
+        place: Place,
+        /// Address and port; port 0 takes any free one
+        #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7437")]
+        listen: SocketAddr,
+        /// Days for which the log is kept
+        #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(i64).range(1..=36_500))]
+        log_days: i64,
+        /// Mebibytes that a request's body may have
+        #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
+        max_body_mib: u32,
+    },
+    /// Create resources from the rows of a file
+    Import {
+        /// The type of the resources
+        ty: String,
+        /// .csv or .ndjson, with .gz or .zip behind it if it is packed
+        file: PathBuf,
+        /// A running server; without it the data folder is written
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Write the facts of a type as NDJSON, one resource a line, as `import` reads it
+    Export {
+        /// The type of the resources
+        ty: String,
+        /// The file to write; standard output without it
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Derived values too
+        #[arg(long)]
+        derived: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Compare stored derived values with what follows from the facts
+    Check {
+        /// About so many resources of each type; all without it
+        #[arg(long, value_name = "N")]
+        sample: Option<usize>,
+        /// Mend what is wrong
+        #[arg(long, conflicts_with = "sample")]
+        repair: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Work on a schema file
+    Schema {
+        #[command(subcommand)]
+        command: SchemaCommand,
+    },
+    /// Show what Corollary does, on real data
+    Demo {
+        #[command(subcommand)]
+        command: DemoCommand,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum SchemaCommand {
+    /// List all mistakes, each with its place; or how each derived field is kept true
+    Check {
+        /// The schema
+        #[arg(default_value = "schema.cor")]
+        file: PathBuf,
+        /// Show how each derived field is kept true
+        #[arg(long)]
+        plan: bool,
+    },
+    /// Write the schema in the canonical format
+    Fmt {
+        /// The schema
+        #[arg(default_value = "schema.cor")]
+        file: PathBuf,
+        /// Only tell whether it is formatted
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum DemoCommand {
+    /// One month of flights from New York City: load, serve, change one, watch what follows
+    Flights {
+        /// Go on serving when the demonstration is over
+        #[arg(long)]
+        keep: bool,
+    },
+}
+
+/// A command that did not do what it was asked: what to tell, and the exit code.
+#[derive(Debug)]
+struct Failure {
+    message: String,
+    code: u8,
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Failure {
+        Failure { message, code: 1 }
+    }
+}
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve { place, listen, log_days, max_body_mib } => {
+            serve::run(&place, &serve::Options { listen, log_days, max_body_mib })
+        }
+        Command::Import { ty, file, url, place } => import::run(&ty, &file, url.as_deref(), &place),
+        Command::Export { ty, out, derived, place } => export::run(&ty, out.as_deref(), derived, &place),
+        Command::Check { sample, repair, place } => check::run(&place, sample, repair),
+        Command::Schema { command: SchemaCommand::Check { file, plan } } => schema::check(&file, plan),
+        Command::Schema { command: SchemaCommand::Fmt { file, check } } => schema::fmt(&file, check),
+        Command::Demo { command: DemoCommand::Flights { keep } } => demo::flights(keep),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! `POST /api/_batch`: an ordered list of writes and reads in one transaction, with references to earlier results.
+//!
+//! `"$0._id"` and `"$0._self"`, in a path or as a value of a body, stand for the resource of item 0: its id is known
+//! before anything is written, since the server makes ids itself.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Method, Request, Response, StatusCode};
+use corollary_engine::working::Working;
+use corollary_engine::{Key, Transaction, Write};
+use serde_json::{Map, Value as Json};
+
+use super::write::{self, Conditions, Replies};
+use super::{App, Call, Fault, REVISION_HEADER, json, read, read_body, with_header};
+use crate::json::encode::{Encoder, Shape};
+use crate::path::{self, List, PREFIX, Post, Target};
+use crate::problem::Problem;
+
+/// Serves a batch.
+pub async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
+    let reply = async {
+        let (head, body) = request.into_parts();
+        if head.method != Method::POST {
+            return Err(Problem::not_allowed("POST"));
+        }
+        let body = read_body(body, &app.limits).await?;
+        let call = Call { app: &app, method: head.method, uri: head.uri, headers: head.headers, body };
+        let Json::Array(items) = super::resource::body_json(&call)? else {
+            return Err(Problem::malformed("body", "a batch is a list of {\"method\", \"path\", \"body\"}"));
+        };
+        run(&app, &items).await
+    };
+    reply.await.unwrap_or_else(|problem: Problem| problem.response())
+}
+
+/// One item, ready to be written.
+struct Step {
+    writes: Vec<Write>,
+    key: Key,
+    replies: Replies,
+    /// Its path, for references: known at once where it is not owned by something else.
+    path: String,
+}
+
+async fn run(app: &App, items: &[Json]) -> Result<Response<Body>, Problem> {
+    let limit = app.limits.batch_writes;
+    if items.len() > limit {
+        let detail = format!("a batch has at most {limit} items, and this has {}", items.len());
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "batch-limit", detail));
+    }
+    let engine = app.node.engine();
+    let steps = read(engine, |working| {
+        let mut steps: Vec<Step> = Vec::with_capacity(items.len());
+        let mut errors: Vec<Problem> = Vec::new();
+        for (at, item) in items.iter().enumerate() {
+            match step(working, item, &steps) {
+                Ok(step) => steps.push(step),
+                Err(Fault::Engine(error)) => return Err(error.into()),
+                Err(Fault::Problem(mut problem)) => {
+                    problem.errors.iter_mut().for_each(|refusal| refusal.write = Some(at));
+                    problem.detail = format!("item {at}: {}", problem.detail);
+                    // Later items may refer to this one, so what they say is of no use.
+                    errors.push(*problem);
+                    break;
+                }
+            }
+        }
+        match errors.pop() {
+            Some(problem) => Err(problem.into()),
+            None => Ok(steps),
+        }
+    })?;
+    let mut writes = Vec::with_capacity(steps.len());
+    // Which item each write belongs to.
+    let mut item_of = Vec::with_capacity(steps.len());
+    for (at, step) in steps.iter().enumerate() {
+        writes.extend(step.writes.iter().cloned());
+        item_of.resize(writes.len(), at);
+    }
+    let committed = app.node.commit(Transaction { writes }).await.map_err(|mut problem| {
+        for refusal in &mut problem.errors {
+            refusal.write = refusal.write.and_then(|write| item_of.get(write).copied());
+        }
+        if let Some(at) = problem.errors.first().and_then(|refusal| refusal.write) {
+            problem.detail = format!("item {at}: {}", problem.detail);
+        }
+        problem
+    })?;
+    let body = read(engine, |working| {
+        let mut encoder = Encoder::new(working);
+        encoder.out.push(b'[');
+        for (at, step) in steps.iter().enumerate() {
+            if at > 0 {
+                encoder.out.push(b',');
+            }
+            let last = item_of.iter().rposition(|item| *item == at);
+            let doc = last.and_then(|last| committed.results.get(last).cloned().flatten());
+            match (step.replies, doc) {
+                (Replies::Created | Replies::Resource, Some(doc)) => {
+                    let status = if step.replies == Replies::Created { 201 } else { 200 };
+                    encoder.out.extend_from_slice(format!("{{\"status\":{status},\"body\":").as_bytes());
+                    encoder.resource(&step.key, &doc, &Shape::default())?;
+                    encoder.out.push(b'}');
+                }
+                _ => encoder.out.extend_from_slice(b"{\"status\":204}"),
+            }
+        }
+        encoder.out.push(b']');
+        Ok(encoder.out)
+    })?;
+    Ok(with_header(json(StatusCode::OK, body), REVISION_HEADER, &committed.revision.to_string()))
+}
+
+fn step(working: &Working<'_>, item: &Json, earlier: &[Step]) -> Result<Step, Fault> {
+    let malformed = |detail: String| Fault::from(Problem::malformed("batch", detail));
+    let Json::Object(members) = item else {
+        return Err(malformed("an item is an object with `method`, `path` and `body`".into()));
+    };
+    for name in members.keys() {
+        if !["method", "path", "body", "if_match"].contains(&name.as_str()) {
+            return Err(malformed(format!("an item has no `{name}`")));
+        }
+    }
+    let text = |name: &str| match members.get(name) {
+        Some(Json::String(text)) => Ok(text.as_str()),
+        _ => Err(malformed(format!("`{name}` is a text, and has to be there"))),
+    };
+    let method = match text("method")? {
+        "GET" => Method::GET,
+        "POST" => Method::POST,
+        "PUT" => Method::PUT,
+        "PATCH" => Method::PATCH,
+        "DELETE" => Method::DELETE,
+        other => {
+            return Err(malformed(format!("`{other}` is no method: GET, POST, PUT, PATCH or DELETE")));
+        }
+    };
+    let path = refer_in_path(text("path")?, earlier).map_err(malformed)?;
+    let body = match members.get("body") {
+        Some(body) => refer(body, earlier).map_err(malformed)?,
+        None => Json::Object(Map::new()),
+    };
+    let mut conditions = Conditions::default();
+    if let Some(value) = members.get("if_match") {
+        let revision = match value {
+            Json::String(text) => text.trim_matches('"').parse().ok(),
+            Json::Number(number) => number.as_u64(),
+            _ => None,
+        };
+        let revision = revision.ok_or_else(|| malformed("`if_match` is a revision".into()))?;
+        conditions.revisions = Some(vec![revision]);
+    }
+    let target = path::resolve(working, &path::segments(&path)?)?;
+    if method == Method::GET {
+        let (Target::Resource(key) | Target::Linked { key, .. }) = target else {
+            return Err(malformed("a batch reads single resources only".into()));
+        };
+        let writes = vec![Write::Read(key.clone())];
+        return Ok(Step { writes, key, replies: Replies::Resource, path });
+    }
+    let prepared = write::prepare(working, &target, &method, &body, &conditions)?;
+    let path = match &target {
+        Target::List(List { post: Post::Root | Post::Child(..), .. }) => {
+            let list = path.trim_end_matches('/');
+            let list = list.strip_prefix(PREFIX).unwrap_or(list);
+            format!("{PREFIX}{}{list}/{}", if list.starts_with('/') { "" } else { "/" }, prepared.key.id)
+        }
+        _ => path,
+    };
+    Ok(Step { writes: prepared.writes, key: prepared.key, replies: prepared.replies, path })
+}
+
+/// What `$N._id` or `$N._self` stands for; none where a text is no reference.
+fn referred(text: &str, earlier: &[Step]) -> Option<Result<String, String>> {
+    let (number, part) = text.strip_prefix('$')?.split_once('.')?;
+    let at: usize = number.parse().ok()?;
+    let Some(step) = earlier.get(at) else {
+        return Some(Err(format!("`{text}` refers to item {at}, which does not come before this one")));
+    };
+    match part {
+        "_id" => Some(Ok(step.key.id.to_string())),
+        "_self" => Some(Ok(step.path.clone())),
+        _ => Some(Err(format!("`{text}`: an item can be referred to by `_id` and by `_self`"))),
+    }
+}
+
+fn refer_in_path(path: &str, earlier: &[Step]) -> Result<String, String> {
+    let segments: Result<Vec<String>, String> = path
+        .split('/')
+        .map(|segment| referred(segment, earlier).unwrap_or_else(|| Ok(segment.into())))
+        .collect();
+    Ok(segments?.join("/"))
+}
+
+fn refer(body: &Json, earlier: &[Step]) -> Result<Json, String> {
+    Ok(match body {
+        Json::String(text) => match referred(text, earlier) {
+            Some(referred) => Json::String(referred?),
+            None => body.clone(),
+        },
+        Json::Array(elements) => {
+            Json::Array(elements.iter().map(|element| refer(element, earlier)).collect::<Result<_, _>>()?)
+        }
+        Json::Object(members) => {
+            let refer = |(name, value): (&String, &Json)| Ok((name.clone(), refer(value, earlier)?));
+            Json::Object(members.iter().map(refer).collect::<Result<_, String>>()?)
+        }
+        other => other.clone(),
+    })
+}

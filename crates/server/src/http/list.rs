@@ -1,0 +1,157 @@
+//! Lists: a page of what a query finds, and the creation of many at once.
+
+use axum::body::Body;
+use axum::http::{Response, StatusCode, header};
+use corollary_engine::query::{self, Query};
+use corollary_engine::{Key, Transaction};
+use serde_json::Value as Json;
+
+use super::params::Params;
+use super::resource::{body_json, parse_json};
+use super::write::{self, Prepared, Replies};
+use super::{Call, REVISION_HEADER, json, read, with_header};
+use crate::json::encode::{Encoder, Shape};
+use crate::path::{self, List, Target};
+use crate::problem::Problem;
+
+/// One page of a list.
+pub(crate) fn page(
+    call: &Call<'_>,
+    segments: &[String],
+    params: &Params,
+    list: &List,
+) -> Result<Response<Body>, Problem> {
+    let engine = call.app.node.engine();
+    let schema = engine.schema();
+    let order = params.order(schema, list.ty)?;
+    let path = call.uri.path();
+    let query = Query {
+        ty: list.ty,
+        from: list.from.clone(),
+        filter: params.filter(schema, list.ty)?,
+        after: params.after(path, order.len())?,
+        order,
+        limit: params.limit,
+        scan_limit: if params.allow_scan { usize::MAX } else { query::DEFAULT_SCAN_LIMIT },
+    };
+    let shape = params.shape(schema, list.ty)?;
+    let (body, revision) = read(engine, |working| {
+        // What the path leads to is read again, so that all of the reply is of one revision.
+        let Target::List(list) = path::resolve(working, segments)? else {
+            return Err(Problem::not_found("the list is gone").into());
+        };
+        let query = Query { from: list.from, ..query.clone() };
+        let page = query::run(working, &query)?;
+        let mut encoder = Encoder::new(working);
+        encoder.out.extend_from_slice(b"{\"results\":[");
+        for (at, item) in page.items.iter().enumerate() {
+            if at > 0 {
+                encoder.out.push(b',');
+            }
+            encoder.resource(&item.key, &item.doc, &shape)?;
+        }
+        let mut out = encoder.out;
+        out.extend_from_slice(b"],\"next\":");
+        match page.items.last().filter(|_| page.more) {
+            Some(last) => {
+                let mut next = form_urlencoded::Serializer::new(String::new());
+                let given = form_urlencoded::parse(call.uri.query().unwrap_or_default().as_bytes());
+                next.extend_pairs(given.filter(|(name, _)| name != "page_token"));
+                next.append_pair("page_token", &params.token(path, &last.position));
+                out.extend_from_slice(format!("\"{path}?{}\"", next.finish()).as_bytes());
+            }
+            None => out.extend_from_slice(b"null"),
+        }
+        if params.count {
+            out.extend_from_slice(format!(",\"count\":{}", query::count(working, &query)?).as_bytes());
+        }
+        let revision = working.base.revision();
+        out.extend_from_slice(format!(",\"revision\":\"{revision}\"}}").as_bytes());
+        Ok((out, revision))
+    })?;
+    Ok(with_header(json(StatusCode::OK, body), REVISION_HEADER, &revision.to_string()))
+}
+
+/// Is it a POST of many?
+pub(crate) fn is_bulk(call: &Call<'_>) -> bool {
+    is_ndjson(call) || call.body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[')
+}
+
+fn is_ndjson(call: &Call<'_>) -> bool {
+    let kind = call.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("application/x-ndjson"))
+}
+
+/// Creates many: all or none.
+pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<Response<Body>, Problem> {
+    let node = &call.app.node;
+    let items: Vec<Json> = if is_ndjson(call) {
+        let lines = call.body.split(|byte| *byte == b'\n').enumerate();
+        let lines = lines.filter(|(_, line)| !line.iter().all(u8::is_ascii_whitespace));
+        lines
+            .map(|(at, line)| {
+                parse_json(line).map_err(|problem| Problem {
+                    detail: format!("line {}: {}", at + 1, problem.detail),
+                    ..problem
+                })
+            })
+            .collect::<Result<_, _>>()?
+    } else {
+        match body_json(call)? {
+            Json::Array(items) => items,
+            _ => return Err(Problem::malformed("body", "the body is a list of resources")),
+        }
+    };
+    let limit = call.app.limits.batch_writes;
+    if items.len() > limit {
+        let detail = format!("at most {limit} resources are created at once, and these are {}", items.len());
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "batch-limit", detail));
+    }
+    let list = read(node.engine(), |working| match path::resolve(working, segments)? {
+        Target::List(list) => Ok(list),
+        _ => Err(Problem::not_allowed("GET, PUT, PATCH, DELETE").into()),
+    })?;
+    let mut writes = Vec::with_capacity(items.len());
+    let mut keys: Vec<Key> = Vec::with_capacity(items.len());
+    let mut errors = Vec::new();
+    let mut code = None;
+    for (at, item) in items.into_iter().enumerate() {
+        let prepared =
+            write::object(item).and_then(|members| write::creation(node.engine().schema(), &list, &members));
+        match prepared {
+            Ok(Prepared { writes: its, key, replies: Replies::Created }) => {
+                writes.extend(its);
+                keys.push(key);
+            }
+            Ok(Prepared { writes: its, .. }) => writes.extend(its),
+            Err(problem) if problem.errors.is_empty() => {
+                let detail = format!("item {at}: {}", problem.detail);
+                return Err(Problem { detail, ..problem });
+            }
+            Err(mut problem) => {
+                problem.errors.iter_mut().for_each(|refusal| refusal.write = Some(at));
+                code.get_or_insert(problem.status);
+                errors.extend(problem.errors);
+            }
+        }
+    }
+    if !errors.is_empty() {
+        return Err(Problem::refused(errors));
+    }
+    let committed = node.commit(Transaction { writes }).await?;
+    let body = read(node.engine(), |working| {
+        let mut encoder = Encoder::new(working);
+        encoder.out.push(b'[');
+        for (at, (key, doc)) in keys.iter().zip(&committed.results).enumerate() {
+            if at > 0 {
+                encoder.out.push(b',');
+            }
+            if let Some(doc) = doc {
+                encoder.resource(key, doc, &Shape::default())?;
+            }
+        }
+        encoder.out.push(b']');
+        Ok(encoder.out)
+    })?;
+    Ok(with_header(json(StatusCode::CREATED, body), REVISION_HEADER, &committed.revision.to_string()))
+}

@@ -1,0 +1,190 @@
+//! The REST face: routes, limits, and how a request becomes a reply.
+//!
+//! Reads run on one consistent state ([`read`]); writes become one transaction of the node. What a path names is the
+//! business of [`crate::path`], JSON that of [`crate::json`], errors that of [`crate::problem`].
+
+mod batch;
+mod list;
+mod params;
+mod resource;
+mod system;
+mod write;
+
+pub use write::fresh_id;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use axum::routing::{any, get};
+use corollary_engine::working::Working;
+use corollary_engine::{Engine, EngineError};
+use jiff::Timestamp;
+
+use crate::node::Node;
+use crate::path::PathError;
+use crate::problem::Problem;
+
+/// The header that carries the revision of a write.
+pub const REVISION_HEADER: &str = "corollary-revision";
+
+/// What a request may be.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of a body.
+    pub body_bytes: usize,
+    /// Writes of a batch, resources of a bulk POST.
+    pub batch_writes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { body_bytes: 8 << 20, batch_writes: 10_000 }
+    }
+}
+
+/// What all requests share.
+pub struct App {
+    /// The node.
+    pub node: Arc<Node>,
+    /// The limits.
+    pub limits: Limits,
+    /// The text of the schema.
+    pub schema_text: String,
+}
+
+/// All routes.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(system::ready))
+        .route("/api", get(system::index))
+        .route("/api/", get(system::index))
+        .route("/api/_schema", get(system::schema))
+        .route("/api/_features", get(system::features))
+        .route("/api/_batch", any(batch::handle))
+        .route("/api/{*path}", any(handle))
+        .fallback(|| async { Problem::not_found("the API is under /api").response() })
+        .with_state(app)
+}
+
+/// One request for a resource or a list, its body read.
+pub(crate) struct Call<'a> {
+    pub app: &'a Arc<App>,
+    pub method: Method,
+    pub uri: Uri,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
+    let reply = async {
+        let (head, body) = request.into_parts();
+        let body = match head.method {
+            Method::GET | Method::HEAD | Method::DELETE => Bytes::new(),
+            _ => read_body(body, &app.limits).await?,
+        };
+        let call = Call { app: &app, method: head.method, uri: head.uri, headers: head.headers, body };
+        resource::serve(&call).await
+    };
+    reply.await.unwrap_or_else(|problem: Problem| problem.response())
+}
+
+async fn read_body(body: Body, limits: &Limits) -> Result<Bytes, Problem> {
+    let limit = limits.body_bytes;
+    axum::body::to_bytes(body, limit).await.map_err(|error| {
+        use std::error::Error as _;
+        let mut source = error.source();
+        while let Some(inner) = source {
+            if inner.to_string().contains("length limit exceeded") {
+                let detail = format!("a body has at most {limit} bytes");
+                return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-limit", detail);
+            }
+            source = inner.source();
+        }
+        Problem::malformed("body", "the body ended early")
+    })
+}
+
+/// Why a read gives no reply.
+pub(crate) enum Fault {
+    /// The engine's error, which it may have to see itself.
+    Engine(EngineError),
+    /// Something to tell.
+    Problem(Box<Problem>),
+}
+
+impl From<EngineError> for Fault {
+    fn from(error: EngineError) -> Fault {
+        Fault::Engine(error)
+    }
+}
+
+impl From<Problem> for Fault {
+    fn from(problem: Problem) -> Fault {
+        Fault::Problem(Box::new(problem))
+    }
+}
+
+impl From<PathError> for Fault {
+    fn from(error: PathError) -> Fault {
+        match error {
+            PathError::Engine(error) => Fault::Engine(error),
+            error => Problem::from(error).into(),
+        }
+    }
+}
+
+/// Reads one consistent state.
+pub(crate) fn read<T>(engine: &Engine, f: impl Fn(&Working<'_>) -> Result<T, Fault>) -> Result<T, Problem> {
+    let outcome = engine.read(Timestamp::now(), |working| match f(working) {
+        Ok(found) => Ok(Ok(found)),
+        Err(Fault::Problem(problem)) => Ok(Err(*problem)),
+        Err(Fault::Engine(error)) => Err(error),
+    });
+    outcome.unwrap_or_else(|error| Err(error.into()))
+}
+
+/// A reply with JSON in it.
+pub(crate) fn json(status: StatusCode, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Adds a header whose value is made of letters and digits.
+pub(crate) fn with_header(mut response: Response<Body>, name: &'static str, value: &str) -> Response<Body> {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+/// The entity tag of a revision.
+pub(crate) fn etag(revision: u64) -> String {
+    format!("\"{revision}\"")
+}
+
+/// The revisions that an entity tag header names; none where it is `*`.
+pub(crate) fn etags(value: &HeaderValue) -> Result<Option<Vec<u64>>, Problem> {
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let mut revisions = Vec::new();
+    for tag in text.split(',') {
+        let tag = tag.trim();
+        let tag = tag.strip_prefix("W/").unwrap_or(tag);
+        let inner = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+        let Some(inner) = inner else {
+            let detail = format!("`{tag}` is no entity tag: write it as \"123\"");
+            return Err(Problem::malformed("etag", detail));
+        };
+        // A tag that this server cannot have made matches nothing.
+        revisions.push(inner.parse().unwrap_or(u64::MAX));
+    }
+    Ok(Some(revisions))
+}

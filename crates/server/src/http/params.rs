@@ -1,0 +1,272 @@
+//! Query parameters: each checked, with its place where it is an expression; unknown ones are refused.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use corollary_engine::Refusal;
+use corollary_engine::query::Position;
+use corollary_schema::expr::{Place, check_condition, check_expr};
+use corollary_schema::typed::Expr;
+use corollary_schema::{FieldRef, Schema, TypeIx};
+use corollary_syntax::diagnostic::Diagnostic;
+use corollary_syntax::{nearest, parse_expression};
+use foldhash::fast::FixedState;
+use std::hash::{BuildHasher, Hasher};
+
+use crate::json::decode::unknown_field;
+use crate::json::encode::{MAX_EXPAND_DEPTH, Shape, target_of};
+use crate::problem::Problem;
+
+/// Items of a page where none are asked for.
+pub const DEFAULT_LIMIT: usize = 100;
+
+/// The most items of a page.
+pub const MAX_LIMIT: usize = 1_000;
+
+const NAMES: [&str; 10] =
+    ["filter", "order", "limit", "page_token", "count", "expand", "fields", "allow_scan", "watch", "since"];
+
+/// The parameters of one request, as they were written.
+#[derive(Debug, Default)]
+pub struct Params {
+    /// A condition.
+    pub filter: Option<String>,
+    /// Parts of an order.
+    pub order: Option<String>,
+    /// Items of a page.
+    pub limit: usize,
+    /// Where the page begins.
+    pub page_token: Option<String>,
+    /// Is the number of all asked for?
+    pub count: bool,
+    /// What stands in full.
+    pub expand: Option<String>,
+    /// Which fields are shown.
+    pub fields: Option<String>,
+    /// May all resources be visited?
+    pub allow_scan: bool,
+    /// Is it a watch?
+    pub watch: bool,
+    /// After which revision it begins.
+    pub since: Option<u64>,
+}
+
+impl Params {
+    /// Reads the query of a URL.
+    pub fn parse(query: Option<&str>) -> Result<Params, Problem> {
+        let mut params = Params { limit: DEFAULT_LIMIT, ..Params::default() };
+        let mut errors = Vec::new();
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            let mut flag = || match &*value {
+                "true" | "1" | "" => true,
+                "false" | "0" => false,
+                _ => {
+                    errors.push(refuse(
+                        &name,
+                        format!("`{name}` is true or false, and \"{value}\" is neither"),
+                    ));
+                    false
+                }
+            };
+            match &*name {
+                "filter" => params.filter = Some(value.into_owned()),
+                "order" => params.order = Some(value.into_owned()),
+                "page_token" => params.page_token = Some(value.into_owned()),
+                "expand" => params.expand = Some(value.into_owned()),
+                "fields" => params.fields = Some(value.into_owned()),
+                "count" => params.count = flag(),
+                "allow_scan" => params.allow_scan = flag(),
+                "watch" => params.watch = flag(),
+                "limit" => match value.parse() {
+                    Ok(limit @ 1..=MAX_LIMIT) => params.limit = limit,
+                    _ => errors.push(refuse(&name, format!("`limit` is a number from 1 to {MAX_LIMIT}"))),
+                },
+                "since" => match value.parse() {
+                    Ok(since) => params.since = Some(since),
+                    Err(_) => errors.push(refuse(&name, "`since` is a revision".into())),
+                },
+                _ => {
+                    let near = nearest(&name, NAMES);
+                    let help = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+                    errors.push(refuse(&name, format!("there is no parameter `{name}`{help}")));
+                }
+            }
+        }
+        if errors.is_empty() { Ok(params) } else { Err(parameters(errors)) }
+    }
+
+    /// The condition.
+    pub fn filter(&self, schema: &Schema, ty: TypeIx) -> Result<Option<Expr>, Problem> {
+        let Some(text) = &self.filter else { return Ok(None) };
+        let parsed = parse_expression(text);
+        let mut found = parsed.diagnostics;
+        let mut typed = None;
+        if found.is_empty() {
+            let (expr, diagnostics) = check_condition(schema, ty, &parsed.tree);
+            (typed, found) = (Some(expr), diagnostics);
+        }
+        if found.is_empty() { Ok(typed) } else { Err(expression("filter", text, 0, &found)) }
+    }
+
+    /// The order; true is descending.
+    pub fn order(&self, schema: &Schema, ty: TypeIx) -> Result<Vec<(Expr, bool)>, Problem> {
+        let Some(text) = &self.order else { return Ok(Vec::new()) };
+        let mut order = Vec::new();
+        for (start, part) in split(text) {
+            let (skipped, descending, part) = match part.strip_prefix('-') {
+                Some(rest) => (1, true, rest),
+                None => (0, false, part),
+            };
+            let parsed = parse_expression(part);
+            let mut found = parsed.diagnostics;
+            if found.is_empty() {
+                let (expr, diagnostics) = check_expr(schema, Place::Query(ty), &parsed.tree);
+                found = diagnostics;
+                if found.is_empty() && expr.ty.is_many() {
+                    let message = format!("`{part}` has many values, and an order needs one");
+                    found.push(Diagnostic::error("order", parsed.tree.span, message));
+                }
+                order.push((expr, descending));
+            }
+            if !found.is_empty() {
+                return Err(expression("order", text, start + skipped, &found));
+            }
+        }
+        Ok(order)
+    }
+
+    /// What of a resource is shown.
+    pub fn shape(&self, schema: &Schema, ty: TypeIx) -> Result<Shape, Problem> {
+        let mut shape = Shape::default();
+        let mut errors = Vec::new();
+        let resource = schema.ty(ty);
+        if let Some(text) = &self.fields {
+            let mut slots = Vec::new();
+            for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+                match resource.named(name).filter(|(_, field)| field.visible()) {
+                    Some((slot, _)) => slots.push(slot),
+                    None if name.starts_with('_') => {}
+                    None => errors.push(refuse("fields", unknown_field(resource, name))),
+                }
+            }
+            shape.fields = Some(slots);
+        }
+        if let Some(text) = &self.expand {
+            for path in text.split(',').map(str::trim).filter(|path| !path.is_empty()) {
+                if let Err(message) = expand(schema, ty, path, &mut shape) {
+                    errors.push(refuse("expand", message));
+                }
+            }
+        }
+        if errors.is_empty() { Ok(shape) } else { Err(parameters(errors)) }
+    }
+
+    /// A page token is for one query only.
+    fn fingerprint(&self, path: &str) -> [u8; 4] {
+        let mut hasher = FixedState::default().build_hasher();
+        for part in [Some(path), self.filter.as_deref(), self.order.as_deref()] {
+            hasher.write(part.unwrap_or_default().as_bytes());
+            hasher.write_u8(0xff);
+        }
+        (hasher.finish() as u32).to_be_bytes()
+    }
+
+    /// The token of the page behind a position.
+    pub fn token(&self, path: &str, position: &Position) -> String {
+        let mut bytes = self.fingerprint(path).to_vec();
+        position.encode(&mut bytes);
+        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Where the page begins.
+    pub fn after(&self, path: &str, parts: usize) -> Result<Option<Position>, Problem> {
+        let Some(token) = &self.page_token else { return Ok(None) };
+        let refused = || {
+            let message = "`page_token` is not one that this query gave";
+            Problem::malformed("page-token", message)
+        };
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).map_err(|_| refused())?;
+        let (fingerprint, mut rest) = bytes.split_first_chunk::<4>().ok_or_else(refused)?;
+        let position = Position::decode(&mut rest).map_err(|_| refused())?;
+        if *fingerprint != self.fingerprint(path) || position.values.len() != parts || !rest.is_empty() {
+            return Err(refused());
+        }
+        Ok(Some(position))
+    }
+}
+
+fn refuse(name: &str, message: String) -> Refusal {
+    Refusal::new("parameter", Some(&format!("?{name}")), message)
+}
+
+fn parameters(errors: Vec<Refusal>) -> Problem {
+    let detail = match &errors[..] {
+        [one] => one.message.clone(),
+        many => format!("{} errors", many.len()),
+    };
+    Problem { errors, ..Problem::malformed("parameter", detail) }
+}
+
+/// Mistakes in an expression, each with its column and a caret line.
+fn expression(name: &str, text: &str, offset: usize, found: &[Diagnostic]) -> Problem {
+    let errors: Vec<Refusal> = found
+        .iter()
+        .map(|diagnostic| {
+            let at = (offset + diagnostic.span.start as usize).min(text.len());
+            let column = text.get(..at).map_or(at, |before| before.chars().count()) + 1;
+            let help = diagnostic.help.as_ref().map_or(String::new(), |help| format!(" ({help})"));
+            refuse(name, format!("column {column}: {}{help}", diagnostic.message))
+        })
+        .collect();
+    let detail = errors.first().map_or_else(String::new, |first| format!("`{name}`, {}", first.message));
+    Problem { errors, ..Problem::malformed(if name == "filter" { "filter" } else { "order" }, detail) }
+}
+
+/// Splits at commas outside brackets and quotes; each part with where it begins.
+fn split(text: &str) -> Vec<(usize, &str)> {
+    let mut parts = Vec::new();
+    let (mut depth, mut quote, mut start) = (0i32, None, 0);
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '(' | '[' | '{') => depth += 1,
+            (None, ')' | ']' | '}') => depth -= 1,
+            (None, ',') if depth == 0 => {
+                parts.push((start, &text[start..at]));
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push((start, &text[start..]));
+    parts
+        .into_iter()
+        .map(|(start, part)| (start + part.len() - part.trim_start().len(), part.trim()))
+        .filter(|(_, part)| !part.is_empty())
+        .collect()
+}
+
+fn expand(schema: &Schema, ty: TypeIx, path: &str, shape: &mut Shape) -> Result<(), String> {
+    let (mut ty, mut shape) = (ty, shape);
+    for (depth, name) in path.split('.').enumerate() {
+        if depth == MAX_EXPAND_DEPTH {
+            return Err(format!("`{path}` is deeper than {MAX_EXPAND_DEPTH}"));
+        }
+        let resource = schema.ty(ty);
+        let Some((slot, _)) = resource.named(name) else { return Err(unknown_field(resource, name)) };
+        let Some(target) = target_of(schema, FieldRef { ty, slot }) else {
+            return Err(format!("`{name}` of {} is a value, and has nothing to expand", resource.name));
+        };
+        let at = match shape.expand.iter().position(|(at, _)| *at == slot) {
+            Some(at) => at,
+            None => {
+                shape.expand.push((slot, Shape::default()));
+                shape.expand.len() - 1
+            }
+        };
+        shape = &mut shape.expand[at].1;
+        ty = target;
+    }
+    Ok(())
+}

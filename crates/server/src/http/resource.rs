@@ -1,0 +1,225 @@
+//! Requests for one resource or one list: GET in all its forms, POST, PUT, PATCH, DELETE.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Response, StatusCode, header};
+use corollary_engine::{Committed, Doc, Key, Transaction};
+use serde_json::Value as Json;
+
+use super::params::Params;
+use super::write::{self, Conditions, Prepared, Replies};
+use super::{Call, Fault, REVISION_HEADER, etag, etags, json, list, read, with_header};
+use crate::json::encode::{Encoder, Shape};
+use crate::path::{self, Target};
+use crate::problem::Problem;
+use crate::watch::event::Format;
+use crate::watch::stream::{self, Watched, Which};
+
+/// Serves a request.
+pub(crate) async fn serve(call: &Call<'_>) -> Result<Response<Body>, Problem> {
+    let segments = path::segments(call.uri.path())?;
+    if let Some(first) = segments.first().filter(|first| first.starts_with('_')) {
+        return Err(Problem::not_found(format!("there is no `{first}` in this version")));
+    }
+    let params = Params::parse(call.uri.query())?;
+    match call.method {
+        Method::GET | Method::HEAD => get(call, &segments, &params),
+        Method::POST if list::is_bulk(call) => list::create_many(call, &segments).await,
+        _ => change(call, &segments).await,
+    }
+}
+
+fn get(call: &Call<'_>, segments: &[String], params: &Params) -> Result<Response<Body>, Problem> {
+    let engine = call.app.node.engine();
+    let format = watch_format(&call.headers, params)?;
+    if let Some(format) = format {
+        return watch(call, segments, params, format);
+    }
+    if segments.len() % 2 == 0 && params.expand.is_none() && params.fields.is_none() {
+        // Most reads are of one resource: nothing else to prepare.
+        let reply = read(engine, |working| match path::resolve(working, segments)? {
+            Target::Resource(key) | Target::Linked { key, .. } => {
+                one(call, working, &key, &Shape::default()).map(Some)
+            }
+            Target::List(_) => Ok(None),
+        })?;
+        if let Some(reply) = reply {
+            return Ok(reply);
+        }
+    }
+    let target = read(engine, |working| Ok(path::resolve(working, segments)?))?;
+    match target {
+        Target::List(list) => tokio::task::block_in_place(|| list::page(call, segments, params, &list)),
+        Target::Resource(key) | Target::Linked { key, .. } => {
+            let shape = params.shape(engine.schema(), key.ty)?;
+            read(engine, |working| {
+                path::resolve(working, segments)?;
+                one(call, working, &key, &shape)
+            })
+        }
+    }
+}
+
+fn one(
+    call: &Call<'_>,
+    working: &corollary_engine::working::Working<'_>,
+    key: &Key,
+    shape: &Shape,
+) -> Result<Response<Body>, Fault> {
+    let Some(doc) = working.after(key)? else {
+        let name = &working.schema.ty(key.ty).name;
+        return Err(Problem::not_found(format!("there is no {name} {}", key.id)).into());
+    };
+    if let Some(value) = call.headers.get(header::IF_NONE_MATCH)
+        && shape.expand.is_empty()
+        && etags(value)?.is_none_or(|revisions| revisions.contains(&doc.revision))
+    {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return Ok(with_header(response, "etag", &etag(doc.revision)));
+    }
+    let mut encoder = Encoder::new(working);
+    encoder.resource(key, &doc, shape)?;
+    let response =
+        with_header(json(StatusCode::OK, encoder.out), REVISION_HEADER, &working.base.revision().to_string());
+    if shape.expand.is_empty() {
+        // What is expanded has revisions of its own.
+        return Ok(with_header(response, "etag", &etag(doc.revision)));
+    }
+    Ok(response)
+}
+
+fn watch_format(headers: &HeaderMap, params: &Params) -> Result<Option<Format>, Problem> {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
+    let sse = accept.contains("text/event-stream");
+    if !params.watch && !sse {
+        return Ok(None);
+    }
+    Ok(Some(if accept.contains("application/x-ndjson") && !sse { Format::Ndjson } else { Format::Sse }))
+}
+
+fn watch(
+    call: &Call<'_>,
+    segments: &[String],
+    params: &Params,
+    format: Format,
+) -> Result<Response<Body>, Problem> {
+    let node = &call.app.node;
+    let schema = node.engine().schema();
+    let target = read(node.engine(), |working| Ok(path::resolve(working, segments)?))?;
+    let refused = [
+        ("order", params.order.is_some()),
+        ("expand", params.expand.is_some()),
+        ("fields", params.fields.is_some()),
+        ("page_token", params.page_token.is_some()),
+        ("count", params.count),
+    ];
+    if let Some((name, _)) = refused.into_iter().find(|(_, given)| *given) {
+        return Err(Problem::malformed("parameter", format!("a watch takes no `{name}`")));
+    }
+    let watched = match target {
+        Target::Resource(key) | Target::Linked { key, .. } => {
+            if params.filter.is_some() {
+                return Err(Problem::malformed("parameter", "a watch of one resource takes no `filter`"));
+            }
+            Watched { ty: key.ty, which: Which::One(key), filter: None }
+        }
+        Target::List(list) => {
+            let which = match list.from {
+                corollary_engine::query::From::All => Which::All,
+                corollary_engine::query::From::Referring(field, id) => Which::Referring(field, id),
+                corollary_engine::query::From::Listed(_) => {
+                    let detail = "links and derived lists cannot be watched as lists; watch the resource that has them";
+                    return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "watch-links", detail));
+                }
+            };
+            let filter = params.filter(schema, list.ty)?;
+            if filter.as_ref().is_some_and(|filter| !stream::reads_own_fields_only(filter)) {
+                let detail =
+                    "a watch's filter may read fields of the item itself only; derive a copy of the others";
+                return Err(Problem::malformed("filter", detail));
+            }
+            Watched { ty: list.ty, which, filter }
+        }
+    };
+    let resumed = call.headers.get("last-event-id").map(|value| {
+        let id = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+        id.ok_or_else(|| Problem::malformed("last-event-id", "`Last-Event-ID` is a revision"))
+    });
+    let since = resumed.transpose()?.or(params.since);
+    tokio::task::block_in_place(|| stream::begin(&node.hub, watched, since, format))
+}
+
+/// The JSON of a body, by its content type.
+pub(crate) fn body_json(call: &Call<'_>) -> Result<Json, Problem> {
+    let kinds: &[&str] = match call.method {
+        Method::PATCH => &["application/json", "application/merge-patch+json"],
+        Method::POST => &["application/json", "application/x-ndjson"],
+        _ => &["application/json"],
+    };
+    let kind = call.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    if kind.is_some_and(|kind| !kinds.iter().any(|accepted| accepted.eq_ignore_ascii_case(kind))) {
+        let detail = format!("accepted here: {}", kinds.join(", "));
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", detail));
+    }
+    parse_json(&call.body)
+}
+
+/// JSON, or where it goes wrong.
+pub(crate) fn parse_json(bytes: &[u8]) -> Result<Json, Problem> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| Problem::malformed("json", format!("the body is no JSON: {error}")))
+}
+
+async fn change(call: &Call<'_>, segments: &[String]) -> Result<Response<Body>, Problem> {
+    let node = &call.app.node;
+    let conditions = Conditions::of(&call.headers)?;
+    let body = if call.method == Method::DELETE { Json::Null } else { body_json(call)? };
+    let prepared = read(node.engine(), |working| {
+        let target = path::resolve(working, segments)?;
+        write::prepare(working, &target, &call.method, &body, &conditions)
+    })?;
+    let Prepared { writes, key, replies } = prepared;
+    let committed = node.commit(Transaction { writes }).await?;
+    reply(call, &key, replies, &committed)
+}
+
+fn reply(
+    call: &Call<'_>,
+    key: &Key,
+    replies: Replies,
+    committed: &Committed,
+) -> Result<Response<Body>, Problem> {
+    let revision = committed.revision.to_string();
+    let doc = match (replies, committed.results.last()) {
+        (Replies::Created | Replies::Resource, Some(Some(doc))) => doc,
+        _ => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            return Ok(with_header(response, REVISION_HEADER, &revision));
+        }
+    };
+    let (body, location) = read(call.app.node.engine(), |working| rendered(working, key, doc, replies))?;
+    let status = if replies == Replies::Created { StatusCode::CREATED } else { StatusCode::OK };
+    let mut response = with_header(json(status, body), REVISION_HEADER, &revision);
+    response = with_header(response, "etag", &etag(doc.revision));
+    if let Some(location) = location {
+        response = with_header(response, "location", &location);
+    }
+    Ok(response)
+}
+
+fn rendered(
+    working: &corollary_engine::working::Working<'_>,
+    key: &Key,
+    doc: &Doc,
+    replies: Replies,
+) -> Result<(Vec<u8>, Option<String>), Fault> {
+    let mut encoder = Encoder::new(working);
+    encoder.resource(key, doc, &Shape::default())?;
+    let location = match replies {
+        Replies::Created => Some(path::canonical(working, key, Some(doc))?),
+        _ => None,
+    };
+    Ok((encoder.out, location))
+}

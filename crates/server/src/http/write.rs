@@ -1,0 +1,202 @@
+//! From a request that writes to the writes of a transaction.
+
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use corollary_engine::working::Working;
+use corollary_engine::{Key, Refusal, Write};
+use corollary_schema::Schema;
+use corollary_value::{Id, Value};
+use serde_json::{Map, Value as Json};
+use uuid::Uuid;
+
+use super::{Fault, etags};
+use crate::json::decode;
+use crate::path::{List, Post, Target};
+use crate::problem::Problem;
+
+/// What a write replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replies {
+    /// 201 and the new resource.
+    Created,
+    /// 200 and the resource.
+    Resource,
+    /// 204.
+    Nothing,
+}
+
+/// The writes of one request, and which of them its reply is about.
+#[derive(Debug)]
+pub struct Prepared {
+    /// In order.
+    pub writes: Vec<Write>,
+    /// The resource of the reply.
+    pub key: Key,
+    /// What is replied.
+    pub replies: Replies,
+}
+
+/// Conditions on what is there, from `If-Match` and `If-None-Match`.
+#[derive(Clone, Debug, Default)]
+pub struct Conditions {
+    /// The resource is at one of these revisions.
+    pub revisions: Option<Vec<u64>>,
+    /// The resource is there.
+    pub exists: bool,
+    /// The resource is not there.
+    pub absent: bool,
+}
+
+impl Conditions {
+    /// From the headers of a request that writes.
+    pub fn of(headers: &HeaderMap) -> Result<Conditions, Problem> {
+        let mut conditions = Conditions::default();
+        if let Some(value) = headers.get(header::IF_MATCH) {
+            match etags(value)? {
+                Some(revisions) => conditions.revisions = Some(revisions),
+                None => conditions.exists = true,
+            }
+        }
+        if let Some(value) = headers.get(header::IF_NONE_MATCH) {
+            if etags(value)?.is_some() {
+                let detail = "a write takes `If-None-Match: *` only: create, if it is not there";
+                return Err(Problem::malformed("if-none-match", detail));
+            }
+            conditions.absent = true;
+        }
+        Ok(conditions)
+    }
+}
+
+/// The JSON object in a body.
+pub fn object(json: Json) -> Result<Map<String, Json>, Problem> {
+    match json {
+        Json::Object(members) => Ok(members),
+        _ => Err(Problem::malformed("body", "the body is a JSON object with the fields of the resource")),
+    }
+}
+
+/// A new id.
+pub fn fresh_id() -> Id {
+    Id::Uuid(Uuid::now_v7())
+}
+
+/// The creation of a resource under a list.
+pub fn creation(schema: &Schema, list: &List, body: &Map<String, Json>) -> Result<Prepared, Problem> {
+    match &list.post {
+        Post::ReadOnly => Err(read_only()),
+        Post::Link(owner, slot) => {
+            let mut found = Vec::new();
+            let target = decode::reference(schema, list.ty, &Json::Object(body.clone()), "_id", &mut found);
+            let Some(Value::Ref(id)) = target else { return Err(Problem::refused(found)) };
+            let edit = corollary_engine::Edit::Link(id);
+            let writes = vec![Write::Update(owner.clone(), vec![(*slot, edit)])];
+            Ok(Prepared { writes, key: owner.clone(), replies: Replies::Resource })
+        }
+        Post::Root | Post::Child(..) => {
+            let mut errors = Vec::new();
+            let id = decode::id(body).unwrap_or_else(|refusal| {
+                errors.push(refusal);
+                None
+            });
+            let facts = decode::facts(schema, list.ty, body).unwrap_or_else(|refusals| {
+                errors.extend(refusals);
+                Vec::new()
+            });
+            if !errors.is_empty() {
+                return Err(Problem::refused(errors));
+            }
+            let mut facts = facts;
+            if let Post::Child(slot, parent) = &list.post {
+                facts.push((*slot, Value::Ref(parent.id.clone())));
+            }
+            let key = Key::new(list.ty, id.unwrap_or_else(fresh_id));
+            let writes = vec![Write::Create(key.clone(), facts)];
+            Ok(Prepared { writes, key, replies: Replies::Created })
+        }
+    }
+}
+
+fn read_only() -> Problem {
+    Problem {
+        detail: "the list follows from other fields: allowed here: GET".into(),
+        ..Problem::not_allowed("GET")
+    }
+}
+
+/// The writes of a request to what its path names.
+pub fn prepare(
+    working: &Working<'_>,
+    target: &Target,
+    method: &Method,
+    body: &Json,
+    conditions: &Conditions,
+) -> Result<Prepared, Fault> {
+    let schema = working.schema;
+    let members = || match body {
+        Json::Object(members) => Ok(members),
+        _ => Err(Problem::malformed("body", "the body is a JSON object with the fields of the resource")),
+    };
+    let mut prepared = match (target, method) {
+        (Target::List(list), &Method::POST) => creation(schema, list, members()?)?,
+        (Target::List(List { post: Post::ReadOnly, .. }), _) => {
+            return Err(Problem::not_allowed("GET").into());
+        }
+        (Target::List(_), _) => return Err(Problem::not_allowed("GET, POST").into()),
+        (Target::Linked { owner, slot, key }, &Method::DELETE) => {
+            let edit = corollary_engine::Edit::Unlink(key.id.clone());
+            let writes = vec![Write::Update(owner.clone(), vec![(*slot, edit)])];
+            Prepared { writes, key: owner.clone(), replies: Replies::Nothing }
+        }
+        (Target::Resource(key) | Target::Linked { key, .. }, method) => {
+            let key = key.clone();
+            let (write, replies) = match *method {
+                Method::PUT => {
+                    let members = members()?;
+                    let mut errors = Vec::new();
+                    match decode::id(members) {
+                        Ok(Some(id)) if id != key.id => {
+                            let message = format!("`_id` is {id}, and the path says {}", key.id);
+                            errors.push(Refusal::new("id", Some("_id"), message));
+                        }
+                        Ok(_) => {}
+                        Err(refusal) => errors.push(refusal),
+                    }
+                    let facts = decode::facts(schema, key.ty, members).unwrap_or_else(|refusals| {
+                        errors.extend(refusals);
+                        Vec::new()
+                    });
+                    if !errors.is_empty() {
+                        return Err(Problem::refused(errors).into());
+                    }
+                    if conditions.absent {
+                        if working.after(&key)?.is_some() {
+                            let detail = format!("{} {} is there", schema.ty(key.ty).name, key.id);
+                            return Err(Problem::new(
+                                StatusCode::PRECONDITION_FAILED,
+                                "precondition",
+                                detail,
+                            )
+                            .into());
+                        }
+                        (Write::Create(key.clone(), facts), Replies::Created)
+                    } else {
+                        (Write::Replace(key.clone(), facts), Replies::Resource)
+                    }
+                }
+                Method::PATCH => {
+                    let edits = decode::merge_patch(schema, key.ty, members()?).map_err(Problem::refused)?;
+                    (Write::Update(key.clone(), edits), Replies::Resource)
+                }
+                Method::DELETE => (Write::Delete(key.clone()), Replies::Nothing),
+                _ => return Err(Problem::not_allowed("GET, PUT, PATCH, DELETE").into()),
+            };
+            Prepared { writes: vec![write], key, replies }
+        }
+    };
+    if let Some(revisions) = &conditions.revisions {
+        prepared.writes.insert(0, Write::Require(prepared.key.clone(), revisions.clone()));
+    } else if conditions.exists {
+        prepared.writes.insert(0, Write::Read(prepared.key.clone()));
+    }
+    Ok(prepared)
+}

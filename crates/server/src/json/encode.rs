@@ -1,0 +1,280 @@
+//! Values to JSON, straight into bytes.
+//!
+//! Int is a JSON number, decimal a text, datetimes RFC 3339 in UTC, bytes base64, a link `{"_id", "_self"}`, an error value
+//! `{"_error": "#div0"}`. A field without a value is left out.
+
+use std::io::Write as _;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use corollary_engine::eval::View;
+use corollary_engine::working::Working;
+use corollary_engine::{Doc, EngineError, Key};
+use corollary_schema::{Field, FieldKind, FieldRef, Schema, Slot, TypeIx};
+use corollary_value::{Id, Value};
+
+use crate::path;
+
+/// The deepest expansion.
+pub const MAX_EXPAND_DEPTH: usize = 8;
+
+/// The most members of one expanded list.
+pub const MAX_EXPANDED_MEMBERS: usize = 1_000;
+
+/// The most resources in one reply, expanded ones included.
+pub const MAX_EXPANDED_RESOURCES: usize = 10_000;
+
+/// Which fields a reply shows, and which of them in full.
+#[derive(Clone, Debug, Default)]
+pub struct Shape {
+    /// Only these; all where none are named.
+    pub fields: Option<Vec<Slot>>,
+    /// What stands in full instead of as a link.
+    pub expand: Vec<(Slot, Shape)>,
+}
+
+/// Writes resources, and counts them against the limit.
+pub struct Encoder<'w, 'a> {
+    working: &'w Working<'a>,
+    /// What is written so far.
+    pub out: Vec<u8>,
+    resources: usize,
+}
+
+impl<'w, 'a> Encoder<'w, 'a> {
+    /// Nothing written.
+    pub fn new(working: &'w Working<'a>) -> Encoder<'w, 'a> {
+        Encoder { working, out: Vec::with_capacity(512), resources: 0 }
+    }
+
+    /// What it reads from.
+    pub fn working(&self) -> &'w Working<'a> {
+        self.working
+    }
+
+    /// Writes a resource.
+    pub fn resource(&mut self, key: &Key, doc: &Doc, shape: &Shape) -> Result<(), EngineError> {
+        self.resources += 1;
+        if self.resources > MAX_EXPANDED_RESOURCES {
+            let message =
+                format!("the reply would hold more than {MAX_EXPANDED_RESOURCES} resources; expand less");
+            return Err(EngineError::refused("expand-limit", None, message));
+        }
+        self.out.extend_from_slice(b"{\"_id\":\"");
+        let _ = write!(self.out, "{}", key.id);
+        self.out.extend_from_slice(b"\",\"_self\":\"");
+        path::push_canonical(self.working, key, Some(doc), &mut self.out)?;
+        let _ = write!(self.out, "\",\"_revision\":\"{}\"", doc.revision);
+        let resource = self.working.schema.ty(key.ty);
+        for (slot, field) in resource.slots() {
+            let expanded = shape.expand.iter().find(|(at, _)| *at == slot).map(|(_, shape)| shape);
+            let shown = shape.fields.as_ref().is_none_or(|fields| fields.contains(&slot)) && field.visible();
+            if !(shown || expanded.is_some()) {
+                continue;
+            }
+            let at = FieldRef { ty: key.ty, slot };
+            match (&field.kind, expanded) {
+                (FieldKind::Collection { child, via }, Some(shape)) => {
+                    let ids = self.working.referrers(*via, &key.id)?;
+                    self.name(&field.name);
+                    self.expanded_list(*child, &ids, field, shape)?;
+                }
+                (FieldKind::Inverse { of }, Some(shape)) => {
+                    let ids = self.working.referrers(*of, &key.id)?;
+                    self.name(&field.name);
+                    self.expanded_list(of.ty, &ids, field, shape)?;
+                }
+                (FieldKind::Collection { .. } | FieldKind::Inverse { .. }, None) => {}
+                (_, expanded) => {
+                    let value = doc.get(slot);
+                    if !matches!(value, Value::Absent) {
+                        self.name(&field.name);
+                        match (expanded, target_of(self.working.schema, at)) {
+                            (Some(shape), Some(target)) => self.expanded(target, value, field, shape)?,
+                            (_, target) => self.value(value, target)?,
+                        }
+                    }
+                }
+            }
+        }
+        self.out.push(b'}');
+        Ok(())
+    }
+
+    fn name(&mut self, name: &str) {
+        // Names are letters, digits and `_`.
+        self.out.extend_from_slice(b",\"");
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+
+    fn expanded(
+        &mut self,
+        ty: TypeIx,
+        value: &Value,
+        field: &Field,
+        shape: &Shape,
+    ) -> Result<(), EngineError> {
+        match value {
+            Value::Ref(id) => {
+                let key = Key::new(ty, id.clone());
+                match self.working.after(&key)? {
+                    Some(doc) => self.resource(&key, &doc, shape),
+                    None => self.value(value, Some(ty)),
+                }
+            }
+            Value::List(elements) => {
+                let ids: Vec<Id> = elements
+                    .iter()
+                    .filter_map(|element| if let Value::Ref(id) = element { Some(id.clone()) } else { None })
+                    .collect();
+                self.expanded_list(ty, &ids, field, shape)
+            }
+            value => self.value(value, Some(ty)),
+        }
+    }
+
+    fn expanded_list(
+        &mut self,
+        ty: TypeIx,
+        ids: &[Id],
+        field: &Field,
+        shape: &Shape,
+    ) -> Result<(), EngineError> {
+        if ids.len() > MAX_EXPANDED_MEMBERS {
+            let message = format!(
+                "`{}` has {} members, and at most {MAX_EXPANDED_MEMBERS} are expanded; read it page by page",
+                field.name,
+                ids.len()
+            );
+            return Err(EngineError::refused("expand-limit", None, message));
+        }
+        let keys: Vec<Key> = ids.iter().map(|id| Key::new(ty, id.clone())).collect();
+        self.working.prefetch(keys.iter())?;
+        self.out.push(b'[');
+        let mut first = true;
+        for key in &keys {
+            if let Some(doc) = self.working.after(key)? {
+                if !std::mem::take(&mut first) {
+                    self.out.push(b',');
+                }
+                self.resource(key, &doc, shape)?;
+            }
+        }
+        self.out.push(b']');
+        Ok(())
+    }
+
+    /// Writes a value; `target` is the type that a reference in it leads to.
+    pub fn value(&mut self, value: &Value, target: Option<TypeIx>) -> Result<(), EngineError> {
+        match value {
+            Value::Ref(id) => {
+                self.out.extend_from_slice(b"{\"_id\":\"");
+                let _ = write!(self.out, "{id}\"");
+                if let Some(ty) = target {
+                    self.out.extend_from_slice(b",\"_self\":\"");
+                    path::push_canonical(self.working, &Key::new(ty, id.clone()), None, &mut self.out)?;
+                    self.out.push(b'"');
+                }
+                self.out.push(b'}');
+            }
+            Value::List(elements) => {
+                self.out.push(b'[');
+                for (at, element) in elements.iter().enumerate() {
+                    if at > 0 {
+                        self.out.push(b',');
+                    }
+                    self.value(element, target)?;
+                }
+                self.out.push(b']');
+            }
+            Value::Object(members) => {
+                self.out.push(b'{');
+                for (at, (name, value)) in members.iter().enumerate() {
+                    if at > 0 {
+                        self.out.push(b',');
+                    }
+                    text(name, &mut self.out);
+                    self.out.push(b':');
+                    self.value(value, target)?;
+                }
+                self.out.push(b'}');
+            }
+            plain => self::plain(plain, &mut self.out),
+        }
+        Ok(())
+    }
+}
+
+/// A value without parts.
+fn plain(value: &Value, out: &mut Vec<u8>) {
+    // Writing to bytes in memory does not fail.
+    match value {
+        Value::Absent | Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
+        Value::Int(value) => {
+            let _ = write!(out, "{value}");
+        }
+        Value::Float(value) if value.is_finite() => {
+            let _ = serde_json::to_writer(out, value);
+        }
+        Value::Bytes(bytes) => {
+            out.push(b'"');
+            out.extend_from_slice(BASE64_STANDARD.encode(bytes).as_bytes());
+            out.push(b'"');
+        }
+        Value::Str(value) => text(value, out),
+        Value::Error(error) => {
+            let _ = write!(out, "{{\"_error\":\"{error}\"}}");
+        }
+        other => text(&other.to_string(), out),
+    }
+}
+
+/// A text with what JSON wants escaped.
+pub fn text(text: &str, out: &mut Vec<u8>) {
+    let _ = serde_json::to_writer(out, text);
+}
+
+/// The type that references in a field lead to.
+pub fn target_of(schema: &Schema, field: FieldRef) -> Option<TypeIx> {
+    match &schema.field(field).kind {
+        FieldKind::Link { target, .. } | FieldKind::Links { target, .. } => Some(*target),
+        FieldKind::Parent { collection } => Some(collection.ty),
+        FieldKind::Collection { child, .. } => Some(*child),
+        FieldKind::Inverse { of } => Some(of.ty),
+        FieldKind::Derived { expr, .. } => expr.ty.resource(),
+        FieldKind::Aggregate { ty, .. } => ty.resource(),
+        FieldKind::Stored(_) => None,
+    }
+}
+
+/// A value as a body for a POST has it: a link is the id of its target.
+pub fn bare(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Ref(id) => text(&id.to_string(), out),
+        Value::List(elements) => {
+            out.push(b'[');
+            for (at, element) in elements.iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                bare(element, out);
+            }
+            out.push(b']');
+        }
+        Value::Object(members) => {
+            out.push(b'{');
+            for (at, (name, value)) in members.iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                text(name, out);
+                out.push(b':');
+                bare(value, out);
+            }
+            out.push(b'}');
+        }
+        value => plain(value, out),
+    }
+}

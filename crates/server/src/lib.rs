@@ -1,0 +1,14 @@
+//! The server: REST and watch over one engine, and the command line.
+//!
+//! - [`node`] runs the executor and feeds the watches; async lives above it, never below.
+//! - [`http`] turns requests into reads and transactions; [`path`], [`json`], [`problem`] and [`watch`] are its parts.
+//! - [`load`] reads files of rows; [`cli`] is the command line.
+
+pub mod cli;
+pub mod http;
+pub mod json;
+pub mod load;
+pub mod node;
+pub mod path;
+pub mod problem;
+pub mod watch;

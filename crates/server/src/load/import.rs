@@ -1,0 +1,215 @@
+//! The import of a file: rows in large transactions, into an open store or to a running server. A row that is refused
+//! is told with its line and reason, and leaves the others of its transaction alone.
+
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use corollary_engine::{EngineError, Executor, Key, Refusal, Transaction, Write};
+use corollary_schema::{Schema, TypeIx};
+use jiff::Timestamp;
+
+use super::file::Source;
+use super::rows::{self, Rejected, Row};
+use crate::http::fresh_id;
+use crate::json::encode::bare;
+
+/// Rows in one transaction.
+pub const BATCH_ROWS: usize = 4_000;
+
+/// Batches that are read ahead.
+const AHEAD_BATCHES: usize = 4;
+
+/// Where rows go.
+pub trait Sink {
+    /// Creates resources, all or none. The refusals name the rows by position.
+    fn create(&mut self, ty: TypeIx, rows: &[Row]) -> Result<(), Refused>;
+}
+
+/// Why a batch was not created.
+pub enum Refused {
+    /// Because of some of its rows.
+    Rows(Vec<Refusal>),
+    /// For a reason that is not in the rows: the import ends here.
+    Failed(String),
+}
+
+/// Straight into a store that this process has open.
+pub struct Direct<'e>(pub &'e mut Executor);
+
+impl Sink for Direct<'_> {
+    fn create(&mut self, ty: TypeIx, rows: &[Row]) -> Result<(), Refused> {
+        let writes = rows.iter().map(|row| {
+            let id = row.id.clone().unwrap_or_else(fresh_id);
+            Write::Create(Key::new(ty, id), row.facts.clone())
+        });
+        let transaction = Transaction { writes: writes.collect() };
+        let outcome =
+            self.0.commit(&[transaction], Timestamp::now()).and_then(|mut outcomes| outcomes.remove(0));
+        match outcome {
+            Ok(_) => Ok(()),
+            Err(EngineError::Refused(refusals)) => Err(Refused::Rows(refusals)),
+            Err(error) => Err(Refused::Failed(error.to_string())),
+        }
+    }
+}
+
+/// To a server, as NDJSON.
+pub struct Remote<'s> {
+    /// Asked for with keep-alive.
+    pub agent: ureq::Agent,
+    /// Of the server.
+    pub url: String,
+    /// Its schema.
+    pub schema: &'s Schema,
+}
+
+impl Sink for Remote<'_> {
+    fn create(&mut self, ty: TypeIx, rows: &[Row]) -> Result<(), Refused> {
+        let resource = self.schema.ty(ty);
+        let failed = |why: String| Refused::Failed(why);
+        let Some(root) = &resource.root else {
+            return Err(failed(format!(
+                "{} has no root collection; import into the data folder",
+                resource.name
+            )));
+        };
+        let mut body = Vec::new();
+        for row in rows {
+            body.push(b'{');
+            if let Some(id) = &row.id {
+                body.extend_from_slice(format!("\"_id\":\"{id}\"").as_bytes());
+            }
+            for (at, (slot, value)) in row.facts.iter().enumerate() {
+                let comma = if at > 0 || row.id.is_some() { "," } else { "" };
+                body.extend_from_slice(format!("{comma}\"{}\":", resource.field(*slot).name).as_bytes());
+                bare(value, &mut body);
+            }
+            body.extend_from_slice(b"}\n");
+        }
+        let url = format!("{}/api/{root}", self.url);
+        let reply = self.agent.post(&url).header("content-type", "application/x-ndjson").send(&body[..]);
+        let mut reply = reply.map_err(|error| failed(format!("{url}: {error}")))?;
+        if reply.status().is_success() {
+            return Ok(());
+        }
+        let text = reply.body_mut().read_to_string().unwrap_or_default();
+        let problem: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        let refusals: Option<Vec<Refusal>> = problem["errors"].as_array().map(|errors| {
+            let of = |error: &serde_json::Value| {
+                let write = error["item"].as_u64().and_then(|item| usize::try_from(item).ok());
+                let message = error["message"].as_str().unwrap_or_default();
+                Refusal { write, ..Refusal::new("refused", None, message) }
+            };
+            errors.iter().map(of).collect()
+        });
+        match refusals {
+            Some(refusals) if !refusals.is_empty() => Err(Refused::Rows(refusals)),
+            _ => Err(failed(
+                problem["detail"].as_str().map_or_else(|| reply.status().to_string(), str::to_string),
+            )),
+        }
+    }
+}
+
+/// What an import did.
+#[derive(Debug, Default)]
+pub struct Imported {
+    /// Resources created.
+    pub created: u64,
+    /// Rows that were not.
+    pub rejected: u64,
+    /// What ended it before the end of the file.
+    pub failed: Option<String>,
+}
+
+/// Imports a file. `progress` hears of each batch; `reject` of each row that is refused.
+pub fn run(
+    source: Source,
+    schema: &Schema,
+    ty: TypeIx,
+    sink: &mut dyn Sink,
+    progress: &mut dyn FnMut(&Imported),
+    reject: &mut dyn FnMut(&Rejected),
+) -> Imported {
+    let (sender, batches) = sync_channel::<(Vec<Row>, Vec<Rejected>)>(AHEAD_BATCHES);
+    let mut imported = Imported::default();
+    thread::scope(|scope| {
+        // Reading and checking rows takes a thread of its own, beside the one that writes.
+        let reader = scope.spawn(move || {
+            let (mut rows, mut rejected) = (Vec::with_capacity(BATCH_ROWS), Vec::new());
+            let outcome = rows::each(source, schema, ty, &mut |row| {
+                match row {
+                    Ok(row) => rows.push(row),
+                    Err(row) => rejected.push(row),
+                }
+                if rows.len() + rejected.len() < BATCH_ROWS {
+                    return true;
+                }
+                let rows = std::mem::replace(&mut rows, Vec::with_capacity(BATCH_ROWS));
+                sender.send((rows, std::mem::take(&mut rejected))).is_ok()
+            });
+            // The writer may have ended already; then nobody waits for the rest.
+            let _ = sender.send((rows, rejected));
+            outcome
+        });
+        for (mut rows, rejected) in batches {
+            for row in &rejected {
+                imported.rejected += 1;
+                reject(row);
+            }
+            while !rows.is_empty() {
+                match sink.create(ty, &rows) {
+                    Ok(()) => {
+                        imported.created += rows.len() as u64;
+                        break;
+                    }
+                    Err(Refused::Rows(refusals)) => {
+                        for row in drop_refused(&mut rows, &refusals) {
+                            imported.rejected += 1;
+                            reject(&row);
+                        }
+                    }
+                    Err(Refused::Failed(reason)) => {
+                        imported.failed = Some(reason);
+                        break;
+                    }
+                }
+            }
+            progress(&imported);
+            if imported.failed.is_some() {
+                break;
+            }
+        }
+        match reader.join() {
+            Ok(Err(reason)) => {
+                imported.failed.get_or_insert(reason);
+            }
+            Ok(Ok(())) => {}
+            Err(_) => {
+                imported.failed.get_or_insert("reading the file failed".into());
+            }
+        }
+    });
+    imported
+}
+
+/// Takes the rows that are to blame out; all of them where none is named.
+fn drop_refused(rows: &mut Vec<Row>, refusals: &[Refusal]) -> Vec<Rejected> {
+    let mut dropped: Vec<Rejected> = Vec::new();
+    let named = refusals.iter().any(|refusal| refusal.write.is_some_and(|at| at < rows.len()));
+    let mut at = 0;
+    rows.retain(|row| {
+        let reasons: Vec<&str> = refusals
+            .iter()
+            .filter(|refusal| refusal.write == Some(at) || !named)
+            .map(|refusal| refusal.message.as_str())
+            .collect();
+        at += 1;
+        if reasons.is_empty() {
+            return true;
+        }
+        dropped.push(Rejected { line: row.line, reason: reasons.join("; ") });
+        false
+    });
+    dropped
+}

@@ -1,0 +1,7 @@
+//! The binary `corollary`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    corollary_server::cli::main()
+}

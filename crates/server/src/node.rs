@@ -1,0 +1,180 @@
+//! A running node: the thread that executes, the way to it, and the feed of what it committed.
+//!
+//! Transactions wait in one bounded queue. The executor takes all that wait, up to a limit, as one group with one
+//! durable sync, and replies when it is durable. While it works the next group gathers, so groups grow with the load.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use corollary_engine::{Committed, Engine, EngineError, Executor, Transaction};
+use corollary_store::StoreError;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::problem::Problem;
+use crate::watch::hub::Hub;
+
+/// What can be set about a node.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// Transactions that may wait; one more is refused with 503.
+    pub queue_transactions: usize,
+    /// Transactions that share one durable sync at most.
+    pub group_transactions: usize,
+    /// Writes that share one durable sync at most, unless one transaction has more.
+    pub group_writes: usize,
+    /// How long the log is kept.
+    pub log_retention: SignedDuration,
+}
+
+impl Default for NodeOptions {
+    fn default() -> NodeOptions {
+        NodeOptions {
+            queue_transactions: 4_096,
+            group_transactions: 256,
+            group_writes: 10_000,
+            log_retention: SignedDuration::from_hours(7 * 24),
+        }
+    }
+}
+
+/// How often the log is looked at for what is past its retention.
+const TRIM_EVERY: Duration = Duration::from_secs(60);
+
+/// Commits that are dropped from the log at a time, so that nobody waits long.
+const TRIM_COMMITS: usize = 2_000;
+
+struct Job {
+    transaction: Transaction,
+    reply: oneshot::Sender<Result<Committed, Problem>>,
+}
+
+/// See the module.
+pub struct Node {
+    engine: Arc<Engine>,
+    jobs: mpsc::Sender<Job>,
+    /// Watches of what is committed.
+    pub hub: Arc<Hub>,
+}
+
+/// The executor's thread; it ends when the [`Node`] is gone and all that waited is done.
+pub struct Running {
+    thread: JoinHandle<Result<(), EngineError>>,
+}
+
+impl Running {
+    /// Waits for the end; the error is the one that stopped it.
+    pub fn join(self) -> Result<(), EngineError> {
+        self.thread.join().unwrap_or_else(|_| Err(EngineError::Corrupt("the executor panicked".into())))
+    }
+
+    /// Has it stopped?
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+impl Node {
+    /// Starts the executor.
+    pub fn start(executor: Executor, options: NodeOptions) -> std::io::Result<(Arc<Node>, Running)> {
+        let engine = executor.engine().clone();
+        let hub = Arc::new(Hub::new(engine.clone()));
+        let (jobs, waiting) = mpsc::channel(options.queue_transactions);
+        let feed = hub.clone();
+        let thread = thread::Builder::new()
+            .name("executor".into())
+            .spawn(move || execute(executor, waiting, &feed, &options))?;
+        Ok((Arc::new(Node { engine, jobs, hub }), Running { thread }))
+    }
+
+    /// What readers use.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Has a transaction executed; returns when it is durable.
+    pub async fn commit(&self, transaction: Transaction) -> Result<Committed, Problem> {
+        let (reply, replied) = oneshot::channel();
+        match self.jobs.try_send(Job { transaction, reply }) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                let waiting = self.jobs.max_capacity();
+                return Err(Problem::unavailable(format!("{waiting} transactions are waiting already")));
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(stopped()),
+        }
+        replied.await.unwrap_or_else(|_| Err(stopped()))
+    }
+}
+
+fn stopped() -> Problem {
+    Problem::unavailable("the server has stopped writing")
+}
+
+fn execute(
+    mut executor: Executor,
+    mut waiting: mpsc::Receiver<Job>,
+    hub: &Hub,
+    options: &NodeOptions,
+) -> Result<(), EngineError> {
+    let mut trimmed = std::time::Instant::now();
+    let mut transactions = Vec::new();
+    let mut replies = Vec::new();
+    while let Some(job) = waiting.blocking_recv() {
+        let mut writes = job.transaction.writes.len();
+        transactions.push(job.transaction);
+        replies.push(job.reply);
+        while transactions.len() < options.group_transactions
+            && writes < options.group_writes
+            && let Ok(job) = waiting.try_recv()
+        {
+            writes += job.transaction.writes.len();
+            transactions.push(job.transaction);
+            replies.push(job.reply);
+        }
+        let outcome = executor.commit(&transactions, Timestamp::now());
+        transactions.clear();
+        match outcome {
+            Ok(outcomes) => {
+                for (reply, outcome) in replies.drain(..).zip(outcomes) {
+                    if let Ok(Committed { commit: Some(commit), .. }) = &outcome {
+                        hub.publish(commit.clone());
+                    }
+                    // Whoever asked may be gone.
+                    let _ = reply.send(outcome.map_err(Problem::from));
+                }
+            }
+            Err(error) => {
+                let problem = match &error {
+                    EngineError::Store(store) => Problem::unavailable(store.to_string()),
+                    other => Problem::new(
+                        axum::http::StatusCode::INTERNAL_SERVER_ERROR,
+                        "internal",
+                        other.to_string(),
+                    ),
+                };
+                for reply in replies.drain(..) {
+                    let _ = reply.send(Err(problem.clone()));
+                }
+                if matches!(&error, EngineError::Store(store) if store.is_fatal()) {
+                    return Err(error);
+                }
+            }
+        }
+        if trimmed.elapsed() >= TRIM_EVERY {
+            trim(&mut executor, options)?;
+            trimmed = std::time::Instant::now();
+        }
+    }
+    Ok(())
+}
+
+/// Drops what is past the log's retention. A store that is full or busy is no reason to stop.
+fn trim(executor: &mut Executor, options: &NodeOptions) -> Result<(), EngineError> {
+    let Ok(before) = Timestamp::now().checked_sub(options.log_retention) else { return Ok(()) };
+    match executor.trim_log(before, TRIM_COMMITS) {
+        Err(EngineError::Store(error)) if !StoreError::is_fatal(&error) => Ok(()),
+        outcome => outcome.map(drop),
+    }
+}

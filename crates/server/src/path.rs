@@ -1,0 +1,245 @@
+//! Paths of resources and collections, both ways: what a URL names, and the one canonical path of a resource.
+//!
+//! A path runs `/api/ROOT`, `/ID`, `/FIELD`, `/ID`, … A field leads to a collection, an inverse or links (a list), or
+//! through a link to one resource. The canonical path of an owned resource runs through its parents.
+
+use std::io::Write as _;
+
+use corollary_engine::query::From;
+use corollary_engine::working::{Working, targets};
+use corollary_engine::{Doc, EngineError, Key};
+use corollary_schema::{FieldKind, FieldRef, Schema, Slot, TypeIx};
+use corollary_syntax::nearest;
+use corollary_value::{Id, Value};
+
+use crate::json::encode::target_of;
+
+/// Where all paths begin.
+pub const PREFIX: &str = "/api";
+
+/// The longest path, in bytes.
+pub const MAX_PATH_BYTES: usize = 8 << 10;
+
+/// The most parents that a canonical path runs through; deeper ones are a sign of damage.
+const MAX_PARENTS: usize = 256;
+
+/// What a path names.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// One resource; it may not be there.
+    Resource(Key),
+    /// A member of the links of a resource.
+    Linked {
+        /// The resource with the links.
+        owner: Key,
+        /// Which field.
+        slot: Slot,
+        /// The member.
+        key: Key,
+    },
+    /// A list.
+    List(List),
+}
+
+/// A list of resources.
+#[derive(Clone, Debug)]
+pub struct List {
+    /// Of this type.
+    pub ty: TypeIx,
+    /// Where they come from.
+    pub from: From,
+    /// What a POST to it does.
+    pub post: Post,
+}
+
+/// What creating under a list means.
+#[derive(Clone, Debug)]
+pub enum Post {
+    /// A resource of the root collection.
+    Root,
+    /// A child of this resource: the hidden link to set.
+    Child(Slot, Key),
+    /// One more entry of the links of a resource.
+    Link(Key, Slot),
+    /// Nothing: the list follows from other fields.
+    ReadOnly,
+}
+
+/// Why a path names nothing.
+#[derive(Debug)]
+pub enum PathError {
+    /// A segment that leads nowhere: the sentence names it.
+    NotFound(String),
+    /// The path itself is malformed.
+    Malformed(String),
+    /// The store failed.
+    Engine(EngineError),
+}
+
+impl std::convert::From<EngineError> for PathError {
+    fn from(error: EngineError) -> PathError {
+        PathError::Engine(error)
+    }
+}
+
+/// Splits a URL's path behind [`PREFIX`] into its decoded segments.
+pub fn segments(path: &str) -> Result<Vec<String>, PathError> {
+    if path.len() > MAX_PATH_BYTES {
+        return Err(PathError::Malformed(format!("a path has at most {MAX_PATH_BYTES} bytes")));
+    }
+    let rest = path.strip_prefix(PREFIX).unwrap_or(path);
+    let rest = rest.strip_prefix('/').unwrap_or(rest);
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.is_empty() {
+        return Ok(Vec::new());
+    }
+    let decode = |segment: &str| {
+        let text = percent_encoding::percent_decode_str(segment).decode_utf8();
+        text.map(|text| text.into_owned())
+            .map_err(|_| PathError::Malformed(format!("`{segment}` is not UTF-8")))
+    };
+    rest.split('/').map(decode).collect()
+}
+
+/// Finds what segments name.
+pub fn resolve(working: &Working<'_>, segments: &[String]) -> Result<Target, PathError> {
+    let schema = working.schema;
+    let Some((root, mut rest)) = segments.split_first() else {
+        return Err(PathError::NotFound("the path names no collection".into()));
+    };
+    let Some(ty) = schema.roots.get(root.as_str()) else {
+        let near = nearest(root, schema.roots.keys().map(|name| name.as_str()));
+        let help = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+        return Err(PathError::NotFound(format!("there is no collection `{root}`{help}")));
+    };
+    let mut at = Target::List(List { ty: *ty, from: From::All, post: Post::Root });
+    while let Some((segment, behind)) = rest.split_first() {
+        at = match at {
+            Target::List(list) => member(working, list, segment)?,
+            Target::Resource(key) | Target::Linked { key, .. } => field(working, &key, segment)?,
+        };
+        rest = behind;
+    }
+    Ok(at)
+}
+
+fn member(working: &Working<'_>, list: List, segment: &str) -> Result<Target, PathError> {
+    let id = Id::parse(segment).map_err(|error| PathError::Malformed(format!("`{segment}`: {error}")))?;
+    let key = Key::new(list.ty, id);
+    let name = &working.schema.ty(list.ty).name;
+    let missing = || PathError::NotFound(format!("there is no {name} {} here", key.id));
+    match &list.from {
+        From::All => {}
+        From::Referring(via, target) => {
+            // What is not there may be about to be created; who asks for it will be told.
+            if let Some(doc) = working.after(&key)?
+                && !targets(doc.get(via.slot)).contains(target)
+            {
+                return Err(missing());
+            }
+        }
+        From::Listed(ids) => {
+            if !ids.contains(&key.id) {
+                if let Post::Link(owner, slot) = list.post {
+                    return Ok(Target::Linked { owner, slot, key });
+                }
+                return Err(missing());
+            }
+        }
+    }
+    match list.post {
+        Post::Link(owner, slot) => Ok(Target::Linked { owner, slot, key }),
+        _ => Ok(Target::Resource(key)),
+    }
+}
+
+fn field(working: &Working<'_>, key: &Key, segment: &str) -> Result<Target, PathError> {
+    let resource = working.schema.ty(key.ty);
+    let Some((slot, field)) = resource.named(segment) else {
+        return Err(PathError::NotFound(crate::json::decode::unknown_field(resource, segment)));
+    };
+    let at = FieldRef { ty: key.ty, slot };
+    let list = |ty, from, post| Ok(Target::List(List { ty, from, post }));
+    match &field.kind {
+        FieldKind::Collection { child, via } => {
+            list(*child, From::Referring(*via, key.id.clone()), Post::Child(via.slot, key.clone()))
+        }
+        FieldKind::Inverse { of } => list(of.ty, From::Referring(*of, key.id.clone()), Post::ReadOnly),
+        _ => {
+            let Some(ty) = target_of(working.schema, at) else {
+                return Err(PathError::NotFound(format!(
+                    "`{segment}` of {} is a value, and leads nowhere",
+                    resource.name
+                )));
+            };
+            let doc = working.after(key)?;
+            let Some(doc) = doc else {
+                return Err(PathError::NotFound(format!("there is no {} {}", resource.name, key.id)));
+            };
+            match (doc.get(slot), &field.kind) {
+                (Value::Ref(id), _) => Ok(Target::Resource(Key::new(ty, id.clone()))),
+                (value, FieldKind::Links { .. }) => {
+                    list(ty, From::Listed(targets(value)), Post::Link(key.clone(), slot))
+                }
+                (value @ Value::List(_), _) => list(ty, From::Listed(targets(value)), Post::ReadOnly),
+                _ => {
+                    Err(PathError::NotFound(format!("`{segment}` of {} {} is empty", resource.name, key.id)))
+                }
+            }
+        }
+    }
+}
+
+/// Appends the canonical path of a resource; `doc` saves a look-up where it is at hand.
+pub fn push_canonical(
+    working: &Working<'_>,
+    key: &Key,
+    doc: Option<&Doc>,
+    out: &mut Vec<u8>,
+) -> Result<(), EngineError> {
+    let schema = working.schema;
+    let resource = schema.ty(key.ty);
+    // Writing to bytes in memory does not fail.
+    if resource.parents.is_empty() {
+        let root = resource.root.as_deref().unwrap_or("_");
+        let _ = write!(out, "{PREFIX}/{root}/{}", key.id);
+        return Ok(());
+    }
+    let mut chain = Vec::new();
+    let mut at = key.clone();
+    let mut doc = match doc {
+        Some(doc) => Some(parent_of(schema, &at, doc)),
+        None => working.after(&at)?.map(|doc| parent_of(schema, &at, &doc)),
+    };
+    while let Some(Some((collection, parent))) = doc {
+        let name = &schema.field(collection).name;
+        chain.push(format!("/{name}/{}", at.id));
+        at = Key::new(collection.ty, parent);
+        if chain.len() > MAX_PARENTS {
+            return Err(EngineError::Corrupt(format!("the parents of {} {}", resource.name, key.id)));
+        }
+        doc = working.after(&at)?.map(|doc| parent_of(schema, &at, &doc));
+    }
+    let root = schema.ty(at.ty).root.as_deref().unwrap_or("_");
+    let _ = write!(out, "{PREFIX}/{root}/{}", at.id);
+    chain.iter().rev().for_each(|part| out.extend_from_slice(part.as_bytes()));
+    Ok(())
+}
+
+/// The collection that owns a resource, and whose it is.
+fn parent_of(schema: &Schema, key: &Key, doc: &Doc) -> Option<(FieldRef, Id)> {
+    schema.ty(key.ty).parents.iter().find_map(|slot| {
+        let field = schema.field(FieldRef { ty: key.ty, slot: *slot });
+        match (&field.kind, doc.get(*slot)) {
+            (FieldKind::Parent { collection }, Value::Ref(id)) => Some((*collection, id.clone())),
+            _ => None,
+        }
+    })
+}
+
+/// The canonical path of a resource, as a text.
+pub fn canonical(working: &Working<'_>, key: &Key, doc: Option<&Doc>) -> Result<String, EngineError> {
+    let mut out = Vec::new();
+    push_canonical(working, key, doc, &mut out)?;
+    Ok(String::from_utf8_lossy(&out).into_owned())
+}

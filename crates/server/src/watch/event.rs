@@ -1,0 +1,170 @@
+//! What a watch is told: one JSON object an event, as SSE or as lines of NDJSON.
+//!
+//! Everything but the event's type is the same for all watches of a change, so it is made once ([`body`]); the type
+//! is put in front of it ([`Format::change`]).
+
+use bytes::{BufMut, Bytes, BytesMut};
+use corollary_engine::{Change, Doc, Engine, EngineError, Key};
+use corollary_schema::FieldRef;
+use corollary_value::Value;
+use jiff::Timestamp;
+
+use crate::json::encode::{Encoder, Shape, target_of, text};
+use crate::path;
+
+/// What happened to a resource, as seen by one watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// It is there now: created, or in the filter from now on.
+    Added,
+    /// It has changed.
+    Modified,
+    /// It has been deleted.
+    Removed,
+    /// It is no longer in the filter.
+    Left,
+}
+
+impl Happened {
+    fn name(self) -> &'static str {
+        match self {
+            Happened::Added => "added",
+            Happened::Modified => "modified",
+            Happened::Removed => "removed",
+            Happened::Left => "left",
+        }
+    }
+}
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `text/event-stream`.
+    Sse,
+    /// `application/x-ndjson`.
+    Ndjson,
+}
+
+impl Format {
+    /// An event about a resource; the last of its commit closes with the revision, which resumes the watch.
+    pub fn change(self, happened: Happened, body: &Bytes, closes: Option<u64>, out: &mut BytesMut) {
+        self.open(out);
+        out.put_slice(b"{\"type\":\"");
+        out.put_slice(happened.name().as_bytes());
+        out.put_slice(b"\",");
+        out.put_slice(body);
+        self.close(closes, out);
+    }
+
+    /// An event about the watch itself.
+    pub fn note(self, name: &str, revision: u64, detail: Option<&str>, out: &mut BytesMut) {
+        self.open(out);
+        let mut body = format!("{{\"type\":\"{name}\",\"revision\":\"{revision}\"").into_bytes();
+        if let Some(detail) = detail {
+            body.extend_from_slice(b",\"detail\":");
+            text(detail, &mut body);
+        }
+        body.push(b'}');
+        out.put_slice(&body);
+        // One that has expired has to start afresh, and must not resume here.
+        self.close((name != "expired" && name != "error").then_some(revision), out);
+    }
+
+    fn open(self, out: &mut BytesMut) {
+        if self == Format::Sse {
+            out.put_slice(b"data: ");
+        }
+    }
+
+    fn close(self, revision: Option<u64>, out: &mut BytesMut) {
+        out.put_slice(b"\n");
+        if self == Format::Sse {
+            if let Some(revision) = revision {
+                out.put_slice(format!("id: {revision}\n").as_bytes());
+            }
+            out.put_slice(b"\n");
+        }
+    }
+}
+
+/// The body of an event about a change: all behind its type, with the closing brace.
+pub fn body(engine: &Engine, revision: u64, change: &Change) -> Bytes {
+    let write = |encoder: &mut Encoder<'_, '_>, change: &Change| -> Result<(), EngineError> {
+        let shape = Shape::default();
+        match &change.after {
+            Some(doc) => {
+                encoder.out.extend_from_slice(b",\"resource\":");
+                encoder.resource(&change.key, doc, &shape)?;
+            }
+            None => {
+                encoder.out.extend_from_slice(b",\"resource\":null");
+            }
+        }
+        encoder.out.extend_from_slice(b",\"changed\":[");
+        let resource = engine.schema().ty(change.key.ty);
+        let shown = || change.changed.iter().filter(|slot| resource.field(**slot).visible());
+        for (at, slot) in shown().enumerate() {
+            encoder.out.extend_from_slice(if at > 0 { b",\"" } else { b"\"" });
+            encoder.out.extend_from_slice(resource.field(*slot).name.as_bytes());
+            encoder.out.push(b'"');
+        }
+        encoder.out.push(b']');
+        if let Some(before) = &change.before {
+            encoder.out.extend_from_slice(b",\"old\":{");
+            let mut first = true;
+            for slot in shown() {
+                let value = before.get(*slot);
+                if matches!(value, Value::Absent) {
+                    continue;
+                }
+                encoder.out.extend_from_slice(if std::mem::take(&mut first) { b"\"" } else { b",\"" });
+                encoder.out.extend_from_slice(resource.field(*slot).name.as_bytes());
+                encoder.out.extend_from_slice(b"\":");
+                let field = FieldRef { ty: change.key.ty, slot: *slot };
+                encoder.value(value, target_of(engine.schema(), field))?;
+            }
+            encoder.out.push(b'}');
+        }
+        encoder.out.push(b'}');
+        Ok(())
+    };
+    let rendered = engine.read(Timestamp::now(), |working| {
+        let mut encoder = Encoder::new(working);
+        start(&mut encoder, revision, &change.key, change.after.as_deref().or(change.before.as_deref()))?;
+        write(&mut encoder, change)?;
+        Ok(Bytes::from(encoder.out))
+    });
+    rendered.unwrap_or_else(|error| {
+        // The change is told in any case; only what could not be read is missing.
+        let mut out = format!("\"revision\":\"{revision}\",\"error\":").into_bytes();
+        text(&error.to_string(), &mut out);
+        out.push(b'}');
+        Bytes::from(out)
+    })
+}
+
+/// The body of an `added` event for a resource that is there when the watch begins.
+pub fn present(
+    encoder: &mut Encoder<'_, '_>,
+    revision: u64,
+    key: &Key,
+    doc: &Doc,
+) -> Result<(), EngineError> {
+    start(encoder, revision, key, Some(doc))?;
+    encoder.out.extend_from_slice(b",\"resource\":");
+    encoder.resource(key, doc, &Shape::default())?;
+    encoder.out.push(b'}');
+    Ok(())
+}
+
+fn start(
+    encoder: &mut Encoder<'_, '_>,
+    revision: u64,
+    key: &Key,
+    doc: Option<&Doc>,
+) -> Result<(), EngineError> {
+    encoder.out.extend_from_slice(format!("\"revision\":\"{revision}\",\"path\":\"").as_bytes());
+    path::push_canonical(encoder.working(), key, doc, &mut encoder.out)?;
+    encoder.out.push(b'"');
+    Ok(())
+}

@@ -1,0 +1,216 @@
+//! Who is told of which commit.
+//!
+//! A thread of its own takes each commit from the executor and hands it to the watches of the resources that it
+//! changed and of their types; the others cost nothing. Every watch has a bounded queue: one that is too slow is
+//! dropped and learns that it has missed something, and nobody waits for it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use bytes::Bytes;
+use corollary_engine::{Change, Commit, Engine, Key};
+use corollary_schema::TypeIx;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::event;
+
+/// Commits that wait for a watch; one more and it has missed something.
+const WATCH_QUEUE_COMMITS: usize = 1_024;
+
+/// Commits that wait to be told; past that the executor waits.
+const FEED_COMMITS: usize = 16_384;
+
+/// A commit with the parts of its events that are the same for all watches, made once.
+pub struct Published {
+    /// The commit.
+    pub commit: Arc<Commit>,
+    bodies: Vec<OnceLock<Bytes>>,
+}
+
+impl Published {
+    /// Nothing rendered yet.
+    pub fn new(commit: Arc<Commit>) -> Published {
+        let bodies = commit.changes.iter().map(|_| OnceLock::new()).collect();
+        Published { commit, bodies }
+    }
+
+    /// The change at a position, with what every watch shows of it.
+    pub fn change(&self, engine: &Engine, at: usize) -> (&Change, &Bytes) {
+        let change = &self.commit.changes[at];
+        (change, self.bodies[at].get_or_init(|| event::body(engine, self.commit.revision, change)))
+    }
+}
+
+/// What a watch is of.
+#[derive(Clone, Debug)]
+pub enum Scope {
+    /// One resource.
+    Resource(Key),
+    /// All resources of a type; the watch itself looks which of them it is about.
+    Type(TypeIx),
+}
+
+struct Watch {
+    number: u64,
+    queue: mpsc::Sender<Arc<Published>>,
+    missed: Arc<AtomicBool>,
+}
+
+#[derive(Default)]
+struct Registry {
+    by_key: HashMap<Key, Vec<Watch>>,
+    by_type: HashMap<TypeIx, Vec<Watch>>,
+}
+
+/// See the module.
+pub struct Hub {
+    registry: Arc<Mutex<Registry>>,
+    count: AtomicUsize,
+    next: AtomicU64,
+    feed: SyncSender<Arc<Commit>>,
+    engine: Arc<Engine>,
+}
+
+/// A place in the hub, given up when dropped.
+pub struct Subscription {
+    hub: Arc<Hub>,
+    scope: Scope,
+    number: u64,
+    queue: mpsc::Receiver<Arc<Published>>,
+    missed: Arc<AtomicBool>,
+}
+
+impl Hub {
+    /// A hub without watches, and its thread.
+    pub fn new(engine: Arc<Engine>) -> Hub {
+        let (feed, commits) = sync_channel::<Arc<Commit>>(FEED_COMMITS);
+        let registry: Arc<Mutex<Registry>> = Arc::default();
+        let told = registry.clone();
+        // The thread ends with the hub, which holds the other end.
+        let started = thread::Builder::new().name("watches".into()).spawn(move || {
+            for commit in commits {
+                tell(&mut told.lock(), &Arc::new(Published::new(commit)));
+            }
+        });
+        if let Err(error) = started {
+            // Without it no watch hears of anything; better to say so at once.
+            panic!("the thread of the watches could not be started: {error}");
+        }
+        Hub { registry, count: AtomicUsize::new(0), next: AtomicU64::new(0), feed, engine }
+    }
+
+    /// Ends all watches.
+    pub fn close(&self) {
+        let mut registry = self.registry.lock();
+        registry.by_key.clear();
+        registry.by_type.clear();
+    }
+
+    /// What watches read from.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Watches now.
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Is nobody watching?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Tells a commit to whom it concerns. For the executor, in the order of commits.
+    pub fn publish(&self, commit: Arc<Commit>) {
+        // A watch counts before it looks at the published revision, so one that this passes over will find the commit
+        // in the log.
+        if self.count.load(Ordering::SeqCst) > 0 {
+            // The thread lives as long as the hub.
+            let _ = self.feed.send(commit);
+        }
+    }
+
+    /// Begins to hear of all commits from now on.
+    pub fn subscribe(self: &Arc<Hub>, scope: Scope) -> Subscription {
+        let (sender, queue) = mpsc::channel(WATCH_QUEUE_COMMITS);
+        let missed = Arc::new(AtomicBool::new(false));
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let watch = Watch { number, queue: sender, missed: missed.clone() };
+        {
+            let mut registry = self.registry.lock();
+            match &scope {
+                Scope::Resource(key) => registry.by_key.entry(key.clone()).or_default().push(watch),
+                Scope::Type(ty) => registry.by_type.entry(*ty).or_default().push(watch),
+            }
+        }
+        self.count.fetch_add(1, Ordering::SeqCst);
+        Subscription { hub: self.clone(), scope, number, queue, missed }
+    }
+}
+
+fn tell(registry: &mut Registry, published: &Arc<Published>) {
+    let mut types: Vec<TypeIx> = Vec::new();
+    for change in &published.commit.changes {
+        if let Some(watches) = registry.by_key.get_mut(&change.key) {
+            hand_out(watches, published);
+        }
+        if !types.contains(&change.key.ty) {
+            types.push(change.key.ty);
+        }
+    }
+    for ty in types {
+        if let Some(watches) = registry.by_type.get_mut(&ty) {
+            hand_out(watches, published);
+        }
+    }
+}
+
+fn hand_out(watches: &mut Vec<Watch>, published: &Arc<Published>) {
+    watches.retain(|watch| match watch.queue.try_send(published.clone()) {
+        Ok(()) => true,
+        Err(_) => {
+            watch.missed.store(true, Ordering::Release);
+            false
+        }
+    });
+}
+
+impl Subscription {
+    /// The next commit; none when it has missed one.
+    pub async fn next(&mut self) -> Option<Arc<Published>> {
+        self.queue.recv().await
+    }
+
+    /// Has it missed a commit, for being too slow?
+    pub fn missed(&self) -> bool {
+        self.missed.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.hub.count.fetch_sub(1, Ordering::SeqCst);
+        let mut registry = self.hub.registry.lock();
+        let registry = &mut *registry;
+        match &self.scope {
+            Scope::Resource(key) => {
+                if let Some(watches) = registry.by_key.get_mut(key) {
+                    watches.retain(|watch| watch.number != self.number);
+                    if watches.is_empty() {
+                        registry.by_key.remove(key);
+                    }
+                }
+            }
+            Scope::Type(ty) => {
+                if let Some(watches) = registry.by_type.get_mut(ty) {
+                    watches.retain(|watch| watch.number != self.number);
+                }
+            }
+        }
+    }
+}
