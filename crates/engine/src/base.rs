@@ -3,6 +3,9 @@
 //! The snapshot is opened when something is not in the cache, so a read or a group that finds all it needs there costs
 //! the store nothing. If the store has moved on by then, and something was read already, the two would not belong
 //! together: that is [`EngineError::Moved`], and the read runs again over a snapshot opened first.
+//!
+//! A snapshot may show a commit a moment before it is published. Reads that begin after that must not show less, so
+//! [`Revisions`] keeps the newest that a snapshot has shown; until it is published, reads begin with a snapshot.
 
 use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
@@ -16,13 +19,44 @@ use crate::doc::{Doc, Key, Layout};
 use crate::error::EngineError;
 use crate::keys;
 
+/// How far readers may see, and how far they have seen.
+pub(crate) struct Revisions {
+    /// The last revision that the cache knows all of.
+    published: AtomicU64,
+    /// The newest revision that a snapshot has shown.
+    shown: AtomicU64,
+}
+
+impl Revisions {
+    pub(crate) fn new(revision: u64) -> Revisions {
+        Revisions { published: AtomicU64::new(revision), shown: AtomicU64::new(revision) }
+    }
+
+    pub(crate) fn published(&self) -> u64 {
+        self.published.load(Ordering::Acquire)
+    }
+
+    /// For the executor, when the commit is durable and in the cache.
+    pub(crate) fn publish(&self, revision: u64) {
+        self.published.store(revision, Ordering::Release);
+    }
+
+    fn show(&self, revision: u64) {
+        self.shown.fetch_max(revision, Ordering::AcqRel);
+    }
+
+    fn shown(&self) -> u64 {
+        self.shown.load(Ordering::Acquire)
+    }
+}
+
 /// See the module.
 pub struct Base<'a> {
     schema: &'a Schema,
     layouts: &'a [Layout],
     store: &'a dyn Store,
     cache: &'a Cache,
-    published: &'a AtomicU64,
+    revisions: &'a Revisions,
     snapshot: OnceCell<Box<dyn Snapshot>>,
     revision: Cell<u64>,
     /// May the cache answer? Not while it waits for a commit that the snapshot has already.
@@ -38,11 +72,16 @@ impl<'a> Base<'a> {
         layouts: &'a [Layout],
         store: &'a dyn Store,
         cache: &'a Cache,
-        published: &'a AtomicU64,
+        revisions: &'a Revisions,
     ) -> Base<'a> {
-        let revision = Cell::new(published.load(Ordering::Acquire));
+        let revision = Cell::new(revisions.published());
         let (cached, read) = (Cell::new(true), Cell::new(false));
-        Base { schema, layouts, store, cache, published, snapshot: OnceCell::new(), revision, cached, read }
+        Base { schema, layouts, store, cache, revisions, snapshot: OnceCell::new(), revision, cached, read }
+    }
+
+    /// Makes sure that it shows no less than what was shown before.
+    pub(crate) fn catch_up(&self) -> Result<(), EngineError> {
+        if self.revision.get() < self.revisions.shown() { self.snapshot().map(drop) } else { Ok(()) }
     }
 
     /// The revision that it shows.
@@ -63,7 +102,8 @@ impl<'a> Base<'a> {
                 return Err(EngineError::Moved);
             }
             self.revision.set(revision);
-            self.cached.set(self.published.load(Ordering::Acquire) >= revision);
+            self.revisions.show(revision);
+            self.cached.set(self.revisions.published() >= revision);
         }
         Ok(&**self.snapshot.get_or_init(|| snapshot))
     }

@@ -5,13 +5,12 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use corollary_schema::Schema;
 use corollary_store::{Batch, Direction, KeyRange, Store};
 use jiff::Timestamp;
 
-use crate::base::Base;
+use crate::base::{Base, Revisions};
 use crate::cache::Cache;
 use crate::doc::{Doc, Layout};
 use crate::error::EngineError;
@@ -61,7 +60,7 @@ pub struct Engine {
     schema: Arc<Schema>,
     layouts: Vec<Layout>,
     pub(crate) cache: Cache,
-    published: AtomicU64,
+    revisions: Revisions,
 }
 
 impl Engine {
@@ -70,9 +69,9 @@ impl Engine {
         schema: Arc<Schema>,
         options: &EngineOptions,
     ) -> Result<Engine, EngineError> {
-        let published = AtomicU64::new(keys::read_revision(&*store.snapshot()?)?);
+        let revisions = Revisions::new(keys::read_revision(&*store.snapshot()?)?);
         let layouts = Layout::of(&schema);
-        Ok(Engine { store, schema, layouts, cache: Cache::new(options.cache_bytes), published })
+        Ok(Engine { store, schema, layouts, cache: Cache::new(options.cache_bytes), revisions })
     }
 
     /// The schema.
@@ -92,20 +91,22 @@ impl Engine {
 
     /// The last published revision.
     pub fn revision(&self) -> u64 {
-        self.published.load(Ordering::Acquire)
+        self.revisions.published()
     }
 
     fn base(&self) -> Base<'_> {
-        Base::new(&self.schema, &self.layouts, &*self.store, &self.cache, &self.published)
+        Base::new(&self.schema, &self.layouts, &*self.store, &self.cache, &self.revisions)
     }
 
-    /// Reads one consistent state, as of the last published revision or a later one. `f` may be run twice.
+    /// Reads one consistent state, as of the last published revision or a later one, and of no earlier one than any read
+    /// that has ended. `f` may be run twice.
     pub fn read<T>(
         &self,
         now: Timestamp,
         f: impl Fn(&Working<'_>) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
         let base = self.base();
+        base.catch_up()?;
         match f(&Working::new(&self.schema, &self.layouts, &base, now)) {
             Err(EngineError::Moved) => {
                 let base = self.base();
@@ -211,12 +212,12 @@ impl Executor {
             }
         }
         if revision != self.revision {
-            let batch = batch(&working, self.revision, revision);
+            let batch = batch(&mut working, self.revision, revision);
             engine.store.commit(&batch)?;
             for (key, doc) in std::mem::take(&mut working.kept) {
                 engine.cache.put(key, doc, revision);
             }
-            engine.published.store(revision, Ordering::Release);
+            engine.revisions.publish(revision);
             (self.revision, self.last) = (revision, now);
         }
         Ok(outcomes)
@@ -244,13 +245,13 @@ impl Executor {
             }
         }
         working.keep();
-        let mut batch = batch(&working, self.revision, revision);
+        let mut batch = batch(&mut working, self.revision, revision);
         extra.append(&mut batch);
         engine.store.commit(&extra)?;
         for (key, doc) in std::mem::take(&mut working.kept) {
             engine.cache.put(key, doc, revision);
         }
-        engine.published.store(revision, Ordering::Release);
+        engine.revisions.publish(revision);
         self.revision = revision;
         Ok(done)
     }
@@ -289,7 +290,7 @@ impl Executor {
 }
 
 /// All that a group changed, with the revision that it goes on from as its condition.
-fn batch(working: &Working<'_>, from: u64, to: u64) -> Batch {
+fn batch(working: &mut Working<'_>, from: u64, to: u64) -> Batch {
     let mut batch = Batch::new();
     for (key, doc) in &working.kept {
         let at = keys::doc(working.schema.ty(key.ty).id, &key.id);
@@ -302,10 +303,10 @@ fn batch(working: &Working<'_>, from: u64, to: u64) -> Batch {
             None => batch.delete(keys::DOC, at),
         }
     }
-    for ((keyspace, key), row) in working.kept_rows() {
+    for ((keyspace, key), row) in working.take_kept_rows() {
         match row {
-            Some(value) => batch.put(*keyspace, key.clone(), value.clone()),
-            None => batch.delete(*keyspace, key.clone()),
+            Some(value) => batch.put(keyspace, key, value),
+            None => batch.delete(keyspace, key),
         }
     }
     batch.require(keys::META, keys::REVISION, (from > 0).then(|| from.to_be_bytes().to_vec()));

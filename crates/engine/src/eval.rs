@@ -34,12 +34,24 @@ pub trait View {
 /// One evaluation: the view, and the resource that is `self`.
 pub struct Eval<'a> {
     /// What is read.
-    pub view: &'a dyn View,
+    view: &'a dyn View,
     /// The id of `self`.
-    pub owner: &'a Id,
+    owner: &'a Id,
+    /// The document of `self`, where it is at hand.
+    own: Option<&'a Doc>,
 }
 
-impl Eval<'_> {
+impl<'a> Eval<'a> {
+    /// Reads all through the view.
+    pub fn new(view: &'a dyn View, owner: &'a Id) -> Eval<'a> {
+        Eval { view, owner, own: None }
+    }
+
+    /// Reads fields of `self` from its document, which has to be what the view would give.
+    pub fn of(view: &'a dyn View, owner: &'a Id, own: &'a Doc) -> Eval<'a> {
+        Eval { view, owner, own: Some(own) }
+    }
+
     /// The value of an expression.
     pub fn value(&self, expr: &Expr) -> Result<Value, EngineError> {
         self.expr(expr, &mut Vec::new())
@@ -60,6 +72,10 @@ impl Eval<'_> {
                 at.map_or(Value::Null, |at| items[at].clone())
             }
             Node::All(ty) => refs(self.view.all(*ty)?),
+            Node::Get(base, field) if base.node == Node::Owner && self.own.is_some() => {
+                let value = self.own.map(|doc| doc.get(field.slot).clone());
+                found(value.unwrap_or(Value::Absent), expr.ty.many)
+            }
             Node::Get(base, field) => {
                 let base = self.expr(base, items)?;
                 self.get(&base, *field, expr.ty.many)?
@@ -191,11 +207,7 @@ impl Eval<'_> {
             })
         };
         Ok(match base {
-            Value::Ref(id) => match (one(id)?, many) {
-                (Value::Null, Many::List | Many::Set) => Value::List(Arc::new([])),
-                (Value::List(elements), Many::Set) => set(elements.to_vec()),
-                (value, _) => value,
-            },
+            Value::Ref(id) => found(one(id)?, many),
             Value::List(bases) => {
                 let mut values = Vec::with_capacity(bases.len());
                 for base in bases.iter() {
@@ -211,6 +223,16 @@ impl Eval<'_> {
             _ if many == Many::One => Value::Null,
             _ => Value::List(Arc::new([])),
         })
+    }
+}
+
+/// A field's value as an expression sees it.
+fn found(value: Value, many: Many) -> Value {
+    match (value, many) {
+        (Value::Absent | Value::Null, Many::List | Many::Set) => Value::List(Arc::new([])),
+        (Value::Absent, _) => Value::Null,
+        (Value::List(elements), Many::Set) => set(elements.to_vec()),
+        (value, _) => value,
     }
 }
 

@@ -13,8 +13,10 @@ use corollary_store::{Direction, KeyRange};
 use corollary_value::codec::{self, push_varint, read_varint};
 use corollary_value::order_key::{push_order_key, push_order_key_desc};
 use corollary_value::{Id, Value, compare};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 
-use crate::doc::Key;
+use crate::doc::{Doc, Key};
 use crate::error::EngineError;
 use crate::eval::{Eval, View};
 use crate::keys;
@@ -26,6 +28,13 @@ use crate::working::{Before, Row, Working};
 pub(crate) struct Contribution {
     /// Whose group it is in.
     pub owner: Id,
+    /// What its part is.
+    pub given: Given,
+}
+
+/// A member's part in a group.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Given {
     /// What is summed, compared, or listed: a value, or the resource that stands for the member.
     pub value: Value,
     /// The order among the members, without the member's id.
@@ -35,8 +44,8 @@ pub(crate) struct Contribution {
 /// What an owner loses and gains by one member.
 struct Change {
     member: Id,
-    old: Option<Contribution>,
-    new: Option<Contribution>,
+    old: Option<Given>,
+    new: Option<Given>,
 }
 
 /// The result for no members.
@@ -66,39 +75,41 @@ pub fn apply(
     members: &[Key],
     counted: Counted,
 ) -> Result<Vec<Changed>, EngineError> {
-    let mut by_owner: BTreeMap<Id, Vec<Change>> = BTreeMap::new();
+    let mut by_owner: HashMap<Id, Vec<Change>, RandomState> = HashMap::default();
     for key in members {
-        let old = match working.before(key)? {
-            Some(_) if counted == Counted::Before => contribution(&Before(working), group, &key.id)?,
+        let (before, after) = working.before_and_after(key)?;
+        let old = match &before {
+            Some(doc) if counted == Counted::Before => contribution(&Before(working), group, &key.id, doc)?,
             _ => None,
         };
-        let new = match working.after(key)? {
-            Some(_) => contribution(&*working, group, &key.id)?,
+        let new = match &after {
+            Some(doc) => contribution(&*working, group, &key.id, doc)?,
             None => None,
         };
         if old == new {
             continue;
         }
-        let member = key.id.clone();
+        let member = &key.id;
         match (old, new) {
             (Some(old), Some(new)) if old.owner == new.owner => {
-                let owner = old.owner.clone();
-                by_owner.entry(owner).or_default().push(Change { member, old: Some(old), new: Some(new) });
+                let change = Change { member: member.clone(), old: Some(old.given), new: Some(new.given) };
+                by_owner.entry(new.owner).or_default().push(change);
             }
             (old, new) => {
                 if let Some(old) = old {
-                    let change = Change { member: member.clone(), old: Some(old.clone()), new: None };
+                    let change = Change { member: member.clone(), old: Some(old.given), new: None };
                     by_owner.entry(old.owner).or_default().push(change);
                 }
                 if let Some(new) = new {
-                    let change = Change { member, old: None, new: Some(new.clone()) };
+                    let change = Change { member: member.clone(), old: None, new: Some(new.given) };
                     by_owner.entry(new.owner).or_default().push(change);
                 }
             }
         }
     }
-    let owners: Vec<(Key, Vec<Change>)> =
+    let mut owners: Vec<(Key, Vec<Change>)> =
         by_owner.into_iter().map(|(id, changes)| (Key::new(node.result.ty, id), changes)).collect();
+    owners.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
     working.prefetch(owners.iter().map(|(key, _)| key))?;
     let mut changed = Vec::new();
     for (owner, changes) in owners {
@@ -115,8 +126,9 @@ pub(crate) fn contribution(
     view: &dyn View,
     group: &Group,
     member: &Id,
+    doc: &Doc,
 ) -> Result<Option<Contribution>, EngineError> {
-    let eval = Eval { view, owner: member };
+    let eval = Eval::of(view, member, doc);
     let Value::Ref(owner) = eval.value(&group.owner)? else { return Ok(None) };
     for condition in &group.conditions {
         if !eval.holds(condition)? {
@@ -141,7 +153,7 @@ pub(crate) fn contribution(
             }
         }
     }
-    Ok(Some(Contribution { owner, value, order }))
+    Ok(Some(Contribution { owner, given: Given { value, order } }))
 }
 
 fn apply_to_owner(
@@ -194,18 +206,19 @@ fn apply_to_owner(
 pub(crate) fn ordered_row(
     node: &PlanNode,
     group: &Group,
+    owner: &Id,
     member: &Id,
-    contribution: &Contribution,
+    given: &Given,
 ) -> Option<Row> {
     // Nulls have no part in a comparison; in an order they are elements like any other.
-    if matches!(group.aggregate, Aggregate::Min | Aggregate::Max) && contribution.value.is_null() {
+    if matches!(group.aggregate, Aggregate::Min | Aggregate::Max) && given.value.is_null() {
         return None;
     }
-    let mut key = keys::members_of(node.definition, &contribution.owner);
-    key.extend_from_slice(&contribution.order);
+    let mut key = keys::members_of(node.definition, owner);
+    key.extend_from_slice(&given.order);
     member.push_key(&mut key);
     let mut value = Vec::new();
-    codec::encode(&contribution.value, &mut value);
+    codec::encode(&given.value, &mut value);
     Some((key, value))
 }
 
@@ -221,12 +234,12 @@ fn ordered(
     let compared = matches!(group.aggregate, Aggregate::Min | Aggregate::Max);
     for change in &changes {
         if let Some((key, _)) =
-            change.old.as_ref().and_then(|old| ordered_row(node, group, &change.member, old))
+            change.old.as_ref().and_then(|old| ordered_row(node, group, &owner.id, &change.member, old))
         {
             working.delete_row(keys::MEMBER, key);
         }
         if let Some((key, value)) =
-            change.new.as_ref().and_then(|new| ordered_row(node, group, &change.member, new))
+            change.new.as_ref().and_then(|new| ordered_row(node, group, &owner.id, &change.member, new))
         {
             working.put_row(keys::MEMBER, key, value);
         }

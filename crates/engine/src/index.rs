@@ -18,8 +18,10 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
     let schema = working.schema;
     let mut claimed = Vec::new();
     let mut found = Vec::new();
-    let touched: Vec<Key> = working.touched.keys().cloned().collect();
-    for key in touched {
+    if !schema.types().any(|(_, ty)| ty.fields.iter().any(|field| field.index)) {
+        return Ok(());
+    }
+    for key in working.touched_keys() {
         let (before, after) = (working.before(&key)?, working.after(&key)?);
         for (slot, field) in schema.ty(key.ty).slots().filter(|(_, field)| field.index) {
             let value = |doc: &Option<Arc<Doc>>| doc.as_ref().map(|doc| doc.get(slot).clone());

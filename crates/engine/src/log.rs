@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use crate::doc::{Doc, Key, Layout};
 use crate::eval::View;
 use crate::keys;
-use crate::working::Working;
+use crate::working::{Touched, Working};
 
 /// One commit, as the log tells it.
 #[derive(Clone, Debug)]
@@ -52,7 +52,9 @@ const DELETED: u8 = 3;
 /// Appends what the current transaction changed, and tells it.
 pub fn append(working: &mut Working<'_>, revision: u64) -> Commit {
     let schema = working.schema;
-    let changes = working.touched.iter().map(|(key, touched)| {
+    let mut touched: Vec<(&Key, &Touched)> = working.touched.iter().collect();
+    touched.sort_unstable_by_key(|(key, _)| *key);
+    let changes = touched.into_iter().map(|(key, touched)| {
         let changed = schema.ty(key.ty).slots().filter(|(slot, field)| {
             field.in_document()
                 && match (&touched.before, &touched.after) {

@@ -64,7 +64,7 @@ impl<'a> Facts<'a> {
         }
         let field = self.working.schema.field(FieldRef { ty: key.ty, slot });
         let FieldKind::Derived { expr, .. } = &field.kind else { return Ok(Value::Absent) };
-        let value = match (Eval { view: self, owner: &key.id }.value(expr)?, &expr.node) {
+        let value = match (Eval::new(self, &key.id).value(expr)?, &expr.node) {
             (Value::Null, _) => Value::Absent,
             (Value::List(elements), node)
                 if expr.ty.many == Many::Set && !matches!(node, Node::Order(..)) =>

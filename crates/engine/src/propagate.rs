@@ -25,18 +25,21 @@ pub struct Work {
     pub changed: u64,
 }
 
-type Dirty = BTreeMap<usize, BTreeSet<Id>>;
+/// By node: the subjects to look at, some perhaps more than once.
+type Dirty = BTreeMap<usize, Vec<Id>>;
 
 /// Brings all up to date with what the current transaction did to facts.
 pub fn propagate(working: &mut Working<'_>) -> Result<Work, EngineError> {
     let schema = working.schema;
     let mut dirty = Dirty::new();
-    let touched: Vec<Key> = working.touched.keys().cloned().collect();
-    for key in &touched {
+    for key in &working.touched_keys() {
         seed(working, key, &mut dirty)?;
     }
     let mut work = Work::default();
-    while let Some((at, subjects)) = dirty.pop_first() {
+    while let Some((at, mut subjects)) = dirty.pop_first() {
+        // Mostly in order already, which this sort makes use of.
+        subjects.sort();
+        subjects.dedup();
         let node = &schema.plan.nodes[at];
         let keys: Vec<Key> = subjects.into_iter().map(|id| Key::new(node.subject(), id)).collect();
         work.evaluations += keys.len() as u64;
@@ -45,10 +48,9 @@ pub fn propagate(working: &mut Working<'_>) -> Result<Work, EngineError> {
             Rule::Evaluate(evaluate) => {
                 let mut changed = Vec::new();
                 for key in &keys {
-                    if working.after(key)?.is_none() {
-                        continue;
-                    }
-                    let value = Eval { view: working, owner: &key.id }.value(&evaluate.expr)?;
+                    let Some(doc) = working.after(key)? else { continue };
+                    let value = Eval::of(working, &key.id, &doc).value(&evaluate.expr)?;
+                    drop(doc);
                     changed.extend(store_result(working, node, key, value)?);
                 }
                 changed
@@ -56,8 +58,12 @@ pub fn propagate(working: &mut Working<'_>) -> Result<Work, EngineError> {
             Rule::Group(group) => group::apply(working, node, group, &keys, Counted::Before)?,
         };
         work.changed += changed.len() as u64;
+        if schema.plan.readers(node.result).is_empty() {
+            continue;
+        }
         for (key, old, new) in &changed {
-            notify(working, node.result, key, old, new, &mut dirty)?;
+            let fresh = working.is_fresh(key);
+            notify(working, node.result, key, fresh, old, new, &mut dirty)?;
         }
     }
     Ok(work)
@@ -76,6 +82,10 @@ pub fn store_result(
     let value = if value.is_null() { Value::Absent } else { value };
     let Some(doc) = working.after(key)? else { return Ok(None) };
     let old = doc.get(node.result.slot).clone();
+    drop(doc);
+    if old == value {
+        return Ok(None);
+    }
     if let (FieldKind::Derived { strict: true, .. }, Value::Error(error)) =
         (&working.schema.field(node.result).kind, &value)
     {
@@ -87,14 +97,15 @@ pub fn store_result(
 }
 
 /// Finds whom a change of facts of one resource reaches.
-fn seed(working: &mut Working<'_>, key: &Key, dirty: &mut Dirty) -> Result<(), EngineError> {
+fn seed(working: &Working<'_>, key: &Key, dirty: &mut Dirty) -> Result<(), EngineError> {
     let schema = working.schema;
-    let (before, after) = (working.before(key)?, working.after(key)?);
-    if before.is_none() || after.is_none() {
+    let (before, after) = working.before_and_after(key)?;
+    let fresh = before.is_none() || after.is_none();
+    if fresh {
         let nodes = &schema.plan;
         let ty = key.ty.0 as usize;
         for node in nodes.evaluated[ty].iter().chain(&nodes.grouped[ty]) {
-            dirty.entry(*node).or_default().insert(key.id.clone());
+            dirty.entry(*node).or_default().push(key.id.clone());
         }
     }
     let absent = Value::Absent;
@@ -106,28 +117,33 @@ fn seed(working: &mut Working<'_>, key: &Key, dirty: &mut Dirty) -> Result<(), E
         let old = before.as_ref().map_or(&absent, |doc| doc.get(slot));
         let new = after.as_ref().map_or(&absent, |doc| doc.get(slot));
         if old != new {
-            notify(working, field, key, old, new, dirty)?;
+            notify(working, field, key, fresh, old, new, dirty)?;
         }
     }
     Ok(())
 }
 
-/// Marks the subjects of all readers of a changed field.
+/// Marks the subjects of all readers of a changed field; `fresh` where the resource itself came or went.
 fn notify(
     working: &Working<'_>,
     field: FieldRef,
     key: &Key,
+    fresh: bool,
     old: &Value,
     new: &Value,
     dirty: &mut Dirty,
 ) -> Result<(), EngineError> {
-    let fresh = working.before(key)?.is_none() || working.after(key)?.is_none();
     for reader in working.schema.plan.readers(field) {
-        let start: BTreeSet<Id> = match reader.start {
-            // Whoever reaches a new or a deleted resource by links changed a link in the same transaction.
-            Start::Changed if fresh && !reader.path.is_empty() => continue,
-            Start::Changed => BTreeSet::from([key.id.clone()]),
-            Start::Targets => targets(old).into_iter().chain(targets(new)).collect(),
+        let start: BTreeSet<Id> = match (reader.start, &reader.path[..]) {
+            // All nodes of a new or a deleted resource are looked at in any case; and whoever reaches it by links
+            // changed a link in the same transaction.
+            (Start::Changed, _) if fresh => continue,
+            (Start::Changed, []) => {
+                dirty.entry(reader.node).or_default().push(key.id.clone());
+                continue;
+            }
+            (Start::Changed, _) => BTreeSet::from([key.id.clone()]),
+            (Start::Targets, _) => targets(old).into_iter().chain(targets(new)).collect(),
         };
         let subjects = walk_back(working, reader, start)?;
         if !subjects.is_empty() {

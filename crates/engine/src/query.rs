@@ -168,7 +168,7 @@ fn walk(working: &Working<'_>, query: &Query, path: &Path, limit: usize) -> Resu
         }
         visited += 1;
         let row = Row { working, key: &key, doc: &doc };
-        let eval = Eval { view: &row, owner: &key.id };
+        let eval = Eval::of(&row, &key.id, &doc);
         if let Some(filter) = &query.filter
             && !eval.holds(filter)?
         {
@@ -186,7 +186,7 @@ fn walk(working: &Working<'_>, query: &Query, path: &Path, limit: usize) -> Resu
         Ok(!(path.ordered && found.len() > limit))
     };
     let complete = each(working, query.ty, path, &mut take)?;
-    if !complete && !(path.ordered && found.len() > limit) {
+    if !complete && (!path.ordered || found.len() <= limit) {
         return Ok(Walk::TooFar);
     }
     if !path.ordered {

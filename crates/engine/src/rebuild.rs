@@ -121,7 +121,7 @@ pub fn build(executor: &mut Executor, structure: Structure, now: Timestamp) -> R
             match &node.rule {
                 Rule::Evaluate(evaluate) => walk(executor, node.result.ty, now, &mut |working, keys| {
                     for key in keys {
-                        let value = Eval { view: working, owner: &key.id }.value(&evaluate.expr)?;
+                        let value = Eval::new(working, &key.id).value(&evaluate.expr)?;
                         store_result(working, node, key, value)?;
                     }
                     Ok(())
@@ -153,13 +153,11 @@ fn field_with(schema: &Schema, id: FieldId) -> Option<FieldRef> {
     })
 }
 
+/// What is done with the resources of one batch.
+type Step<'f> = dyn FnMut(&mut Working<'_>, &[Key]) -> Result<(), EngineError> + 'f;
+
 /// Hands all resources of a type to `f`, in the order of their ids, one batch and one commit after the other.
-fn walk(
-    executor: &mut Executor,
-    ty: TypeIx,
-    now: Timestamp,
-    f: &mut dyn FnMut(&mut Working<'_>, &[Key]) -> Result<(), EngineError>,
-) -> Result<(), EngineError> {
+fn walk(executor: &mut Executor, ty: TypeIx, now: Timestamp, f: &mut Step<'_>) -> Result<(), EngineError> {
     let mut last: Option<Id> = None;
     loop {
         let keys = executor.maintain(now, |working, _| {

@@ -161,11 +161,9 @@ pub fn check(field: &Field, value: &Value, found: &mut Vec<Refusal>) {
     }
     match &field.kind {
         FieldKind::Stored(ty) => check_value(&field.rules, place, ty, value, found),
-        FieldKind::Link { .. } | FieldKind::Parent { .. } => {
-            if !matches!(value, Value::Ref(_)) {
-                let message = format!("`{place}` is a link, and {value} is no reference");
-                found.push(place.refuse("type", message));
-            }
+        FieldKind::Link { .. } | FieldKind::Parent { .. } if !matches!(value, Value::Ref(_)) => {
+            let message = format!("`{place}` is a link, and {value} is no reference");
+            found.push(place.refuse("type", message));
         }
         FieldKind::Links { .. } => match value {
             Value::List(elements) if elements.iter().all(|element| matches!(element, Value::Ref(_))) => {

@@ -36,7 +36,7 @@ pub fn check(working: &Working<'_>) -> Result<BTreeMap<Structure, String>, Engin
             Rule::Evaluate(evaluate) => match schema.field(node.result).kind {
                 FieldKind::Aggregate { .. } => {
                     let wrong = |key: &Key| -> Result<bool, EngineError> {
-                        let value = Eval { view: working, owner: &key.id }.value(&evaluate.expr)?;
+                        let value = Eval::new(working, &key.id).value(&evaluate.expr)?;
                         let stored = working.after(key)?;
                         Ok(stored.is_some_and(|doc| differ(doc.get(node.result.slot), &value)))
                     };
@@ -108,13 +108,14 @@ fn check_group(working: &Working<'_>, node: &PlanNode, group: &Group) -> Result<
     let mut totals: HashMap<Id, Total> = HashMap::new();
     let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
     for member in working.all(group.member)? {
-        let Some(it) = group::contribution(working, group, &member)? else { continue };
+        let Some(doc) = working.after(&Key::new(group.member, member.clone()))? else { continue };
+        let Some(it) = group::contribution(working, group, &member, &doc)? else { continue };
         if group.is_ordered() {
-            rows.extend(group::ordered_row(node, group, &member, &it));
+            rows.extend(group::ordered_row(node, group, &it.owner, &member, &it.given));
             continue;
         }
         let total = totals.entry(it.owner).or_default();
-        match (group.aggregate, &it.value) {
+        match (group.aggregate, &it.given.value) {
             (Aggregate::Sum | Aggregate::Average, value) => total.state.add(value),
             (_, Value::Ref(target)) if group.target.is_some() => {
                 *total.counts.entry(target.clone()).or_default() += 1

@@ -11,7 +11,9 @@ use corollary_schema::{FieldRef, Schema, Slot, TypeIx};
 use corollary_store::limits::MAX_KEY_BYTES;
 use corollary_store::{Direction, KeyRange, Keyspace};
 use corollary_value::{Id, Value};
+use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use jiff::Timestamp;
 
 use crate::base::Base;
@@ -25,6 +27,9 @@ type Rows = BTreeMap<RowKey, Option<Vec<u8>>>;
 
 /// Key and value of a row.
 pub type Row = (Vec<u8>, Vec<u8>);
+
+/// A document before a transaction and after it; nothing where there is none.
+pub type BeforeAndAfter = (Option<Arc<Doc>>, Option<Arc<Doc>>);
 
 /// A resource that the current transaction changed.
 #[derive(Clone, Debug)]
@@ -46,10 +51,10 @@ pub struct Working<'a> {
     now: Timestamp,
     rows: Rows,
     /// Changed by the current transaction.
-    pub touched: BTreeMap<Key, Touched>,
+    pub touched: HashMap<Key, Touched, RandomState>,
     changed_rows: Rows,
     /// All resources that kept transactions changed.
-    pub kept: HashMap<Key, Option<Arc<Doc>>>,
+    pub kept: HashMap<Key, Option<Arc<Doc>>, RandomState>,
 }
 
 impl<'a> Working<'a> {
@@ -61,19 +66,30 @@ impl<'a> Working<'a> {
             base,
             now,
             rows: Rows::new(),
-            touched: BTreeMap::new(),
+            touched: HashMap::default(),
             changed_rows: Rows::new(),
-            kept: HashMap::new(),
+            kept: HashMap::default(),
         }
     }
 
     /// Keeps what the current transaction did.
     pub fn keep(&mut self) {
-        for (key, touched) in std::mem::take(&mut self.touched) {
-            self.kept.insert(key, touched.after);
+        let touched = std::mem::take(&mut self.touched);
+        self.kept.extend(touched.into_iter().map(|(key, touched)| (key, touched.after)));
+        let changed = std::mem::take(&mut self.changed_rows);
+        if self.rows.is_empty() {
+            self.rows = changed;
+        } else {
+            // Not `append`, which builds the whole map anew each time.
+            self.rows.extend(changed);
         }
-        // Not `append`, which builds the whole map anew each time.
-        self.rows.extend(std::mem::take(&mut self.changed_rows));
+    }
+
+    /// The resources that the current transaction changed, in the order of keys.
+    pub fn touched_keys(&self) -> Vec<Key> {
+        let mut keys: Vec<Key> = self.touched.keys().cloned().collect();
+        keys.sort_unstable();
+        keys
     }
 
     /// Forgets what the current transaction did.
@@ -82,9 +98,9 @@ impl<'a> Working<'a> {
         self.changed_rows.clear();
     }
 
-    /// The rows that kept transactions changed.
-    pub fn kept_rows(&self) -> impl Iterator<Item = (&(Keyspace, Vec<u8>), &Option<Vec<u8>>)> {
-        self.rows.iter()
+    /// The rows that kept transactions changed; none of them are left here.
+    pub fn take_kept_rows(&mut self) -> impl Iterator<Item = ((Keyspace, Vec<u8>), Option<Vec<u8>>)> {
+        std::mem::take(&mut self.rows).into_iter()
     }
 
     /// A document as it was before the current transaction.
@@ -103,6 +119,22 @@ impl<'a> Working<'a> {
         }
     }
 
+    /// A document as it was before the current transaction, and as it is now.
+    pub fn before_and_after(&self, key: &Key) -> Result<BeforeAndAfter, EngineError> {
+        match self.touched.get(key) {
+            Some(touched) => Ok((touched.before.clone(), touched.after.clone())),
+            None => {
+                let doc = self.load(key)?;
+                Ok((doc.clone(), doc))
+            }
+        }
+    }
+
+    /// Did the current transaction create or delete it?
+    pub fn is_fresh(&self, key: &Key) -> bool {
+        self.touched.get(key).is_some_and(|touched| touched.before.is_none() || touched.after.is_none())
+    }
+
     fn load(&self, key: &Key) -> Result<Option<Arc<Doc>>, EngineError> {
         match self.kept.get(key) {
             Some(doc) => Ok(doc.clone()),
@@ -118,12 +150,15 @@ impl<'a> Working<'a> {
 
     /// A document, to be changed.
     pub fn edit(&mut self, key: &Key) -> Result<Option<&mut Doc>, EngineError> {
-        if !self.touched.contains_key(key) {
-            let doc = self.load(key)?;
-            self.touched.insert(key.clone(), Touched { before: doc.clone(), after: doc });
-        }
-        let touched = self.touched.get_mut(key).and_then(|touched| touched.after.as_mut());
-        Ok(touched.map(Arc::make_mut))
+        let loaded = match self.touched.contains_key(key) {
+            true => None,
+            false => self.load(key)?,
+        };
+        let touched = match self.touched.entry(key.clone()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(Touched { before: loaded.clone(), after: loaded }),
+        };
+        Ok(touched.after.as_mut().map(Arc::make_mut))
     }
 
     /// Creates or deletes a document.

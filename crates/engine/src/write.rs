@@ -380,6 +380,7 @@ fn check_links(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engine
             );
         }
     }
+    linked.sort_unstable();
     working.prefetch(linked.iter().map(|(target, _, _)| target))?;
     for (target, key, slot) in linked {
         if working.after(&target)?.is_none() {

@@ -193,8 +193,13 @@ fn declare_field<'t>(
             (FieldKind::Derived { text, expr: typed, strict: false }, Context::Derived)
         }
     };
+    // A derived field has a number of its own kind: what follows is never taken for a fact of the same name later.
+    let id = match &kind {
+        FieldKind::Derived { .. } => ids.field_id(&schema.ty(ty).name, &format!("{} :=", text.name.name)),
+        _ => ids.field_id(&schema.ty(ty).name, &text.name.name),
+    };
     let mut field = Field {
-        id: ids.field_id(&schema.ty(ty).name, &text.name.name),
+        id,
         name: text.name.name.clone(),
         reference_index: matches!(kind, FieldKind::Link { .. } | FieldKind::Links { .. }),
         kind,

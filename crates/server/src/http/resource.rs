@@ -34,7 +34,7 @@ fn get(call: &Call<'_>, segments: &[String], params: &Params) -> Result<Response
     if let Some(format) = format {
         return watch(call, segments, params, format);
     }
-    if segments.len() % 2 == 0 && params.expand.is_none() && params.fields.is_none() {
+    if segments.len().is_multiple_of(2) && params.expand.is_none() && params.fields.is_none() {
         // Most reads are of one resource: nothing else to prepare.
         let reply = read(engine, |working| match path::resolve(working, segments)? {
             Target::Resource(key) | Target::Linked { key, .. } => {

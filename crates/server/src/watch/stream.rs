@@ -89,7 +89,7 @@ impl Watched {
             }
         };
         match &self.filter {
-            Some(filter) if among => Eval { view: &Own { key, doc }, owner: &key.id }.holds(filter),
+            Some(filter) if among => Eval::of(&Own { key, doc }, &key.id, doc).holds(filter),
             _ => Ok(among),
         }
     }

@@ -1,0 +1,204 @@
+//! A Corollary server of the benchmark's own: built for release, filled by `corollary import` in a fresh folder,
+//! stopped and removed when dropped. Its settings are the defaults.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::process::{self, Finished, Running};
+use super::{Result, machine, progress, root};
+
+/// How long the server may take until it is ready.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How the line begins that the server prints when it is ready.
+const READY: &str = "Corollary is ready at http://";
+
+/// How many resources the check at the end compares with the oracle.
+const CHECKED: &str = "1000";
+
+/// The program, built.
+pub struct Binary(PathBuf);
+
+/// A folder of data under a schema, not served.
+pub struct Data {
+    binary: PathBuf,
+    schema: PathBuf,
+    folder: TempDir,
+}
+
+/// A server over a folder of data.
+pub struct Corollary {
+    // Stopped before its folder goes.
+    server: Running,
+    address: SocketAddr,
+    data: Data,
+}
+
+impl Binary {
+    /// Builds the server for release, wherever cargo puts it, and prints its version.
+    pub fn build() -> Result<Binary> {
+        progress("building Corollary");
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.current_dir(root()).args(["build", "--release", "--package", "corollary-server"]);
+        cargo.arg("--message-format=json-render-diagnostics");
+        let binary = executable(&process::run(cargo)?.stdout).ok_or("cargo built no binary `corollary`")?;
+        machine::print_version("Corollary", &binary)?;
+        Ok(Binary(binary))
+    }
+}
+
+impl Data {
+    /// An empty folder inside `dir`, for resources of the schema in the file `schema`.
+    pub fn create(binary: &Binary, dir: &Path, schema: PathBuf) -> Result<Data> {
+        let folder = tempfile::Builder::new().prefix("corollary-bench-").tempdir_in(dir);
+        let folder = folder.map_err(|error| format!("no folder in {}: {error}", dir.display()))?;
+        Ok(Data { binary: binary.0.clone(), schema, folder })
+    }
+
+    /// Where files may be put for it to read; it goes with the data.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A command over this data.
+    fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
+            .arg(name)
+            .arg("--schema")
+            .arg(&self.schema)
+            .arg("--data")
+            .arg(self.folder.path().join("data"));
+        command
+    }
+
+    /// Imports a file of resources of a type, and tells the time and the memory it took. A row that is rejected makes
+    /// it fail: the other side has them all.
+    pub fn import(&self, ty: &str, file: &Path) -> Result<Finished> {
+        let mut command = self.command("import");
+        command.arg(ty).arg(file);
+        let finished = process::run(command)?;
+        match rejected(&finished.stdout) {
+            Some(0) => Ok(finished),
+            _ => Err(format!("the import of {ty} did not take every row:\n{}", finished.stdout).into()),
+        }
+    }
+
+    /// Compares some derived values with the oracle; an error where any is wrong.
+    pub fn check(&self) -> Result<()> {
+        let mut command = self.command("check");
+        command.args(["--sample", CHECKED]);
+        process::run(command).map(drop)
+    }
+
+    /// Serves it on a free port.
+    pub fn serve(self) -> Result<Corollary> {
+        let (stdout, stderr) = (self.folder.path().join("stdout"), self.folder.path().join("stderr"));
+        let create =
+            |path: &Path| fs::File::create(path).map_err(|error| format!("{}: {error}", path.display()));
+        let mut command = self.command("serve");
+        command.args(["--listen", "127.0.0.1:0"]).stdout(create(&stdout)?).stderr(create(&stderr)?);
+        let mut server = Running::start(command, Signal::TERM)?;
+        let deadline = Instant::now() + START_TIMEOUT;
+        let address = loop {
+            let printed = fs::read_to_string(&stdout).unwrap_or_default();
+            if let Some(address) = ready(&printed) {
+                break address;
+            }
+            if server.ended()?.is_some() || Instant::now() > deadline {
+                let errors = fs::read_to_string(&stderr).unwrap_or_default();
+                let (printed, errors) = (process::last_lines(&printed), process::last_lines(&errors));
+                return Err(format!("Corollary did not start:\n{printed}{errors}").into());
+            }
+            process::tick()?;
+        };
+        Ok(Corollary { server, address, data: self })
+    }
+}
+
+impl Corollary {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The most memory it had at once, in bytes.
+    pub fn peak_memory(&self) -> Option<u64> {
+        self.server.peak_memory()
+    }
+
+    /// Stops it, which must end well, and gives its data back.
+    pub fn stop(self) -> Result<Data> {
+        let Corollary { mut server, data, .. } = self;
+        let status = server.stop()?;
+        if status.success() {
+            return Ok(data);
+        }
+        let errors = fs::read_to_string(data.folder.path().join("stderr")).unwrap_or_default();
+        Err(format!("Corollary ended with {status}:\n{}", process::last_lines(&errors)).into())
+    }
+}
+
+/// The path of the binary in what cargo tells, a JSON object on each line.
+fn executable(messages: &str) -> Option<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "corollary")
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+}
+
+/// The address in the line that says the server is ready, once it is whole.
+fn ready(printed: &str) -> Option<SocketAddr> {
+    let (line, _) = printed.split_once(READY)?.1.split_once('\n')?;
+    line.trim().trim_end_matches('/').parse().ok()
+}
+
+/// How many rows an import did not take, from its last line: `imported N TYPE in S s (R per second), K rejected`.
+fn rejected(printed: &str) -> Option<u64> {
+    let line = printed.lines().rev().find(|line| line.starts_with("imported "))?;
+    line.strip_suffix(" rejected")?.rsplit(' ').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_read_once_its_line_is_whole() {
+        let line = "Corollary is ready at http://127.0.0.1:7437\n";
+        assert_eq!(ready(line), Some(SocketAddr::from(([127, 0, 0, 1], 7437))));
+        assert_eq!(ready(line.trim_end()), None, "the port may go on");
+        assert_eq!(ready(""), None);
+    }
+
+    #[test]
+    fn the_binary_is_found_among_the_messages_of_cargo() {
+        let messages = "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"other\"},\"executable\":\"/t/other\"}\n\
+                        {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"corollary\"},\"executable\":null}\n\
+                        {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"corollary\"},\"executable\":\"/t/corollary\"}\n\
+                        {\"reason\":\"build-finished\",\"success\":true}\n";
+        assert_eq!(executable(messages), Some(PathBuf::from("/t/corollary")));
+        assert_eq!(executable("Finished\n"), None);
+    }
+
+    #[test]
+    fn rejected_rows_are_counted() {
+        assert_eq!(rejected("imported 10 Order in 0.1 s (100 per second), 0 rejected\n"), Some(0));
+        assert_eq!(rejected("row 3: …\nimported 9 Order in 0.1 s (90 per second), 12 rejected"), Some(12));
+        assert_eq!(rejected("nothing"), None);
+    }
+
+    #[test]
+    fn the_schema_has_no_mistakes() {
+        let text = fs::read_to_string(root().join("bench/point.cor")).unwrap();
+        let checked = corollary_schema::check(&text, &mut corollary_schema::Ids::default());
+        assert!(checked.diagnostics.is_empty(), "{:?}", checked.diagnostics);
+    }
+}

@@ -1,0 +1,148 @@
+//! `fanout`: rename a customer whose name is copied onto 100,000 orders. How long the writer waits, whether every read is
+//! exact from then on, and how long until all copies are stored.
+
+use std::time::{Duration, Instant};
+
+use super::http::Connection;
+use super::options::Options;
+use super::postgres::Postgres;
+use super::sample::middle;
+use super::shop::Shop;
+use super::table::{Aim, Table, ratio, time};
+use super::work::Random;
+use super::{Result, process, progress};
+
+/// The orders of the hub.
+const HUB: u64 = 100_000;
+
+/// The reply's aim.
+const REPLY: Duration = Duration::from_millis(10);
+
+/// The aim of all copies being stored.
+const STORED: Duration = Duration::from_millis(500);
+
+/// How many orders are read right after the reply; each must show the new name.
+const READS: usize = 100;
+
+/// How long the update may take at all.
+const STORE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// One rename: until the reply, and until all copies are stored.
+struct Rename {
+    reply: Duration,
+    stored: Duration,
+}
+
+/// Prints the table.
+pub fn run(options: &Options) -> Result<()> {
+    let shop = Shop::open(options, HUB)?;
+    let hub = options.customers + 1;
+    let mut random = Random::new(1);
+    let (mut postgres, mut corollary) = (Vec::new(), Vec::new());
+    // The first round warms the caches and is not counted.
+    for round in 0..=options.rounds {
+        progress(&format!("rename {round} of {}", options.rounds));
+        let name = format!("Hub {round}");
+        if let Some(side) = shop.postgres() {
+            postgres.push(rename_postgres(side, hub, &name)?);
+        }
+        if let Some(side) = shop.corollary() {
+            let mut connection = Connection::open(side.address())?;
+            corollary.push(rename_corollary(&mut connection, hub, options.orders, &name, &mut random)?);
+        }
+    }
+    let title = format!("fanout: rename a customer with {HUB} orders");
+    let mut table = Table::new(title, &["until", "Corollary", "PostgreSQL", "ratio", "aim", "met"]);
+    let mut row = |what: &str, of: fn(&Rename) -> Duration, limit: Duration| {
+        let (corollary, postgres) = (median(&corollary, of), median(&postgres, of));
+        let times = corollary.zip(postgres).map(|(c, p)| p.as_secs_f64() / c.as_secs_f64());
+        let aim = Aim::new(format!("< {} ms", limit.as_millis()), corollary.map(|took| took < limit));
+        let [aim, met] = aim.cells();
+        table.row(vec![what.to_owned(), time(corollary), time(postgres), ratio(times), aim, met]);
+    };
+    row("the reply", |rename| rename.reply, REPLY);
+    row("all copies are stored", |rename| rename.stored, STORED);
+    if !corollary.is_empty() {
+        table.note(format!(
+            "After each of Corollary's replies {READS} random copies were read; all were exact."
+        ));
+    }
+    shop.finish(table)
+}
+
+/// The median of the rounds that count.
+fn median(renames: &[Rename], of: fn(&Rename) -> Duration) -> Option<Duration> {
+    let seconds: Vec<f64> = renames.iter().skip(1).map(|rename| of(rename).as_secs_f64()).collect();
+    (!seconds.is_empty()).then(|| Duration::from_secs_f64(middle(seconds)))
+}
+
+/// PostgreSQL's copies are stored when the statement ends.
+fn rename_postgres(postgres: &Postgres, hub: u64, name: &str) -> Result<Rename> {
+    let text = format!("\\timing on\nUPDATE customers SET name = '{name}' WHERE id = {hub};\n");
+    let reply = timing(&postgres.script(&text)?.stdout)?;
+    Ok(Rename { reply, stored: reply })
+}
+
+/// The time that psql's `\timing` printed: `Time: 812.345 ms (00:00.812)`.
+fn timing(printed: &str) -> Result<Duration> {
+    let millis =
+        printed.lines().find_map(|line| line.strip_prefix("Time: ")?.split(' ').next()?.parse().ok());
+    let millis: f64 = millis.ok_or_else(|| format!("psql printed no time:\n{printed}"))?;
+    Ok(Duration::from_secs_f64(millis / 1e3))
+}
+
+fn rename_corollary(
+    connection: &mut Connection,
+    hub: u64,
+    orders: u64,
+    name: &str,
+    random: &mut Random,
+) -> Result<Rename> {
+    let started = Instant::now();
+    let path = format!("/api/customers/c{hub}");
+    let response = connection.send("PATCH", &path, &format!("{{\"name\":\"{name}\"}}"))?.success()?;
+    let reply = started.elapsed();
+    // What the reply does not name as still running was stored with it.
+    let open = response.header("Corollary-Updates").is_some();
+    for _ in 0..READS {
+        let path = format!("/api/orders/o{}", orders + 1 + random.below(HUB));
+        let order = json(&connection.send("GET", &path, "")?.success()?.body)?;
+        if order["customer_name"] != name {
+            return Err(format!("{path} does not show the new name {name}: {order}").into());
+        }
+    }
+    if !open {
+        return Ok(Rename { reply, stored: reply });
+    }
+    let deadline = started + STORE_TIMEOUT;
+    while !all_stored(connection)? {
+        process::tick()?;
+        if Instant::now() > deadline {
+            return Err(format!("the copies were not stored within {} s", STORE_TIMEOUT.as_secs()).into());
+        }
+    }
+    Ok(Rename { reply, stored: started.elapsed() })
+}
+
+/// Whether no update is open.
+fn all_stored(connection: &mut Connection) -> Result<bool> {
+    let updates = json(&connection.send("GET", "/api/_updates", "")?.success()?.body)?;
+    let list = updates["results"].as_array().ok_or_else(|| format!("no list of updates: {updates}"))?;
+    Ok(!list.iter().any(|update| update["state"] == "waiting" || update["state"] == "running"))
+}
+
+fn json(text: &str) -> Result<serde_json::Value> {
+    serde_json::from_str(text).map_err(|error| format!("not JSON ({error}): {text}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_statement_is_read() {
+        assert_eq!(timing("Time: 812.5 ms\n").unwrap(), Duration::from_micros(812_500));
+        assert_eq!(timing("Time: 1812.000 ms (00:01.812)\n").unwrap(), Duration::from_millis(1812));
+        assert!(timing("UPDATE 1\n").is_err());
+    }
+}

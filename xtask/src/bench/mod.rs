@@ -1,0 +1,100 @@
+//! `cargo xtask bench NAME`: one table with Corollary and PostgreSQL side by side, their ratio, and the aim.
+//!
+//! Both sides are servers of the benchmark's own ([`corollary`], [`postgres`]) with the same data ([`shop`]) on the same
+//! disk, both durable, measured in turn ([`sample`]); each benchmark is a module of its name. Nothing fails because the
+//! machine is slow: an error means that work was refused or a value is wrong. `bench/README.md` says what each measures.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+mod client;
+mod corollary;
+mod engine;
+mod fanout;
+mod hot;
+mod http;
+mod load;
+mod machine;
+mod options;
+mod point;
+mod postgres;
+mod process;
+mod read;
+mod sample;
+mod shop;
+mod table;
+mod work;
+
+use options::Options;
+
+/// What went wrong, for people.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// A benchmark: prints its table.
+type Benchmark = fn(&Options) -> Result<()>;
+
+/// The benchmarks, with what each measures.
+const BENCHMARKS: [(&str, Benchmark, &str); 6] = [
+    ("point", point::run, "set the amount of a random order, which changes its customer's total"),
+    ("hot", hot::run, "the same with all orders of one customer, beside the spread-out numbers"),
+    ("fanout", fanout::run, "rename a customer whose name is copied onto 100,000 orders"),
+    ("read", read::run, "read an order with its customer"),
+    ("load", load::run, "bring in the flights example from CSV until every derived value stands"),
+    ("engine", engine::run, "point in process, without HTTP, in groups of 256 (Corollary only)"),
+];
+
+const OPTIONS: &str = "options:
+  --rounds N            turns of each side, of which the medians are shown (5)
+  --seconds N           length of one turn (5)
+  --connections A,B,…   connections, one setting after the other (1,8,32)
+  --orders N            orders of the shop (1000000)
+  --customers N         customers of the shop (10000)
+  --only SIDE           corollary or postgres alone
+  --dir DIR             where the data goes while it is needed (the folder for temporary files)";
+
+/// Runs the benchmark that the arguments name.
+pub fn bench(arguments: &[String]) -> ExitCode {
+    let chosen = arguments.split_first().and_then(|(name, rest)| {
+        BENCHMARKS.iter().find(|(known, ..)| known == name).map(|(_, benchmark, _)| (benchmark, rest))
+    });
+    let Some((benchmark, rest)) = chosen else {
+        eprintln!("usage: cargo xtask bench NAME [options]\n");
+        for (name, _, what) in BENCHMARKS {
+            eprintln!("  {name:<8} {what}");
+        }
+        eprintln!("\n{OPTIONS}");
+        return ExitCode::from(2);
+    };
+    let options = match Options::parse(rest) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("{error}\n\n{OPTIONS}");
+            return ExitCode::from(2);
+        }
+    };
+    let outcome = process::catch_interrupts()
+        .and_then(|()| machine::print(&options.dir))
+        .and_then(|()| benchmark(&options));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The root of the project.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the project")
+}
+
+/// A file of SQL in `bench/postgres`.
+fn sql(name: &str) -> PathBuf {
+    root().join("bench/postgres").join(name)
+}
+
+/// Tells how far the benchmark is, apart from the table.
+fn progress(text: &str) {
+    eprintln!("{text}");
+}

@@ -1,0 +1,140 @@
+//! The options of `cargo xtask bench`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Result;
+
+/// One of the two that are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// PostgreSQL.
+    Postgres,
+    /// Corollary.
+    Corollary,
+}
+
+/// What a benchmark may be told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// How often both sides take their turn.
+    pub rounds: usize,
+    /// The length of one turn.
+    pub interval: Duration,
+    /// How many connections, one setting after the other.
+    pub connections: Vec<usize>,
+    /// How many orders there are.
+    pub orders: u64,
+    /// How many customers they belong to.
+    pub customers: u64,
+    /// One side alone, or both.
+    pub only: Option<Side>,
+    /// Where the data of both sides goes, in folders of their own that are removed at the end.
+    pub dir: PathBuf,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            rounds: 5,
+            interval: Duration::from_secs(5),
+            connections: vec![1, 8, 32],
+            orders: 1_000_000,
+            customers: 10_000,
+            only: None,
+            dir: std::env::temp_dir(),
+        }
+    }
+}
+
+impl Options {
+    /// Reads them; an error names the option.
+    pub fn parse(arguments: &[String]) -> Result<Options> {
+        let mut options = Options::default();
+        let mut arguments = arguments.iter();
+        while let Some(name) = arguments.next() {
+            let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
+            let number = |low: u64| match value.parse::<u64>() {
+                Ok(number) if number >= low => Ok(number),
+                _ => Err(format!("{name} needs a whole number of at least {low}, not {value}")),
+            };
+            match name.as_str() {
+                "--rounds" => options.rounds = number(1)? as usize,
+                "--seconds" => options.interval = Duration::from_secs(number(1)?),
+                "--orders" => options.orders = number(1)?,
+                "--customers" => options.customers = number(100)?,
+                "--connections" => {
+                    let each = |text: &str| text.parse().ok().filter(|n| (1..=1000).contains(n));
+                    options.connections =
+                        value.split(',').map(each).collect::<Option<_>>().ok_or_else(|| {
+                            format!("--connections needs numbers from 1 to 1000 such as 1,8,32, not {value}")
+                        })?;
+                }
+                "--only" => {
+                    options.only = Some(match value.as_str() {
+                        "corollary" => Side::Corollary,
+                        "postgres" => Side::Postgres,
+                        _ => return Err(format!("--only needs corollary or postgres, not {value}").into()),
+                    });
+                }
+                "--dir" => options.dir = PathBuf::from(value),
+                _ => return Err(format!("there is no option {name}").into()),
+            }
+        }
+        if options.orders < options.customers {
+            return Err("--orders must be at least --customers: every customer has orders".into());
+        }
+        Ok(options)
+    }
+
+    /// Whether a side takes part.
+    pub fn runs(&self, side: Side) -> bool {
+        self.only.is_none_or(|only| only == side)
+    }
+
+    /// The largest number of connections.
+    pub fn most_connections(&self) -> usize {
+        self.connections.iter().copied().max().unwrap_or(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options> {
+        let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        Options::parse(&arguments)
+    }
+
+    #[test]
+    fn options_change_what_they_name() {
+        assert_eq!(parse("").unwrap(), Options::default());
+        let options =
+            parse("--rounds 2 --seconds 1 --connections 4,16 --orders 5000 --customers 500").unwrap();
+        assert_eq!((options.rounds, options.interval), (2, Duration::from_secs(1)));
+        assert_eq!((options.orders, options.customers), (5_000, 500));
+        assert_eq!((options.connections.as_slice(), options.most_connections()), ([4, 16].as_slice(), 16));
+        assert!(options.runs(Side::Postgres) && options.runs(Side::Corollary));
+        let only = parse("--only postgres --dir /somewhere").unwrap();
+        assert!(only.runs(Side::Postgres) && !only.runs(Side::Corollary));
+        assert_eq!(only.dir, PathBuf::from("/somewhere"));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (line, part) in [
+            ("--rounds", "--rounds needs a value"),
+            ("--rounds 0", "at least 1, not 0"),
+            ("--connections 1,x", "such as 1,8,32, not 1,x"),
+            ("--connections 0", "from 1 to 1000"),
+            ("--customers 99", "at least 100"),
+            ("--orders 100", "at least --customers"),
+            ("--only mysql", "corollary or postgres, not mysql"),
+            ("--quick yes", "no option --quick"),
+        ] {
+            let error = parse(line).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains(part), "{line}: {error}");
+        }
+    }
+}
