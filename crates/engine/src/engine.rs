@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use corollary_schema::Schema;
 use corollary_store::{Batch, Direction, KeyRange, Store};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 use jiff::Timestamp;
 
 use crate::base::{Base, Revisions};
 use crate::cache::Cache;
-use crate::doc::{Doc, Layout};
+use crate::doc::{Doc, Key, Layout};
 use crate::error::EngineError;
 use crate::index;
 use crate::keys;
@@ -191,7 +193,7 @@ impl Executor {
         group: &[Transaction],
         now: Timestamp,
     ) -> Result<Vec<Result<Committed, EngineError>>, EngineError> {
-        let engine = &*self.engine;
+        let engine = self.engine.clone();
         let now = now.max(self.last);
         let base = engine.base();
         let mut working = Working::new(&engine.schema, &engine.layouts, &base, now);
@@ -213,14 +215,30 @@ impl Executor {
         }
         if revision != self.revision {
             let batch = batch(&mut working, self.revision, revision);
-            engine.store.commit(&batch)?;
-            for (key, doc) in std::mem::take(&mut working.kept) {
-                engine.cache.put(key, doc, revision);
-            }
-            engine.revisions.publish(revision);
-            (self.revision, self.last) = (revision, now);
+            let kept = std::mem::take(&mut working.kept);
+            // A snapshot that is open would keep the store from reusing its log.
+            drop(working);
+            drop(base);
+            self.write(&batch, kept, revision)?;
+            self.last = now;
         }
         Ok(outcomes)
+    }
+
+    /// Makes a batch durable, and then shows it to readers.
+    fn write(
+        &mut self,
+        batch: &Batch,
+        kept: HashMap<Key, Option<Arc<Doc>>, RandomState>,
+        revision: u64,
+    ) -> Result<(), EngineError> {
+        self.engine.store.commit(batch)?;
+        for (key, doc) in kept {
+            self.engine.cache.put(key, doc, revision);
+        }
+        self.engine.revisions.publish(revision);
+        self.revision = revision;
+        Ok(())
     }
 
     /// Runs a step of maintenance that no log entry tells of: a batch and a revision of its own. Returns what `f` does.
@@ -229,7 +247,7 @@ impl Executor {
         now: Timestamp,
         f: impl FnOnce(&mut Working<'_>, &mut Batch) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
-        let engine = &*self.engine;
+        let engine = self.engine.clone();
         let now = now.max(self.last);
         let base = engine.base();
         let mut working = Working::new(&engine.schema, &engine.layouts, &base, now);
@@ -247,12 +265,10 @@ impl Executor {
         working.keep();
         let mut batch = batch(&mut working, self.revision, revision);
         extra.append(&mut batch);
-        engine.store.commit(&extra)?;
-        for (key, doc) in std::mem::take(&mut working.kept) {
-            engine.cache.put(key, doc, revision);
-        }
-        engine.revisions.publish(revision);
-        self.revision = revision;
+        let kept = std::mem::take(&mut working.kept);
+        drop(working);
+        drop(base);
+        self.write(&extra, kept, revision)?;
         Ok(done)
     }
 
@@ -279,6 +295,7 @@ impl Executor {
         if corrupt {
             return Err(EngineError::corrupt("the log"));
         }
+        drop(snapshot);
         if let Some(end) = end {
             let mut batch = Batch::new();
             batch.delete_range(keys::LOG, KeyRange::before(end.clone()));

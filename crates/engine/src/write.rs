@@ -380,7 +380,6 @@ fn check_links(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engine
             );
         }
     }
-    linked.sort_unstable();
     working.prefetch(linked.iter().map(|(target, _, _)| target))?;
     for (target, key, slot) in linked {
         if working.after(&target)?.is_none() {
@@ -391,5 +390,10 @@ fn check_links(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engine
             found.push(refusal);
         }
     }
-    if found.is_empty() { Ok(()) } else { Err(EngineError::Refused(found)) }
+    if found.is_empty() {
+        return Ok(());
+    }
+    // What was touched is in no order.
+    found.sort_by(|left, right| (left.write, &left.path).cmp(&(right.write, &right.path)));
+    Err(EngineError::Refused(found))
 }
