@@ -2,6 +2,8 @@
 
 use std::process::{Command, ExitCode};
 
+use crate::tools;
+
 /// The steps of `ci`, in order. The tests come last, so that a run ends with their closing line.
 const STEPS: [&[&str]; 4] = [
     &["fmt", "--all", "--check"],
@@ -12,6 +14,10 @@ const STEPS: [&[&str]; 4] = [
 
 /// Runs the steps; fails where one of them does.
 pub fn ci() -> ExitCode {
+    if let Err(missing) = tools::provide() {
+        eprintln!("{missing}");
+        return ExitCode::FAILURE;
+    }
     for step in STEPS {
         eprintln!("$ cargo {}", step.join(" "));
         let status = Command::new(env!("CARGO")).args(step).env("RUSTDOCFLAGS", "-D warnings").status();

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod ci;
+mod tools;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 

@@ -1,0 +1,48 @@
+//! Programs that the tests run beside the toolchain: found, or installed by the system's package manager.
+
+use std::process::{Command, Stdio};
+
+/// What is run: the program, and the package that has it (the same name in every package manager below).
+const TOOLS: [(&str, &str); 3] = [("bash", "bash"), ("curl", "curl"), ("python3", "python3")];
+
+/// The ways to install packages, the first that is there is taken. Refreshing the index first, where it must be.
+const MANAGERS: [(&str, &[&[&str]]); 5] = [
+    ("apt-get", &[&["update", "-q"], &["install", "-q", "-y", "--no-install-recommends"]]),
+    ("dnf", &[&["install", "-q", "-y"]]),
+    ("apk", &[&["add", "--no-cache"]]),
+    ("pacman", &[&["-Sy", "--noconfirm"]]),
+    ("brew", &[&["install"]]),
+];
+
+fn there(program: &str) -> bool {
+    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+}
+
+/// Makes sure that all are there; the error says what is missing.
+pub fn provide() -> Result<(), String> {
+    let missing: Vec<&str> =
+        TOOLS.iter().filter(|(program, _)| !there(program)).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let wanted = missing.join(", ");
+    let Some((manager, steps)) = MANAGERS.iter().find(|(manager, _)| there(manager)) else {
+        return Err(format!("please install {wanted}: no package manager that is known here was found"));
+    };
+    for (at, step) in steps.iter().enumerate() {
+        let packages = if at + 1 == steps.len() { missing.as_slice() } else { &[] };
+        eprintln!("$ {manager} {} {}", step.join(" "), packages.join(" "));
+        let run = |sudo: bool| {
+            let mut command = if sudo { Command::new("sudo") } else { Command::new(manager) };
+            if sudo {
+                // Never asks: a run of the tests may have nobody to answer.
+                command.args(["-n", manager]);
+            }
+            command.args(*step).args(packages).status().is_ok_and(|status| status.success())
+        };
+        if !run(false) && !(there("sudo") && run(true)) {
+            return Err(format!("please install {wanted}: {manager} could not do it from here"));
+        }
+    }
+    Ok(())
+}
