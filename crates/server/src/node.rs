@@ -45,9 +45,11 @@ const TRIM_EVERY: Duration = Duration::from_secs(60);
 /// Commits that are dropped from the log at a time, so that nobody waits long.
 const TRIM_COMMITS: usize = 2_000;
 
-struct Job {
-    transaction: Transaction,
-    reply: oneshot::Sender<Result<Committed, Problem>>,
+enum Job {
+    /// A transaction, and who waits for it.
+    Run(Transaction, oneshot::Sender<Result<Committed, Problem>>),
+    /// The end: what waits already is done, nothing more is accepted.
+    Stop,
 }
 
 /// See the module.
@@ -58,7 +60,7 @@ pub struct Node {
     pub hub: Arc<Hub>,
 }
 
-/// The executor's thread; it ends when the [`Node`] is gone and all that waited is done.
+/// The executor's thread; it ends when the node is told to stop (or is gone) and all that waited is done.
 pub struct Running {
     thread: JoinHandle<Result<(), EngineError>>,
 }
@@ -96,7 +98,7 @@ impl Node {
     /// Has a transaction executed; returns when it is durable.
     pub async fn commit(&self, transaction: Transaction) -> Result<Committed, Problem> {
         let (reply, replied) = oneshot::channel();
-        match self.jobs.try_send(Job { transaction, reply }) {
+        match self.jobs.try_send(Job::Run(transaction, reply)) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
                 let waiting = self.jobs.max_capacity();
@@ -105,6 +107,12 @@ impl Node {
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(stopped()),
         }
         replied.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Has the executor end when it has done what waits. Connections that do not end hold the node, but not the executor.
+    pub async fn stop(&self) {
+        // An error is an executor that has ended already.
+        let _ = self.jobs.send(Job::Stop).await;
     }
 }
 
@@ -122,16 +130,19 @@ fn execute(
     let mut transactions = Vec::new();
     let mut replies = Vec::new();
     while let Some(job) = waiting.blocking_recv() {
-        let mut writes = job.transaction.writes.len();
-        transactions.push(job.transaction);
-        replies.push(job.reply);
-        while transactions.len() < options.group_transactions
-            && writes < options.group_writes
-            && let Ok(job) = waiting.try_recv()
-        {
-            writes += job.transaction.writes.len();
-            transactions.push(job.transaction);
-            replies.push(job.reply);
+        let mut writes = 0;
+        let mut next = Some(job);
+        while let Some(job) = next {
+            match job {
+                Job::Run(transaction, reply) => {
+                    writes += transaction.writes.len();
+                    transactions.push(transaction);
+                    replies.push(reply);
+                }
+                Job::Stop => waiting.close(),
+            }
+            let more = transactions.len() < options.group_transactions && writes < options.group_writes;
+            next = if more { waiting.try_recv().ok() } else { None };
         }
         let outcome = executor.commit(&transactions, Timestamp::now());
         transactions.clear();

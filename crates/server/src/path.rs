@@ -4,6 +4,7 @@
 //! through a link to one resource. The canonical path of an owned resource runs through its parents.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use corollary_engine::query::From;
 use corollary_engine::working::{Working, targets};
@@ -27,8 +28,13 @@ const MAX_PARENTS: usize = 256;
 #[derive(Clone, Debug)]
 pub enum Target {
     /// One resource; it may not be there.
-    Resource(Key),
-    /// A member of the links of a resource.
+    Resource {
+        /// Which.
+        key: Key,
+        /// What creating it there means; nothing where a link led to it.
+        under: Option<Post>,
+    },
+    /// A member of the links of a resource, or what may become one.
     Linked {
         /// The resource with the links.
         owner: Key,
@@ -36,6 +42,8 @@ pub enum Target {
         slot: Slot,
         /// The member.
         key: Key,
+        /// Is it one?
+        linked: bool,
     },
     /// A list.
     List(List),
@@ -101,8 +109,32 @@ pub fn segments(path: &str) -> Result<Vec<String>, PathError> {
     rest.split('/').map(decode).collect()
 }
 
+impl Target {
+    /// The one resource that it is; none where it is a list.
+    pub fn resource(&self, schema: &Schema) -> Result<Option<&Key>, PathError> {
+        match self {
+            Target::Resource { key, .. } | Target::Linked { key, linked: true, .. } => Ok(Some(key)),
+            Target::Linked { key, .. } => Err(not_here(schema, key)),
+            Target::List(_) => Ok(None),
+        }
+    }
+}
+
+fn not_here(schema: &Schema, key: &Key) -> PathError {
+    PathError::NotFound(format!("there is no {} {} here", schema.ty(key.ty).name, key.id))
+}
+
 /// Finds what segments name.
 pub fn resolve(working: &Working<'_>, segments: &[String]) -> Result<Target, PathError> {
+    resolve_among(working, segments, &|_| false)
+}
+
+/// Finds what segments name, where some resources count as there that are about to be created.
+pub fn resolve_among(
+    working: &Working<'_>,
+    segments: &[String],
+    created: &dyn Fn(&Key) -> bool,
+) -> Result<Target, PathError> {
     let schema = working.schema;
     let Some((root, mut rest)) = segments.split_first() else {
         return Err(PathError::NotFound("the path names no collection".into()));
@@ -116,7 +148,10 @@ pub fn resolve(working: &Working<'_>, segments: &[String]) -> Result<Target, Pat
     while let Some((segment, behind)) = rest.split_first() {
         at = match at {
             Target::List(list) => member(working, list, segment)?,
-            Target::Resource(key) | Target::Linked { key, .. } => field(working, &key, segment)?,
+            Target::Linked { key, linked: false, .. } => return Err(not_here(schema, &key)),
+            Target::Resource { key, .. } | Target::Linked { key, .. } => {
+                field(working, &key, segment, created)?
+            }
         };
         rest = behind;
     }
@@ -126,39 +161,36 @@ pub fn resolve(working: &Working<'_>, segments: &[String]) -> Result<Target, Pat
 fn member(working: &Working<'_>, list: List, segment: &str) -> Result<Target, PathError> {
     let id = Id::parse(segment).map_err(|error| PathError::Malformed(format!("`{segment}`: {error}")))?;
     let key = Key::new(list.ty, id);
-    let name = &working.schema.ty(list.ty).name;
-    let missing = || PathError::NotFound(format!("there is no {name} {} here", key.id));
-    match &list.from {
-        From::All => {}
+    let among = match &list.from {
+        From::All => true,
+        // What is not there may be about to be created; who asks for it will be told.
         From::Referring(via, target) => {
-            // What is not there may be about to be created; who asks for it will be told.
-            if let Some(doc) = working.after(&key)?
-                && !targets(doc.get(via.slot)).contains(target)
-            {
-                return Err(missing());
-            }
+            working.after(&key)?.is_none_or(|doc| targets(doc.get(via.slot)).contains(target))
         }
-        From::Listed(ids) => {
-            if !ids.contains(&key.id) {
-                if let Post::Link(owner, slot) = list.post {
-                    return Ok(Target::Linked { owner, slot, key });
-                }
-                return Err(missing());
-            }
-        }
-    }
+        From::Listed(ids) => ids.contains(&key.id),
+    };
     match list.post {
-        Post::Link(owner, slot) => Ok(Target::Linked { owner, slot, key }),
-        _ => Ok(Target::Resource(key)),
+        Post::Link(owner, slot) => Ok(Target::Linked { owner, slot, key, linked: among }),
+        _ if !among => Err(not_here(working.schema, &key)),
+        under => Ok(Target::Resource { key, under: Some(under) }),
     }
 }
 
-fn field(working: &Working<'_>, key: &Key, segment: &str) -> Result<Target, PathError> {
+fn field(
+    working: &Working<'_>,
+    key: &Key,
+    segment: &str,
+    created: &dyn Fn(&Key) -> bool,
+) -> Result<Target, PathError> {
     let resource = working.schema.ty(key.ty);
     let Some((slot, field)) = resource.named(segment) else {
         return Err(PathError::NotFound(crate::json::decode::unknown_field(resource, segment)));
     };
     let at = FieldRef { ty: key.ty, slot };
+    let doc = working.after(key)?;
+    if doc.is_none() && !created(key) {
+        return Err(PathError::NotFound(format!("there is no {} {}", resource.name, key.id)));
+    }
     let list = |ty, from, post| Ok(Target::List(List { ty, from, post }));
     match &field.kind {
         FieldKind::Collection { child, via } => {
@@ -172,12 +204,9 @@ fn field(working: &Working<'_>, key: &Key, segment: &str) -> Result<Target, Path
                     resource.name
                 )));
             };
-            let doc = working.after(key)?;
-            let Some(doc) = doc else {
-                return Err(PathError::NotFound(format!("there is no {} {}", resource.name, key.id)));
-            };
-            match (doc.get(slot), &field.kind) {
-                (Value::Ref(id), _) => Ok(Target::Resource(Key::new(ty, id.clone()))),
+            let value = doc.as_ref().map_or(&Value::Absent, |doc| doc.get(slot));
+            match (value, &field.kind) {
+                (Value::Ref(id), _) => Ok(Target::Resource { key: Key::new(ty, id.clone()), under: None }),
                 (value, FieldKind::Links { .. }) => {
                     list(ty, From::Listed(targets(value)), Post::Link(key.clone(), slot))
                 }
@@ -195,6 +224,17 @@ pub fn push_canonical(
     working: &Working<'_>,
     key: &Key,
     doc: Option<&Doc>,
+    out: &mut Vec<u8>,
+) -> Result<(), EngineError> {
+    push_canonical_among(working, key, doc, &|_| None, out)
+}
+
+/// Appends the canonical path of a resource whose parents may be gone; `gone` knows them then.
+pub fn push_canonical_among(
+    working: &Working<'_>,
+    key: &Key,
+    doc: Option<&Doc>,
+    gone: &dyn Fn(&Key) -> Option<Arc<Doc>>,
     out: &mut Vec<u8>,
 ) -> Result<(), EngineError> {
     let schema = working.schema;
@@ -218,7 +258,11 @@ pub fn push_canonical(
         if chain.len() > MAX_PARENTS {
             return Err(EngineError::Corrupt(format!("the parents of {} {}", resource.name, key.id)));
         }
-        doc = working.after(&at)?.map(|doc| parent_of(schema, &at, &doc));
+        let parent = match gone(&at) {
+            Some(doc) => Some(doc),
+            None => working.after(&at)?,
+        };
+        doc = parent.map(|doc| parent_of(schema, &at, &doc));
     }
     let root = schema.ty(at.ty).root.as_deref().unwrap_or("_");
     let _ = write!(out, "{PREFIX}/{root}/{}", at.id);

@@ -63,7 +63,7 @@ impl Problem {
             "not-found" => StatusCode::NOT_FOUND,
             "exists" | "unique" | "restrict" => StatusCode::CONFLICT,
             "precondition" => StatusCode::PRECONDITION_FAILED,
-            "scan-limit" | "expand-limit" => StatusCode::BAD_REQUEST,
+            "scan-limit" | "expand-limit" | "watch-limit" => StatusCode::BAD_REQUEST,
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };
         let detail = match (errors.len(), first) {
@@ -76,7 +76,7 @@ impl Problem {
     /// Its JSON.
     pub fn to_json(&self) -> Json {
         let mut json = json!({
-            "type": format!("about:blank#{}", self.code),
+            "type": format!("urn:corollary:problem:{}", self.code),
             "title": self.status.canonical_reason().unwrap_or("Error"),
             "status": self.status.as_u16(),
             "code": self.code,
@@ -85,9 +85,10 @@ impl Problem {
         if !self.errors.is_empty() {
             let errors = self.errors.iter().map(|refusal| {
                 let mut error = json!({"code": refusal.code, "message": refusal.message});
-                let field = refusal.path.as_ref().map_or(String::new(), |path| format!("/{path}"));
-                if !field.is_empty() {
-                    error["path"] = field.into();
+                if let Some(path) = &refusal.path {
+                    // A parameter of the query stands by itself, as "?limit".
+                    error["path"] =
+                        if path.starts_with('?') { path.clone() } else { format!("/{path}") }.into();
                 }
                 if let Some(write) = refusal.write {
                     error["item"] = write.into();

@@ -47,7 +47,9 @@ fn matches(text: &str, pattern: &str) -> bool {
 #[test]
 fn patterns_can_fail() {
     assert!(matches("a b c", "a…c") && matches("abc", "abc") && matches("abc", "…"));
-    assert!(!matches("a b c", "a…d") && !matches("abc", "ab") && !matches("abc", "b…") && !matches("ab", "a…b…b"));
+    assert!(
+        !matches("a b c", "a…d") && !matches("abc", "ab") && !matches("abc", "b…") && !matches("ab", "a…b…b")
+    );
 }
 
 #[test]
@@ -79,8 +81,9 @@ fn the_tour_does_what_the_readme_says() {
     let errors = String::from_utf8_lossy(&output.stderr);
     let mut rest = text.as_str();
     for (at, step) in steps.iter().enumerate() {
-        let (printed, behind) =
-            rest.split_once(&format!("\n=== {at}\n")).unwrap_or_else(|| panic!("step {at} did not end: {rest}\n{errors}"));
+        let (printed, behind) = rest
+            .split_once(&format!("\n=== {at}\n"))
+            .unwrap_or_else(|| panic!("step {at} did not end: {rest}\n{errors}"));
         rest = behind;
         if let Some(expected) = &step.expected {
             assert!(

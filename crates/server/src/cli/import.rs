@@ -1,5 +1,7 @@
 //! `corollary import`.
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -15,21 +17,37 @@ use crate::load::import::{self, Direct, Imported, Remote, Sink};
 const MAX_TOLD_ROWS: u64 = 20;
 
 /// Imports a file into the data folder or to a server.
-pub fn run(ty: &str, path: &Path, url: Option<&str>, place: &Place) -> Result<(), Failure> {
+pub fn run(
+    ty: &str,
+    path: &Path,
+    url: Option<&str>,
+    rejects: Option<&Path>,
+    place: &Place,
+) -> Result<(), Failure> {
     let source = file::open(path)?;
+    let mut rejects = match rejects {
+        Some(path) => {
+            let file = File::create(path);
+            Some(BufWriter::new(
+                file.map_err(|error| format!("{} cannot be written: {error}", path.display()))?,
+            ))
+        }
+        None => None,
+    };
+    let rejects = rejects.as_mut();
     let imported = match url {
         Some(url) => {
             let url = url.trim_end_matches('/').to_string();
             let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
             let schema = remote_schema(&agent, &url)?;
             let ix = open::type_named(&schema, ty)?;
-            into(source, &schema, ix, &mut Remote { agent, url, schema: &schema })
+            into(source, &schema, ix, &mut Remote { agent, url, schema: &schema }, rejects)
         }
         None => {
             let (mut executor, _) = open::open(place)?;
             let schema = executor.engine().schema().clone();
             let ix = open::type_named(&schema, ty)?;
-            into(source, &schema, ix, &mut Direct(&mut executor))
+            into(source, &schema, ix, &mut Direct(&mut executor), rejects)
         }
     };
     match imported {
@@ -48,8 +66,14 @@ fn remote_schema(agent: &ureq::Agent, url: &str) -> Result<Schema, Failure> {
     schema.ok_or_else(|| format!("{url} is no Corollary server of this version").into())
 }
 
-/// Imports with a progress bar on a terminal, the rejected rows on standard error, and a closing line.
-pub fn into(source: Source, schema: &Schema, ty: TypeIx, sink: &mut dyn Sink) -> Imported {
+/// Imports with a progress bar on a terminal, the rejected rows in a file or on standard error, and a closing line.
+pub fn into(
+    source: Source,
+    schema: &Schema,
+    ty: TypeIx,
+    sink: &mut dyn Sink,
+    mut rejects: Option<&mut BufWriter<File>>,
+) -> Imported {
     let name = schema.ty(ty).name.clone();
     let begun = Instant::now();
     let bar = ProgressBar::new(source.bytes);
@@ -69,6 +93,12 @@ pub fn into(source: Source, schema: &Schema, ty: TypeIx, sink: &mut dyn Sink) ->
             bar.set_message(rate(so_far.created, begun));
         },
         &mut |row| {
+            if let Some(file) = &mut rejects {
+                // A list that cannot be written is no reason to lose the rest: it goes to the terminal then.
+                if writeln!(file, "line {}: {}", row.line, row.reason).is_ok() {
+                    return;
+                }
+            }
             told += 1;
             if told <= MAX_TOLD_ROWS {
                 bar.suspend(|| eprintln!("line {}: {}", row.line, row.reason));
@@ -76,8 +106,8 @@ pub fn into(source: Source, schema: &Schema, ty: TypeIx, sink: &mut dyn Sink) ->
         },
     );
     bar.finish_and_clear();
-    if imported.rejected > MAX_TOLD_ROWS {
-        eprintln!("and {} more", imported.rejected - MAX_TOLD_ROWS);
+    if told > MAX_TOLD_ROWS {
+        eprintln!("and {} more; `--rejects FILE` lists them all", told - MAX_TOLD_ROWS);
     }
     println!(
         "imported {} {name} in {:.1} s ({}), {} rejected",

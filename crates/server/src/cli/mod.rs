@@ -61,6 +61,9 @@ enum Command {
         /// A running server; without it the data folder is written
         #[arg(long, value_name = "URL")]
         url: Option<String>,
+        /// Where all rejected rows are listed, a line each with the reason; without it the first are told
+        #[arg(long, value_name = "FILE")]
+        rejects: Option<PathBuf>,
         #[command(flatten)]
         place: Place,
     },
@@ -111,6 +114,12 @@ enum SchemaCommand {
         #[arg(long)]
         plan: bool,
     },
+    /// Write the OpenAPI document of what a server of the schema serves
+    Openapi {
+        /// The schema
+        #[arg(default_value = "schema.cor")]
+        file: PathBuf,
+    },
     /// Write the schema in the canonical format
     Fmt {
         /// The schema
@@ -151,10 +160,13 @@ pub fn main() -> ExitCode {
         Command::Serve { place, listen, log_days, max_body_mib } => {
             serve::run(&place, &serve::Options { listen, log_days, max_body_mib })
         }
-        Command::Import { ty, file, url, place } => import::run(&ty, &file, url.as_deref(), &place),
+        Command::Import { ty, file, url, rejects, place } => {
+            import::run(&ty, &file, url.as_deref(), rejects.as_deref(), &place)
+        }
         Command::Export { ty, out, derived, place } => export::run(&ty, out.as_deref(), derived, &place),
         Command::Check { sample, repair, place } => check::run(&place, sample, repair),
         Command::Schema { command: SchemaCommand::Check { file, plan } } => schema::check(&file, plan),
+        Command::Schema { command: SchemaCommand::Openapi { file } } => schema::openapi(&file),
         Command::Schema { command: SchemaCommand::Fmt { file, check } } => schema::fmt(&file, check),
         Command::Demo { command: DemoCommand::Flights { keep } } => demo::flights(keep),
     };

@@ -3,28 +3,38 @@
 use std::path::Path;
 
 use corollary_schema::plan::describe::describe;
-use corollary_schema::{Ids, check as check_schema};
+use corollary_schema::{Field, FieldKind, Ids, Schema, check as check_schema};
 use corollary_syntax::{format_schema, render};
 
 use super::{Failure, open};
+use crate::http::openapi::document;
+
+/// The schema in a file; mistakes are the failure, warnings are told.
+fn checked(file: &Path) -> Result<Schema, Failure> {
+    let text = open::read_schema(file)?;
+    let checked = check_schema(&text, &mut Ids::default());
+    let told = render(&checked.diagnostics, &file.display().to_string(), &text);
+    let schema = checked.schema.ok_or(Failure { message: told.clone(), code: 2 })?;
+    if !checked.diagnostics.is_empty() {
+        eprint!("{told}");
+    }
+    Ok(schema)
+}
+
+/// Writes the OpenAPI document.
+pub fn openapi(file: &Path) -> Result<(), Failure> {
+    println!("{:#}", document(&checked(file)?));
+    Ok(())
+}
 
 /// Lists mistakes, or shows the plan.
 pub fn check(file: &Path, plan: bool) -> Result<(), Failure> {
-    let text = open::read_schema(file)?;
-    let checked = check_schema(&text, &mut Ids::default());
-    let Some(schema) = checked.schema else {
-        let message = render(&checked.diagnostics, &file.display().to_string(), &text);
-        return Err(Failure { message, code: 2 });
-    };
-    if !checked.diagnostics.is_empty() {
-        eprint!("{}", render(&checked.diagnostics, &file.display().to_string(), &text));
-    }
+    let schema = checked(file)?;
     if plan {
         print!("{}", describe(&schema));
         return Ok(());
     }
-    let derived =
-        |field: &&corollary_schema::Field| matches!(field.kind, corollary_schema::FieldKind::Derived { .. });
+    let derived = |field: &&Field| matches!(field.kind, FieldKind::Derived { .. });
     let count = schema.types.iter().flat_map(|ty| &ty.fields).filter(derived).count();
     println!("{} is in order: {} types, {count} derived fields", file.display(), schema.types.len());
     Ok(())

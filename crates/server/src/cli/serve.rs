@@ -16,7 +16,7 @@ use crate::http::{self, App, Limits};
 use crate::node::{Node, NodeOptions, Running};
 
 /// How long requests that run may take to end when the server stops.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(5);
 
 /// What can be set.
 pub struct Options {
@@ -102,7 +102,7 @@ impl Serving {
             served.abort();
             let _ = served.await;
         }
-        drop(node);
+        node.stop().await;
         let joined = tokio::task::spawn_blocking(|| running.join()).await;
         match joined {
             Ok(Ok(())) => Ok(()),

@@ -152,15 +152,16 @@ fn step(working: &Working<'_>, item: &Json, earlier: &[Step]) -> Result<Step, Fa
         let revision = revision.ok_or_else(|| malformed("`if_match` is a revision".into()))?;
         conditions.revisions = Some(vec![revision]);
     }
-    let target = path::resolve(working, &path::segments(&path)?)?;
+    let created = |key: &Key| earlier.iter().any(|step| step.replies == Replies::Created && step.key == *key);
+    let target = path::resolve_among(working, &path::segments(&path)?, &created)?;
     if method == Method::GET {
-        let (Target::Resource(key) | Target::Linked { key, .. }) = target else {
+        let Some(key) = target.resource(working.schema)?.cloned() else {
             return Err(malformed("a batch reads single resources only".into()));
         };
         let writes = vec![Write::Read(key.clone())];
         return Ok(Step { writes, key, replies: Replies::Resource, path });
     }
-    let prepared = write::prepare(working, &target, &method, &body, &conditions)?;
+    let prepared = write::prepare(working, &target, &method, &Ok(body), &conditions)?;
     let path = match &target {
         Target::List(List { post: Post::Root | Post::Child(..), .. }) => {
             let list = path.trim_end_matches('/');
@@ -172,10 +173,13 @@ fn step(working: &Working<'_>, item: &Json, earlier: &[Step]) -> Result<Step, Fa
     Ok(Step { writes: prepared.writes, key: prepared.key, replies: prepared.replies, path })
 }
 
-/// What `$N._id` or `$N._self` stands for; none where a text is no reference.
+/// What `$N._id` or `$N._self` stands for; none where a text is no reference, as "$5.00".
 fn referred(text: &str, earlier: &[Step]) -> Option<Result<String, String>> {
     let (number, part) = text.strip_prefix('$')?.split_once('.')?;
     let at: usize = number.parse().ok()?;
+    if !part.starts_with('_') {
+        return None;
+    }
     let Some(step) = earlier.get(at) else {
         return Some(Err(format!("`{text}` refers to item {at}, which does not come before this one")));
     };

@@ -11,7 +11,7 @@ use super::resource::{body_json, parse_json};
 use super::write::{self, Prepared, Replies};
 use super::{Call, REVISION_HEADER, json, read, with_header};
 use crate::json::encode::{Encoder, Shape};
-use crate::path::{self, List, Target};
+use crate::path::{self, List, Post, Target};
 use crate::problem::Problem;
 
 /// One page of a list.
@@ -85,6 +85,11 @@ fn is_ndjson(call: &Call<'_>) -> bool {
 /// Creates many: all or none.
 pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<Response<Body>, Problem> {
     let node = &call.app.node;
+    let list = read(node.engine(), |working| match path::resolve(working, segments)? {
+        Target::List(List { post: Post::ReadOnly, .. }) => Err(write::read_only().into()),
+        Target::List(list) => Ok(list),
+        _ => Err(Problem::not_allowed("GET, PUT, PATCH, DELETE").into()),
+    })?;
     let items: Vec<Json> = if is_ndjson(call) {
         let lines = call.body.split(|byte| *byte == b'\n').enumerate();
         let lines = lines.filter(|(_, line)| !line.iter().all(u8::is_ascii_whitespace));
@@ -107,14 +112,9 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
         let detail = format!("at most {limit} resources are created at once, and these are {}", items.len());
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "batch-limit", detail));
     }
-    let list = read(node.engine(), |working| match path::resolve(working, segments)? {
-        Target::List(list) => Ok(list),
-        _ => Err(Problem::not_allowed("GET, PUT, PATCH, DELETE").into()),
-    })?;
     let mut writes = Vec::with_capacity(items.len());
     let mut keys: Vec<Key> = Vec::with_capacity(items.len());
     let mut errors = Vec::new();
-    let mut code = None;
     for (at, item) in items.into_iter().enumerate() {
         let prepared =
             write::object(item).and_then(|members| write::creation(node.engine().schema(), &list, &members));
@@ -130,7 +130,6 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
             }
             Err(mut problem) => {
                 problem.errors.iter_mut().for_each(|refusal| refusal.write = Some(at));
-                code.get_or_insert(problem.status);
                 errors.extend(problem.errors);
             }
         }

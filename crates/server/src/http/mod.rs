@@ -5,6 +5,7 @@
 
 mod batch;
 mod list;
+pub mod openapi;
 mod params;
 mod resource;
 mod system;
@@ -64,9 +65,11 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/", get(system::index))
         .route("/api/_schema", get(system::schema))
         .route("/api/_features", get(system::features))
+        .route("/api/_openapi.json", get(system::openapi))
         .route("/api/_batch", any(batch::handle))
         .route("/api/{*path}", any(handle))
         .fallback(|| async { Problem::not_found("the API is under /api").response() })
+        .method_not_allowed_fallback(|| async { Problem::not_allowed("GET,HEAD").response() })
         .with_state(app)
 }
 

@@ -36,11 +36,10 @@ fn get(call: &Call<'_>, segments: &[String], params: &Params) -> Result<Response
     }
     if segments.len().is_multiple_of(2) && params.expand.is_none() && params.fields.is_none() {
         // Most reads are of one resource: nothing else to prepare.
-        let reply = read(engine, |working| match path::resolve(working, segments)? {
-            Target::Resource(key) | Target::Linked { key, .. } => {
-                one(call, working, &key, &Shape::default()).map(Some)
-            }
-            Target::List(_) => Ok(None),
+        let reply = read(engine, |working| {
+            let target = path::resolve(working, segments)?;
+            let key = target.resource(working.schema)?;
+            key.map(|key| one(call, working, segments, key, &Shape::default())).transpose()
         })?;
         if let Some(reply) = reply {
             return Ok(reply);
@@ -49,11 +48,11 @@ fn get(call: &Call<'_>, segments: &[String], params: &Params) -> Result<Response
     let target = read(engine, |working| Ok(path::resolve(working, segments)?))?;
     match target {
         Target::List(list) => tokio::task::block_in_place(|| list::page(call, segments, params, &list)),
-        Target::Resource(key) | Target::Linked { key, .. } => {
+        Target::Resource { key, .. } | Target::Linked { key, .. } => {
             let shape = params.shape(engine.schema(), key.ty)?;
-            read(engine, |working| {
-                path::resolve(working, segments)?;
-                one(call, working, &key, &shape)
+            read(engine, |working| match path::resolve(working, segments)?.resource(working.schema)? {
+                Some(key) => one(call, working, segments, key, &shape),
+                None => Err(Problem::not_found("the resource is gone").into()),
             })
         }
     }
@@ -62,6 +61,7 @@ fn get(call: &Call<'_>, segments: &[String], params: &Params) -> Result<Response
 fn one(
     call: &Call<'_>,
     working: &corollary_engine::working::Working<'_>,
+    segments: &[String],
     key: &Key,
     shape: &Shape,
 ) -> Result<Response<Body>, Fault> {
@@ -79,8 +79,11 @@ fn one(
     }
     let mut encoder = Encoder::new(working);
     encoder.resource(key, &doc, shape)?;
-    let response =
+    let mut response =
         with_header(json(StatusCode::OK, encoder.out), REVISION_HEADER, &working.base.revision().to_string());
+    if segments.len() > 2 || !working.schema.ty(key.ty).parents.is_empty() {
+        response = with_header(response, "content-location", &path::canonical(working, key, Some(&doc))?);
+    }
     if shape.expand.is_empty() {
         // What is expanded has revisions of its own.
         return Ok(with_header(response, "etag", &etag(doc.revision)));
@@ -117,7 +120,8 @@ fn watch(
         return Err(Problem::malformed("parameter", format!("a watch takes no `{name}`")));
     }
     let watched = match target {
-        Target::Resource(key) | Target::Linked { key, .. } => {
+        Target::Linked { linked: false, .. } => return Err(Problem::not_found("it is not linked here")),
+        Target::Resource { key, .. } | Target::Linked { key, .. } => {
             if params.filter.is_some() {
                 return Err(Problem::malformed("parameter", "a watch of one resource takes no `filter`"));
             }
@@ -174,13 +178,21 @@ pub(crate) fn parse_json(bytes: &[u8]) -> Result<Json, Problem> {
 async fn change(call: &Call<'_>, segments: &[String]) -> Result<Response<Body>, Problem> {
     let node = &call.app.node;
     let conditions = Conditions::of(&call.headers)?;
-    let body = if call.method == Method::DELETE { Json::Null } else { body_json(call)? };
+    let body = if call.method == Method::DELETE { Ok(Json::Null) } else { body_json(call) };
     let prepared = read(node.engine(), |working| {
         let target = path::resolve(working, segments)?;
         write::prepare(working, &target, &call.method, &body, &conditions)
     })?;
     let Prepared { writes, key, replies } = prepared;
-    let committed = node.commit(Transaction { writes }).await?;
+    let committed = node.commit(Transaction { writes }).await.map_err(|mut problem| match problem.code {
+        // Somebody else was faster.
+        "exists" if conditions.absent => write::there(node.engine().schema(), &key),
+        _ => {
+            // Which write it was is of no use to who asked for one.
+            problem.errors.iter_mut().for_each(|refusal| refusal.write = None);
+            problem
+        }
+    })?;
     reply(call, &key, replies, &committed)
 }
 

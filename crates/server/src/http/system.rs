@@ -44,6 +44,11 @@ pub async fn schema(State(app): State<Arc<App>>) -> Response<Body> {
     reply(&json!({"name": app.node.engine().schema().name.as_str(), "text": app.schema_text}))
 }
 
+/// The OpenAPI document.
+pub async fn openapi(State(app): State<Arc<App>>) -> Response<Body> {
+    reply(&super::openapi::document(app.node.engine().schema()))
+}
+
 /// What the store can do.
 pub async fn features(State(app): State<Arc<App>>) -> Response<Body> {
     let store = app.node.engine().store();

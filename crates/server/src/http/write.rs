@@ -116,7 +116,14 @@ pub fn creation(schema: &Schema, list: &List, body: &Map<String, Json>) -> Resul
     }
 }
 
-fn read_only() -> Problem {
+/// What should not have been there.
+pub fn there(schema: &Schema, key: &Key) -> Problem {
+    let detail = format!("{} {} is there already", schema.ty(key.ty).name, key.id);
+    Problem::new(StatusCode::PRECONDITION_FAILED, "precondition", detail)
+}
+
+/// What a list replies that nothing can be put into.
+pub fn read_only() -> Problem {
     Problem {
         detail: "the list follows from other fields: allowed here: GET".into(),
         ..Problem::not_allowed("GET")
@@ -128,27 +135,31 @@ pub fn prepare(
     working: &Working<'_>,
     target: &Target,
     method: &Method,
-    body: &Json,
+    body: &Result<Json, Problem>,
     conditions: &Conditions,
 ) -> Result<Prepared, Fault> {
     let schema = working.schema;
+    // What is not allowed at all is told before anything is said of the body.
     let members = || match body {
-        Json::Object(members) => Ok(members),
-        _ => Err(Problem::malformed("body", "the body is a JSON object with the fields of the resource")),
+        Ok(Json::Object(members)) => Ok(members),
+        Ok(_) => Err(Problem::malformed("body", "the body is a JSON object with the fields of the resource")),
+        Err(problem) => Err(problem.clone()),
     };
     let mut prepared = match (target, method) {
+        (Target::List(List { post: Post::ReadOnly, .. }), _) => return Err(read_only().into()),
         (Target::List(list), &Method::POST) => creation(schema, list, members()?)?,
-        (Target::List(List { post: Post::ReadOnly, .. }), _) => {
-            return Err(Problem::not_allowed("GET").into());
-        }
         (Target::List(_), _) => return Err(Problem::not_allowed("GET, POST").into()),
-        (Target::Linked { owner, slot, key }, &Method::DELETE) => {
+        (Target::Linked { owner, slot, key, .. }, &Method::DELETE) => {
             let edit = corollary_engine::Edit::Unlink(key.id.clone());
             let writes = vec![Write::Update(owner.clone(), vec![(*slot, edit)])];
             Prepared { writes, key: owner.clone(), replies: Replies::Nothing }
         }
-        (Target::Resource(key) | Target::Linked { key, .. }, method) => {
-            let key = key.clone();
+        (Target::Resource { .. } | Target::Linked { .. }, method) => {
+            if !matches!(*method, Method::PUT | Method::PATCH | Method::DELETE) {
+                return Err(Problem::not_allowed("GET, PUT, PATCH, DELETE").into());
+            }
+            let Some(key) = target.resource(schema)?.cloned() else { return Err(read_only().into()) };
+            let old = working.after(&key)?;
             let (write, replies) = match *method {
                 Method::PUT => {
                     let members = members()?;
@@ -161,7 +172,11 @@ pub fn prepare(
                         Ok(_) => {}
                         Err(refusal) => errors.push(refusal),
                     }
-                    let facts = decode::facts(schema, key.ty, members).unwrap_or_else(|refusals| {
+                    if conditions.absent && old.is_some() {
+                        return Err(there(schema, &key).into());
+                    }
+                    let facts = decode::replacement(schema, key.ty, members, old.as_deref());
+                    let mut facts = facts.unwrap_or_else(|refusals| {
                         errors.extend(refusals);
                         Vec::new()
                     });
@@ -169,14 +184,18 @@ pub fn prepare(
                         return Err(Problem::refused(errors).into());
                     }
                     if conditions.absent {
-                        if working.after(&key)?.is_some() {
-                            let detail = format!("{} {} is there", schema.ty(key.ty).name, key.id);
-                            return Err(Problem::new(
-                                StatusCode::PRECONDITION_FAILED,
-                                "precondition",
-                                detail,
-                            )
-                            .into());
+                        match target {
+                            Target::Resource { under: Some(Post::Root), .. } => {}
+                            Target::Resource { under: Some(Post::Child(slot, parent)), .. } => {
+                                facts.push((*slot, Value::Ref(parent.id.clone())));
+                            }
+                            // What is linked, or follows, is not created where it shows.
+                            _ => {
+                                let name = &schema.ty(key.ty).name;
+                                return Err(
+                                    Problem::not_found(format!("there is no {name} {}", key.id)).into()
+                                );
+                            }
                         }
                         (Write::Create(key.clone(), facts), Replies::Created)
                     } else {
@@ -184,11 +203,10 @@ pub fn prepare(
                     }
                 }
                 Method::PATCH => {
-                    let edits = decode::merge_patch(schema, key.ty, members()?).map_err(Problem::refused)?;
-                    (Write::Update(key.clone(), edits), Replies::Resource)
+                    let edits = decode::merge_patch(schema, key.ty, members()?, old.as_deref());
+                    (Write::Update(key.clone(), edits.map_err(Problem::refused)?), Replies::Resource)
                 }
-                Method::DELETE => (Write::Delete(key.clone()), Replies::Nothing),
-                _ => return Err(Problem::not_allowed("GET, PUT, PATCH, DELETE").into()),
+                _ => (Write::Delete(key.clone()), Replies::Nothing),
             };
             Prepared { writes: vec![write], key, replies }
         }

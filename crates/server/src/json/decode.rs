@@ -5,7 +5,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use corollary_engine::{Edit, Refusal, rules};
+use corollary_engine::{Doc, Edit, Refusal, rules};
 use corollary_schema::{Field, FieldKind, ResourceType, Schema, Slot, TypeIx, ValueType};
 use corollary_syntax::nearest;
 use corollary_value::{BasicKind, Id, Value, parse_as};
@@ -18,23 +18,45 @@ pub type Facts = Vec<(Slot, Value)>;
 /// Names that replies carry and that bodies may therefore carry back; they say nothing.
 const IGNORED: [&str; 4] = ["_id", "_self", "_revision", "_pending"];
 
-/// The facts of a new or a replaced resource.
+/// How deep lists and objects may stand in each other in a value: well below what stored values can hold, derived ones
+/// that are made of them included.
+pub const MAX_JSON_DEPTH: usize = 64;
+
+/// The facts of a new resource.
 pub fn facts(schema: &Schema, ty: TypeIx, body: &Map<String, Json>) -> Result<Facts, Vec<Refusal>> {
+    replacement(schema, ty, body, None)
+}
+
+/// The facts of a resource that takes the place of an old one. What was stored under older rules may stay as it is.
+pub fn replacement(
+    schema: &Schema,
+    ty: TypeIx,
+    body: &Map<String, Json>,
+    old: Option<&Doc>,
+) -> Result<Facts, Vec<Refusal>> {
     let resource = schema.ty(ty);
     let mut found = Vec::new();
     let mut facts = Facts::with_capacity(body.len());
     for (name, json) in body {
         let Some((slot, field)) = field_named(resource, name, &mut found) else { continue };
         if let Some(value) = of_field(schema, field, json, &mut found) {
-            let value = rules::normalised(field, value);
-            rules::check(field, &value, &mut found);
-            facts.push((slot, value));
+            facts.push((slot, checked(field, value, old.map(|old| old.get(slot)), &mut found)));
         }
     }
     let given = |slot: Slot| body.contains_key(resource.field(slot).name.as_str());
-    let missing = resource.slots().filter(|(slot, _)| !given(*slot));
+    let stays_away = |slot: Slot| old.is_some_and(|old| matches!(old.get(slot), Value::Absent));
+    let missing = resource.slots().filter(|(slot, _)| !given(*slot) && !stays_away(*slot));
     found.extend(missing.filter_map(|(_, field)| rules::check_missing(field)));
     if found.is_empty() { Ok(facts) } else { Err(found) }
+}
+
+/// A value in its canonical form, held to the rules unless it is what is there already.
+fn checked(field: &Field, value: Value, old: Option<&Value>, found: &mut Vec<Refusal>) -> Value {
+    let value = rules::normalised(field, value);
+    if old != Some(&value) {
+        rules::check(field, &value, found);
+    }
+    value
 }
 
 /// The edits of a merge patch (RFC 7396): null takes a value away, objects are merged member by member.
@@ -42,6 +64,7 @@ pub fn merge_patch(
     schema: &Schema,
     ty: TypeIx,
     body: &Map<String, Json>,
+    old: Option<&Doc>,
 ) -> Result<Vec<(Slot, Edit)>, Vec<Refusal>> {
     let resource = schema.ty(ty);
     let mut found = Vec::new();
@@ -54,16 +77,17 @@ pub fn merge_patch(
             {
                 Some(Edit::Set(Value::Absent))
             }
-            (FieldKind::Stored(of), Json::Object(members)) => merge(of, members, name, &mut found),
+            (FieldKind::Stored(of), Json::Object(members)) => {
+                if !is_shallow(json, name, &mut found) {
+                    continue;
+                }
+                merge(of, members, name, &mut found)
+            }
             _ => of_field(schema, field, json, &mut found).map(Edit::Set),
         };
         let Some(edit) = edit else { continue };
         let edit = match edit {
-            Edit::Set(value) => {
-                let value = rules::normalised(field, value);
-                rules::check(field, &value, &mut found);
-                Edit::Set(value)
-            }
+            Edit::Set(value) => Edit::Set(checked(field, value, old.map(|old| old.get(slot)), &mut found)),
             edit => edit,
         };
         edits.push((slot, edit));
@@ -144,6 +168,9 @@ pub fn unknown_field(resource: &ResourceType, name: &str) -> String {
 /// The value of a field; none where there is a mistake.
 pub fn of_field(schema: &Schema, field: &Field, json: &Json, found: &mut Vec<Refusal>) -> Option<Value> {
     let name = field.name.as_str();
+    if !is_shallow(json, name, found) {
+        return None;
+    }
     match (&field.kind, json) {
         (FieldKind::Stored(_) | FieldKind::Link { .. } | FieldKind::Links { .. }, Json::Null) => {
             Some(Value::Null)
@@ -220,6 +247,30 @@ pub fn reference(
     }
 }
 
+/// Is a value within [`MAX_JSON_DEPTH`]? If not, that is added to what was found.
+pub fn is_shallow(json: &Json, path: &str, found: &mut Vec<Refusal>) -> bool {
+    fn within(json: &Json, depth: usize) -> bool {
+        match json {
+            Json::Array(elements) => depth > 0 && elements.iter().all(|it| within(it, depth - 1)),
+            Json::Object(members) => depth > 0 && members.values().all(|it| within(it, depth - 1)),
+            _ => true,
+        }
+    }
+    let shallow = within(json, MAX_JSON_DEPTH);
+    if !shallow {
+        let message = format!("`{path}` is nested deeper than {MAX_JSON_DEPTH}");
+        found.push(Refusal::new("too-deep", Some(path), message));
+    }
+    shallow
+}
+
+/// How many digits a number has, from the first to the last that is not zero.
+fn significant_digits(number: &str) -> usize {
+    let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    digits.trim_matches('0').len()
+}
+
 fn shown(json: &Json) -> String {
     let mut text = json.to_string();
     if text.len() > 60 {
@@ -264,7 +315,15 @@ pub fn of_type(ty: &ValueType, json: &Json, path: &str, found: &mut Vec<Refusal>
         },
         (ValueType::Float, Json::Number(number)) => number.as_f64().map(Value::Float),
         (ValueType::Decimal, Json::Number(number)) => {
-            match parse_as(BasicKind::Decimal, &number.to_string()) {
+            let text = number.to_string();
+            if number.is_f64() && significant_digits(&text) > f64::DIGITS as usize {
+                // It was read as a float, and what a float cannot hold of it is gone.
+                let message =
+                    format!("`{path}`: a decimal of so many digits is written as a text, as \"{text}\"");
+                found.push(Refusal::new("type", Some(path), message));
+                return None;
+            }
+            match parse_as(BasicKind::Decimal, &text) {
                 Ok(value) => Some(value),
                 Err(message) => {
                     found.push(Refusal::new("type", Some(path), format!("`{path}`: {message}")));

@@ -4,7 +4,7 @@
 //! is put in front of it ([`Format::change`]).
 
 use bytes::{BufMut, Bytes, BytesMut};
-use corollary_engine::{Change, Doc, Engine, EngineError, Key};
+use corollary_engine::{Change, Commit, Doc, Engine, EngineError, Key};
 use corollary_schema::FieldRef;
 use corollary_value::Value;
 use jiff::Timestamp;
@@ -87,8 +87,9 @@ impl Format {
     }
 }
 
-/// The body of an event about a change: all behind its type, with the closing brace.
-pub fn body(engine: &Engine, revision: u64, change: &Change) -> Bytes {
+/// The body of an event about a change of a commit: all behind its type, with the closing brace.
+pub fn body(engine: &Engine, commit: &Commit, change: &Change) -> Bytes {
+    let revision = commit.revision;
     let write = |encoder: &mut Encoder<'_, '_>, change: &Change| -> Result<(), EngineError> {
         let shape = Shape::default();
         match &change.after {
@@ -130,7 +131,19 @@ pub fn body(engine: &Engine, revision: u64, change: &Change) -> Bytes {
     };
     let rendered = engine.read(Timestamp::now(), |working| {
         let mut encoder = Encoder::new(working);
-        start(&mut encoder, revision, &change.key, change.after.as_deref().or(change.before.as_deref()))?;
+        match (&change.after, &change.before) {
+            (None, Some(before)) => {
+                // Its parents may be gone with it: their place is known from the commit itself.
+                open(&mut encoder, revision);
+                let gone = |key: &Key| {
+                    let at = commit.changes.binary_search_by(|other| other.key.cmp(key)).ok()?;
+                    commit.changes[at].before.clone()
+                };
+                path::push_canonical_among(working, &change.key, Some(before), &gone, &mut encoder.out)?;
+                encoder.out.push(b'"');
+            }
+            (after, _) => start(&mut encoder, revision, &change.key, after.as_deref())?,
+        }
         write(&mut encoder, change)?;
         Ok(Bytes::from(encoder.out))
     });
@@ -163,8 +176,12 @@ fn start(
     key: &Key,
     doc: Option<&Doc>,
 ) -> Result<(), EngineError> {
-    encoder.out.extend_from_slice(format!("\"revision\":\"{revision}\",\"path\":\"").as_bytes());
+    open(encoder, revision);
     path::push_canonical(encoder.working(), key, doc, &mut encoder.out)?;
     encoder.out.push(b'"');
     Ok(())
+}
+
+fn open(encoder: &mut Encoder<'_, '_>, revision: u64) {
+    encoder.out.extend_from_slice(format!("\"revision\":\"{revision}\",\"path\":\"").as_bytes());
 }

@@ -4,7 +4,7 @@
 //! changed and of their types; the others cost nothing. Every watch has a bounded queue: one that is too slow is
 //! dropped and learns that it has missed something, and nobody waits for it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -41,7 +41,7 @@ impl Published {
     /// The change at a position, with what every watch shows of it.
     pub fn change(&self, engine: &Engine, at: usize) -> (&Change, &Bytes) {
         let change = &self.commit.changes[at];
-        (change, self.bodies[at].get_or_init(|| event::body(engine, self.commit.revision, change)))
+        (change, self.bodies[at].get_or_init(|| event::body(engine, &self.commit, change)))
     }
 }
 
@@ -62,6 +62,8 @@ struct Watch {
 
 #[derive(Default)]
 struct Registry {
+    /// Does nobody hear of anything any more?
+    closed: bool,
     by_key: HashMap<Key, Vec<Watch>>,
     by_type: HashMap<TypeIx, Vec<Watch>>,
 }
@@ -103,9 +105,10 @@ impl Hub {
         Hub { registry, count: AtomicUsize::new(0), next: AtomicU64::new(0), feed, engine }
     }
 
-    /// Ends all watches.
+    /// Ends all watches, and those that begin from now on.
     pub fn close(&self) {
         let mut registry = self.registry.lock();
+        registry.closed = true;
         registry.by_key.clear();
         registry.by_type.clear();
     }
@@ -128,7 +131,8 @@ impl Hub {
     /// Tells a commit to whom it concerns. For the executor, in the order of commits.
     pub fn publish(&self, commit: Arc<Commit>) {
         // A watch counts before it looks at the published revision, so one that this passes over will find the commit
-        // in the log.
+        // in what it reads. Both sides write first and read then; the fences keep it so.
+        fence(Ordering::SeqCst);
         if self.count.load(Ordering::SeqCst) > 0 {
             // The thread lives as long as the hub.
             let _ = self.feed.send(commit);
@@ -144,11 +148,14 @@ impl Hub {
         {
             let mut registry = self.registry.lock();
             match &scope {
+                // The watch goes, and so its queue ends.
+                _ if registry.closed => {}
                 Scope::Resource(key) => registry.by_key.entry(key.clone()).or_default().push(watch),
                 Scope::Type(ty) => registry.by_type.entry(*ty).or_default().push(watch),
             }
         }
         self.count.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         Subscription { hub: self.clone(), scope, number, queue, missed }
     }
 }

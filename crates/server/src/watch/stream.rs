@@ -149,7 +149,8 @@ pub fn begin(
     let seen = match since {
         None => list(&engine, &watched, format, &mut opening)?,
         Some(since) => {
-            let last = engine.revision();
+            // Not what is published: a read may have shown a commit a moment before that.
+            let last = engine.read(Timestamp::now(), |working| Ok(working.base.revision()))?;
             if since > last {
                 let detail = format!("revision {since} has not happened yet; the last is {last}");
                 return Err(Problem::malformed("since", detail));

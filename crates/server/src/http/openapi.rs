@@ -1,0 +1,384 @@
+//! The OpenAPI 3.1 document of a schema: its resources, what may be written, and every path that this version serves.
+
+use corollary_schema::typed::Kind;
+use corollary_schema::{
+    DefaultValue, Field, FieldKind, FieldRef, Member, ResourceType, Rules, Schema, TypeIx, ValueType,
+};
+use corollary_value::Value;
+use serde_json::{Map, Value as Json, json};
+
+use super::params::{DEFAULT_LIMIT, MAX_LIMIT};
+use crate::json::encode::target_of;
+use crate::path::PREFIX;
+
+/// The document.
+pub fn document(schema: &Schema) -> Json {
+    let mut paths = Map::new();
+    let mut schemas = Map::new();
+    for (ty, resource) in schema.types() {
+        schemas.insert(resource.name.to_string(), shown(schema, ty, resource));
+        schemas.insert(format!("{}Facts", resource.name), facts(resource, true));
+        schemas.insert(format!("{}Patch", resource.name), facts(resource, false));
+    }
+    schemas.insert("Link".into(), link_schema());
+    schemas.insert("Problem".into(), problem_schema());
+    for (ty, resource) in schema.types() {
+        let Some(root) = &resource.root else { continue };
+        let base = format!("{PREFIX}/{root}");
+        collection(schema, ty, &base, &[], &mut paths);
+    }
+    paths.insert(format!("{PREFIX}/_batch"), json!({"post": batch()}));
+    paths.insert(format!("{PREFIX}/_schema"), json!({"get": plain("The schema, as it was written")}));
+    paths.insert(format!("{PREFIX}/_features"), json!({"get": plain("What the store can do")}));
+    paths.insert(format!("{PREFIX}/_openapi.json"), json!({"get": plain("This document")}));
+    paths.insert("/healthz".into(), json!({"get": plain("Is the server alive?")}));
+    paths.insert("/readyz".into(), json!({"get": plain("Can it read?")}));
+    json!({
+        "openapi": "3.1.0",
+        "info": {"title": schema.name.as_str(), "version": env!("CARGO_PKG_VERSION")},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    })
+}
+
+/// A list and its members; owned children below each, as deep as types do not repeat.
+fn collection(schema: &Schema, ty: TypeIx, base: &str, above: &[TypeIx], paths: &mut Map<String, Json>) {
+    let resource = schema.ty(ty);
+    let name = resource.name.as_str();
+    let parameters: Vec<Json> = (0..above.len()).map(|depth| id_parameter(schema, above, depth)).collect();
+    let id = format!("{{{}_id}}", name.to_lowercase());
+    paths.insert(
+        base.to_string(),
+        json!({
+            "parameters": parameters,
+            "get": list(name),
+            "post": {
+                "summary": format!("Create a {name}; a list, or lines of NDJSON, creates all or none"),
+                "requestBody": body(json!({"oneOf": [
+                    reference(&format!("{name}Facts")),
+                    {"type": "array", "items": reference(&format!("{name}Facts"))},
+                ]})),
+                "responses": responses("201", name),
+            },
+        }),
+    );
+    let mut here = above.to_vec();
+    here.push(ty);
+    let parameters: Vec<Json> = (0..here.len()).map(|depth| id_parameter(schema, &here, depth)).collect();
+    let one = format!("{base}/{id}");
+    paths.insert(
+        one.clone(),
+        json!({
+            "parameters": parameters,
+            "get": {
+                "summary": format!("Read a {name}, or watch it"),
+                "parameters": [text_parameter("expand"), text_parameter("fields"), watch_parameter(), since_parameter()],
+                "responses": responses("200", name),
+            },
+            "put": {
+                "summary": format!("Replace a {name}; with `If-None-Match: *`, create it with this id"),
+                "requestBody": body(reference(&format!("{name}Facts"))),
+                "responses": responses("200", name),
+            },
+            "patch": {
+                "summary": format!("Change a {name} by a merge patch"),
+                "requestBody": {"required": true, "content": {
+                    "application/json": {"schema": reference(&format!("{name}Patch"))},
+                    "application/merge-patch+json": {"schema": reference(&format!("{name}Patch"))},
+                }},
+                "responses": responses("200", name),
+            },
+            "delete": {
+                "summary": format!("Delete a {name}, its children, and what its links say"),
+                "responses": {"204": {"description": "It is gone"}, "default": problem()},
+            },
+        }),
+    );
+    for field in &resource.fields {
+        if let FieldKind::Collection { child, .. } = &field.kind
+            && !here.contains(child)
+        {
+            collection(schema, *child, &format!("{one}/{}", field.name), &here, paths);
+        }
+    }
+}
+
+fn id_parameter(schema: &Schema, chain: &[TypeIx], depth: usize) -> Json {
+    let name = schema.ty(chain[depth]).name.to_lowercase();
+    json!({"name": format!("{name}_id"), "in": "path", "required": true, "schema": {"type": "string"}})
+}
+
+fn text_parameter(name: &str) -> Json {
+    json!({"name": name, "in": "query", "schema": {"type": "string"}})
+}
+
+fn flag_parameter(name: &str) -> Json {
+    json!({"name": name, "in": "query", "schema": {"type": "boolean"}})
+}
+
+fn watch_parameter() -> Json {
+    flag_parameter("watch")
+}
+
+fn since_parameter() -> Json {
+    text_parameter("since")
+}
+
+fn list(name: &str) -> Json {
+    let limit = json!({
+        "name": "limit", "in": "query",
+        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+    });
+    json!({
+        "summary": format!("List or watch {name}"),
+        "parameters": [
+            text_parameter("filter"), text_parameter("order"), limit, text_parameter("page_token"),
+            text_parameter("fields"), text_parameter("expand"), flag_parameter("count"),
+            flag_parameter("allow_scan"), watch_parameter(), since_parameter(),
+        ],
+        "responses": {
+            "200": {"description": "A page", "content": {"application/json": {"schema": {
+                "type": "object",
+                "required": ["results", "next", "revision"],
+                "properties": {
+                    "results": {"type": "array", "items": reference(name)},
+                    "next": {"type": ["string", "null"]},
+                    "count": {"type": "integer"},
+                    "revision": {"type": "string"},
+                },
+            }}}},
+            "default": problem(),
+        },
+    })
+}
+
+fn batch() -> Json {
+    json!({
+        "summary": "Several writes and reads in one transaction",
+        "requestBody": body(json!({"type": "array", "items": {
+            "type": "object",
+            "required": ["method", "path"],
+            "properties": {
+                "method": {"enum": ["GET", "POST", "PUT", "PATCH", "DELETE"]},
+                "path": {"type": "string"},
+                "body": {"type": "object"},
+                "if_match": {"type": "string"},
+            },
+        }})),
+        "responses": {
+            "200": {"description": "What each did", "content": {"application/json": {"schema": {
+                "type": "array",
+                "items": {"type": "object", "properties": {"status": {"type": "integer"}, "body": {"type": "object"}}},
+            }}}},
+            "default": problem(),
+        },
+    })
+}
+
+fn plain(summary: &str) -> Json {
+    json!({"summary": summary, "responses": {"200": {"description": "It is"}, "default": problem()}})
+}
+
+fn body(schema: Json) -> Json {
+    json!({"required": true, "content": {"application/json": {"schema": schema}}})
+}
+
+fn responses(status: &str, name: &str) -> Json {
+    let mut responses = Map::new();
+    let content = json!({"application/json": {"schema": reference(name)}});
+    responses.insert(status.into(), json!({"description": "The resource", "content": content}));
+    responses.insert("default".into(), problem());
+    Json::Object(responses)
+}
+
+fn problem() -> Json {
+    let content = json!({"application/problem+json": {"schema": reference("Problem")}});
+    json!({"description": "What is wrong", "content": content})
+}
+
+fn reference(name: &str) -> Json {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+fn link_schema() -> Json {
+    json!({
+        "type": "object",
+        "required": ["_id"],
+        "properties": {"_id": {"type": "string"}, "_self": {"type": "string"}},
+    })
+}
+
+fn problem_schema() -> Json {
+    json!({
+        "type": "object",
+        "required": ["type", "title", "status", "code", "detail"],
+        "properties": {
+            "type": {"type": "string"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "code": {"type": "string"},
+            "detail": {"type": "string"},
+            "errors": {"type": "array", "items": {"type": "object", "properties": {
+                "path": {"type": "string"},
+                "code": {"type": "string"},
+                "message": {"type": "string"},
+                "item": {"type": "integer"},
+            }}},
+        },
+    })
+}
+
+/// A resource as it is read.
+fn shown(schema: &Schema, ty: TypeIx, resource: &ResourceType) -> Json {
+    let mut properties = Map::new();
+    for name in ["_id", "_self", "_revision"] {
+        properties.insert(name.into(), json!({"type": "string"}));
+    }
+    for (slot, field) in resource.slots().filter(|(_, field)| field.visible()) {
+        let at = FieldRef { ty, slot };
+        let many = match &field.kind {
+            FieldKind::Links { .. } | FieldKind::Collection { .. } | FieldKind::Inverse { .. } => true,
+            FieldKind::Derived { expr, .. } => expr.ty.is_many(),
+            _ => false,
+        };
+        let one = match (&field.kind, target_of(schema, at)) {
+            (FieldKind::Collection { .. } | FieldKind::Inverse { .. }, Some(target)) => {
+                reference(&schema.ty(target).name)
+            }
+            (_, Some(target)) => json!({"anyOf": [reference("Link"), reference(&schema.ty(target).name)]}),
+            (FieldKind::Stored(ty), None) => value(ty, &field.rules),
+            (FieldKind::Derived { expr, .. }, None) => {
+                let error = json!({"type": "object", "properties": {"_error": {"type": "string"}}});
+                json!({"anyOf": [kind(&expr.ty.kind), error]})
+            }
+            _ => json!({}),
+        };
+        let mut property = if many { json!({"type": "array", "items": one}) } else { one };
+        if let (FieldKind::Derived { .. }, Some(members)) = (&field.kind, property.as_object_mut()) {
+            members.insert("readOnly".into(), true.into());
+        }
+        properties.insert(field.name.to_string(), property);
+    }
+    json!({"type": "object", "required": ["_id", "_self", "_revision"], "properties": properties})
+}
+
+/// What may be written of a resource: all of it, or a patch.
+fn facts(resource: &ResourceType, whole: bool) -> Json {
+    let mut properties = Map::new();
+    if whole {
+        properties.insert("_id".into(), json!({"type": "string"}));
+    }
+    let mut required = Vec::new();
+    for field in resource.fields.iter().filter(|field| field.visible() && field.is_fact()) {
+        properties.insert(field.name.to_string(), written(field, whole));
+        if whole && field.rules.required && field.rules.default.is_none() {
+            required.push(field.name.to_string());
+        }
+    }
+    let mut facts = json!({"type": "object", "properties": properties, "additionalProperties": false});
+    if !required.is_empty() {
+        facts["required"] = required.into();
+    }
+    facts
+}
+
+fn written(field: &Field, whole: bool) -> Json {
+    let link = json!({"anyOf": [reference("Link"), {"type": "string"}]});
+    let schema = match &field.kind {
+        FieldKind::Link { .. } => link,
+        FieldKind::Links { .. } => json!({"type": "array", "items": link}),
+        FieldKind::Stored(ty) => value(ty, &field.rules),
+        _ => json!({}),
+    };
+    if whole && !field.rules.nullable { schema } else { json!({"anyOf": [schema, {"type": "null"}]}) }
+}
+
+/// A stored value.
+fn value(ty: &ValueType, rules: &Rules) -> Json {
+    let mut schema = match ty {
+        ValueType::Str => json!({"type": "string"}),
+        ValueType::Int => json!({"type": "integer", "format": "int64"}),
+        ValueType::Float => json!({"type": "number", "format": "double"}),
+        ValueType::Bool => json!({"type": "boolean"}),
+        ValueType::Decimal => json!({"type": ["string", "number"], "format": "decimal"}),
+        ValueType::Datetime => json!({"type": "string", "format": "date-time"}),
+        ValueType::Date => json!({"type": "string", "format": "date"}),
+        ValueType::Duration => json!({"type": "string", "format": "duration"}),
+        ValueType::Uuid => json!({"type": "string", "format": "uuid"}),
+        ValueType::Bytes => json!({"type": "string", "contentEncoding": "base64"}),
+        ValueType::Json => json!({}),
+        ValueType::Enum(words) => json!({"enum": words.iter().map(|word| word.as_str()).collect::<Vec<_>>()}),
+        ValueType::Object(members) => object(members),
+        ValueType::List(of) => json!({"type": "array", "items": value(of, &Rules::default())}),
+        ValueType::Set(of) => {
+            json!({"type": "array", "items": value(of, &Rules::default()), "uniqueItems": true})
+        }
+        ValueType::Map(of) => json!({"type": "object", "additionalProperties": value(of, &Rules::default())}),
+    };
+    let lengths = match ty {
+        ValueType::List(_) | ValueType::Set(_) => ("minItems", "maxItems"),
+        ValueType::Map(_) | ValueType::Object(_) => ("minProperties", "maxProperties"),
+        _ => ("minLength", "maxLength"),
+    };
+    let mut add = |name: &str, value: Option<Json>| {
+        if let (Some(members), Some(value)) = (schema.as_object_mut(), value) {
+            members.insert(name.into(), value);
+        }
+    };
+    add("minimum", rules.min.as_ref().and_then(number));
+    add("maximum", rules.max.as_ref().and_then(number));
+    add(lengths.0, rules.min_length.map(Json::from));
+    add(lengths.1, rules.max_length.map(Json::from));
+    add("pattern", rules.pattern.as_ref().map(|pattern| pattern.regex.as_str().into()));
+    add("description", rules.description.as_ref().map(|text| text.as_str().into()));
+    if let Some(DefaultValue::Constant(value)) = &rules.default {
+        let mut bytes = Vec::new();
+        crate::json::encode::bare(value, &mut bytes);
+        add("default", serde_json::from_slice(&bytes).ok());
+    }
+    schema
+}
+
+fn number(value: &Value) -> Option<Json> {
+    match value {
+        Value::Int(value) => Some((*value).into()),
+        Value::Float(value) => Some((*value).into()),
+        _ => None,
+    }
+}
+
+fn object(members: &[Member]) -> Json {
+    let properties: Map<String, Json> =
+        members.iter().map(|member| (member.name.to_string(), value(&member.ty, &member.rules))).collect();
+    let required: Vec<&str> = members
+        .iter()
+        .filter(|member| member.rules.required && member.rules.default.is_none())
+        .map(|member| member.name.as_str())
+        .collect();
+    let mut schema = json!({"type": "object", "properties": properties, "additionalProperties": false});
+    if !required.is_empty() {
+        schema["required"] = required.into();
+    }
+    schema
+}
+
+/// One element of what an expression yields.
+fn kind(kind: &Kind) -> Json {
+    let none = Rules::default();
+    match kind {
+        Kind::Bool => json!({"type": "boolean"}),
+        Kind::Int => value(&ValueType::Int, &none),
+        Kind::Float => value(&ValueType::Float, &none),
+        Kind::Decimal => value(&ValueType::Decimal, &none),
+        Kind::Str => json!({"type": "string"}),
+        Kind::Enum(words) => value(&ValueType::Enum(words.clone()), &none),
+        Kind::Bytes => value(&ValueType::Bytes, &none),
+        Kind::Uuid => value(&ValueType::Uuid, &none),
+        Kind::Datetime => value(&ValueType::Datetime, &none),
+        Kind::Date => value(&ValueType::Date, &none),
+        Kind::Duration => value(&ValueType::Duration, &none),
+        Kind::Object(members) => object(members),
+        Kind::Map(of) => value(&ValueType::Map(of.clone()), &none),
+        Kind::Null | Kind::Json | Kind::Resource(_) => json!({}),
+    }
+}
