@@ -10,7 +10,7 @@ const MAX_TOLD: usize = 50;
 
 /// Compares, tells, and mends if asked to.
 pub fn run(place: &Place, sample: Option<usize>, repair: bool) -> Result<(), Failure> {
-    let (mut executor, _) = open::open(place)?;
+    let (mut executor, _) = open::open_existing(place)?;
     let found = compare(&executor, sample)?;
     if found.wrong == 0 {
         println!("{}", found.summary);
@@ -54,9 +54,10 @@ fn compare(executor: &Executor, sample: Option<usize>) -> Result<Found, Failure>
     // What is kept beside the values is looked at as a whole, or not at all.
     if sample.is_none() {
         let side = engine.read(Timestamp::now(), side_state::check).map_err(failed)?;
+        // Where a value is wrong, what is kept beside it and made of it may well be: that is told already.
+        let told = rebuild::with_dependents(schema, &structures);
         for (structure, message) in side {
-            // Where a value is wrong its side state may well be: that is told already.
-            if structures.insert(structure) {
+            if structures.insert(structure) && !told.contains(&structure) {
                 println!("{message}");
                 wrong += 1;
             }

@@ -18,7 +18,7 @@ const PAGE: usize = 1_000;
 
 /// Writes the resources of a type.
 pub fn run(ty: &str, out: Option<&Path>, derived: bool, place: &Place) -> Result<(), Failure> {
-    let (executor, _) = open::open(place)?;
+    let (executor, _) = open::open_existing(place)?;
     let engine = executor.engine();
     let ty = open::type_named(engine.schema(), ty)?;
     let mut out: Box<dyn Write> = match out {
@@ -59,7 +59,7 @@ pub fn run(ty: &str, out: Option<&Path>, derived: bool, place: &Place) -> Result
             match out.write_all(&line) {
                 // Whoever reads has had enough.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-                written => written.map_err(|error| error.to_string())?,
+                written => written.map_err(not_written)?,
             }
         }
         match page.items.last().filter(|_| page.more) {
@@ -67,5 +67,12 @@ pub fn run(ty: &str, out: Option<&Path>, derived: bool, place: &Place) -> Result
             None => break,
         }
     }
-    out.flush().map_err(|error| error.to_string().into())
+    match out.flush() {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        flushed => flushed.map_err(not_written),
+    }
+}
+
+fn not_written(error: io::Error) -> Failure {
+    format!("the export cannot be written: {error}").into()
 }

@@ -32,8 +32,8 @@ struct Place {
     #[arg(long, value_name = "DIR", default_value = "data")]
     data: PathBuf,
     /// Megabytes of memory for decoded documents
-    #[arg(long, value_name = "MB", default_value_t = 128)]
-    cache_mb: usize,
+    #[arg(long, value_name = "MB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(..=1_048_576))]
+    cache_mb: u32,
 }
 
 #[derive(Subcommand, Debug)]

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use corollary_engine::{EngineOptions, Executor, OpenError, catalog, keys};
-use corollary_schema::{Schema, TypeIx};
+use corollary_schema::{Ids, Schema, TypeIx, check};
 use corollary_store::{EmbeddedOptions, EmbeddedStore, Store};
+use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::{nearest, render};
 use jiff::Timestamp;
 
@@ -42,30 +43,75 @@ pub fn read_schema(file: &Path) -> Result<String, Failure> {
     })
 }
 
-/// Opens the data folder; returns the text of the schema too.
+/// Opens the data folder, or creates it; returns the text of the schema too.
 pub fn open(place: &Place) -> Result<(Executor, String), Failure> {
+    let given = given_schema(place)?;
     let folder = &place.data;
+    if given.is_none() && is_empty(folder) {
+        return Err(no_schema(place));
+    }
     if let Err(error) = std::fs::create_dir_all(folder) {
         return Err(format!("the data folder {} cannot be created: {error}", folder.display()).into());
     }
+    open_with(place, given)
+}
+
+/// Opens a data folder that is there already.
+pub fn open_existing(place: &Place) -> Result<(Executor, String), Failure> {
+    let given = given_schema(place)?;
+    if is_empty(&place.data) {
+        return Err(format!("there is no data in {}", place.data.display()).into());
+    }
+    open_with(place, given)
+}
+
+/// Is there no such folder, or nothing in it?
+fn is_empty(folder: &Path) -> bool {
+    match std::fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
+}
+
+/// The text of the schema file, where there is one. A schema with mistakes is refused before anything is created.
+fn given_schema(place: &Place) -> Result<Option<String>, Failure> {
+    match std::fs::metadata(&place.schema) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        _ => {}
+    }
+    let text = read_schema(&place.schema)?;
+    let checked = check(&text, &mut Ids::default());
+    match checked.schema {
+        Some(_) => Ok(Some(text)),
+        None => Err(mistakes(&checked.diagnostics, &place.schema.display().to_string(), &text)),
+    }
+}
+
+fn mistakes(diagnostics: &[Diagnostic], name: &str, text: &str) -> Failure {
+    Failure { message: render(diagnostics, name, text), code: 2 }
+}
+
+fn no_schema(place: &Place) -> Failure {
+    let (schema, folder) = (place.schema.display(), place.data.display());
+    let message = format!(
+        "there is no schema: {schema} does not exist, and {folder} holds none. Write one, such as\n\n{EXAMPLE}\n"
+    );
+    message.into()
+}
+
+fn open_with(place: &Place, given: Option<String>) -> Result<(Executor, String), Failure> {
+    let folder = &place.data;
     let store = EmbeddedStore::open(folder, &keys::KEYSPACES, EmbeddedOptions::default())
         .map_err(|error| error.to_string())?;
     let store: Arc<dyn Store> = Arc::new(store);
-    let (text, name) = match std::fs::metadata(&place.schema) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
+    let (text, name) = match given {
+        Some(text) => (text, place.schema.display().to_string()),
+        None => {
             let stored = catalog::stored_schema(&*store).map_err(|error| error.to_string())?;
-            let text = stored.ok_or_else(|| {
-                format!(
-                    "there is no schema: {} does not exist, and {} holds none. Write one, such as\n\n{EXAMPLE}\n",
-                    place.schema.display(),
-                    folder.display()
-                )
-            })?;
-            (text, "the stored schema".to_string())
+            (stored.ok_or_else(|| no_schema(place))?, "the stored schema".to_string())
         }
-        _ => (read_schema(&place.schema)?, place.schema.display().to_string()),
     };
-    with_schema(store, &text, &name, place.cache_mb << 20).map(|executor| (executor, text))
+    with_schema(store, &text, &name, (place.cache_mb as usize) << 20).map(|executor| (executor, text))
 }
 
 /// Opens a store with the text of a schema.
@@ -78,7 +124,7 @@ pub fn with_schema(
     let options = EngineOptions { cache_bytes };
     let mut told = |what: &str| eprintln!("building {what}");
     corollary_engine::open(store, text, &options, Timestamp::now(), &mut told).map_err(|error| match error {
-        OpenError::Schema(diagnostics) => Failure { message: render(&diagnostics, name, text), code: 2 },
+        OpenError::Schema(diagnostics) => mistakes(&diagnostics, name, text),
         OpenError::Refused(reasons) => {
             let message =
                 format!("the data does not fit {name}, and nothing was changed:\n{}", reasons.join("\n"));

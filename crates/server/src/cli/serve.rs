@@ -33,9 +33,11 @@ pub fn run(place: &Place, options: &Options) -> Result<(), Failure> {
     let (executor, text) = open::open(place)?;
     let runtime = runtime()?;
     runtime.block_on(async {
+        // Whoever reads that it is ready may tell it to stop at once.
+        let told = stop_signal()?;
         let serving = start(executor, text, options).await?;
         println!("Corollary is ready at http://{}", serving.address);
-        serving.until(stop_signal()?).await
+        serving.until(told).await
     })
 }
 

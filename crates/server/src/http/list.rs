@@ -137,7 +137,13 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
     if !errors.is_empty() {
         return Err(Problem::refused(errors));
     }
-    let committed = node.commit(Transaction { writes }).await?;
+    let committed = match node.commit(Transaction { writes }).await {
+        Err(problem) if problem.code == "exists" => {
+            let taken = read(node.engine(), |working| Ok(write::taken(working, &keys)?))?;
+            return Err(if taken.is_empty() { problem } else { Problem::refused(taken) });
+        }
+        outcome => outcome?,
+    };
     let body = read(node.engine(), |working| {
         let mut encoder = Encoder::new(working);
         encoder.out.push(b'[');

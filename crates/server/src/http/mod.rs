@@ -11,7 +11,7 @@ mod resource;
 mod system;
 mod write;
 
-pub use write::fresh_id;
+pub use write::{fresh_id, taken};
 
 use std::sync::Arc;
 

@@ -2,9 +2,10 @@
 
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use corollary_engine::working::Working;
-use corollary_engine::{Key, Refusal, Write};
+use corollary_engine::{EngineError, Key, Refusal, Write};
 use corollary_schema::Schema;
 use corollary_value::{Id, Value};
+use hashbrown::HashSet;
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
@@ -78,6 +79,21 @@ pub fn object(json: Json) -> Result<Map<String, Json>, Problem> {
 /// A new id.
 pub fn fresh_id() -> Id {
     Id::Uuid(Uuid::now_v7())
+}
+
+/// What is wrong with creating these: an id that is taken, by what is there or by one before. An engine stops at the first
+/// of them.
+pub fn taken(working: &Working<'_>, keys: &[Key]) -> Result<Vec<Refusal>, EngineError> {
+    working.prefetch(keys.iter())?;
+    let mut found = Vec::new();
+    let mut seen = HashSet::with_capacity(keys.len());
+    for (at, key) in keys.iter().enumerate() {
+        if !seen.insert(key) || working.after(key)?.is_some() {
+            let message = format!("{} {} is there already", working.schema.ty(key.ty).name, key.id);
+            found.push(Refusal { write: Some(at), ..Refusal::new("exists", None, message) });
+        }
+    }
+    Ok(found)
 }
 
 /// The creation of a resource under a list.

@@ -7,8 +7,9 @@
 use std::io::{BufRead, BufReader, Read};
 
 use corollary_engine::{Refusal, rules};
-use corollary_schema::{FieldKind, Schema, Slot, TypeIx, ValueType};
+use corollary_schema::{FieldKind, ResourceType, Schema, Slot, TypeIx, ValueType};
 use corollary_value::{BasicKind, Id, Value, parse_as};
+use hashbrown::HashSet;
 use serde_json::Value as Json;
 
 use super::file::{Form, Source};
@@ -66,8 +67,12 @@ fn csv(
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text);
     let header = reader.headers().map_err(|error| format!("the first row cannot be read: {error}"))?.clone();
     let mut columns = Vec::with_capacity(header.len());
+    let mut named = HashSet::new();
     for name in &header {
         let name = name.trim().trim_start_matches('\u{feff}');
+        if !named.insert(name) {
+            return Err(format!("column `{name}` is there twice"));
+        }
         columns.push(match (name, resource.named(name)) {
             ("_id", _) => Column::Id,
             (_, Some((slot, field))) if field.is_fact() => Column::Field(slot),
@@ -154,6 +159,7 @@ fn record_row(
             found.extend(rules::check_missing(field));
         }
     }
+    found.extend(check_parent(resource, &row.facts));
     if found.is_empty() { Ok(row) } else { Err(rejected(line, &found)) }
 }
 
@@ -171,6 +177,7 @@ fn of_cell(ty: &ValueType, cell: &str, name: &str, found: &mut Vec<Refusal>) -> 
         ValueType::Bytes => return decode::of_type(ty, &Json::String(cell.into()), name, found),
         _ => {
             return match serde_json::from_str::<Json>(cell) {
+                Ok(json) if !decode::is_shallow(&json, name, found) => None,
                 Ok(json) => decode::of_type(ty, &json, name, found),
                 Err(error) => {
                     found.push(Refusal::new(
@@ -190,6 +197,23 @@ fn of_cell(ty: &ValueType, cell: &str, name: &str, found: &mut Vec<Refusal>) -> 
             None
         }
     }
+}
+
+/// What is owned names its one parent; without a root collection it has to.
+fn check_parent(resource: &ResourceType, facts: &Facts) -> Option<Refusal> {
+    let (name, parents) = (&resource.name, &resource.parents);
+    let given = facts.iter().filter(|(slot, _)| parents.contains(slot)).count();
+    let fields: Vec<String> =
+        parents.iter().map(|slot| format!("`{}`", resource.field(*slot).name)).collect();
+    let fields = fields.join(" or ");
+    let message = match given {
+        0 if resource.root.is_none() && !parents.is_empty() => {
+            format!("{name} is owned: {fields} is required")
+        }
+        0 | 1 => return None,
+        _ => format!("{name} has one parent: {fields}"),
+    };
+    Some(Refusal::new("parent", None, message))
 }
 
 fn rejected(line: u64, found: &[Refusal]) -> Rejected {
@@ -246,5 +270,8 @@ fn json_row(schema: &Schema, ty: TypeIx, bytes: &[u8], line: u64) -> Result<Row,
     }
     let mut facts = decode::facts(schema, ty, &members).map_err(|found| rejected(line, &found))?;
     facts.extend(parents);
+    if let Some(refusal) = check_parent(resource, &facts) {
+        return Err(reject(refusal.message));
+    }
     Ok(Row { line, id, facts })
 }
