@@ -9,10 +9,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use corollary_schema::{
-    Field, FieldId, FieldKind, FieldRef, Ids, ResourceType, Schema, TypeIx, ValueType, check,
+    Field, FieldId, FieldKind, FieldRef, Ids, ResourceType, Schema, Slot, TypeIx, ValueType, check,
 };
 use corollary_store::{Batch, Direction, KeyRange, Snapshot, Store, StoreError};
 use corollary_syntax::diagnostic::Diagnostic;
+use corollary_value::Value;
 use corollary_value::order_key::push_order_key;
 use hashbrown::HashMap;
 use jiff::Timestamp;
@@ -236,7 +237,7 @@ fn describe(schema: &Schema, structure: Structure) -> String {
 /// What facts the new schema has no place for.
 fn losses(snapshot: &dyn Snapshot, old: &Schema, new: &Schema) -> Result<Vec<String>, OpenError> {
     let mut reasons = Vec::new();
-    for (_, was) in old.types() {
+    for (old_ty, was) in old.types() {
         let mut any = false;
         let range = KeyRange::prefix(keys::docs_of(was.id));
         snapshot.scan(keys::DOC, &range, Direction::Forward, 1, &mut |_, _| {
@@ -256,7 +257,15 @@ fn losses(snapshot: &dyn Snapshot, old: &Schema, new: &Schema) -> Result<Vec<Str
                 was.name
             ));
         }
-        for field in was.fields.iter().filter(|field| field.is_fact()) {
+        let facts: Vec<(Slot, &Field)> = was.slots().filter(|(_, field)| field.is_fact()).collect();
+        let in_the_way = |field: &Field| {
+            let other = is.fields.iter().find(|other| other.id == field.id);
+            other.is_none_or(|other| !holds(old, field, new, other))
+        };
+        let suspect: Vec<Slot> =
+            facts.iter().filter(|(_, field)| in_the_way(field)).map(|(slot, _)| *slot).collect();
+        let used = used(snapshot, old, old_ty, &suspect)?;
+        for (_, field) in facts.iter().filter(|(slot, _)| used.contains(slot)) {
             match is.fields.iter().find(|other| other.id == field.id) {
                 None => reasons.push(format!(
                     "{}.{} has values, and the new schema does not have it",
@@ -271,6 +280,36 @@ fn losses(snapshot: &dyn Snapshot, old: &Schema, new: &Schema) -> Result<Vec<Str
         }
     }
     Ok(reasons)
+}
+
+/// Which of some fields have a value in any resource of their type.
+fn used(
+    snapshot: &dyn Snapshot,
+    schema: &Schema,
+    ty: TypeIx,
+    suspect: &[Slot],
+) -> Result<Vec<Slot>, OpenError> {
+    let mut used: Vec<Slot> = Vec::new();
+    if suspect.is_empty() {
+        return Ok(used);
+    }
+    let layouts = Layout::of(schema);
+    let mut corrupt = false;
+    let range = KeyRange::prefix(keys::docs_of(schema.ty(ty).id));
+    snapshot.scan(keys::DOC, &range, Direction::Forward, usize::MAX, &mut |_, bytes| {
+        let Ok(doc) = layouts[ty.0 as usize].decode(bytes) else {
+            corrupt = true;
+            return ControlFlow::Break(());
+        };
+        let there = suspect.iter().filter(|slot| !matches!(doc.get(**slot), Value::Absent));
+        let new: Vec<Slot> = there.filter(|slot| !used.contains(slot)).copied().collect();
+        used.extend(new);
+        if used.len() == suspect.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    if corrupt {
+        return Err(EngineError::corrupt(format!("a resource of {}", schema.ty(ty).name)).into());
+    }
+    Ok(used)
 }
 
 /// Can a field hold all values of an older one?
@@ -351,7 +390,7 @@ fn duplicate(
     field: &Field,
     one: &Key,
     other: &corollary_value::Id,
-    value: &corollary_value::Value,
+    value: &Value,
 ) -> String {
     let (ty, field, one) = (&ty.name, &field.name, &one.id);
     format!("{ty}.{field} is to be unique, and {one} and {other} both have {value}")

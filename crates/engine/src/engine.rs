@@ -346,8 +346,12 @@ fn run(
         index::maintain(working, &transaction.writes)?;
         working.check_keys()?;
         revision += 1;
-        for touched in working.touched.values_mut() {
-            if let Some(doc) = &mut touched.after {
+        let schema = working.schema;
+        for (key, touched) in &mut working.touched {
+            // Who only keeps a part of somebody's sum has not changed for anybody who looks.
+            if touched.is_visible(schema, key)
+                && let Some(doc) = &mut touched.after
+            {
                 Arc::make_mut(doc).revision = revision;
             }
         }

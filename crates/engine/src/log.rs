@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use corollary_schema::{Schema, Slot, TypeIx};
+use corollary_schema::{FieldKind, Schema, Slot, TypeIx};
 use corollary_value::codec::{self, DecodeError, push_varint, read_slice, read_varint, unzigzag, zigzag};
 use corollary_value::{Id, Value};
 use jiff::Timestamp;
@@ -49,14 +49,16 @@ const CREATED: u8 = 1;
 const MODIFIED: u8 = 2;
 const DELETED: u8 = 3;
 
-/// Appends what the current transaction changed, and tells it.
+/// Appends what the current transaction changed for those who look, and tells it.
 pub fn append(working: &mut Working<'_>, revision: u64) -> Commit {
     let schema = working.schema;
-    let mut touched: Vec<(&Key, &Touched)> = working.touched.iter().collect();
+    let visible = working.touched.iter().filter(|(key, touched)| touched.is_visible(schema, key));
+    let mut touched: Vec<(&Key, &Touched)> = visible.collect();
     touched.sort_unstable_by_key(|(key, _)| *key);
     let changes = touched.into_iter().map(|(key, touched)| {
         let changed = schema.ty(key.ty).slots().filter(|(slot, field)| {
             field.in_document()
+                && !matches!(field.kind, FieldKind::Aggregate { .. })
                 && match (&touched.before, &touched.after) {
                     (Some(before), Some(after)) => before.get(*slot) != after.get(*slot),
                     (Some(doc), None) | (None, Some(doc)) => !matches!(doc.get(*slot), Value::Absent),

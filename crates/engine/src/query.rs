@@ -471,6 +471,13 @@ fn comparison(expr: &Expr) -> Option<Comparison> {
         return Some(Comparison::LinksTo(own_field(link)?, Id::parse(text).ok()?));
     }
     let field = own_field(subject)?;
+    if let (Some(_), BinaryOp::Equal) = (subject.ty.resource(), op) {
+        return match value {
+            Value::Str(text) => Some(Comparison::LinksTo(field, Id::parse(text).ok()?)),
+            Value::Ref(id) => Some(Comparison::LinksTo(field, id.clone())),
+            _ => None,
+        };
+    }
     match op {
         BinaryOp::Equal => Some(Comparison::Equal(field, value.clone())),
         BinaryOp::Greater | BinaryOp::GreaterEqual => Some(Comparison::AtLeast(field, value.clone())),

@@ -103,7 +103,8 @@ fn canonical(normalize: &[Normalize], ty: &ValueType, value: Value, fill: Fill) 
             let canonical = |element: &Value| canonical(&[], of, element.clone(), fill);
             let mut elements: Vec<Value> = elements.iter().map(canonical).collect();
             elements.sort_by(compare);
-            elements.dedup();
+            // 1.5 and 1.50 are one element: what is equal in the order is what a set has once.
+            elements.dedup_by(|later, earlier| compare(later, earlier).is_eq());
             Value::List(elements.into())
         }
         (ValueType::Map(of), Value::Object(members)) if has_parts(of) => {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
-use corollary_schema::{FieldRef, Schema, Slot, TypeIx};
+use corollary_schema::{FieldKind, FieldRef, Schema, Slot, TypeIx};
 use corollary_store::limits::MAX_KEY_BYTES;
 use corollary_store::{Direction, KeyRange, Keyspace};
 use corollary_value::{Id, Value};
@@ -38,6 +38,18 @@ pub struct Touched {
     pub before: Option<Arc<Doc>>,
     /// Now; nothing where it was deleted.
     pub after: Option<Arc<Doc>>,
+}
+
+impl Touched {
+    /// Has it changed for those who look, not only in what it keeps for derived values of others?
+    pub fn is_visible(&self, schema: &Schema, key: &Key) -> bool {
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) => schema.ty(key.ty).slots().any(|(slot, field)| {
+                !matches!(field.kind, FieldKind::Aggregate { .. }) && before.get(slot) != after.get(slot)
+            }),
+            _ => true,
+        }
+    }
 }
 
 /// See the module.

@@ -64,6 +64,7 @@ pub enum Edit {
 
 /// Applies the facts of a transaction, and checks what must hold after all of them.
 pub fn apply(working: &mut Working<'_>, writes: &[Write]) -> Result<(), EngineError> {
+    working.prefetch(writes.iter().map(Write::key))?;
     for (at, write) in writes.iter().enumerate() {
         let done = match write {
             Write::Create(key, values) => create(working, key, values),
@@ -153,6 +154,10 @@ fn replace(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Re
             continue;
         }
         let given = values.iter().rfind(|(given, _)| *given == slot).map(|(_, value)| value.clone());
+        if given.is_none() && field.rules.immutable {
+            // What cannot change stays, and need not be repeated.
+            continue;
+        }
         let default = || field.rules.default.as_ref().map(|default| rules::default_value(default, now));
         let value = given.or_else(default).unwrap_or_default();
         set(working, key, slot, value, Fill::All(now), &mut found)?;
@@ -356,6 +361,34 @@ fn delete(working: &mut Working<'_>, key: &Key) -> Result<(), EngineError> {
     Ok(())
 }
 
+/// The most parents above a resource: its path runs through all of them.
+pub const MAX_PARENTS: usize = 1_024;
+
+/// Is there room below a parent?
+fn check_depth(working: &Working<'_>, parent: &Key) -> Result<Option<Refusal>, EngineError> {
+    let schema = working.schema;
+    let mut at = parent.clone();
+    for _ in 1..MAX_PARENTS {
+        let Some(doc) = working.after(&at)? else { return Ok(None) };
+        let above = schema.ty(at.ty).parents.iter().find_map(|slot| {
+            let field = schema.field(FieldRef { ty: at.ty, slot: *slot });
+            match (&field.kind, doc.get(*slot)) {
+                (FieldKind::Parent { collection }, Value::Ref(id)) => {
+                    Some(Key::new(collection.ty, id.clone()))
+                }
+                _ => None,
+            }
+        });
+        match above {
+            Some(above) => at = above,
+            None => return Ok(None),
+        }
+    }
+    let message =
+        format!("{} has {MAX_PARENTS} parents above it, and there may be no more", name(working, parent));
+    Ok(Some(Refusal::new("too-deep", None, message)))
+}
+
 /// Every link that the transaction set leads to a resource.
 fn check_links(working: &mut Working<'_>, writes: &[Write]) -> Result<(), EngineError> {
     let schema = working.schema;
@@ -381,6 +414,15 @@ fn check_links(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engine
         }
     }
     working.prefetch(linked.iter().map(|(target, _, _)| target))?;
+    for (target, key, slot) in &linked {
+        let field = schema.field(FieldRef { ty: key.ty, slot: *slot });
+        if matches!(field.kind, FieldKind::Parent { .. })
+            && let Some(mut refusal) = check_depth(working, target)?
+        {
+            refusal.write = writes.iter().rposition(|write| write.key() == key);
+            found.push(refusal);
+        }
+    }
     for (target, key, slot) in linked {
         if working.after(&target)?.is_none() {
             let field = schema.field(FieldRef { ty: key.ty, slot });

@@ -3,6 +3,7 @@
 mod common;
 
 use common::*;
+use corollary_engine::write::MAX_PARENTS;
 use corollary_engine::{Edit, EngineError, Transaction, Write};
 use corollary_value::Value;
 use jiff::Timestamp;
@@ -495,5 +496,47 @@ fn a_text_too_long_for_an_index_is_refused_alone() {
         let Err(EngineError::Refused(refusals)) = outcome else { panic!("{outcome:?}") };
         assert_eq!(refusals[0].code, "too-long");
     }
+    agree(&db);
+}
+
+/// A chain of parents could grow until paths could not be told any more, after the write that made it so was committed.
+#[test]
+fn a_resource_has_so_many_parents_and_no_more() {
+    let db = fresh("type Folder in folders { sub: collection Folder }");
+    let parent = |n: usize| ("parent_folder_sub", reference(&format!("f{n}")));
+    let mut writes = vec![create(&db, "Folder", "f0", &[])];
+    writes.extend((1..=MAX_PARENTS).map(|n| create(&db, "Folder", &format!("f{n}"), &[parent(n - 1)])));
+    commit(&db, writes);
+    let last = create(&db, "Folder", "last", &[parent(MAX_PARENTS)]);
+    assert_eq!(codes(&refused(&db, vec![last])), ["too-deep"]);
+}
+
+/// A replacement that left an immutable field with a default out was held to have changed it.
+#[test]
+fn a_replacement_need_not_repeat_what_cannot_change() {
+    let db = fresh("type T in ts { at: datetime immutable default now(), n: int }");
+    commit(&db, vec![create(&db, "T", "t", &[("n", Value::Int(1))])]);
+    let at = get(&db, "T", "t", "at");
+    commit(&db, vec![replace(&db, "T", "t", &[("n", Value::Int(2))])]);
+    assert_eq!((get(&db, "T", "t", "at"), get(&db, "T", "t", "n")), (at, Value::Int(2)));
+}
+
+/// Who keeps a hidden part of somebody else's value got a new revision and an event that told of no change.
+#[test]
+fn what_is_kept_for_others_is_no_change() {
+    let db = fresh(
+        "type D in ds { name: str, parts: collection P }
+         type P { n: int, share := self.n / sum(self.parent_d_parts.parts.n) }",
+    );
+    commit(&db, vec![create(&db, "D", "d", &[])]);
+    commit(&db, vec![create(&db, "P", "p", &[("n", Value::Int(1)), ("parent_d_parts", reference("d"))])]);
+    let before = doc(&db, "D", "d").unwrap().revision;
+    let more = create(&db, "P", "q", &[("n", Value::Int(3)), ("parent_d_parts", reference("d"))]);
+    let committed = commit(&db, vec![more]);
+    assert_eq!(doc(&db, "D", "d").unwrap().revision, before);
+    assert_eq!(get(&db, "P", "p", "share"), Value::Float(0.25));
+    let told: Vec<String> =
+        committed.commit.unwrap().changes.iter().map(|it| it.key.id.to_string()).collect();
+    assert_eq!(told, ["p", "q"]);
     agree(&db);
 }

@@ -98,6 +98,22 @@ fn new_derived_fields_are_built_over_what_is_there() {
     assert_eq!(rows(&store), before);
 }
 
+/// A field that no resource has a value of could not be removed: any resource of the type was taken for one.
+#[test]
+fn a_field_that_nobody_uses_can_be_removed_or_changed() {
+    let store = memory();
+    fill(&opened(&store, &shop("spare: str", "", "")));
+    let db = opened(&store, &shop("spare: int", "", ""));
+    commit(&db, vec![update(&db, "Shop", "s0", &[("spare", Value::Int(3))])]);
+    drop(db);
+    let reasons = refusal(&store, &shop("", "", ""));
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
+    let db = opened(&store, &shop("spare: int", "", ""));
+    commit(&db, vec![update(&db, "Shop", "s0", &[("spare", Value::Absent)])]);
+    drop(db);
+    agree(&opened(&store, &shop("", "", "")));
+}
+
 /// What had followed came back as a fact: a derived field and a stored one of the same name had the same number, so the
 /// values of the one, still in the documents, were taken for values of the other, of whatever type.
 #[test]

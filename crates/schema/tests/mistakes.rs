@@ -124,3 +124,23 @@ fn a_mistake_in_one_field_is_not_repeated_by_its_users() {
     let found = in_person("x := self.agee\n y := self.x + 1");
     assert_eq!(found.len(), 1, "{found:#?}");
 }
+
+/// Two parents of one child whose types differ in case only had links of one name and one number, so that the children of
+/// one were lost to the index of the other.
+#[test]
+fn parents_and_reverse_links_of_the_same_name_are_refused() {
+    let parents = findings(
+        "type Ab in a { xs: collection C }
+         type AB in b { xs: collection C }
+         type C { n: int }",
+    );
+    assert_eq!(parents.len(), 1, "{parents:#?}");
+    assert!(parents[0].starts_with("same-parent-name «xs»"), "{parents:#?}");
+    let links = findings(
+        "type A_B in a { c: link T }
+         type A in b { b_c: link T }
+         type T in t { n: int }",
+    );
+    assert_eq!(links.len(), 1, "{links:#?}");
+    assert!(links[0].starts_with("same-reverse-name «b_c»"), "{links:#?}");
+}

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use corollary_syntax::ast::{self, FieldKindText, TypeExprKind};
 use corollary_syntax::diagnostic::Diagnostic;
+use corollary_syntax::span::Span;
 use corollary_syntax::{format_expression, nearest};
 use corollary_value::Value;
 use smol_str::SmolStr;
@@ -13,7 +14,7 @@ use crate::ids::Ids;
 use crate::model::{
     Field, FieldKind, FieldRef, Member, OnDelete, ResourceType, Rules, Schema, Slot, TypeIx, ValueType,
 };
-use crate::names::parent_name;
+use crate::names::{parent_name, reverse_name};
 use crate::plan::Plan;
 use crate::typed::{Expr, Kind};
 
@@ -50,18 +51,19 @@ pub fn declare<'t>(
             declare_field(&mut schema, ty, field, &mut declared, ids, found);
         }
     }
-    add_parents(&mut schema, &declared.parents, ids);
+    add_parents(&mut schema, &declared.parents, ids, found);
     for (field, text) in &declared.inverses {
         resolve_inverse(&mut schema, *field, text, found);
     }
     add_referrers(&mut schema);
+    check_reverse_names(&schema, &texts, found);
     (schema, declared.sources)
 }
 
 struct Declared<'t> {
     sources: Sources<'t>,
     /// Collections, in the order of declaration.
-    parents: Vec<FieldRef>,
+    parents: Vec<(FieldRef, Span)>,
     inverses: Vec<(FieldRef, &'t ast::FieldText)>,
 }
 
@@ -175,7 +177,7 @@ fn declare_field<'t>(
                 found.push(Diagnostic::error("unsupported", text.span, message));
             }
             let Some(child) = resolve_type(schema, child, found) else { return };
-            declared.parents.push(here);
+            declared.parents.push((here, text.name.span));
             // The link is filled in when all collections are known.
             (
                 FieldKind::Collection { child, via: FieldRef { ty: child, slot: Slot(u32::MAX) } },
@@ -287,10 +289,28 @@ fn value_type(text: &ast::TypeExpr, found: &mut Vec<Diagnostic>) -> Option<Value
 }
 
 /// Gives each child type a hidden link for each collection that may hold it.
-fn add_parents(schema: &mut Schema, collections: &[FieldRef], ids: &mut Ids) {
-    for collection in collections {
+fn add_parents(
+    schema: &mut Schema,
+    collections: &[(FieldRef, Span)],
+    ids: &mut Ids,
+    found: &mut Vec<Diagnostic>,
+) {
+    for (collection, span) in collections {
         let FieldKind::Collection { child, .. } = schema.field(*collection).kind else { continue };
         let name: SmolStr = parent_name(schema, *collection).into();
+        if let Some(other) = schema.ty(child).by_name.get(&name) {
+            let message = match &schema.ty(child).field(*other).kind {
+                FieldKind::Parent { collection: other } => format!(
+                    "the parent of a `{}` would be called `{name}` here and in `{}`",
+                    schema.ty(child).name,
+                    schema.ty(other.ty).name
+                ),
+                _ => format!("`{}` has a field `{name}` already", schema.ty(child).name),
+            };
+            let help = "rename one of the types, or one of the collections";
+            found.push(Diagnostic::error("same-parent-name", *span, message).help(help));
+            continue;
+        }
         let field = Field {
             id: ids.field_id(&schema.ty(child).name, &name),
             name: name.clone(),
@@ -307,6 +327,30 @@ fn add_parents(schema: &mut Schema, collections: &[FieldRef], ids: &mut Ids) {
         let parent = &mut schema.types[collection.ty.0 as usize].fields[collection.slot.0 as usize];
         if let FieldKind::Collection { via, .. } = &mut parent.kind {
             *via = FieldRef { ty: child, slot };
+        }
+    }
+}
+
+/// Two links to one type must not have the same reverse name: what it would lead to could not be told.
+fn check_reverse_names(schema: &Schema, texts: &[&ast::TypeText], found: &mut Vec<Diagnostic>) {
+    for (_, ty) in schema.types() {
+        let mut named: HashMap<String, FieldRef> = HashMap::new();
+        for of in &ty.referrers {
+            if matches!(schema.field(*of).kind, FieldKind::Parent { .. }) {
+                continue;
+            }
+            let name = reverse_name(schema, *of);
+            let Some(other) = named.insert(name.clone(), *of) else { continue };
+            let field = &schema.field(*of).name;
+            let span = texts[of.ty.0 as usize].fields.iter().find(|text| text.name.name == *field);
+            let Some(span) = span.map(|text| text.name.span) else { continue };
+            let message = format!(
+                "the reverse of this link would be called `{name}`, as that of `{}.{}`",
+                schema.ty(other.ty).name,
+                schema.field(other).name
+            );
+            let help = "rename one of the types, or one of the links";
+            found.push(Diagnostic::error("same-reverse-name", span, message).help(help));
         }
     }
 }
