@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corollary_engine::{Committed, Engine, EngineError, Executor, Transaction};
 use corollary_store::StoreError;
@@ -45,9 +45,12 @@ const TRIM_EVERY: Duration = Duration::from_secs(60);
 /// Commits that are dropped from the log at a time, so that nobody waits long.
 const TRIM_COMMITS: usize = 2_000;
 
+/// The way back to whoever asked.
+type Reply = oneshot::Sender<Result<Committed, Problem>>;
+
 enum Job {
     /// A transaction, and who waits for it.
-    Run(Transaction, oneshot::Sender<Result<Committed, Problem>>),
+    Run(Transaction, Reply),
     /// The end: what waits already is done, nothing more is accepted.
     Stop,
 }
@@ -126,8 +129,9 @@ fn execute(
     hub: &Hub,
     options: &NodeOptions,
 ) -> Result<(), EngineError> {
-    let mut trimmed = std::time::Instant::now();
-    let mut transactions = Vec::new();
+    let mut trimmed = Instant::now();
+    let mut backlog = false;
+    let mut group = Vec::new();
     let mut replies = Vec::new();
     while let Some(job) = waiting.blocking_recv() {
         let mut writes = 0;
@@ -136,56 +140,72 @@ fn execute(
             match job {
                 Job::Run(transaction, reply) => {
                     writes += transaction.writes.len();
-                    transactions.push(transaction);
+                    group.push(transaction);
                     replies.push(reply);
                 }
                 Job::Stop => waiting.close(),
             }
-            let more = transactions.len() < options.group_transactions && writes < options.group_writes;
+            let more = group.len() < options.group_transactions && writes < options.group_writes;
             next = if more { waiting.try_recv().ok() } else { None };
         }
-        let outcome = executor.commit(&transactions, Timestamp::now());
-        transactions.clear();
-        match outcome {
-            Ok(outcomes) => {
-                for (reply, outcome) in replies.drain(..).zip(outcomes) {
-                    if let Ok(Committed { commit: Some(commit), .. }) = &outcome {
-                        hub.publish(commit.clone());
-                    }
-                    // Whoever asked may be gone.
-                    let _ = reply.send(outcome.map_err(Problem::from));
-                }
-            }
-            Err(error) => {
-                let problem = match &error {
-                    EngineError::Store(store) => Problem::unavailable(store.to_string()),
-                    other => Problem::new(
-                        axum::http::StatusCode::INTERNAL_SERVER_ERROR,
-                        "internal",
-                        other.to_string(),
-                    ),
-                };
-                for reply in replies.drain(..) {
-                    let _ = reply.send(Err(problem.clone()));
-                }
-                if matches!(&error, EngineError::Store(store) if store.is_fatal()) {
-                    return Err(error);
-                }
-            }
-        }
-        if trimmed.elapsed() >= TRIM_EVERY {
-            trim(&mut executor, options)?;
-            trimmed = std::time::Instant::now();
+        run(&mut executor, &group, &mut replies, hub)?;
+        group.clear();
+        replies.clear();
+        if backlog || trimmed.elapsed() >= TRIM_EVERY {
+            backlog = trim(&mut executor, options)?;
+            trimmed = Instant::now();
         }
     }
     Ok(())
 }
 
-/// Drops what is past the log's retention. A store that is full or busy is no reason to stop.
-fn trim(executor: &mut Executor, options: &NodeOptions) -> Result<(), EngineError> {
-    let Ok(before) = Timestamp::now().checked_sub(options.log_retention) else { return Ok(()) };
+/// Runs a group, tells the watches, and replies. The error is one after which nothing may be written any more.
+fn run(
+    executor: &mut Executor,
+    group: &[Transaction],
+    replies: &mut Vec<Reply>,
+    hub: &Hub,
+) -> Result<(), EngineError> {
+    match executor.commit(group, Timestamp::now()) {
+        Ok(outcomes) => {
+            for (reply, outcome) in replies.drain(..).zip(outcomes) {
+                if let Ok(Committed { commit: Some(commit), .. }) = &outcome {
+                    hub.publish(commit.clone());
+                }
+                // Whoever asked may be gone.
+                let _ = reply.send(outcome.map_err(Problem::from));
+            }
+            Ok(())
+        }
+        // One of them is to blame, or all of them together: each has its own commit then.
+        Err(EngineError::Store(StoreError::TooLarge { .. })) if group.len() > 1 => {
+            let waiting = std::mem::take(replies);
+            for (transaction, reply) in group.iter().zip(waiting) {
+                run(executor, std::slice::from_ref(transaction), &mut vec![reply], hub)?;
+            }
+            Ok(())
+        }
+        Err(error) => {
+            let fatal = matches!(&error, EngineError::Store(store) if store.is_fatal());
+            let (problem, stopped) = if fatal {
+                (Problem::unavailable(error.to_string()), Err(error))
+            } else {
+                (Problem::from(error), Ok(()))
+            };
+            for reply in replies.drain(..) {
+                let _ = reply.send(Err(problem.clone()));
+            }
+            stopped
+        }
+    }
+}
+
+/// Drops what is past the log's retention, so much at a time that nobody waits long; true if there may be more. A store
+/// that is full or busy is no reason to stop.
+fn trim(executor: &mut Executor, options: &NodeOptions) -> Result<bool, EngineError> {
+    let Ok(before) = Timestamp::now().checked_sub(options.log_retention) else { return Ok(false) };
     match executor.trim_log(before, TRIM_COMMITS) {
-        Err(EngineError::Store(error)) if !StoreError::is_fatal(&error) => Ok(()),
-        outcome => outcome.map(drop),
+        Err(EngineError::Store(error)) if !StoreError::is_fatal(&error) => Ok(false),
+        outcome => outcome.map(|dropped| dropped == TRIM_COMMITS),
     }
 }

@@ -94,6 +94,23 @@ impl Params {
         if errors.is_empty() { Ok(params) } else { Err(parameters(errors)) }
     }
 
+    /// Refuses what means something for lists only.
+    pub fn only_for_one(&self) -> Result<(), Problem> {
+        let given = [
+            ("filter", self.filter.is_some()),
+            ("order", self.order.is_some()),
+            ("page_token", self.page_token.is_some()),
+            ("count", self.count),
+            ("allow_scan", self.allow_scan),
+        ];
+        let errors: Vec<Refusal> = given
+            .into_iter()
+            .filter(|(_, given)| *given)
+            .map(|(name, _)| refuse(name, format!("`{name}` is for lists, and this is one resource")))
+            .collect();
+        if errors.is_empty() { Ok(()) } else { Err(parameters(errors)) }
+    }
+
     /// The condition.
     pub fn filter(&self, schema: &Schema, ty: TypeIx) -> Result<Option<Expr>, Problem> {
         let Some(text) = &self.filter else { return Ok(None) };

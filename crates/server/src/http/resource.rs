@@ -42,6 +42,7 @@ fn get(call: &Call<'_>, segments: &[String], params: &Params) -> Result<Response
             key.map(|key| one(call, working, segments, key, &Shape::default())).transpose()
         })?;
         if let Some(reply) = reply {
+            params.only_for_one()?;
             return Ok(reply);
         }
     }
@@ -49,6 +50,7 @@ fn get(call: &Call<'_>, segments: &[String], params: &Params) -> Result<Response
     match target {
         Target::List(list) => tokio::task::block_in_place(|| list::page(call, segments, params, &list)),
         Target::Resource { key, .. } | Target::Linked { key, .. } => {
+            params.only_for_one()?;
             let shape = params.shape(engine.schema(), key.ty)?;
             read(engine, |working| match path::resolve(working, segments)?.resource(working.schema)? {
                 Some(key) => one(call, working, segments, key, &shape),

@@ -146,6 +146,18 @@ pub fn read_only() -> Problem {
     }
 }
 
+/// What is wrong with the id in a body for a resource that has one.
+fn other_id(members: &Map<String, Json>, key: &Key) -> Option<Refusal> {
+    match decode::id(members) {
+        Ok(Some(id)) if id != key.id => {
+            let message = format!("`_id` is {id}, and the path says {}: an id does not change", key.id);
+            Some(Refusal::new("id", Some("_id"), message))
+        }
+        Ok(_) => None,
+        Err(refusal) => Some(refusal),
+    }
+}
+
 /// The writes of a request to what its path names.
 pub fn prepare(
     working: &Working<'_>,
@@ -180,14 +192,7 @@ pub fn prepare(
                 Method::PUT => {
                     let members = members()?;
                     let mut errors = Vec::new();
-                    match decode::id(members) {
-                        Ok(Some(id)) if id != key.id => {
-                            let message = format!("`_id` is {id}, and the path says {}", key.id);
-                            errors.push(Refusal::new("id", Some("_id"), message));
-                        }
-                        Ok(_) => {}
-                        Err(refusal) => errors.push(refusal),
-                    }
+                    errors.extend(other_id(members, &key));
                     if conditions.absent && old.is_some() {
                         return Err(there(schema, &key).into());
                     }
@@ -219,8 +224,17 @@ pub fn prepare(
                     }
                 }
                 Method::PATCH => {
-                    let edits = decode::merge_patch(schema, key.ty, members()?, old.as_deref());
-                    (Write::Update(key.clone(), edits.map_err(Problem::refused)?), Replies::Resource)
+                    let members = members()?;
+                    let mut errors = Vec::from_iter(other_id(members, &key));
+                    let edits = decode::merge_patch(schema, key.ty, members, old.as_deref());
+                    let edits = edits.unwrap_or_else(|refusals| {
+                        errors.extend(refusals);
+                        Vec::new()
+                    });
+                    if !errors.is_empty() {
+                        return Err(Problem::refused(errors).into());
+                    }
+                    (Write::Update(key.clone(), edits), Replies::Resource)
                 }
                 _ => (Write::Delete(key.clone()), Replies::Nothing),
             };

@@ -213,7 +213,7 @@ pub fn run(
                     }
                 };
                 imported.rejected += rejected.len() as u64;
-                rejected.iter().for_each(|row| reject(row));
+                rejected.iter().for_each(&mut *reject);
                 waiting.push(rows);
             }
             progress(&imported);

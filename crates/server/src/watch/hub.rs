@@ -68,12 +68,19 @@ struct Registry {
     by_type: HashMap<TypeIx, Vec<Watch>>,
 }
 
+/// What the thread is given, in order.
+enum Fed {
+    Commit(Arc<Commit>),
+    /// Nothing more is told.
+    End,
+}
+
 /// See the module.
 pub struct Hub {
     registry: Arc<Mutex<Registry>>,
     count: AtomicUsize,
     next: AtomicU64,
-    feed: SyncSender<Arc<Commit>>,
+    feed: SyncSender<Fed>,
     engine: Arc<Engine>,
 }
 
@@ -89,13 +96,16 @@ pub struct Subscription {
 impl Hub {
     /// A hub without watches, and its thread.
     pub fn new(engine: Arc<Engine>) -> Hub {
-        let (feed, commits) = sync_channel::<Arc<Commit>>(FEED_COMMITS);
+        let (feed, commits) = sync_channel::<Fed>(FEED_COMMITS);
         let registry: Arc<Mutex<Registry>> = Arc::default();
         let told = registry.clone();
         // The thread ends with the hub, which holds the other end.
         let started = thread::Builder::new().name("watches".into()).spawn(move || {
-            for commit in commits {
-                tell(&mut told.lock(), &Arc::new(Published::new(commit)));
+            for fed in commits {
+                match fed {
+                    Fed::Commit(commit) => tell(&mut told.lock(), &Arc::new(Published::new(commit))),
+                    Fed::End => *told.lock() = Registry { closed: true, ..Registry::default() },
+                }
             }
         });
         if let Err(error) = started {
@@ -105,12 +115,10 @@ impl Hub {
         Hub { registry, count: AtomicUsize::new(0), next: AtomicU64::new(0), feed, engine }
     }
 
-    /// Ends all watches, and those that begin from now on.
+    /// Ends all watches when they have been told what is published, and those that begin after that.
     pub fn close(&self) {
-        let mut registry = self.registry.lock();
-        registry.closed = true;
-        registry.by_key.clear();
-        registry.by_type.clear();
+        // The thread lives as long as the hub.
+        let _ = self.feed.send(Fed::End);
     }
 
     /// What watches read from.
@@ -135,7 +143,7 @@ impl Hub {
         fence(Ordering::SeqCst);
         if self.count.load(Ordering::SeqCst) > 0 {
             // The thread lives as long as the hub.
-            let _ = self.feed.send(commit);
+            let _ = self.feed.send(Fed::Commit(commit));
         }
     }
 

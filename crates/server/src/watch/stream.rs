@@ -347,7 +347,12 @@ fn events(
     let last = found.len().saturating_sub(1);
     for (position, (happened, at)) in found.into_iter().enumerate() {
         let (_, body) = published.change(engine, at);
-        format.change(happened, body, (position == last).then_some(published.commit.revision), out);
+        let revision = published.commit.revision;
+        format.change(happened, body, (position == last).then_some(revision), out);
+        if position == last && format == Format::Ndjson {
+            // Lines have no ids: this is what tells that the commit is complete, and where to resume.
+            format.note("bookmark", revision, None, out);
+        }
     }
     Ok(())
 }
