@@ -7,9 +7,8 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use corollary_schema::typed::{Many, Node};
 use corollary_schema::{FieldKind, FieldRef, Slot, TypeIx};
-use corollary_value::{Id, Value, compare};
+use corollary_value::{Id, Value};
 use hashbrown::HashMap;
 use jiff::Timestamp;
 
@@ -64,16 +63,10 @@ impl<'a> Facts<'a> {
         }
         let field = self.working.schema.field(FieldRef { ty: key.ty, slot });
         let FieldKind::Derived { expr, .. } = &field.kind else { return Ok(Value::Absent) };
-        let value = match (Eval::new(self, &key.id).value(expr)?, &expr.node) {
-            (Value::Null, _) => Value::Absent,
-            (Value::List(elements), node)
-                if expr.ty.many == Many::Set && !matches!(node, Node::Order(..)) =>
-            {
-                let mut elements = elements.to_vec();
-                elements.sort_by(compare);
-                Value::List(elements.into())
-            }
-            (value, _) => value,
+        // Resources come in the order of their ids, unless the expression puts them in another.
+        let value = match Eval::new(self, &key.id).value(expr)? {
+            Value::Null => Value::Absent,
+            value => value,
         };
         self.derived.borrow_mut().insert(at, value.clone());
         Ok(value)

@@ -558,6 +558,21 @@ fn a_query_may_visit_as_many_as_its_limit() {
     }
 }
 
+/// A link that was compared with an id as `boss = 'p1'`, and not as `boss._id = 'p1'`, was found by visiting everybody.
+#[test]
+fn a_link_compared_with_an_id_is_found_by_its_references() {
+    let db = fresh("type P in ps { boss: link P, friends: links P }");
+    let boss = |n: usize| ("boss", reference(&format!("p{}", n % 3)));
+    commit(&db, (0..3).map(|n| create(&db, "P", &format!("p{n}"), &[])).collect());
+    commit(&db, (3..30).map(|n| create(&db, "P", &format!("p{n}"), &[boss(n)])).collect());
+    for text in ["boss = 'p1'", "boss._id = 'p1'", "'p1' = boss & true"] {
+        let asked = Query { scan_limit: 10, ..query(&db, "P", Some(text), &[]) };
+        assert_eq!(outcome(&db, &asked), Ok(9), "{text}");
+    }
+    let asked = Query { scan_limit: 10, ..query(&db, "P", Some("boss != 'p1'"), &[]) };
+    assert!(outcome(&db, &asked).is_err());
+}
+
 #[test]
 fn a_large_walk_crosses_every_border_of_chunks() {
     for indexed in [false, true] {
