@@ -31,10 +31,14 @@ type Team in teams {
   bosses := self.members.boss
   boss_count := count(self.members.boss)
   helper_ages := sum(self.helpers.age)
+  some_old := any(self.members.old)
+  all_old := all(self.members.old)
+  all_ratio := all(self.members.fair)
+  some_open := self.weight > 1.0 | any(self.projects.tasks.costly)
   helpers: links Person
 }
 type Project { name: str, tasks: collection Task, open := count(self.tasks[cost > 2]) }
-type Task { cost: int, double := self.cost * 2 + self.parent_project_tasks.open }
+type Task { cost: int, costly := self.cost > 4, double := self.cost * 2 + self.parent_project_tasks.open }
 type Person in people {
   team: link Team
   boss: link Person
@@ -44,6 +48,8 @@ type Person in people {
   boss_age := self.boss.age else 0 - 1
   reports := count(self.link_person_boss)
   ratio := self.age / self.boss.age
+  old := self.age > 5
+  fair := self.ratio = null -> null : (self.ratio * 1.0 > 0.5)
   rank := self.age > 5 -> 'high' : 'low'
 }
 ";

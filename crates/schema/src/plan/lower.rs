@@ -5,10 +5,12 @@
 //! expression of the member, the filters become conditions on the member, and the aggregate becomes a [`Group`].
 //! What cannot be turned round stays in the expression and is evaluated per owner.
 
+use corollary_syntax::ast::{BinaryOp, UnaryOp};
 use corollary_value::Value;
 use smol_str::{SmolStr, format_smolstr};
 
 use super::{Evaluate, Group, PlanNode, Rule};
+use crate::functions::Function;
 use crate::ids::Ids;
 use crate::model::{Field, FieldKind, FieldRef, Rules, Schema, Slot, TypeIx};
 use crate::typed::{Aggregate, Expr, Kind, Many, Node, Type, write_expr};
@@ -47,6 +49,12 @@ impl Lowering<'_> {
     /// Replaces each aggregate that can be a group by the hidden field that holds its result.
     fn lower(&mut self, expr: Expr, owner: TypeIx) -> Expr {
         let (aggregate, list) = match &expr.node {
+            Node::Aggregate(aggregate @ (Aggregate::Any | Aggregate::All), list) => {
+                return match as_count(*aggregate, list) {
+                    Some(count) => self.lower(count, owner),
+                    None => expr,
+                };
+            }
             Node::Aggregate(aggregate, list) => (*aggregate, list),
             Node::At(list, 0) => (Aggregate::First, list),
             Node::At(list, -1) => (Aggregate::Last, list),
@@ -73,7 +81,7 @@ impl Lowering<'_> {
         }
         // Where the links lead to nothing there is no group, and a sum of nothing is 0.
         let null = Expr::constant(Value::Null, Kind::Null);
-        let is_null = Node::Binary(corollary_syntax::ast::BinaryOp::Equal, Box::new(anchor), Box::new(null));
+        let is_null = Node::Binary(BinaryOp::Equal, Box::new(anchor), Box::new(null));
         let is_null = Expr { node: is_null, ty: Type::one(Kind::Bool) };
         let nothing = Expr { node: Node::Const(nothing), ty: expr.ty.clone() };
         Expr { node: Node::Conditional(Box::new(is_null), Box::new(nothing), Box::new(get)), ty: expr.ty }
@@ -259,6 +267,37 @@ impl Lowering<'_> {
         }
         out
     }
+}
+
+/// Whether any of the members is true, or all are, told by how many are, or are not.
+fn as_count(aggregate: Aggregate, list: &Expr) -> Option<Expr> {
+    let (members, value) = split_value(list);
+    let item = Expr { node: Node::Item(0), ty: Type::one(members.ty.kind.clone()) };
+    let value = value?.on(item);
+    if value.ty.many != Many::One {
+        return None;
+    }
+    let bool = |node| Expr { node, ty: Type::one(Kind::Bool) };
+    let constant = |value| Expr::constant(Value::Bool(value), Kind::Bool);
+    let (condition, compared) = match aggregate {
+        Aggregate::Any => (value, BinaryOp::Greater),
+        _ => {
+            // What is null does not count; an error is not true.
+            let null = Box::new(Expr::constant(Value::Null, Kind::Null));
+            let is_null = bool(Node::Binary(BinaryOp::Equal, Box::new(value.clone()), null));
+            let is_false = bool(Node::Unary(UnaryOp::Not, Box::new(value.clone())));
+            let there = Node::Conditional(Box::new(is_null), Box::new(constant(false)), Box::new(is_false));
+            let is_error = bool(Node::Call(Function::IsError, vec![value]));
+            let node = Node::Conditional(Box::new(is_error), Box::new(constant(true)), Box::new(bool(there)));
+            (bool(node), BinaryOp::Equal)
+        }
+    };
+    let filtered = Node::Filter(Box::new(members.clone()), Box::new(condition));
+    let filtered = Expr { node: filtered, ty: members.ty.clone() };
+    let count = Node::Aggregate(Aggregate::Count, Box::new(filtered));
+    let count = Expr { node: count, ty: Type::one(Kind::Int) };
+    let zero = Expr::constant(Value::Int(0), Kind::Int);
+    Some(bool(Node::Binary(compared, Box::new(count), Box::new(zero))))
 }
 
 /// A downward path, turned round. Expressions other than the anchor have the member as `self`.

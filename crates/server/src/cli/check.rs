@@ -7,7 +7,7 @@ use super::{Failure, Place, open};
 
 /// Megabytes of decoded documents at least, if there are so many: a check reads all of them again and again. Measured on
 /// the flights: 24 s instead of 51 s with 128.
-const CACHE_MB: usize = 1_024;
+const CACHE_MB: u32 = 1_024;
 
 /// Wrong values that are told one by one.
 const MAX_TOLD: usize = 50;
