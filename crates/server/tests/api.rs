@@ -11,7 +11,8 @@ fn check_references(document: &Json, at: &Json) {
     match at {
         Json::Object(members) => {
             if let Some(reference) = members.get("$ref") {
-                let pointer = reference.as_str().and_then(|text| text.strip_prefix('#')).expect("a local reference");
+                let pointer =
+                    reference.as_str().and_then(|text| text.strip_prefix('#')).expect("a local reference");
                 assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
             }
             members.values().for_each(|value| check_references(document, value));

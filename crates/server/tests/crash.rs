@@ -99,11 +99,10 @@ fn load(address: &str, me: usize, seed: u64, known: &Mutex<Known>) -> io::Result
                     Ok((json["balance"].as_i64().unwrap(), json["_revision"].clone()))
                 };
                 let ((left, left_at), (right, right_at)) = (read(&mut client, from)?, read(&mut client, to)?);
-                let item = |at, balance: i64, revision| {
-                    json!({"method": "PATCH", "path": path(at), "body": {"balance": balance}, "if_match": revision})
-                };
+                let item = |at, balance: i64, revision| json!({"method": "PATCH", "path": path(at), "body": {"balance": balance}, "if_match": revision});
                 let items = json!([item(from, left - amount, left_at), item(to, right + amount, right_at)]);
-                let reply = client.try_request("POST", "/api/_batch", &headers, items.to_string().as_bytes())?;
+                let reply =
+                    client.try_request("POST", "/api/_batch", &headers, items.to_string().as_bytes())?;
                 assert!(matches!(reply.status, 200 | 412), "{}", reply.text());
                 if reply.status == 200 {
                     let mut known = known.lock().unwrap();
@@ -129,8 +128,12 @@ fn verify(client: &mut Client, known: &mut Known, context: &str) {
     assert_eq!(total, sum, "{context}");
     for (me, counts) in &mut known.counts {
         let (acknowledged, asked) = *counts;
-        let there = accounts.iter().find(|it| it["_id"] == format!("c{me}")).unwrap()["count"].as_i64().unwrap();
-        assert!(there == acknowledged || there == asked, "{context}: client {me} has {there} after {counts:?}");
+        let there =
+            accounts.iter().find(|it| it["_id"] == format!("c{me}")).unwrap()["count"].as_i64().unwrap();
+        assert!(
+            there == acknowledged || there == asked,
+            "{context}: client {me} has {there} after {counts:?}"
+        );
         *counts = (there, there);
     }
     let notes: Vec<String> = ["b0", "b1"]
@@ -192,7 +195,8 @@ fn what_was_acknowledged_survives_being_killed() {
             // So that the rounds stay short.
             let mut client = server.client();
             for chunk in known.notes.chunks(500) {
-                let items: Vec<Json> = chunk.iter().map(|path| json!({"method": "DELETE", "path": path})).collect();
+                let items: Vec<Json> =
+                    chunk.iter().map(|path| json!({"method": "DELETE", "path": path})).collect();
                 client.post("/api/_batch", &items.into()).expect(200);
             }
             known.notes.clear();

@@ -1,0 +1,439 @@
+//! A schema as the simulator sees it: what it wrote into the text, in its own words.
+//!
+//! Nothing here comes from the checker's result, so that what the engine does with a schema is judged by what was
+//! declared and not by what was understood. [`Draft::text`] gives the text, with the place of each derived field, so
+//! that one that is refused can be found and dropped.
+
+use std::fmt::Write;
+use std::ops::Range;
+
+use corollary_value::Value;
+
+/// A schema; a type is known by its position.
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    /// The types. None is ever removed.
+    pub types: Vec<TypeDraft>,
+    /// The types in the order of the text.
+    pub order: Vec<usize>,
+    /// The next number for a name, never used twice.
+    pub next_name: u32,
+}
+
+/// A type.
+#[derive(Clone, Debug)]
+pub struct TypeDraft {
+    /// Its name.
+    pub name: &'static str,
+    /// Has it a root collection?
+    pub root: bool,
+    /// Its fields, in the order of the text.
+    pub fields: Vec<FieldDraft>,
+}
+
+/// A field.
+#[derive(Clone, Debug)]
+pub struct FieldDraft {
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub kind: FieldKind,
+    /// Its options.
+    pub rules: Rules,
+}
+
+/// What a field holds.
+#[derive(Clone, Debug)]
+pub enum FieldKind {
+    /// A value.
+    Stored(ValueType),
+    /// A reference to a resource of a type.
+    Link(usize, OnDelete),
+    /// References.
+    Links(usize, OnDelete),
+    /// Children of a type.
+    Collection(usize),
+    /// What refers here by a field of a type.
+    Inverse(usize, String),
+    /// An expression.
+    Derived(Derived),
+}
+
+/// An expression, and what is known of it without checking it.
+#[derive(Clone, Debug)]
+pub struct Derived {
+    /// As written.
+    pub text: String,
+    /// What it gives.
+    pub shape: Shape,
+    /// It reads derived fields of lower ranks only, so that none depends on itself.
+    pub rank: u32,
+    /// May it be an error value never?
+    pub strict: bool,
+}
+
+/// What an expression gives.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shape {
+    /// A value.
+    One(Kind),
+    /// A list of values.
+    List(Kind),
+    /// A resource.
+    Resource(usize),
+    /// Resources.
+    Set(usize),
+}
+
+/// The kinds of values that expressions are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // as in the language
+pub enum Kind {
+    Bool,
+    Int,
+    Float,
+    Decimal,
+    Str,
+    Datetime,
+    Date,
+    Duration,
+    Enum,
+}
+
+/// What a deletion does to a link that leads to what is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // as in the language
+pub enum OnDelete {
+    Unlink,
+    Restrict,
+    Cascade,
+}
+
+/// The type of a stored value.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)] // as in the language
+pub enum ValueType {
+    Str,
+    Int,
+    Float,
+    Bool,
+    Decimal,
+    Datetime,
+    Date,
+    Duration,
+    Uuid,
+    Bytes,
+    Json,
+    Enum(Vec<&'static str>),
+    List(Box<ValueType>),
+    Set(Box<ValueType>),
+    Map(Box<ValueType>),
+    Object(Vec<Member>),
+}
+
+/// A member of an object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type.
+    pub ty: ValueType,
+    /// Its options.
+    pub rules: Rules,
+}
+
+/// Options of a field or of a member.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs)] // as in the language
+pub struct Rules {
+    pub required: bool,
+    pub nullable: bool,
+    pub default: Option<DefaultValue>,
+    pub unique: bool,
+    pub index: bool,
+    pub immutable: bool,
+    pub write_once: bool,
+    pub min: Option<Value>,
+    pub max: Option<Value>,
+    pub min_length: Option<usize>,
+    pub max_length: Option<usize>,
+    /// The pattern is that the text starts with this.
+    pub starts: Option<&'static str>,
+    pub lower: bool,
+    pub trim: bool,
+}
+
+/// A default.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DefaultValue {
+    /// Always the same.
+    Constant(Value),
+    /// The time of the commit.
+    Now,
+}
+
+/// A fact that a resource may hold: a field that somebody writes, or the hidden link to a parent.
+#[derive(Clone, Debug)]
+pub struct Fact<'a> {
+    /// The name that it is written under.
+    pub name: String,
+    /// What it holds.
+    pub kind: FactKind<'a>,
+    /// Its options; none for a parent.
+    pub rules: Option<&'a Rules>,
+}
+
+/// What a fact holds.
+#[derive(Clone, Copy, Debug)]
+pub enum FactKind<'a> {
+    /// A value.
+    Stored(&'a ValueType),
+    /// A reference.
+    Link(usize, OnDelete),
+    /// References.
+    Links(usize, OnDelete),
+    /// The parent, of a type.
+    Parent(usize),
+}
+
+impl FactKind<'_> {
+    /// The type of what it refers to.
+    pub fn target(&self) -> Option<usize> {
+        match self {
+            FactKind::Stored(_) => None,
+            FactKind::Link(target, _) | FactKind::Links(target, _) | FactKind::Parent(target) => Some(*target),
+        }
+    }
+}
+
+impl ValueType {
+    /// The kind of its values in an expression, where it has one that expressions are made of.
+    pub fn kind(&self) -> Option<Kind> {
+        Some(match self {
+            ValueType::Str => Kind::Str,
+            ValueType::Int => Kind::Int,
+            ValueType::Float => Kind::Float,
+            ValueType::Bool => Kind::Bool,
+            ValueType::Decimal => Kind::Decimal,
+            ValueType::Datetime => Kind::Datetime,
+            ValueType::Date => Kind::Date,
+            ValueType::Duration => Kind::Duration,
+            ValueType::Enum(_) => Kind::Enum,
+            _ => return None,
+        })
+    }
+
+    fn write(&self, out: &mut String) {
+        match self {
+            ValueType::Str => out.push_str("str"),
+            ValueType::Int => out.push_str("int"),
+            ValueType::Float => out.push_str("float"),
+            ValueType::Bool => out.push_str("bool"),
+            ValueType::Decimal => out.push_str("decimal"),
+            ValueType::Datetime => out.push_str("datetime"),
+            ValueType::Date => out.push_str("date"),
+            ValueType::Duration => out.push_str("duration"),
+            ValueType::Uuid => out.push_str("uuid"),
+            ValueType::Bytes => out.push_str("bytes"),
+            ValueType::Json => out.push_str("json"),
+            ValueType::Enum(words) => out.push_str(&format!("'{}'", words.join("' | '"))),
+            ValueType::List(of) => of.write_within("[", "]", out),
+            ValueType::Set(of) => of.write_within("set<", ">", out),
+            ValueType::Map(of) => of.write_within("map<", ">", out),
+            ValueType::Object(members) => {
+                for (at, member) in members.iter().enumerate() {
+                    let before = if at == 0 { "{ " } else { ", " };
+                    write!(out, "{before}{}: ", member.name).expect("a String takes all");
+                    member.ty.write(out);
+                    member.rules.write(out);
+                }
+                out.push_str(" }");
+            }
+        }
+    }
+
+    fn write_within(&self, before: &str, after: &str, out: &mut String) {
+        out.push_str(before);
+        self.write(out);
+        out.push_str(after);
+    }
+}
+
+/// A value as a literal of the language.
+fn literal(value: &Value) -> String {
+    match value {
+        Value::Int(_) | Value::Float(_) | Value::Decimal(_) | Value::Bool(_) => value.to_string(),
+        Value::List(elements) => format!("[{}]", elements.iter().map(literal).collect::<Vec<_>>().join(", ")),
+        value => format!("'{value}'"),
+    }
+}
+
+impl Rules {
+    fn write(&self, out: &mut String) {
+        let flags = [
+            (self.required, " required"),
+            (self.nullable, " nullable"),
+            (self.unique, " unique"),
+            (self.index, " index"),
+            (self.immutable, " immutable"),
+            (self.write_once, " write once"),
+        ];
+        flags.iter().filter(|(is, _)| *is).for_each(|(_, text)| out.push_str(text));
+        let values = [("min", &self.min), ("max", &self.max)];
+        let lengths = [("min_length", self.min_length), ("max_length", self.max_length)];
+        let given = values.iter().filter_map(|(name, value)| Some((*name, literal(value.as_ref()?))));
+        let given = given.chain(lengths.iter().filter_map(|(name, n)| Some((*name, n.as_ref()?.to_string()))));
+        for (name, value) in given {
+            write!(out, " {name} {value}").expect("a String takes all");
+        }
+        if let Some(starts) = self.starts {
+            write!(out, " pattern '^{starts}'").expect("a String takes all");
+        }
+        match (self.lower, self.trim) {
+            (true, true) => out.push_str(" normalize (lower, trim)"),
+            (true, false) => out.push_str(" normalize (lower)"),
+            (false, true) => out.push_str(" normalize (trim)"),
+            (false, false) => {}
+        }
+        match &self.default {
+            Some(DefaultValue::Constant(value)) => {
+                write!(out, " default {}", literal(value)).expect("a String takes all");
+            }
+            Some(DefaultValue::Now) => out.push_str(" default now()"),
+            None => {}
+        }
+    }
+}
+
+/// A derived field by type and name, and where its text stands.
+pub type PlaceInText = (usize, String, Range<usize>);
+
+impl Draft {
+    /// The text, and where each derived field stands in it.
+    pub fn text(&self) -> (String, Vec<PlaceInText>) {
+        let (mut out, mut places) = (String::new(), Vec::new());
+        for at in self.order.iter().copied() {
+            let ty = &self.types[at];
+            let root = if ty.root { format!(" in {}", root_name(ty.name)) } else { String::new() };
+            writeln!(out, "type {}{root} {{", ty.name).expect("a String takes all");
+            for field in &ty.fields {
+                let start = out.len();
+                self.write_field(field, &mut out);
+                if matches!(field.kind, FieldKind::Derived(_)) {
+                    places.push((at, field.name.clone(), start..out.len()));
+                }
+                out.push('\n');
+            }
+            out.push_str("}\n");
+        }
+        (out, places)
+    }
+
+    fn write_field(&self, field: &FieldDraft, out: &mut String) {
+        write!(out, "  {}", field.name).expect("a String takes all");
+        let name = |ty: usize| self.types[ty].name;
+        let rule = |rule: OnDelete| match rule {
+            OnDelete::Unlink => "",
+            OnDelete::Restrict => " on delete restrict",
+            OnDelete::Cascade => " on delete cascade",
+        };
+        match &field.kind {
+            FieldKind::Stored(ty) => {
+                out.push_str(": ");
+                ty.write(out);
+                field.rules.write(out);
+            }
+            FieldKind::Link(target, on_delete) | FieldKind::Links(target, on_delete) => {
+                let word = if matches!(field.kind, FieldKind::Link(..)) { "link" } else { "links" };
+                write!(out, ": {word} {}{}", name(*target), rule(*on_delete)).expect("a String takes all");
+                field.rules.write(out);
+            }
+            FieldKind::Collection(child) => {
+                write!(out, ": collection {}", name(*child)).expect("a String takes all");
+            }
+            FieldKind::Inverse(ty, of) => {
+                write!(out, ": inverse {}.{of}", name(*ty)).expect("a String takes all");
+            }
+            FieldKind::Derived(derived) => {
+                write!(out, " := {}", derived.text).expect("a String takes all");
+                if derived.strict {
+                    out.push_str(", strict");
+                }
+                if field.rules.index {
+                    out.push_str(", index");
+                }
+            }
+        }
+    }
+
+    /// A field by name.
+    pub fn field(&self, ty: usize, name: &str) -> Option<&FieldDraft> {
+        self.types[ty].fields.iter().find(|field| field.name == name)
+    }
+
+    /// The derived fields, with their types.
+    pub fn derived(&self) -> impl Iterator<Item = (usize, &FieldDraft, &Derived)> {
+        self.types.iter().enumerate().flat_map(|(at, ty)| {
+            ty.fields.iter().filter_map(move |field| match &field.kind {
+                FieldKind::Derived(derived) => Some((at, field, derived)),
+                _ => None,
+            })
+        })
+    }
+
+    /// All that a resource of a type may hold because somebody wrote it.
+    pub fn facts(&self, ty: usize) -> Vec<Fact<'_>> {
+        let own = self.types[ty].fields.iter().filter_map(|field| {
+            let kind = match &field.kind {
+                FieldKind::Stored(of) => FactKind::Stored(of),
+                FieldKind::Link(target, on_delete) => FactKind::Link(*target, *on_delete),
+                FieldKind::Links(target, on_delete) => FactKind::Links(*target, *on_delete),
+                _ => return None,
+            };
+            Some(Fact { name: field.name.clone(), kind, rules: Some(&field.rules) })
+        });
+        let parents = self.parents(ty).into_iter();
+        let parents =
+            parents.map(|(owner, name)| Fact { name, kind: FactKind::Parent(owner), rules: None });
+        own.chain(parents).collect()
+    }
+
+    /// The types whose collections hold a type, and the names of the links to them.
+    pub fn parents(&self, child: usize) -> Vec<(usize, String)> {
+        let mut found = Vec::new();
+        for (owner, ty) in self.types.iter().enumerate() {
+            for field in &ty.fields {
+                if matches!(field.kind, FieldKind::Collection(of) if of == child) {
+                    found.push((owner, format!("parent_{}_{}", ty.name.to_lowercase(), field.name)));
+                }
+            }
+        }
+        found
+    }
+
+    /// The links to a type, each with the name of its way back.
+    pub fn reverses(&self, target: usize) -> Vec<(usize, String)> {
+        let mut found = Vec::new();
+        for (source, ty) in self.types.iter().enumerate() {
+            for field in &ty.fields {
+                if let FieldKind::Link(to, _) | FieldKind::Links(to, _) = field.kind
+                    && to == target
+                {
+                    found.push((source, format!("link_{}_{}", ty.name.to_lowercase(), field.name)));
+                }
+            }
+        }
+        found
+    }
+
+    /// A name that no field has had.
+    pub fn fresh_name(&mut self, prefix: &str) -> String {
+        self.next_name += 1;
+        format!("{prefix}{}", self.next_name)
+    }
+}
+
+/// The root collection of a type.
+pub fn root_name(ty: &str) -> String {
+    format!("{}s", ty.to_lowercase())
+}

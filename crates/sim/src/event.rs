@@ -1,0 +1,283 @@
+//! What happens between groups: crashes, openings with other versions of the schema, openings that are cut short, and
+//! the trimming of the log.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use corollary_engine::catalog::{OpenError, stored_schema};
+use corollary_engine::{EngineError, Executor, keys, open};
+use corollary_store::{Direction, Fault, KeyRange, Store};
+
+use crate::draft::{Draft, FieldKind};
+use crate::judge::{self, State};
+use crate::make::{self, Change};
+use crate::world::{World, declared, options};
+
+/// An opening that was tried.
+struct Opened {
+    outcome: Result<Executor, OpenError>,
+    /// How many structures it began to build.
+    built: usize,
+}
+
+impl World {
+    /// Opens a store.
+    fn open(&mut self, store: &Arc<crate::store::SimStore>, text: &str) -> Opened {
+        let (now, options) = (self.now(), options(&mut self.random));
+        let mut built = 0;
+        let outcome = open(store.clone(), text, &options, now, &mut |_| built += 1);
+        Opened { outcome, built }
+    }
+
+    /// Everything stops between two groups, and starts again.
+    pub(crate) fn crash(&mut self) -> Result<(), String> {
+        self.notes.add("crash".into());
+        self.restart()
+    }
+
+    /// Starts again from what a crash leaves, with the same schema: nothing is built, nothing is lost.
+    pub(crate) fn restart(&mut self) -> Result<(), String> {
+        self.report.crashes += 1;
+        self.store = Arc::new(self.store.crash_image());
+        let (store, text) = (self.store.clone(), self.text.clone());
+        let opened = self.open(&store, &text);
+        let executor = opened.outcome.map_err(|error| format!("after a crash it does not open: {error}"))?;
+        if opened.built > 0 {
+            return Err(format!("after a crash {} structures are built with the same schema", opened.built));
+        }
+        self.adopt(executor, 0)
+    }
+
+    /// Goes on with an executor that was just opened.
+    fn adopt(&mut self, executor: Executor, built: usize) -> Result<(), String> {
+        *self.executor.borrow_mut() = executor;
+        let engine = self.engine();
+        if engine.revision() < self.revision || (built == 0 && engine.revision() != self.revision) {
+            return Err(format!("it opens at revision {}, and was at {}", engine.revision(), self.revision));
+        }
+        self.revision = engine.revision();
+        let kept = stored_schema(&*self.store).map_err(|error| error.to_string())?;
+        if kept.as_deref() != Some(&*self.text) {
+            return Err(format!("the schema that is kept is {kept:?}"));
+        }
+        let state = self.state()?;
+        let draft = self.draft.clone();
+        judge::facts(engine.schema(), &draft, &declared(&draft), &self.model, &state)?;
+        self.revisions =
+            state.iter().map(|(key, doc)| (judge::place(engine.schema(), &draft, key), doc.revision)).collect();
+        let intact = built == 0 || {
+            let complete = engine.commits_after(self.fold.from, &mut |_| ControlFlow::Break(()));
+            complete.map_err(|error| error.to_string())?
+        };
+        if intact {
+            self.fold.check(&engine, &state)
+        } else {
+            self.fold.restart(&engine, &state);
+            Ok(())
+        }
+    }
+
+    /// Another version of the schema, and its text.
+    fn another(&mut self, draft: &Draft, losing: bool) -> Result<(Draft, String, Change), String> {
+        let mut next = draft.clone();
+        let change = match losing.then(|| make::lose(&mut next, &mut self.random)).flatten() {
+            Some(change) => change,
+            None => make::change(&mut next, &mut self.random),
+        };
+        self.report.written.derived += change.derived;
+        let mut written = self.report.written;
+        let (text, _) = make::settle(&mut next, &mut written)?;
+        // What falls with a field that was taken away was not written in vain.
+        if change.losing.is_none() {
+            self.report.written = written;
+        }
+        Ok((next, text, change))
+    }
+
+    /// Must an opening be refused?
+    fn must_refuse(&self, next: &Draft, change: &Change) -> bool {
+        let loses = change.losing.as_ref().is_some_and(|(ty, name)| {
+            let records = self.model.records.iter().filter(|(place, _)| place.ty == *ty);
+            records.into_iter().any(|(_, record)| record.contains_key(name))
+        });
+        let unique = |(ty, name): &(usize, String)| {
+            next.field(*ty, name).is_some_and(|field| field.rules.unique) && self.model.has_duplicates(*ty, name)
+        };
+        loses || change.unique.iter().any(unique)
+    }
+
+    /// Opens the data with another version of the schema.
+    pub(crate) fn change_schema(&mut self) -> Result<(), String> {
+        let losing = self.random.percent(15);
+        let (next, text, change) = self.another(&self.draft.clone(), losing)?;
+        let must_refuse = self.must_refuse(&next, &change);
+        self.notes.add(format!("open with {change:?}:\n{text}"));
+        let before = (self.digest()?, self.state()?);
+        let store = self.store.clone();
+        let opened = self.open(&store, &text);
+        match opened.outcome {
+            Ok(_) if must_refuse => Err(format!("it opens with {change:?}:\n{text}")),
+            Ok(executor) => {
+                self.report.versions += 1;
+                self.take_version(next, text);
+                self.adopt(executor, opened.built)
+            }
+            Err(OpenError::Refused(_)) if must_refuse => {
+                self.report.refused_versions += 1;
+                if self.digest()? != before.0 {
+                    return Err("a refused opening changed what is stored".into());
+                }
+                self.restart()
+            }
+            Err(OpenError::Refused(reasons)) if is_strict(&reasons) && has_strict(&next) => {
+                self.report.refused_versions += 1;
+                self.reopen_as_it_was(&before.1)
+            }
+            Err(OpenError::Schema(mistakes)) => Err(format!("{mistakes:?} in a schema that was checked:\n{text}")),
+            Err(error) => Err(format!("it does not open: {error}, with {change:?}:\n{text}")),
+        }
+    }
+
+    /// After a build found that a new version does not fit, the version before is current again.
+    fn reopen_as_it_was(&mut self, before: &State) -> Result<(), String> {
+        let (store, text) = (self.store.clone(), self.text.clone());
+        let opened = self.open(&store, &text);
+        let executor = opened.outcome.map_err(|error| format!("the version before does not open: {error}"))?;
+        // The build that was given up has taken the log with it.
+        self.adopt(executor, 1)?;
+        let values = |state: &State| -> Vec<_> {
+            state.iter().map(|(key, doc)| (key.clone(), doc.values.clone(), doc.states.clone())).collect()
+        };
+        if values(before) == values(&self.state()?) {
+            Ok(())
+        } else {
+            Err("with the version before, the values are not what they were".into())
+        }
+    }
+
+    fn take_version(&mut self, draft: Draft, text: String) {
+        (self.draft, self.text) = (Arc::new(draft), text);
+    }
+
+    /// Opens the data with another version while the store fails, and again until one opening succeeds.
+    pub(crate) fn change_schema_cut_short(&mut self) -> Result<(), String> {
+        let (next, text, change) = self.another(&self.draft.clone(), false)?;
+        if self.must_refuse(&next, &change) {
+            return Ok(());
+        }
+        let survives = self.random.percent(50);
+        let fault = *self.random.pick(&[Fault::Full, Fault::Io, Fault::Sync { survives }, Fault::Sync { survives }]);
+        let after = self.random.below(8) as u64;
+        self.notes.add(format!("open, failing with {fault:?} after {after} commits, with {change:?}:\n{text}"));
+        let store = self.store.clone();
+        store.fail(Some((after, fault)));
+        let opened = self.open(&store, &text);
+        store.fail(None);
+        let mut built = opened.built;
+        match opened.outcome {
+            Ok(executor) => {
+                self.report.versions += 1;
+                self.take_version(next, text);
+                return self.adopt(executor, built);
+            }
+            Err(OpenError::Engine(EngineError::Store(_))) => self.report.cut_short += 1,
+            Err(OpenError::Refused(reasons)) if is_strict(&reasons) => {}
+            Err(error) => return Err(format!("it does not open: {error}")),
+        }
+        self.store = Arc::new(self.store.crash_image());
+        let (further, further_text, further_change) = self.another(&next, false)?;
+        let refused = self.must_refuse(&further, &further_change);
+        let mut lenient = next.clone();
+        drop_strict(&mut lenient);
+        let lenient_text = lenient.text().0;
+        let mut tries = vec![(next, text), ((*self.draft).clone(), self.text.clone())];
+        if !refused {
+            tries.push((further, further_text));
+        }
+        self.random.shuffle(&mut tries);
+        // This one fits in any case.
+        tries.push((lenient, lenient_text));
+        for (draft, text) in tries {
+            self.notes.add(format!("open again with:\n{text}"));
+            let store = self.store.clone();
+            let opened = self.open(&store, &text);
+            built += opened.built;
+            match opened.outcome {
+                Ok(executor) => {
+                    self.report.versions += 1;
+                    self.take_version(draft, text);
+                    // Whether the log was emptied depends on how far the first opening came.
+                    return self.adopt(executor, built);
+                }
+                // It lacks a stored field that the version cut short had declared, or a strict field is an error.
+                Err(OpenError::Refused(_)) => {}
+                Err(error) => return Err(format!("it does not open again: {error}")),
+            }
+        }
+        Err("after an opening that was cut short, no version opens".into())
+    }
+
+    /// Drops the beginning of the log.
+    pub(crate) fn trim(&mut self) -> Result<(), String> {
+        let commits: Vec<_> = self.fold.commits.iter().copied().collect();
+        let before = self.random.pick_any(&commits).map_or(jiff::Timestamp::UNIX_EPOCH, |(_, time)| *time);
+        let limit = if self.random.percent(50) { usize::MAX } else { self.random.below(6) };
+        self.notes.add(format!("trim the log before {before}, at most {limit}"));
+        let last = self.revision;
+        let old = commits.iter().take_while(|(revision, time)| *time < before && *revision != last);
+        let expected = old.take(limit).count();
+        if expected > 0 && self.random.percent(10) {
+            self.store.fail(Some((0, Fault::Full)));
+            let failed = self.executor.borrow_mut().trim_log(before, limit);
+            self.store.fail(None);
+            return match failed {
+                Err(EngineError::Store(_)) => Ok(()),
+                outcome => Err(format!("the store failed, and trimming was {outcome:?}")),
+            };
+        }
+        let engine = self.engine();
+        self.fold.advance(&engine, expected)?;
+        let dropped = self.executor.borrow_mut().trim_log(before, limit).map_err(|error| error.to_string())?;
+        if dropped != expected {
+            return Err(format!("{dropped} commits were dropped, and should be {expected}"));
+        }
+        self.fold.check(&engine, &self.state()?)
+    }
+
+    /// A number that stands for all that is stored.
+    pub(crate) fn digest(&self) -> Result<u64, String> {
+        let snapshot = self.store.snapshot().map_err(|error| error.to_string())?;
+        let mut digest = 0xcbf2_9ce4_8422_2325u64;
+        let mut take = |bytes: &[u8]| {
+            for byte in (bytes.len() as u32).to_be_bytes().iter().chain(bytes) {
+                digest = (digest ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+            }
+        };
+        for spec in keys::KEYSPACES {
+            let scanned =
+                snapshot.scan(spec.keyspace, &KeyRange::all(), Direction::Forward, usize::MAX, &mut |key, value| {
+                    take(key);
+                    take(value);
+                    ControlFlow::Continue(())
+                });
+            scanned.map_err(|error| error.to_string())?;
+        }
+        Ok(digest)
+    }
+}
+
+fn is_strict(reasons: &[String]) -> bool {
+    reasons.iter().all(|reason| reason.contains("strict"))
+}
+
+fn has_strict(draft: &Draft) -> bool {
+    draft.derived().any(|(_, _, derived)| derived.strict)
+}
+
+fn drop_strict(draft: &mut Draft) {
+    for field in draft.types.iter_mut().flat_map(|ty| &mut ty.fields) {
+        if let FieldKind::Derived(derived) = &mut field.kind {
+            derived.strict = false;
+        }
+    }
+}

@@ -1,0 +1,468 @@
+//! Random expressions of a wanted type: paths up and down, filters, orders, aggregates, operators.
+//!
+//! They are made from the types that the draft declares, and read derived fields of lower ranks only, so nearly all
+//! are accepted. What they mean is the checker's business.
+
+use crate::draft::{Draft, FieldKind, Kind, Shape, ValueType, root_name};
+use crate::random::Random;
+
+/// Where an expression stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// After `:=`; derived fields below this rank may be read.
+    Derived(u32),
+    /// In the filter or the order of a query.
+    Query,
+}
+
+/// A maker of expressions over one type.
+pub struct Express<'a> {
+    draft: &'a Draft,
+    random: &'a mut Random,
+    /// The type of `self`.
+    owner: usize,
+    standing: Standing,
+    /// The types of the items of the enclosing filters.
+    items: Vec<usize>,
+    /// How deep the expression may still become.
+    depth: u32,
+}
+
+const NUMBERS: [Kind; 3] = [Kind::Int, Kind::Float, Kind::Decimal];
+const COMPARED: [Kind; 8] = [
+    Kind::Int,
+    Kind::Int,
+    Kind::Float,
+    Kind::Decimal,
+    Kind::Str,
+    Kind::Datetime,
+    Kind::Date,
+    Kind::Duration,
+];
+
+impl<'a> Express<'a> {
+    /// A maker of expressions of a depth.
+    pub fn new(draft: &'a Draft, random: &'a mut Random, owner: usize, standing: Standing, depth: u32) -> Self {
+        Express { draft, random, owner, standing, items: Vec::new(), depth }
+    }
+
+    /// An expression of a shape; none where the schema has nothing to make it of.
+    pub fn shaped(&mut self, shape: &Shape) -> Option<String> {
+        match shape {
+            Shape::One(kind) => self.one(*kind),
+            Shape::List(kind) => self.list(*kind),
+            Shape::Resource(ty) => self.resource(*ty),
+            Shape::Set(ty) => self.set_of(*ty),
+        }
+    }
+
+    /// A condition.
+    pub fn condition(&mut self) -> String {
+        self.one(Kind::Bool).unwrap_or_else(|| "true".into())
+    }
+
+    /// A key of an order.
+    pub fn key(&mut self) -> String {
+        let kind = *self.random.pick(&COMPARED);
+        self.one(kind).unwrap_or_else(|| "1".into())
+    }
+
+    /// Runs `f` a level deeper; nothing where that is too deep.
+    fn deeper<T>(&mut self, f: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        if self.depth == 0 {
+            return None;
+        }
+        self.depth -= 1;
+        let made = f(self);
+        self.depth += 1;
+        made
+    }
+
+    /// From where a path starts: the text before its first step, and the type.
+    fn start(&mut self) -> (String, usize) {
+        match (self.items.last(), self.standing) {
+            (Some(item), _) if self.random.percent(80) => (String::new(), *item),
+            (None, Standing::Query) if self.random.percent(70) => (String::new(), self.owner),
+            _ => ("self.".into(), self.owner),
+        }
+    }
+
+    fn readable(&self, rank: u32) -> bool {
+        match self.standing {
+            Standing::Derived(limit) => rank < limit,
+            Standing::Query => true,
+        }
+    }
+
+    /// Steps from a type to one resource.
+    fn to_one(&self, ty: usize) -> Vec<(String, usize)> {
+        let mut found: Vec<(String, usize)> =
+            self.draft.parents(ty).into_iter().map(|(owner, name)| (name, owner)).collect();
+        for field in &self.draft.types[ty].fields {
+            match &field.kind {
+                FieldKind::Link(target, _) => found.push((field.name.clone(), *target)),
+                FieldKind::Derived(it) if self.readable(it.rank) => {
+                    if let Shape::Resource(target) = it.shape {
+                        found.push((field.name.clone(), target));
+                    }
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// Steps from a type to many resources.
+    fn to_many(&self, ty: usize) -> Vec<(String, usize)> {
+        let mut found: Vec<(String, usize)> =
+            self.draft.reverses(ty).into_iter().map(|(source, name)| (name, source)).collect();
+        for field in &self.draft.types[ty].fields {
+            let target = match &field.kind {
+                FieldKind::Links(target, _) | FieldKind::Collection(target) | FieldKind::Inverse(target, _) => *target,
+                FieldKind::Derived(it) if self.readable(it.rank) => match it.shape {
+                    Shape::Set(target) => target,
+                    _ => continue,
+                },
+                _ => continue,
+            };
+            found.push((field.name.clone(), target));
+        }
+        found
+    }
+
+    /// Fields of a type with one value of a kind, members of objects among them.
+    fn fields(&self, ty: usize, kind: Kind) -> Vec<String> {
+        let mut found = Vec::new();
+        for field in &self.draft.types[ty].fields {
+            match &field.kind {
+                FieldKind::Stored(ValueType::Object(members)) => {
+                    let members = members.iter().filter(|member| member.ty.kind() == Some(kind));
+                    found.extend(members.map(|member| format!("{}.{}", field.name, member.name)));
+                }
+                FieldKind::Stored(of) if of.kind() == Some(kind) => found.push(field.name.clone()),
+                FieldKind::Derived(it) if self.readable(it.rank) && it.shape == Shape::One(kind) => {
+                    // What is computed makes the better input.
+                    found.extend([field.name.clone(), field.name.clone()]);
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// A path by links to one resource, with the text to go on from (`self.`, `self.boss.`, or nothing at all).
+    fn up(&mut self) -> (String, usize) {
+        let (mut text, mut ty) = self.start();
+        for _ in 0..self.random.weighted(&[5, 4, 1]) {
+            let steps = self.to_one(ty);
+            let Some((step, target)) = self.random.pick_any(&steps) else { break };
+            text = format!("{text}{step}.");
+            ty = *target;
+        }
+        (text, ty)
+    }
+
+    /// A field with one value of a kind, of what a path by links leads to.
+    fn field(&mut self, kind: Kind) -> Option<String> {
+        for _ in 0..4 {
+            let (base, ty) = self.up();
+            let fields = self.fields(ty, kind);
+            if let Some(field) = self.random.pick_any(&fields) {
+                return Some(format!("{base}{field}"));
+            }
+        }
+        None
+    }
+
+    /// A path to many resources, with filters, and perhaps an order at the end.
+    fn many(&mut self, ordered: bool) -> Option<(String, usize)> {
+        for _ in 0..4 {
+            let (mut text, mut ty) = self.up();
+            let mut reached = false;
+            for _ in 0..1 + self.random.weighted(&[6, 3, 1]) {
+                let mut steps = self.to_many(ty);
+                if reached {
+                    steps.extend(self.to_one(ty));
+                }
+                let Some((step, target)) = self.random.pick_any(&steps).cloned() else { break };
+                text = format!("{}{step}", if reached { format!("{text}.") } else { text });
+                (reached, ty) = (true, target);
+                if self.random.percent(35) {
+                    let condition = self.within(ty, |it| it.one(Kind::Bool));
+                    text.extend(condition.map(|condition| format!("[{condition}]")));
+                }
+            }
+            if reached {
+                if ordered {
+                    text.push_str(&self.order(ty));
+                }
+                return Some((text, ty));
+            }
+        }
+        None
+    }
+
+    /// Runs `f` inside a filter over items of a type.
+    fn within<T>(&mut self, item: usize, f: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        self.deeper(|it| {
+            it.items.push(item);
+            let made = f(it);
+            it.items.pop();
+            made
+        })
+    }
+
+    fn order(&mut self, item: usize) -> String {
+        let keys: Vec<String> = (0..1 + self.random.below(2))
+            .filter_map(|_| {
+                let key = self.within(item, |it| Some(it.key()))?;
+                Some(if self.random.percent(50) { format!("{key} desc") } else { key })
+            })
+            .collect();
+        if keys.is_empty() { String::new() } else { format!("[order by {}]", keys.join(", ")) }
+    }
+
+    fn resource(&mut self, wanted: usize) -> Option<String> {
+        for _ in 0..12 {
+            if self.random.percent(40) {
+                let (text, ty) = self.up();
+                if ty == wanted && text.len() > "self.".len() {
+                    return Some(text.trim_end_matches('.').into());
+                }
+                continue;
+            }
+            let ordered = self.random.percent(70);
+            let (text, ty) = self.many(ordered)?;
+            if ty == wanted {
+                return Some(match self.random.below(5) {
+                    0 => format!("{text}[0]"),
+                    1 => format!("{text}[-1]"),
+                    2 => format!("last({text})"),
+                    _ => format!("first({text})"),
+                });
+            }
+        }
+        None
+    }
+
+    fn set_of(&mut self, wanted: usize) -> Option<String> {
+        for _ in 0..12 {
+            let ordered = self.random.percent(15);
+            let (text, ty) = self.many(ordered)?;
+            if ty == wanted {
+                return Some(match self.random.below(12) {
+                    0 => format!("{text}[{}..{}]", self.random.below(2), 2 + self.random.below(3)),
+                    1 => {
+                        let condition = self.deeper(|it| it.one(Kind::Bool)).unwrap_or_else(|| "true".into());
+                        format!("({condition} -> {text} : {text}[1..])")
+                    }
+                    _ => text,
+                });
+            }
+        }
+        None
+    }
+
+    /// Values of a kind of many resources.
+    fn list(&mut self, kind: Kind) -> Option<String> {
+        for _ in 0..6 {
+            let ordered = self.random.percent(20);
+            let (text, ty) = self.many(ordered)?;
+            let fields = self.fields(ty, kind);
+            if let Some(field) = self.random.pick_any(&fields) {
+                return Some(format!("{text}.{field}"));
+            }
+        }
+        None
+    }
+
+    fn literal(&mut self, kind: Kind) -> Option<String> {
+        Some(match kind {
+            Kind::Bool => ["true", "false"][self.random.below(2)].into(),
+            Kind::Int => self.random.between(-2, 9).to_string(),
+            Kind::Float => ["0.5", "2.0", "-1.5", "0.1", "1e10"][self.random.below(5)].into(),
+            Kind::Decimal => format!("decimal('{}')", ["1.5", "0.25", "-3", "2"][self.random.below(4)]),
+            Kind::Str => format!("'{}'", ["a", "ab", "", "b", "c"][self.random.below(5)]),
+            Kind::Datetime => format!("datetime('1970-01-0{}T00:00:00Z')", 1 + self.random.below(5)),
+            Kind::Duration => format!("hours({})", self.random.between(-12, 24)),
+            Kind::Date | Kind::Enum => return None,
+        })
+    }
+
+    /// One value of a kind.
+    fn one(&mut self, kind: Kind) -> Option<String> {
+        let composed = self.random.percent(60).then(|| self.deeper(|it| it.composed(kind))).flatten();
+        composed.or_else(|| self.field(kind)).or_else(|| self.literal(kind))
+    }
+
+    fn composed(&mut self, kind: Kind) -> Option<String> {
+        if kind == Kind::Bool && self.random.percent(85) {
+            return self.composed_condition();
+        }
+        Some(match self.random.below(12) {
+            0 => format!("({} -> {} : {})", self.condition(), self.one(kind)?, self.one(kind)?),
+            1 => format!("({} else {})", self.one(kind)?, self.one(kind)?),
+            2 if kind != Kind::Date && kind != Kind::Enum => {
+                format!("coalesce({}, {})", self.field(kind)?, self.literal(kind)?)
+            }
+            3 => self.switch(kind)?,
+            4 | 5 => {
+                let ordered = self.random.percent(60);
+                let (text, ty) = self.many(ordered)?;
+                let fields = self.fields(ty, kind);
+                let field = self.random.pick_any(&fields)?;
+                let function = ["first", "last"][self.random.below(2)];
+                if self.random.percent(40) {
+                    format!("{function}({text}).{field}")
+                } else {
+                    format!("{function}({text}.{field})")
+                }
+            }
+            6 | 7 if kind != Kind::Bool => {
+                let function = ["min", "max"][self.random.below(2)];
+                format!("{function}({})", self.list(kind)?)
+            }
+            _ => self.operation(kind)?,
+        })
+    }
+
+    fn switch(&mut self, kind: Kind) -> Option<String> {
+        let subject = self.field(Kind::Int)?;
+        let (one, other) = (self.one(kind)?, self.one(kind)?);
+        Some(format!("({subject} -> ({}: {one}, else: {other}))", self.random.between(0, 4)))
+    }
+
+    /// An operator or a function that gives a kind.
+    fn operation(&mut self, kind: Kind) -> Option<String> {
+        Some(match kind {
+            Kind::Int => match self.random.below(9) {
+                0..=2 => format!("count({})", self.counted()?),
+                3 | 4 => format!("sum({})", self.list(Kind::Int)?),
+                5 => format!("length({})", self.one(Kind::Str)?),
+                6 => format!("{}({})", ["year", "month", "day", "weekday"][self.random.below(4)], self.one(Kind::Datetime)?),
+                _ => self.arithmetic(Kind::Int, Kind::Int, &["+", "-", "*", "%"])?,
+            },
+            Kind::Float => match self.random.below(8) {
+                0 | 1 => {
+                    let from = *self.random.pick(&[Kind::Int, Kind::Float]);
+                    format!("{}({})", ["average", "average", "median"][self.random.below(3)], self.list(from)?)
+                }
+                2 | 3 => format!("sum({})", self.list(Kind::Float)?),
+                4 => self.arithmetic(Kind::Int, Kind::Int, &["/"])?,
+                5 => format!("round({}, 1)", self.one(Kind::Float)?),
+                _ => {
+                    let other = *self.random.pick(&[Kind::Int, Kind::Float]);
+                    self.arithmetic(Kind::Float, other, &["+", "-", "*", "/"])?
+                }
+            },
+            Kind::Decimal => match self.random.below(6) {
+                0 | 1 => format!("sum({})", self.list(Kind::Decimal)?),
+                2 => format!("average({})", self.list(Kind::Decimal)?),
+                3 => format!("abs({})", self.one(Kind::Decimal)?),
+                _ => {
+                    let other = *self.random.pick(&[Kind::Int, Kind::Decimal]);
+                    self.arithmetic(Kind::Decimal, other, &["+", "-", "*", "/"])?
+                }
+            },
+            Kind::Str => match self.random.below(4) {
+                0 => format!("({} + {})", self.one(Kind::Str)?, self.one(Kind::Str)?),
+                1 => format!("{}({})", ["upper", "lower", "trim"][self.random.below(3)], self.one(Kind::Str)?),
+                2 => format!("str({})", self.one(Kind::Int)?),
+                _ => format!("concat({}, {})", self.one(Kind::Str)?, self.literal(Kind::Str)?),
+            },
+            Kind::Datetime | Kind::Date => {
+                let days = self.random.between(-2, 9);
+                format!("({} {} days({days}))", self.one(kind)?, ["+", "-"][self.random.below(2)])
+            }
+            Kind::Duration => match self.random.below(4) {
+                0 => format!("sum({})", self.list(Kind::Duration)?),
+                1 => format!("({} - {})", self.field(Kind::Datetime)?, self.one(Kind::Datetime)?),
+                2 => format!("average({})", self.list(Kind::Duration)?),
+                _ => self.arithmetic(Kind::Duration, Kind::Duration, &["+", "-"])?,
+            },
+            Kind::Bool => format!("{}({})", ["any", "all"][self.random.below(2)], self.list(Kind::Bool)?),
+            Kind::Enum => return None,
+        })
+    }
+
+    fn arithmetic(&mut self, left: Kind, right: Kind, operators: &[&str]) -> Option<String> {
+        let operator = *self.random.pick(operators);
+        let (left, right) = (self.one(left)?, self.one(right)?);
+        Some(if self.random.percent(80) {
+            format!("({left} {operator} {right})")
+        } else {
+            format!("({right} {operator} {left})")
+        })
+    }
+
+    fn counted(&mut self) -> Option<String> {
+        if self.random.percent(75) {
+            return self.many(false).map(|(text, _)| text);
+        }
+        let kind = *self.random.pick(&COMPARED);
+        let list = self.list(kind)?;
+        Some(if self.random.percent(50) { list } else { format!("distinct({list})") })
+    }
+
+    fn composed_condition(&mut self) -> Option<String> {
+        Some(match self.random.below(16) {
+            0 | 1 => format!("({} & {})", self.condition(), self.condition()),
+            2 | 3 => format!("({} | {})", self.condition(), self.condition()),
+            4 => format!("!({})", self.condition()),
+            5 => format!("exists({})", self.many(false)?.0),
+            6 => {
+                let (text, _) = self.up();
+                let path = text.trim_end_matches('.').to_string();
+                let operator = ["=", "!="][self.random.below(2)];
+                if path.is_empty() || path == "self" { return None }
+                format!("{path} {operator} null")
+            }
+            7 => self.about_words()?,
+            8 => {
+                let kind = *self.random.pick(&NUMBERS);
+                format!("is_error({})", self.one(kind)?)
+            }
+            9 => format!("({} ~ {})", self.one(Kind::Str)?, self.literal(Kind::Str)?),
+            10 => format!("{} in [{}, {}]", self.field(Kind::Int)?, self.literal(Kind::Int)?, self.literal(Kind::Int)?),
+            11 if self.standing == Standing::Query && self.random.percent(30) => {
+                let ty = &self.draft.types[self.owner];
+                let root = ty.root.then(|| root_name(ty.name))?;
+                format!("count(root.{root}) > {}", self.random.below(4))
+            }
+            _ => self.comparison()?,
+        })
+    }
+
+    /// A condition about an enum.
+    fn about_words(&mut self) -> Option<String> {
+        let (base, ty) = self.up();
+        let enums = self.draft.types[ty].fields.iter().filter_map(|field| match &field.kind {
+            FieldKind::Stored(ValueType::Enum(words)) => Some((field.name.clone(), words.clone())),
+            _ => None,
+        });
+        let enums: Vec<(String, Vec<&'static str>)> = enums.collect();
+        let (name, words) = self.random.pick_any(&enums)?;
+        let word = *self.random.pick(words);
+        Some(match self.random.below(3) {
+            0 => format!("{base}{name} in ['{word}', '{}']", words[0]),
+            1 => format!("{base}{name} != '{word}'"),
+            _ => format!("{base}{name} = '{word}'"),
+        })
+    }
+
+    fn comparison(&mut self) -> Option<String> {
+        let operator = ["=", "!=", "<", "<=", ">", ">="][self.random.below(6)];
+        let kind = *self.random.pick(&COMPARED);
+        let left = self.field(kind).or_else(|| self.one(kind))?;
+        let right = match kind {
+            Kind::Int | Kind::Float if self.random.percent(30) => {
+                let other = *self.random.pick(&[Kind::Int, Kind::Float]);
+                self.one(other)?
+            }
+            _ if self.random.percent(60) => self.literal(kind).or_else(|| self.field(kind))?,
+            _ => self.one(kind)?,
+        };
+        let turned = self.random.percent(15);
+        Some(if turned { format!("({right} {operator} {left})") } else { format!("({left} {operator} {right})") })
+    }
+}

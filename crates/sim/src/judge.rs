@@ -1,0 +1,127 @@
+//! The judges: what must hold whenever nothing is being written.
+//!
+//! Each returns an error that says what does not hold, in one text.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use corollary_engine::eval::View;
+use corollary_engine::{Doc, Engine, EngineError, Key, oracle, side_state};
+use corollary_schema::{FieldKind, Schema};
+use corollary_value::Value;
+use jiff::Timestamp;
+
+use crate::draft::{Draft, Fact};
+use crate::model::{Facts, Place};
+
+/// All documents.
+pub type State = BTreeMap<Key, Arc<Doc>>;
+
+/// Reads from an engine, where only the simulator itself could make that fail.
+pub fn read<T>(
+    engine: &Engine,
+    now: Timestamp,
+    f: impl Fn(&corollary_engine::working::Working<'_>) -> Result<T, EngineError>,
+) -> Result<T, String> {
+    engine.read(now, f).map_err(|error| format!("a read failed: {error}"))
+}
+
+/// All that a reader sees.
+pub fn state(engine: &Engine, now: Timestamp) -> Result<State, String> {
+    read(engine, now, |working| {
+        let mut all = State::new();
+        for (ty, _) in working.schema.types() {
+            for id in working.all(ty)? {
+                let key = Key::new(ty, id);
+                match working.after(&key)? {
+                    Some(doc) => drop(all.insert(key, doc)),
+                    None => return Err(EngineError::Corrupt(format!("{} is listed and not there", key.id))),
+                }
+            }
+        }
+        Ok(all)
+    })
+}
+
+/// The key of a place.
+pub fn key(schema: &Schema, draft: &Draft, place: &Place) -> Key {
+    let ty = schema.type_named(draft.types[place.ty].name).expect("every type of the draft is in the schema");
+    Key::new(ty, place.id.clone())
+}
+
+/// The place of a key.
+pub fn place(schema: &Schema, draft: &Draft, key: &Key) -> Place {
+    let name = &schema.ty(key.ty).name;
+    let ty = draft.types.iter().position(|ty| ty.name == name).expect("every type of the schema is in the draft");
+    Place { ty, id: key.id.clone() }
+}
+
+/// Are two states the same?
+pub fn same_state(left_is: &str, left: &State, right_is: &str, right: &State) -> Result<(), String> {
+    if left == right {
+        return Ok(());
+    }
+    let keys: std::collections::BTreeSet<&Key> = left.keys().chain(right.keys()).collect();
+    let different = keys.into_iter().filter(|key| left.get(key) != right.get(key)).take(3);
+    let lines: Vec<String> = different
+        .map(|key| format!("{}: {left_is} {:?} {right_is} {:?}", key.id, left.get(key), right.get(key)))
+        .collect();
+    Err(lines.join("\n"))
+}
+
+/// The documents hold the facts that the model has, and no others.
+pub fn facts(schema: &Schema, draft: &Draft, declared: &[Vec<Fact<'_>>], model: &Facts, state: &State) -> Result<(), String> {
+    if model.records.len() != state.len() {
+        let there: Vec<Place> = state.keys().map(|key| place(schema, draft, key)).collect();
+        let lost: Vec<_> = model.records.keys().filter(|place| !there.contains(place)).collect();
+        let more: Vec<_> = there.iter().filter(|place| !model.has(place)).collect();
+        return Err(format!("the model has {lost:?} that are not stored, and {more:?} are stored that it has not"));
+    }
+    for (at, record) in &model.records {
+        let key = key(schema, draft, at);
+        let Some(doc) = state.get(&key) else {
+            return Err(format!("{at:?} is not stored"));
+        };
+        for fact in &declared[at.ty] {
+            let Some((slot, _)) = schema.ty(key.ty).named(&fact.name) else {
+                return Err(format!("{} is no field of {}", fact.name, schema.ty(key.ty).name));
+            };
+            let expected = record.get(&fact.name).unwrap_or(&Value::Absent);
+            let stored = doc.get(slot);
+            if stored != expected {
+                return Err(format!("{} of {at:?} is {stored:?}, and should be {expected:?}", fact.name));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is kept follows from the facts.
+pub fn derived(engine: &Engine, now: Timestamp) -> Result<(), String> {
+    let schema = engine.schema();
+    let checked = read(engine, now, |working| oracle::check(working, None))?;
+    let mut wrong: Vec<String> = Vec::new();
+    for it in checked.differences.iter().take(5) {
+        let (ty, field) = (&schema.ty(it.key.ty).name, schema.field(it.field));
+        let text = if let FieldKind::Derived { text, .. } = &field.kind { text.as_str() } else { "" };
+        let what = format!("{ty} {}.{} := {text}", it.key.id, field.name);
+        wrong.push(format!("{what}\n  is {:?}\n  and follows as {:?}", it.stored, it.expected));
+    }
+    wrong.extend(read(engine, now, side_state::check)?.into_values());
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+}
+
+/// No strict field is an error, and no resource is newer than the last commit.
+pub fn strict(schema: &Schema, state: &State, revision: u64) -> Result<(), String> {
+    for (key, doc) in state {
+        if doc.revision > revision || doc.revision == 0 {
+            return Err(format!("{} is at revision {}, and the last is {revision}", key.id, doc.revision));
+        }
+        for (slot, field) in schema.ty(key.ty).slots() {
+            if matches!(field.kind, FieldKind::Derived { strict: true, .. }) && doc.get(slot).is_error() {
+                return Err(format!("{} of {} is strict and {:?}", field.name, key.id, doc.get(slot)));
+            }
+        }
+    }
+    Ok(())
+}

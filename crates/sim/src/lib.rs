@@ -1,0 +1,195 @@
+//! The simulator: random schemas, random transactions, failures, crashes and other versions of the schema, all from
+//! one number, and judges that look after every group at what must always hold.
+//!
+//! It runs the real engine over a store in memory that fails on demand ([`store`]). The same seed gives the same run, on
+//! any machine. Start with [`run()`]; then [`world`] (one group of transactions, and what may happen around it) and
+//! [`event`] (crashes and openings). [`make`], [`express`] and [`workload`] make what is run; [`model`] with [`rules`]
+//! predicts it; [`judge`], [`fold`] and [`ask`] hold the engine to it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub mod ask;
+pub mod draft;
+pub mod event;
+pub mod express;
+pub mod fold;
+pub mod judge;
+pub mod make;
+pub mod model;
+pub mod random;
+pub mod rules;
+pub mod store;
+pub mod values;
+pub mod workload;
+pub mod world;
+
+use make::Written;
+use world::World;
+
+/// Steps of a run that says nothing else.
+pub const DEFAULT_STEPS: usize = 60;
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report {
+    /// Groups of transactions and other events.
+    pub steps: usize,
+    /// Transactions that were tried.
+    pub transactions: usize,
+    /// Those that were refused, as the model said.
+    pub refused: usize,
+    /// Those that changed something.
+    pub commits: usize,
+    /// Groups whose batch the store refused.
+    pub failures: usize,
+    /// Restarts from a crash image.
+    pub crashes: usize,
+    /// Openings with another schema that were accepted.
+    pub versions: usize,
+    /// Openings that were refused, as they had to be.
+    pub refused_versions: usize,
+    /// Openings in which the store failed.
+    pub cut_short: usize,
+    /// Queries that were answered.
+    pub queries: usize,
+    /// Queries that the checker refused.
+    pub refused_queries: usize,
+    /// Times that all derived values were compared with the oracle's.
+    pub oracles: usize,
+    /// The most resources there were.
+    pub resources: usize,
+    /// Derived fields.
+    pub written: Written,
+    /// Of all that is stored in the end; the same for the same seed.
+    pub digest: u64,
+}
+
+impl Report {
+    /// Adds another run's numbers.
+    pub fn add(&mut self, other: &Report) {
+        self.steps += other.steps;
+        self.transactions += other.transactions;
+        self.refused += other.refused;
+        self.commits += other.commits;
+        self.failures += other.failures;
+        self.crashes += other.crashes;
+        self.versions += other.versions;
+        self.refused_versions += other.refused_versions;
+        self.cut_short += other.cut_short;
+        self.queries += other.queries;
+        self.refused_queries += other.refused_queries;
+        self.oracles += other.oracles;
+        self.resources = self.resources.max(other.resources);
+        self.written.derived += other.written.derived;
+        self.written.refused += other.written.refused;
+        self.digest ^= other.digest;
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} steps, {} transactions ({} refused), {} commits, {} failed groups, {} crashes, {} schema versions \
+             ({} refused, {} cut short), {} derived fields, {} queries, {} looks of the oracle, at most {} resources, \
+             digest {:016x}",
+            self.steps,
+            self.transactions,
+            self.refused,
+            self.commits,
+            self.failures,
+            self.crashes,
+            self.versions,
+            self.refused_versions,
+            self.cut_short,
+            self.written.derived - self.written.refused,
+            self.queries,
+            self.oracles,
+            self.resources,
+            self.digest,
+        )
+    }
+}
+
+/// What does not hold, and how it came to that.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Of the run.
+    pub seed: u64,
+    /// In which it was seen.
+    pub step: usize,
+    /// In one text.
+    pub what: String,
+    /// The schema of that moment.
+    pub schema: String,
+    /// The last things that were done.
+    pub last: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {} fails in step {}: {}\n", self.seed, self.step, self.what)?;
+        writeln!(f, "the schema:\n{}\nthe last operations:", self.schema)?;
+        self.last.iter().try_for_each(|line| writeln!(f, "  {line}"))
+    }
+}
+
+/// The last operations, as text.
+#[derive(Debug, Default)]
+pub struct Notes(VecDeque<String>);
+
+/// Operations that are told of after a failure.
+const NOTES: usize = 24;
+
+/// Characters of one of them, at most.
+const NOTE_CHARS: usize = 4_000;
+
+impl Notes {
+    /// Writes down what is about to be done.
+    pub fn add(&mut self, mut note: String) {
+        if let Some((at, _)) = note.char_indices().nth(NOTE_CHARS) {
+            note.truncate(at);
+            note.push('…');
+        }
+        if self.0.len() == NOTES {
+            self.0.pop_front();
+        }
+        self.0.push_back(note);
+    }
+}
+
+/// Runs so many steps from a seed, and judges the end.
+pub fn run(seed: u64, steps: usize) -> Result<Report, Box<Failure>> {
+    let mut world = None;
+    let mut guarded = |step: usize, f: &mut dyn FnMut(&mut Option<World>) -> Result<(), String>| {
+        let outcome = catch_unwind(AssertUnwindSafe(|| f(&mut world)));
+        let what = match outcome {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(what)) => what,
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+                format!("a panic: {}", text.unwrap_or("of unknown kind"))
+            }
+        };
+        let (schema, last) = match &world {
+            Some(world) => (world.text.clone(), world.notes.0.iter().cloned().collect()),
+            None => Default::default(),
+        };
+        Err(Box::new(Failure { seed, step, what, schema, last }))
+    };
+    guarded(0, &mut |world| {
+        *world = Some(World::new(seed)?);
+        Ok(())
+    })?;
+    let world_of = |world: &mut Option<World>, f: &dyn Fn(&mut World) -> Result<(), String>| {
+        world.as_mut().map_or(Ok(()), f)
+    };
+    for step in 1..=steps {
+        guarded(step, &mut |world| world_of(world, &World::step))?;
+    }
+    guarded(steps, &mut |world| world_of(world, &World::finish))?;
+    Ok(world.map(|world| world.report).unwrap_or_default())
+}

@@ -1,0 +1,102 @@
+//! `corollary-sim`: one run, a range of runs, or as many as fit into a time.
+
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use corollary_sim::{DEFAULT_STEPS, Failure, Report, run};
+
+const USAGE: &str = "usage: corollary-sim OPTIONS
+
+  --seed S       one run
+  --seeds A..B   the runs of these seeds, the last one not included
+  --seconds N    fresh seeds for so long, on all cores
+  --steps N      groups of transactions and other events of each run (60)";
+
+enum What {
+    Seeds(u64, u64),
+    Seconds(u64),
+}
+
+fn parse(arguments: &[String]) -> Option<(What, usize)> {
+    let (mut what, mut steps) = (None, DEFAULT_STEPS);
+    for pair in arguments.chunks(2) {
+        let [name, value] = pair else { return None };
+        match name.as_str() {
+            "--seed" => {
+                let seed = value.parse().ok()?;
+                what = Some(What::Seeds(seed, seed + 1));
+            }
+            "--seeds" => {
+                let (from, to) = value.split_once("..")?;
+                what = Some(What::Seeds(from.parse().ok()?, to.parse().ok()?));
+            }
+            "--seconds" => what = Some(What::Seconds(value.parse().ok()?)),
+            "--steps" => steps = value.parse().ok()?,
+            _ => return None,
+        }
+    }
+    Some((what?, steps))
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((what, steps)) = parse(&arguments) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let failure = match what {
+        What::Seeds(from, to) => (from..to).find_map(|seed| one(seed, steps).err()),
+        What::Seconds(seconds) => soak(Duration::from_secs(seconds), steps),
+    };
+    match failure {
+        None => ExitCode::SUCCESS,
+        Some(failure) => {
+            println!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn one(seed: u64, steps: usize) -> Result<(), Box<Failure>> {
+    let report = run(seed, steps)?;
+    println!("seed {seed}: {report}");
+    Ok(())
+}
+
+/// Runs fresh seeds on all cores until the time is up or one fails.
+fn soak(time: Duration, steps: usize) -> Option<Box<Failure>> {
+    let start = Instant::now();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // Whoever reads of a seed may have to type it.
+    let first = since.as_millis() as u64 % 1_000_000_000 * 1_000;
+    let next = AtomicU64::new(first);
+    let stop = AtomicBool::new(false);
+    let all = Mutex::new((0u64, Report::default(), None));
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    println!("seeds from {first}, {cores} at a time, {steps} steps each");
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while start.elapsed() < time && !stop.load(Ordering::Relaxed) {
+                    let outcome = run(next.fetch_add(1, Ordering::Relaxed), steps);
+                    let Ok(mut all) = all.lock() else { return };
+                    match outcome {
+                        Ok(report) => {
+                            all.0 += 1;
+                            all.1.add(&report);
+                        }
+                        Err(failure) => {
+                            stop.store(true, Ordering::Relaxed);
+                            all.2 = Some(failure);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let (runs, report, failure) = all.into_inner().unwrap_or_default();
+    println!("{runs} runs in {} s: {report}", start.elapsed().as_secs());
+    failure
+}

@@ -1,0 +1,407 @@
+//! The plain model: all facts in one map, and what a transaction makes of them, by the rules as they are declared.
+//!
+//! It knows nothing of derived values. It predicts of every transaction whether it is refused and with which codes,
+//! whether it changes anything, and what every resource holds afterwards.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use corollary_engine::Edit;
+use corollary_value::{ErrorValue, Id, Value, compare, ops};
+use jiff::Timestamp;
+
+use crate::draft::{Draft, Fact, FactKind, FieldDraft, FieldKind, OnDelete, Rules, ValueType};
+use crate::rules::{self, Codes, Fill};
+
+/// A resource: the position of its type in the draft, and its id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Its type.
+    pub ty: usize,
+    /// Its id.
+    pub id: Id,
+}
+
+/// The facts of a resource by name; what it has no value of is not in it.
+pub type Record = BTreeMap<String, Value>;
+
+/// One step of a transaction, in names.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)] // as in the engine
+pub enum Step {
+    Create(Place, Vec<(String, Value)>),
+    Replace(Place, Vec<(String, Value)>),
+    Update(Place, Vec<(String, Edit)>),
+    Delete(Place),
+    Require(Place, Vec<u64>),
+    Read(Place),
+}
+
+impl Step {
+    /// The resource that it is about.
+    pub fn place(&self) -> &Place {
+        match self {
+            Step::Create(place, _)
+            | Step::Replace(place, _)
+            | Step::Update(place, _)
+            | Step::Delete(place)
+            | Step::Require(place, _)
+            | Step::Read(place) => place,
+        }
+    }
+}
+
+/// All facts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// By resource.
+    pub records: BTreeMap<Place, Arc<Record>>,
+}
+
+/// What a transaction is run in.
+pub struct Setting<'a> {
+    /// What is declared.
+    pub draft: &'a Draft,
+    /// By type: all that its resources may hold.
+    pub facts: &'a [Vec<Fact<'a>>],
+    /// The time of the commit.
+    pub now: Timestamp,
+    /// The revision of each resource before the transaction.
+    pub revisions: &'a BTreeMap<Place, u64>,
+}
+
+fn only(code: &'static str) -> Codes {
+    Codes::from([code])
+}
+
+/// What a value refers to.
+pub fn targets(value: Option<&Value>) -> Vec<Id> {
+    match value {
+        Some(Value::Ref(id)) => vec![id.clone()],
+        Some(Value::List(elements)) => {
+            let ids = elements.iter().filter_map(|element| if let Value::Ref(id) = element { Some(id.clone()) } else { None });
+            ids.collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+impl Facts {
+    /// Is there such a resource?
+    pub fn has(&self, place: &Place) -> bool {
+        self.records.contains_key(place)
+    }
+
+    /// The ids of a type.
+    pub fn of_type(&self, ty: usize) -> impl Iterator<Item = &Place> {
+        self.records.keys().filter(move |place| place.ty == ty)
+    }
+
+    /// Runs a transaction: did it change anything? Where it is refused, with these codes, nothing has changed.
+    pub fn run(&mut self, setting: &Setting<'_>, steps: &[Step]) -> Result<bool, Codes> {
+        let mut attempt = Attempt { setting, before: self, now: self.clone() };
+        for step in steps {
+            attempt.step(step)?;
+        }
+        attempt.check_links()?;
+        attempt.check_unique()?;
+        let after = attempt.now;
+        let changed = after != *self;
+        *self = after;
+        Ok(changed)
+    }
+
+    /// Two resources with the same value of a field, if there are any.
+    pub fn has_duplicates(&self, ty: usize, field: &str) -> bool {
+        let values = self.records.iter().filter(|(place, _)| place.ty == ty);
+        let mut values: Vec<&Value> = values.filter_map(|(_, record)| record.get(field)).collect();
+        values.retain(|value| !value.is_null());
+        values.sort_by(|left, right| compare(left, right));
+        values.windows(2).any(|pair| compare(pair[0], pair[1]).is_eq())
+    }
+}
+
+/// A transaction that is being run.
+struct Attempt<'a> {
+    setting: &'a Setting<'a>,
+    before: &'a Facts,
+    now: Facts,
+}
+
+impl Attempt<'_> {
+    fn step(&mut self, step: &Step) -> Result<(), Codes> {
+        let place = step.place();
+        let there = self.now.has(place);
+        let wrong = match step {
+            Step::Require(_, revisions) => {
+                let revision = self.before.has(place).then(|| self.setting.revisions.get(place)).flatten();
+                let met = revision.is_some_and(|revision| revisions.contains(revision));
+                return if met { Ok(()) } else { Err(only("precondition")) };
+            }
+            Step::Create(..) if there => only("exists"),
+            Step::Create(_, values) => self.create(place, values),
+            _ if !there => only("not-found"),
+            Step::Replace(_, values) => self.replace(place, values),
+            Step::Update(_, edits) => self.update(place, edits),
+            Step::Delete(_) => return self.delete(place),
+            Step::Read(_) => Codes::new(),
+        };
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+
+    fn record(&mut self, place: &Place) -> &mut Record {
+        Arc::make_mut(self.now.records.entry(place.clone()).or_default())
+    }
+
+    fn put(&mut self, place: &Place, name: &str, value: Value) {
+        let record = self.record(place);
+        match value {
+            Value::Absent => drop(record.remove(name)),
+            value => drop(record.insert(name.to_string(), value)),
+        }
+    }
+
+    fn create(&mut self, place: &Place, values: &[(String, Value)]) -> Codes {
+        let (setting, now) = (self.setting, self.setting.now);
+        let mut wrong = Codes::new();
+        self.now.records.insert(place.clone(), Arc::default());
+        let facts = &setting.facts[place.ty];
+        if values.iter().any(|(name, _)| facts.iter().all(|fact| fact.name != *name)) {
+            wrong.insert("read-only");
+        }
+        let plain = Rules::default();
+        for fact in facts {
+            let rules = fact.rules.unwrap_or(&plain);
+            let given = values.iter().rfind(|(name, _)| *name == fact.name).map(|(_, value)| value.clone());
+            let default = || rules.default.as_ref().map(|default| rules::default_at(default, now));
+            match given.or_else(default) {
+                Some(value) => {
+                    let value = rules::completed(fact.kind, rules, value, Fill::All, now);
+                    let mut found = Codes::new();
+                    rules::check(fact.kind, rules, &value, &mut found);
+                    if found.is_empty() {
+                        self.put(place, &fact.name, value);
+                    }
+                    wrong.append(&mut found);
+                }
+                None if rules.required => drop(wrong.insert("required")),
+                None => {}
+            }
+        }
+        wrong
+    }
+
+    fn replace(&mut self, place: &Place, values: &[(String, Value)]) -> Codes {
+        let (setting, now) = (self.setting, self.setting.now);
+        let mut wrong = Codes::new();
+        for fact in &setting.facts[place.ty] {
+            let Some(rules) = fact.rules else { continue };
+            let given = values.iter().rfind(|(name, _)| *name == fact.name).map(|(_, value)| value.clone());
+            if given.is_none() && rules.immutable {
+                // What cannot change need not be repeated.
+                continue;
+            }
+            let default = || rules.default.as_ref().map(|default| rules::default_at(default, now));
+            self.set(place, fact, given.or_else(default).unwrap_or_default(), Fill::All, &mut wrong);
+        }
+        wrong
+    }
+
+    fn update(&mut self, place: &Place, edits: &[(String, Edit)]) -> Codes {
+        let mut wrong = Codes::new();
+        let facts = &self.setting.facts[place.ty];
+        for (name, edit) in edits {
+            let Some(fact) = facts.iter().find(|fact| fact.name == *name) else {
+                wrong.insert("read-only");
+                continue;
+            };
+            let old = self.record(place).get(name).cloned().unwrap_or_default();
+            let merges = matches!((edit, &old), (Edit::Merge(_), Value::Object(_)));
+            let ty = if let FactKind::Stored(ty) = fact.kind { Some(ty) } else { None };
+            let fill = if merges { Fill::Required } else { Fill::All };
+            self.set(place, fact, edited(ty, &old, edit), fill, &mut wrong);
+        }
+        wrong
+    }
+
+    /// A new value of a field of a resource that is there.
+    fn set(&mut self, place: &Place, fact: &Fact<'_>, value: Value, fill: Fill, wrong: &mut Codes) {
+        let plain = Rules::default();
+        let rules = fact.rules.unwrap_or(&plain);
+        let value = rules::completed(fact.kind, rules, value, fill, self.setting.now);
+        let mut found = Codes::new();
+        rules::check(fact.kind, rules, &value, &mut found);
+        if let Some(before) = self.before.records.get(place) {
+            let absent = Value::Absent;
+            let old = before.get(&fact.name).unwrap_or(&absent);
+            if *old == value {
+                // What was stored under older rules may stay.
+                found.clear();
+            }
+            let immutable = rules.immutable || matches!(fact.kind, FactKind::Parent(_));
+            rules::check_change(rules, immutable, old, &value, &mut found);
+        }
+        if found.is_empty() {
+            self.put(place, &fact.name, value);
+        }
+        wrong.append(&mut found);
+    }
+
+    /// All that a deletion brings with it.
+    fn delete(&mut self, place: &Place) -> Result<(), Codes> {
+        let facts = self.setting.facts;
+        let mut doomed = vec![place.clone()];
+        let mut next = 0;
+        while next < doomed.len() {
+            let target = doomed[next].clone();
+            next += 1;
+            for (source, record) in &self.now.records {
+                let leads = |fact: &Fact<'_>| {
+                    let cascades = match fact.kind {
+                        FactKind::Parent(_) => true,
+                        FactKind::Link(_, rule) | FactKind::Links(_, rule) => rule == OnDelete::Cascade,
+                        FactKind::Stored(_) => false,
+                    };
+                    cascades
+                        && fact.kind.target() == Some(target.ty)
+                        && targets(record.get(&fact.name)).contains(&target.id)
+                };
+                if !doomed.contains(source) && facts[source.ty].iter().any(leads) {
+                    doomed.push(source.clone());
+                }
+            }
+        }
+        for place in &doomed {
+            self.now.records.remove(place);
+        }
+        let gone = |ty: usize, id: &Id| doomed.iter().any(|it| it.ty == ty && it.id == *id);
+        let mut left = Vec::new();
+        for (source, record) in &self.now.records {
+            for fact in &facts[source.ty] {
+                let Some(ty) = fact.kind.target() else { continue };
+                let Some(value) = record.get(&fact.name) else { continue };
+                if !targets(Some(value)).iter().any(|id| gone(ty, id)) {
+                    continue;
+                }
+                let required = fact.rules.is_some_and(|rules| rules.required);
+                match (fact.kind, value) {
+                    (FactKind::Link(_, OnDelete::Restrict) | FactKind::Links(_, OnDelete::Restrict), _) => {
+                        return Err(only("restrict"));
+                    }
+                    (FactKind::Link(..), _) if required => return Err(only("restrict")),
+                    (FactKind::Links(..), Value::List(elements)) => {
+                        let stays = |it: &&Value| !matches!(it, Value::Ref(id) if gone(ty, id));
+                        let elements = elements.iter().filter(stays).cloned().collect();
+                        left.push((source.clone(), fact.name.clone(), Value::List(elements)));
+                    }
+                    _ => left.push((source.clone(), fact.name.clone(), Value::Absent)),
+                }
+            }
+        }
+        for (source, name, value) in left {
+            self.put(&source, &name, value);
+        }
+        Ok(())
+    }
+
+    /// Every link leads somewhere, and nobody is above itself.
+    fn check_links(&self) -> Result<(), Codes> {
+        let mut wrong = Codes::new();
+        for (place, record) in &self.now.records {
+            for fact in &self.setting.facts[place.ty] {
+                let Some(ty) = fact.kind.target() else { continue };
+                let there = |id: Id| self.now.has(&Place { ty, id });
+                if !targets(record.get(&fact.name)).into_iter().all(there) {
+                    wrong.insert("link");
+                }
+            }
+            if self.is_endless(place) {
+                wrong.insert("too-deep");
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+
+    /// Do the parents above it never end?
+    fn is_endless(&self, place: &Place) -> bool {
+        let mut at = Some(place.clone());
+        for _ in 0..=self.now.records.len() {
+            let Some(place) = at else { return false };
+            let Some(record) = self.now.records.get(&place) else { return false };
+            at = self.setting.facts[place.ty].iter().find_map(|fact| match fact.kind {
+                FactKind::Parent(ty) => {
+                    let id = targets(record.get(&fact.name)).into_iter().next()?;
+                    Some(Place { ty, id })
+                }
+                _ => None,
+            });
+        }
+        true
+    }
+
+    /// No two resources have the same value of a unique field.
+    fn check_unique(&self) -> Result<(), Codes> {
+        for (ty, declared) in self.setting.draft.types.iter().enumerate() {
+            let unique = |field: &&FieldDraft| {
+                field.rules.unique && !matches!(field.kind, FieldKind::Derived(_))
+            };
+            if declared.fields.iter().filter(unique).any(|field| self.now.has_duplicates(ty, &field.name)) {
+                return Err(only("unique"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A value after an edit.
+fn edited(ty: Option<&ValueType>, old: &Value, edit: &Edit) -> Value {
+    match edit {
+        Edit::Set(value) => value.clone(),
+        Edit::Merge(edits) => {
+            let mut members = if let Value::Object(members) = old { members.to_vec() } else { Vec::new() };
+            for (name, edit) in edits {
+                let of = match ty {
+                    Some(ValueType::Object(declared)) => {
+                        declared.iter().find(|member| member.name == name).map(|member| &member.ty)
+                    }
+                    Some(ValueType::Map(of)) => Some(&**of),
+                    _ => None,
+                };
+                let at = members.iter().position(|(other, _)| other == name);
+                let old = at.map(|at| members[at].1.clone()).unwrap_or_default();
+                match (at, edited(of, &old, edit)) {
+                    (Some(at), Value::Absent) => drop(members.remove(at)),
+                    (Some(at), value) => members[at].1 = value,
+                    (None, Value::Absent) => {}
+                    (None, value) => members.push((name.clone(), value)),
+                }
+            }
+            Value::Object(members.into())
+        }
+        Edit::Increment(by) => incremented(ty, old, by),
+        Edit::Link(id) | Edit::Unlink(id) => {
+            let element = Value::Ref(id.clone());
+            let mut elements = if let Value::List(elements) = old { elements.to_vec() } else { Vec::new() };
+            match (edit, elements.iter().position(|other| *other == element)) {
+                (Edit::Link(_), None) => elements.push(element),
+                (Edit::Unlink(_), Some(at)) => drop(elements.remove(at)),
+                _ => return old.clone(),
+            }
+            Value::List(elements.into())
+        }
+    }
+}
+
+fn incremented(ty: Option<&ValueType>, old: &Value, by: &Value) -> Value {
+    if !matches!(by, Value::Int(_) | Value::Float(_) | Value::Decimal(_) | Value::Duration(_)) {
+        return Value::Error(ErrorValue::Type);
+    }
+    let nothing = match ty {
+        None | Some(ValueType::Json) => return if old.is_null() { by.clone() } else { ops::add(old, by) },
+        Some(ValueType::Float) => Value::Float(0.0),
+        Some(ValueType::Decimal) => Value::Decimal(Default::default()),
+        Some(ValueType::Duration) => Value::Duration(Default::default()),
+        Some(_) => Value::Int(0),
+    };
+    ops::add(if old.is_null() { &nothing } else { old }, by)
+}

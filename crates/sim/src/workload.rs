@@ -1,0 +1,296 @@
+//! Random transactions: mostly what would be allowed, some of what would not, more often about a few resources that
+//! many others refer to.
+
+use std::collections::BTreeMap;
+
+use corollary_engine::Edit;
+use corollary_value::{Id, Value};
+use jiff::SignedDuration;
+use uuid::Uuid;
+
+use crate::draft::{Draft, Fact, FactKind, FieldKind, ValueType};
+use crate::model::{Facts, Place, Step};
+use crate::random::Random;
+use crate::values;
+
+/// Ids of one type that a run knows; the low ones are drawn far more often.
+const IDS: usize = 40;
+
+/// Resources past which a run rather deletes than creates.
+const MANY_RESOURCES: usize = 250;
+
+/// How often a value breaks a rule on purpose.
+const ODD_PERCENT: usize = 3;
+
+/// What a transaction is made over.
+pub struct Workload<'a> {
+    /// What is declared.
+    pub draft: &'a Draft,
+    /// By type: all that its resources may hold.
+    pub facts: &'a [Vec<Fact<'a>>],
+    /// What there is.
+    pub stored: &'a Facts,
+    /// The revision of each resource.
+    pub revisions: &'a BTreeMap<Place, u64>,
+    /// Chance.
+    pub random: &'a mut Random,
+}
+
+/// The id with a number: mostly a name, sometimes a UUID.
+pub fn id(ty: usize, number: usize) -> Id {
+    if number % 6 == 5 {
+        return Id::Uuid(Uuid::from_u128((number as u128) << 64 | ty as u128));
+    }
+    let letter = char::from(b'a' + ty as u8);
+    Id::parse(&format!("{letter}{number}")).expect("a letter and a number are an id")
+}
+
+impl Workload<'_> {
+    /// A transaction.
+    pub fn transaction(&mut self) -> Vec<Step> {
+        if self.random.percent(3) {
+            return self.large();
+        }
+        let count = 1 + self.random.weighted(&[10, 5, 3, 2]);
+        let mut steps = Vec::new();
+        for _ in 0..count {
+            let place = self.place();
+            self.steps_about(place, &mut steps);
+        }
+        steps
+    }
+
+    /// Many resources of one type at once.
+    fn large(&mut self) -> Vec<Step> {
+        let ty = self.random.below(self.draft.types.len());
+        let from = self.random.below(3) * IDS;
+        // All of them refer to the same.
+        let facts = self.facts;
+        let links = facts[ty].iter().filter(|fact| matches!(fact.kind, FactKind::Link(..) | FactKind::Parent(_)));
+        let hubs: BTreeMap<&str, Value> = links.map(|fact| (fact.name.as_str(), self.value(fact))).collect();
+        let mut steps = Vec::new();
+        for number in from..from + 20 + self.random.below(IDS) {
+            let place = Place { ty, id: id(ty, number) };
+            let mut values = self.values(&place, true);
+            for (name, value) in &mut values {
+                if let Some(hub) = hubs.get(name.as_str()) {
+                    value.clone_from(hub);
+                }
+            }
+            match (self.stored.has(&place), self.random.below(6)) {
+                (false, _) => steps.push(Step::Create(place, values)),
+                (true, 0) => steps.push(Step::Delete(place)),
+                (true, _) => {
+                    values.retain(|(name, _)| !name.starts_with("parent_"));
+                    let edits = values.into_iter().map(|(name, value)| (name, Edit::Set(value)));
+                    steps.push(Step::Update(place, edits.collect()));
+                }
+            }
+        }
+        steps
+    }
+
+    /// A resource, there or not, hot ones more often.
+    fn place(&mut self) -> Place {
+        let ty = self.random.below(self.draft.types.len());
+        self.place_of(ty)
+    }
+
+    fn place_of(&mut self, ty: usize) -> Place {
+        let far = self.random.percent(15);
+        let number = if far { self.random.below(IDS) } else { self.random.below(4).min(self.random.below(8)) };
+        Place { ty, id: id(ty, number) }
+    }
+
+    fn steps_about(&mut self, place: Place, steps: &mut Vec<Step>) {
+        let there = self.stored.has(&place);
+        let crowded = self.stored.records.len() > MANY_RESOURCES;
+        let weights = match (there, crowded) {
+            (false, _) => [80, 2, 4, 3, 1, 1, 0],
+            (true, false) => [2, 10, 55, 12, 6, 3, 5],
+            (true, true) => [1, 5, 25, 60, 2, 2, 1],
+        };
+        match self.random.weighted(&weights) {
+            0 => {
+                let values = self.values(&place, true);
+                steps.push(Step::Create(place, values));
+            }
+            1 => {
+                let values = self.values(&place, false);
+                steps.push(Step::Replace(place, values));
+            }
+            2 => {
+                let edits = self.edits(&place);
+                steps.push(Step::Update(place, edits));
+            }
+            3 => steps.push(Step::Delete(place)),
+            4 => {
+                let revision = self.revisions.get(&place).copied().unwrap_or(1);
+                let wrong = if self.random.percent(20) { 1 } else { 0 };
+                let revisions = if self.random.percent(20) { vec![0, revision] } else { vec![revision + wrong] };
+                steps.push(Step::Require(place, revisions));
+            }
+            5 => steps.push(Step::Read(place)),
+            // It is made anew in the same transaction; sometimes as it was.
+            _ => {
+                let values = match self.stored.records.get(&place).filter(|_| self.random.percent(30)) {
+                    Some(record) => record.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+                    None => self.values(&place, true),
+                };
+                steps.extend([Step::Delete(place.clone()), Step::Create(place, values)]);
+            }
+        }
+    }
+
+    /// Values for a resource: some fields, what is required almost always, and its one parent.
+    fn values(&mut self, place: &Place, parent: bool) -> Vec<(String, Value)> {
+        let mut values = Vec::new();
+        let facts = self.facts;
+        let mut parents: Vec<&Fact<'_>> = Vec::new();
+        for fact in &facts[place.ty] {
+            if matches!(fact.kind, FactKind::Parent(_)) {
+                parents.push(fact);
+                continue;
+            }
+            let required = fact.rules.is_some_and(|rules| rules.required);
+            if self.random.percent(if required { 95 } else { 65 }) {
+                let value = self.value(fact);
+                values.push((fact.name.clone(), value));
+            }
+        }
+        let needs_parent = !self.draft.types[place.ty].root || self.random.percent(70);
+        if parent && needs_parent && !parents.is_empty() {
+            let fact = *self.random.pick(&parents);
+            let value = self.value(fact);
+            values.push((fact.name.clone(), value));
+        }
+        if self.random.percent(1) {
+            values.extend(self.read_only(place.ty).map(|name| (name, Value::Str("never computed".into()))));
+        }
+        values
+    }
+
+    /// A field that follows from others.
+    fn read_only(&mut self, ty: usize) -> Option<String> {
+        let follows = |kind: &FieldKind| {
+            matches!(kind, FieldKind::Derived(_) | FieldKind::Inverse(..) | FieldKind::Collection(_))
+        };
+        let names: Vec<&String> =
+            self.draft.types[ty].fields.iter().filter(|field| follows(&field.kind)).map(|it| &it.name).collect();
+        self.random.pick_any(&names).map(|name| (*name).clone())
+    }
+
+    fn value(&mut self, fact: &Fact<'_>) -> Value {
+        match fact.kind {
+            FactKind::Stored(ty) if self.random.percent(ODD_PERCENT) => values::odd(self.random, ty),
+            FactKind::Stored(ty) => match fact.rules {
+                Some(rules) if !self.random.percent(3) => values::valid(self.random, ty, rules),
+                _ => values::of_type(self.random, ty),
+            },
+            FactKind::Link(target, _) | FactKind::Parent(target) => match self.random.below(60) {
+                0 => Value::Null,
+                1 => Value::Int(1),
+                2 => Value::List([].into()),
+                _ => Value::Ref(self.target(target)),
+            },
+            FactKind::Links(target, _) => match self.random.below(60) {
+                0 => Value::Ref(self.target(target)),
+                1 => Value::List([Value::Null].into()),
+                _ => {
+                    let count = self.random.weighted(&[2, 4, 4, 2, 1]);
+                    Value::List((0..count).map(|_| Value::Ref(self.target(target))).collect())
+                }
+            },
+        }
+    }
+
+    /// The id of a resource to link to, mostly one that is there.
+    fn target(&mut self, ty: usize) -> Id {
+        let mut place = self.place_of(ty);
+        for _ in 0..8 {
+            if self.stored.has(&place) || self.random.percent(2) {
+                break;
+            }
+            place = self.place_of(ty);
+        }
+        if !self.stored.has(&place) && !self.random.percent(5) {
+            let first = self.stored.of_type(ty).next();
+            return first.map_or(place.id, |first| first.id.clone());
+        }
+        place.id
+    }
+
+    fn edits(&mut self, place: &Place) -> Vec<(String, Edit)> {
+        let facts = self.facts;
+        let mut edits = Vec::new();
+        for _ in 0..1 + self.random.below(3) {
+            let Some(fact) = self.random.pick_any(&facts[place.ty]) else { break };
+            // A parent cannot change, and is given as it is at best.
+            if matches!(fact.kind, FactKind::Parent(_)) && !self.random.percent(4) {
+                continue;
+            }
+            let edit = self.edit(fact);
+            edits.push((fact.name.clone(), edit));
+        }
+        if self.random.percent(1) {
+            let name = self.read_only(place.ty);
+            edits.extend(name.map(|name| (name, Edit::Set(Value::Str("never computed".into())))));
+        }
+        edits
+    }
+
+    fn edit(&mut self, fact: &Fact<'_>) -> Edit {
+        let special = self.random.percent(45);
+        match fact.kind {
+            _ if self.random.percent(8) => Edit::Set(Value::Absent),
+            FactKind::Stored(ValueType::Object(members)) if special => {
+                let mut edits = Vec::new();
+                for member in members {
+                    if self.random.percent(50) {
+                        let edit = self.edit_value(&member.ty);
+                        edits.push((member.name.into(), edit));
+                    }
+                }
+                if self.random.percent(3) {
+                    edits.push(("unknown".into(), Edit::Set(Value::Int(1))));
+                }
+                Edit::Merge(edits)
+            }
+            FactKind::Stored(ValueType::Map(of)) if special => {
+                let name = *self.random.pick(&["a", "b", "d"]);
+                Edit::Merge(vec![(name.into(), self.edit_value(of))])
+            }
+            FactKind::Stored(ValueType::Json) if special => match self.random.below(2) {
+                0 => Edit::Increment(Value::Int(1)),
+                _ => Edit::Merge(vec![("a".into(), self.edit_value(&ValueType::Json))]),
+            },
+            FactKind::Stored(ty) if special => self.edit_value(ty),
+            FactKind::Links(target, _) if special => {
+                let id = self.target(target);
+                if self.random.percent(60) { Edit::Link(id) } else { Edit::Unlink(id) }
+            }
+            _ => Edit::Set(self.value(fact)),
+        }
+    }
+
+    /// An edit of a value of a type.
+    fn edit_value(&mut self, ty: &ValueType) -> Edit {
+        let numeric = matches!(
+            ty,
+            ValueType::Int | ValueType::Float | ValueType::Decimal | ValueType::Duration | ValueType::Datetime
+        );
+        if !numeric || self.random.percent(30) {
+            let absent = self.random.percent(15);
+            return Edit::Set(if absent { Value::Absent } else { values::of_type(self.random, ty) });
+        }
+        Edit::Increment(match (self.random.below(8), ty) {
+            (0, _) => Value::Float(0.5),
+            (_, ValueType::Float) => Value::Float([0.1, -1.0, 1e300][self.random.below(3)]),
+            (_, ValueType::Decimal) => values::decimal(["0.5", "-1"][self.random.below(2)]),
+            (_, ValueType::Duration | ValueType::Datetime) => {
+                Value::Duration(SignedDuration::from_secs(self.random.between(-2, 2) * 3600))
+            }
+            _ => Value::Int(self.random.between(-2, 3)),
+        })
+    }
+}

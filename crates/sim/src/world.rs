@@ -1,0 +1,568 @@
+//! One run: the engine, the model beside it, and a group of transactions after the other.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use corollary_engine::eval::View;
+use corollary_engine::{
+    Committed, Engine, EngineError, EngineOptions, Executor, Key, Refusal, Transaction, Write, open,
+};
+use corollary_schema::{Schema, Slot};
+use corollary_store::{Fault, Store};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::draft::{Draft, Fact};
+use crate::fold::Fold;
+use crate::judge::{self, State};
+use crate::make;
+use crate::model::{Facts, Place, Setting, Step};
+use crate::random::Random;
+use crate::rules::Codes;
+use crate::store::SimStore;
+use crate::workload::Workload;
+use crate::{Notes, Report, ask};
+
+/// Of transactions: what each did, or why not.
+type Outcomes = Vec<Result<Committed, EngineError>>;
+
+/// See the module.
+pub struct World {
+    pub(crate) random: Random,
+    pub(crate) draft: Arc<Draft>,
+    /// The text of the draft.
+    pub text: String,
+    pub(crate) store: Arc<SimStore>,
+    pub(crate) executor: RefCell<Executor>,
+    pub(crate) model: Facts,
+    /// Of each resource.
+    pub(crate) revisions: BTreeMap<Place, u64>,
+    /// Of the last commit.
+    pub(crate) revision: u64,
+    pub(crate) fold: Fold,
+    /// What the clock shows; it may go back.
+    clock: Timestamp,
+    /// Of the last commit.
+    last: Timestamp,
+    /// What was done so far.
+    pub report: Report,
+    /// What was done last.
+    pub notes: Notes,
+}
+
+/// What happens while a group is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Around {
+    /// Nothing.
+    Calm,
+    /// Somebody reads just before and just after the store has it.
+    Watched,
+    /// Somebody begins to read before, and ends after.
+    AmidARead,
+    /// The store fails.
+    Fault(Fault),
+}
+
+/// The facts that each type of a draft declares.
+pub(crate) fn declared(draft: &Draft) -> Vec<Vec<Fact<'_>>> {
+    (0..draft.types.len()).map(|ty| draft.facts(ty)).collect()
+}
+
+/// What a reader saw: the revision, and some documents.
+type Seen = (u64, Vec<(Key, Option<Arc<corollary_engine::Doc>>)>);
+
+impl World {
+    /// The beginning of a run: a schema, and nothing in it.
+    pub fn new(seed: u64) -> Result<World, String> {
+        let mut random = Random::new(seed);
+        let mut draft = make::draft(&mut random);
+        let mut report = Report::default();
+        report.written.derived = draft.derived().count();
+        let (text, _) = make::settle(&mut draft, &mut report.written)?;
+        let store = Arc::new(SimStore::new().map_err(|error| error.to_string())?);
+        let executor = open(store.clone(), &text, &options(&mut random), Timestamp::UNIX_EPOCH, &mut |_| {})
+            .map_err(|error| format!("an empty store cannot be opened: {error}"))?;
+        Ok(World {
+            random,
+            draft: Arc::new(draft),
+            text,
+            store,
+            executor: RefCell::new(executor),
+            model: Facts::default(),
+            revisions: BTreeMap::new(),
+            revision: 0,
+            fold: Fold::default(),
+            clock: Timestamp::UNIX_EPOCH,
+            last: Timestamp::MIN,
+            report,
+            notes: Notes::default(),
+        })
+    }
+
+    pub(crate) fn engine(&self) -> Arc<Engine> {
+        self.executor.borrow().engine().clone()
+    }
+
+    /// The time of what comes next.
+    pub(crate) fn now(&mut self) -> Timestamp {
+        let by = if self.random.percent(6) { -90 } else { self.random.between(0, 30) };
+        let moved = self.clock.checked_add(SignedDuration::from_secs(by));
+        self.clock = moved.unwrap_or(self.clock);
+        self.clock
+    }
+
+    pub(crate) fn state(&self) -> Result<State, String> {
+        judge::state(&self.engine(), self.clock)
+    }
+
+    /// One group of transactions, or something else that happens.
+    pub fn step(&mut self) -> Result<(), String> {
+        self.report.steps += 1;
+        match self.random.weighted(&[56, 8, 8, 5, 4, 4, 7, 4, 4]) {
+            0 => self.group(Around::Calm)?,
+            1 => self.group(Around::Watched)?,
+            2 => self.group(Around::AmidARead)?,
+            3 => {
+                let fault = *self.random.pick(&[Fault::Full, Fault::Io]);
+                self.group(Around::Fault(fault))?;
+            }
+            4 => {
+                let survives = self.random.percent(50);
+                self.group(Around::Fault(Fault::Sync { survives }))?;
+            }
+            5 => self.crash()?,
+            6 => self.change_schema()?,
+            7 => self.change_schema_cut_short()?,
+            _ => self.trim()?,
+        }
+        self.report.resources = self.report.resources.max(self.model.records.len());
+        let every = |random: &mut Random| random.percent(40);
+        let (facts, derived, log) = (every(&mut self.random), every(&mut self.random), self.random.percent(20));
+        let queries = if self.random.percent(35) { 3 } else { 0 };
+        self.look(facts, derived, log, queries)
+    }
+
+    /// The judgement of all.
+    pub fn finish(&mut self) -> Result<(), String> {
+        self.look(true, true, true, 10)?;
+        self.crash()?;
+        self.look(true, true, true, 0)?;
+        let written = self.report.written;
+        if written.derived >= 8 && written.refused * 2 > written.derived {
+            return Err(format!("of {} derived fields, {} were refused", written.derived, written.refused));
+        }
+        self.report.digest = self.digest()?;
+        Ok(())
+    }
+
+    /// Asks the judges.
+    fn look(&mut self, facts: bool, derived: bool, log: bool, queries: usize) -> Result<(), String> {
+        let (engine, draft) = (self.engine(), self.draft.clone());
+        if engine.revision() != self.revision {
+            return Err(format!("the revision is {}, and should be {}", engine.revision(), self.revision));
+        }
+        if facts || log {
+            let state = self.state()?;
+            judge::facts(engine.schema(), &draft, &declared(&draft), &self.model, &state)?;
+            judge::strict(engine.schema(), &state, self.revision)?;
+            if log {
+                self.fold.check(&engine, &state)?;
+            }
+        }
+        if derived {
+            self.report.oracles += 1;
+            judge::derived(&engine, self.clock)?;
+        }
+        for _ in 0..queries {
+            if ask::ask(&engine, &draft, &mut self.random, self.clock)? {
+                self.report.queries += 1;
+            } else {
+                self.report.refused_queries += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// A group of transactions.
+    fn group(&mut self, around: Around) -> Result<(), String> {
+        let draft = self.draft.clone();
+        let declared = declared(&draft);
+        let now = self.now();
+        let time = now.max(self.last);
+        let strict = draft.derived().any(|(_, _, derived)| derived.strict);
+        // Whether a strict field refuses is not predicted: alone in its group, a transaction shows it.
+        let count = if strict && matches!(around, Around::Fault(_)) { 1 } else { 1 + self.random.below(4) };
+        let mut predicted = self.model.clone();
+        let mut changes = 0;
+        let mut group: Vec<Vec<Step>> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let revisions = &self.revisions;
+            let mut steps =
+                Workload { draft: &draft, facts: &declared, stored: &predicted, revisions, random: &mut self.random }
+                    .transaction();
+            if matches!(around, Around::Fault(_)) && !group.is_empty() {
+                // Nor is at which revision derived values let a resource be after the transactions before.
+                steps.retain(|step| !matches!(step, Step::Require(..)));
+            }
+            let setting = Setting { draft: &draft, facts: &declared, now: time, revisions };
+            changes += usize::from(predicted.run(&setting, &steps) == Ok(true));
+            self.notes.add(format!("{around:?} at {now}: {}", shown(&draft, &steps)));
+            group.push(steps);
+        }
+        self.report.transactions += count;
+        let engine = self.engine();
+        let transactions: Result<Vec<Transaction>, String> =
+            group.iter().map(|steps| transaction(engine.schema(), &draft, steps)).collect();
+        let transactions = transactions?;
+        let shadow = strict.then(|| self.store.crash_image());
+        let judged = Judged { draft: &draft, declared: &declared, group: &group, transactions: &transactions, time, shadow };
+        match around {
+            Around::Calm => {
+                let outcomes = self.commit(&transactions, now)?;
+                self.accept(&judged, outcomes)
+            }
+            Around::Watched => self.watched(&judged, now),
+            Around::AmidARead => self.amid_a_read(&judged, now),
+            Around::Fault(fault) => {
+                let before = self.state()?;
+                self.store.fail(Some((0, fault)));
+                let outcome = self.executor.borrow_mut().commit(&transactions, now);
+                self.store.fail(None);
+                match outcome {
+                    // There was nothing to commit.
+                    Ok(outcomes) if engine.revision() == self.revision => self.accept(&judged, outcomes),
+                    Ok(_) => Err("the store failed, and the group did not".into()),
+                    Err(EngineError::Store(_)) if changes > 0 => {
+                        self.report.failures += 1;
+                        if engine.revision() != self.revision {
+                            return Err(format!("a group that failed is published as {}", engine.revision()));
+                        }
+                        judge::same_state("before it was", &before, "after the group failed", &self.state()?)?;
+                        match fault {
+                            Fault::Sync { survives } => self.crash_in_commit(&judged, predicted, survives, changes),
+                            _ => Ok(()),
+                        }
+                    }
+                    Err(error) => Err(format!("the group failed: {error}")),
+                }
+            }
+        }
+    }
+
+    fn commit(&self, transactions: &[Transaction], now: Timestamp) -> Result<Outcomes, String> {
+        let outcome = self.executor.borrow_mut().commit(transactions, now);
+        outcome.map_err(|error| format!("the group failed: {error}"))
+    }
+
+    /// A group during which readers look at what it is about.
+    fn watched(&mut self, judged: &Judged<'_>, now: Timestamp) -> Result<(), String> {
+        let before = self.state()?;
+        let engine = self.engine();
+        let keys = self.keys_about(judged);
+        let seen: Arc<Mutex<Vec<Result<Seen, String>>>> = Arc::default();
+        let (weak, store_of_seen) = (Arc::downgrade(&engine), seen.clone());
+        self.store.watch(Some(Arc::new(move || {
+            if let Some(engine) = weak.upgrade() {
+                let looked = judge::read(&engine, now, |working| {
+                    let mut docs = Vec::new();
+                    for key in &keys {
+                        docs.push((key.clone(), working.after(key)?));
+                    }
+                    Ok((working.base.revision(), docs))
+                });
+                store_of_seen.lock().unwrap_or_else(PoisonError::into_inner).push(looked);
+            }
+        })));
+        let outcomes = self.commit(judged.transactions, now);
+        self.store.watch(None);
+        self.accept(judged, outcomes?)?;
+        let after = self.state()?;
+        let seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut newest = 0;
+        for looked in seen {
+            let (revision, docs) = looked?;
+            if revision < newest {
+                return Err(format!("a reader saw {newest}, and then {revision}"));
+            }
+            newest = revision;
+            self.check_seen((revision, docs), &before, &after)?;
+        }
+        Ok(())
+    }
+
+    /// A group that is committed while somebody reads.
+    fn amid_a_read(&mut self, judged: &Judged<'_>, now: Timestamp) -> Result<(), String> {
+        let before = self.state()?;
+        let engine = self.engine();
+        let keys = self.keys_about(judged);
+        let first = self.random.below(keys.len() + 1);
+        let types: Vec<_> = engine.schema().types().map(|(ty, _)| ty).collect();
+        let listed = *self.random.pick(&types);
+        let outcomes = Cell::new(None);
+        let committed = Cell::new(false);
+        let (revision, docs, listing) = judge::read(&engine, now, |working| {
+            let mut docs = Vec::new();
+            for (at, key) in keys.iter().enumerate() {
+                if at == first && !committed.replace(true) {
+                    outcomes.set(Some(self.commit(judged.transactions, now)));
+                }
+                docs.push((key.clone(), working.after(key)?));
+            }
+            if !committed.replace(true) {
+                outcomes.set(Some(self.commit(judged.transactions, now)));
+            }
+            let listing = working.all(listed)?;
+            Ok((working.base.revision(), docs, listing))
+        })?;
+        let outcomes = outcomes.take().unwrap_or_else(|| Err("the read did not commit".into()))?;
+        let old = self.revision;
+        self.accept(judged, outcomes)?;
+        let after = self.state()?;
+        self.check_seen((revision, docs), &before, &after)?;
+        let state = if revision == old { &before } else { &after };
+        let expected = state.keys().filter(|key| key.ty == listed).map(|key| key.id.clone());
+        if !listing.iter().eq(expected.collect::<Vec<_>>().iter()) {
+            return Err(format!("a reader of revision {revision} was told of {listing:?}"));
+        }
+        Ok(())
+    }
+
+    /// The resources that a group is about, and some that they refer to.
+    fn keys_about(&mut self, judged: &Judged<'_>) -> Vec<Key> {
+        let engine = self.engine();
+        let key = |place: &Place| judge::key(engine.schema(), judged.draft, place);
+        let mut keys: Vec<Key> = judged.group.iter().flatten().map(|step| key(step.place())).collect();
+        let others = self.model.records.keys().step_by(1 + self.model.records.len() / 10);
+        keys.extend(others.map(key));
+        keys.sort();
+        keys.dedup();
+        self.random.shuffle(&mut keys);
+        keys.truncate(40);
+        keys
+    }
+
+    /// Is what a reader saw all of one revision?
+    fn check_seen(&self, seen: Seen, before: &State, after: &State) -> Result<(), String> {
+        let (revision, docs) = seen;
+        // The states before and after the group; between them nothing was ever visible.
+        let state = if revision == self.revision { after } else { before };
+        for (key, doc) in docs {
+            if state.get(&key) != doc.as_ref() {
+                return Err(format!("a reader of revision {revision} saw {} as {doc:?}, and it was {:?}", key.id, state.get(&key)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares what the engine said of each transaction with the model, and goes on from there.
+    fn accept(&mut self, judged: &Judged<'_>, outcomes: Outcomes) -> Result<(), String> {
+        let mut accepted: Vec<Transaction> = Vec::new();
+        for (at, outcome) in outcomes.into_iter().enumerate() {
+            let steps = &judged.group[at];
+            let setting =
+                Setting { draft: judged.draft, facts: judged.declared, now: judged.time, revisions: &self.revisions };
+            let mut next = self.model.clone();
+            let verdict = next.run(&setting, steps);
+            let about = || shown(judged.draft, steps);
+            match (verdict, outcome) {
+                (Ok(changed), Ok(committed)) => {
+                    self.follow(judged, steps, &next, changed, &committed).map_err(|what| format!("{what}: {}", about()))?;
+                    self.model = next;
+                    accepted.push(judged.transactions[at].clone());
+                }
+                (Err(codes), Err(EngineError::Refused(refusals))) if codes == codes_of(&refusals) => {
+                    self.report.refused += 1;
+                }
+                (_, Err(EngineError::Refused(refusals))) if codes_of(&refusals) == Codes::from(["strict"]) => {
+                    self.report.refused += 1;
+                    judged.check_strict(&accepted, &judged.transactions[at]).map_err(|what| format!("{what}: {}", about()))?;
+                }
+                (verdict, Err(error)) => {
+                    return Err(format!("the model says {verdict:?}, and the engine {error:?}: {}", about()));
+                }
+                (Err(codes), Ok(_)) => {
+                    return Err(format!("the engine accepts what should be refused with {codes:?}: {}", about()));
+                }
+            }
+        }
+        if !accepted.is_empty() && self.engine().revision() != self.revision {
+            return Err(format!("{} is published, and {} was committed", self.engine().revision(), self.revision));
+        }
+        Ok(())
+    }
+
+    /// Checks what the engine says that an accepted transaction did.
+    fn follow(
+        &mut self,
+        judged: &Judged<'_>,
+        steps: &[Step],
+        next: &Facts,
+        changed: bool,
+        committed: &Committed,
+    ) -> Result<(), String> {
+        let engine = self.engine();
+        let revision = self.revision + u64::from(changed);
+        if committed.revision != revision || committed.commit.is_some() != changed {
+            return Err(format!("the revision is {} behind {}, and the facts changed: {changed}", committed.revision, self.revision));
+        }
+        for (step, result) in steps.iter().zip(&committed.results) {
+            if result.is_some() != next.has(step.place()) {
+                return Err(format!("after it {:?} is {result:?}", step.place()));
+            }
+        }
+        if let Some(commit) = &committed.commit {
+            if commit.time != judged.time {
+                return Err(format!("its time is {}, and should be {}", commit.time, judged.time));
+            }
+            if !commit.changes.is_sorted_by(|left, right| left.key < right.key) {
+                return Err("its changes are not in the order of keys".into());
+            }
+            for change in &commit.changes {
+                let place = judge::place(engine.schema(), judged.draft, &change.key);
+                match &change.after {
+                    Some(doc) => drop(self.revisions.insert(place, doc.revision)),
+                    None => drop(self.revisions.remove(&place)),
+                }
+            }
+            self.report.commits += 1;
+            self.went_on(revision, judged.time);
+        }
+        Ok(())
+    }
+
+    /// There was a commit.
+    fn went_on(&mut self, revision: u64, time: Timestamp) {
+        (self.revision, self.last) = (revision, time);
+        self.fold.commits.push_back((revision, time));
+    }
+
+    /// The store has stopped within a commit: what is there after a restart?
+    fn crash_in_commit(
+        &mut self,
+        judged: &Judged<'_>,
+        predicted: Facts,
+        survives: bool,
+        changes: usize,
+    ) -> Result<(), String> {
+        let again = self.executor.borrow_mut().commit(judged.transactions, judged.time);
+        if !matches!(again, Err(EngineError::Store(_))) {
+            return Err(format!("after a failed sync the next group is {again:?}"));
+        }
+        if survives {
+            for _ in 0..changes {
+                self.report.commits += 1;
+                self.went_on(self.revision + 1, judged.time);
+            }
+            self.model = predicted;
+        }
+        self.restart()
+    }
+}
+
+/// A group and what it takes to judge it.
+struct Judged<'a> {
+    draft: &'a Draft,
+    declared: &'a [Vec<Fact<'a>>],
+    group: &'a [Vec<Step>],
+    transactions: &'a [Transaction],
+    /// Of the commit.
+    time: Timestamp,
+    /// What was stored before the group, where fields are strict.
+    shadow: Option<SimStore>,
+}
+
+impl Judged<'_> {
+    /// Was a transaction rightly refused because of a strict field? Where none is strict, it makes one an error.
+    fn check_strict(&self, accepted: &[Transaction], refused: &Transaction) -> Result<(), String> {
+        let Some(store) = &self.shadow else { return Err("it is refused, and no field is strict".into()) };
+        let mut lenient = self.draft.clone();
+        let mut strict = Vec::new();
+        for ty in &mut lenient.types {
+            for field in &mut ty.fields {
+                if let crate::draft::FieldKind::Derived(derived) = &mut field.kind
+                    && std::mem::take(&mut derived.strict)
+                {
+                    strict.push((ty.name, field.name.clone()));
+                }
+            }
+        }
+        let store: Arc<dyn Store> = Arc::new(store.crash_image());
+        let (text, _) = lenient.text();
+        let mut executor = open(store, &text, &EngineOptions::default(), self.time, &mut |_| {})
+            .map_err(|error| format!("without strict fields it does not open: {error}"))?;
+        let mut group = accepted.to_vec();
+        group.push(refused.clone());
+        let outcomes = executor.commit(&group, self.time).map_err(|error| error.to_string())?;
+        let schema = executor.engine().schema().clone();
+        match outcomes.into_iter().next_back() {
+            Some(Ok(committed)) => {
+                let changes = committed.commit.iter().flat_map(|commit| &commit.changes);
+                let is_error = |(key, doc): (&Key, &Arc<corollary_engine::Doc>)| {
+                    let ty = schema.ty(key.ty);
+                    let fields = strict.iter().filter(|(name, _)| *name == ty.name);
+                    fields.filter_map(|(_, name)| ty.named(name)).any(|(slot, _)| doc.get(slot).is_error())
+                };
+                if changes.filter_map(|it| Some((&it.key, it.after.as_ref()?))).any(is_error) {
+                    return Ok(());
+                }
+                Err("it is refused as if it made a strict field an error, which it does not".into())
+            }
+            // It would be refused for another reason in any case.
+            Some(Err(EngineError::Refused(_))) => Ok(()),
+            outcome => Err(format!("without strict fields it is {outcome:?}")),
+        }
+    }
+}
+
+/// Options with a cache of any size.
+pub(crate) fn options(random: &mut Random) -> EngineOptions {
+    EngineOptions { cache_bytes: *random.pick(&[0, 1 << 13, 1 << 16, 128 << 20]) }
+}
+
+fn codes_of(refusals: &[Refusal]) -> Codes {
+    refusals.iter().map(|refusal| refusal.code).collect()
+}
+
+/// A transaction in the engine's numbers.
+fn transaction(schema: &Schema, draft: &Draft, steps: &[Step]) -> Result<Transaction, String> {
+    let slot = |key: &Key, name: &str| -> Result<Slot, String> {
+        let found = schema.ty(key.ty).named(name).map(|(slot, _)| slot);
+        found.ok_or_else(|| format!("the schema has no field {name} of {}", schema.ty(key.ty).name))
+    };
+    let write = |step: &Step| -> Result<Write, String> {
+        let key = judge::key(schema, draft, step.place());
+        let values = |values: &[(String, corollary_value::Value)]| -> Result<Vec<_>, String> {
+            values.iter().map(|(name, value)| Ok((slot(&key, name)?, value.clone()))).collect()
+        };
+        Ok(match step {
+            Step::Create(_, given) => Write::Create(key.clone(), values(given)?),
+            Step::Replace(_, given) => Write::Replace(key.clone(), values(given)?),
+            Step::Update(_, edits) => {
+                let edits: Result<Vec<_>, String> =
+                    edits.iter().map(|(name, edit)| Ok((slot(&key, name)?, edit.clone()))).collect();
+                Write::Update(key.clone(), edits?)
+            }
+            Step::Delete(_) => Write::Delete(key),
+            Step::Require(_, revisions) => Write::Require(key, revisions.clone()),
+            Step::Read(_) => Write::Read(key),
+        })
+    };
+    Ok(Transaction { writes: steps.iter().map(write).collect::<Result<_, String>>()? })
+}
+
+/// A transaction as text.
+fn shown(draft: &Draft, steps: &[Step]) -> String {
+    let name = |place: &Place| format!("{} {}", draft.types[place.ty].name, place.id);
+    let values = |values: &[(String, corollary_value::Value)]| -> String {
+        values.iter().map(|(name, value)| format!("{name}: {value:?}")).collect::<Vec<_>>().join(", ")
+    };
+    let all = steps.iter().map(|step| match step {
+        Step::Create(place, given) => format!("create {} {{ {} }}", name(place), values(given)),
+        Step::Replace(place, given) => format!("replace {} {{ {} }}", name(place), values(given)),
+        Step::Update(place, edits) => format!("update {} {edits:?}", name(place)),
+        Step::Delete(place) => format!("delete {}", name(place)),
+        Step::Require(place, revisions) => format!("require {} at {revisions:?}", name(place)),
+        Step::Read(place) => format!("read {}", name(place)),
+    });
+    all.collect::<Vec<_>>().join("; ")
+}
