@@ -124,21 +124,25 @@ pub fn open(
     let wanted = rebuild::structures(&schema);
     let have = stored.as_ref().map(|catalog| catalog.built.clone()).unwrap_or_default();
     let mut missing: BTreeSet<Structure> = wanted.iter().copied().filter(|it| !have.contains(it)).collect();
-    if let Some(catalog) = &stored
-        && catalog.text != text
-        && let Some(old) = check(&catalog.text, &mut catalog.ids.clone()).schema
-    {
-        let mut reasons = losses(&*snapshot, &old, &schema)?;
+    let old = stored.as_ref().filter(|catalog| catalog.text != text);
+    let old = old.and_then(|catalog| check(&catalog.text, &mut catalog.ids.clone()).schema);
+    if let Some(old) = &old {
+        missing.extend(readers_of_changed_types(old, &schema));
+    }
+    let missing = rebuild::with_dependents(&schema, &missing);
+    if let Some(old) = &old {
+        let mut reasons = losses(&*snapshot, old, &schema)?;
         if reasons.is_empty() {
-            reasons = duplicates(&*snapshot, &old, &schema)?;
+            reasons = duplicates(&*snapshot, old, &schema)?;
+        }
+        if reasons.is_empty() {
+            reasons = errors(&*snapshot, old, &schema, &missing)?;
         }
         if !reasons.is_empty() {
             return Err(OpenError::Refused(reasons));
         }
-        missing.extend(readers_of_changed_types(&old, &schema));
     }
     drop(snapshot);
-    let missing = rebuild::with_dependents(&schema, &missing);
     let built = wanted.iter().copied().filter(|it| have.contains(it) && !missing.contains(it)).collect();
     let mut catalog = Catalog { text: text.to_string(), ids, built };
     let unchanged =
@@ -380,6 +384,30 @@ fn duplicates(snapshot: &dyn Snapshot, old: &Schema, new: &Schema) -> Result<Vec
             if corrupt {
                 return Err(EngineError::corrupt(format!("a resource of {}", is.name)).into());
             }
+        }
+    }
+    Ok(reasons)
+}
+
+/// Errors in fields that are strict from now on. Of those that are yet to be built, the build finds out.
+fn errors(
+    snapshot: &dyn Snapshot,
+    old: &Schema,
+    new: &Schema,
+    missing: &BTreeSet<Structure>,
+) -> Result<Vec<String>, OpenError> {
+    let mut reasons = Vec::new();
+    let layouts = Layout::of(new);
+    let was_strict = |id: FieldId| {
+        let was = old.types().flat_map(|(_, ty)| &ty.fields).find(|was| was.id == id);
+        was.is_some_and(|was| matches!(was.kind, FieldKind::Derived { strict: true, .. }))
+    };
+    for node in new.plan.nodes.iter().filter(|it| !missing.contains(&Structure::Definition(it.definition))) {
+        let (ty, field) = (&new.ty(node.result.ty).name, new.field(node.result));
+        if !was_strict(field.id)
+            && let Some((id, error)) = rebuild::error_of(snapshot, new, &layouts, node.result)?
+        {
+            reasons.push(format!("{ty}.{} is to be strict, and of {id} it is {error}", field.name));
         }
     }
     Ok(reasons)

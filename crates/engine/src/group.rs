@@ -20,7 +20,7 @@ use crate::doc::{Doc, Key};
 use crate::error::EngineError;
 use crate::eval::{Eval, View};
 use crate::keys;
-use crate::propagate::{Changed, result_kind, store_result};
+use crate::propagate::{Changed, put_result, result_kind, store_result};
 use crate::working::{Before, Row, Working};
 
 /// What one member gives to one owner.
@@ -115,7 +115,11 @@ pub fn apply(
     for (owner, changes) in owners {
         let result = apply_to_owner(working, node, group, &owner, changes)?;
         if let Some(result) = result {
-            changed.extend(store_result(working, node, &owner, result)?);
+            changed.extend(match counted {
+                Counted::Before => store_result(working, node, &owner, result)?,
+                // Not all members are in it yet: whether a strict field is an error shows in the end.
+                Counted::NotYet => put_result(working, node, &owner, result)?,
+            });
         }
     }
     Ok(changed)

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use corollary_schema::{FieldKind, Schema, Slot, TypeIx};
+use corollary_schema::{Field, FieldKind, Schema, Slot, TypeIx};
 use corollary_value::codec::{self, DecodeError, push_varint, read_slice, read_varint, unzigzag, zigzag};
 use corollary_value::{Id, Value};
 use jiff::Timestamp;
@@ -57,8 +57,7 @@ pub fn append(working: &mut Working<'_>, revision: u64) -> Commit {
     touched.sort_unstable_by_key(|(key, _)| *key);
     let changes = touched.into_iter().map(|(key, touched)| {
         let changed = schema.ty(key.ty).slots().filter(|(slot, field)| {
-            field.in_document()
-                && !matches!(field.kind, FieldKind::Aggregate { .. })
+            is_told(field)
                 && match (&touched.before, &touched.after) {
                     (Some(before), Some(after)) => before.get(*slot) != after.get(*slot),
                     (Some(doc), None) | (None, Some(doc)) => !matches!(doc.get(*slot), Value::Absent),
@@ -77,6 +76,11 @@ pub fn append(working: &mut Working<'_>, revision: u64) -> Commit {
     encode(schema, working.layouts, &commit, &mut bytes);
     working.put_row(keys::LOG, keys::log(revision), bytes);
     commit
+}
+
+/// Is a change of the field told? Not where it only keeps a part of a derived value.
+fn is_told(field: &Field) -> bool {
+    field.in_document() && !matches!(field.kind, FieldKind::Aggregate { .. })
 }
 
 fn encode(schema: &Schema, layouts: &[Layout], commit: &Commit, out: &mut Vec<u8>) {
@@ -184,7 +188,8 @@ fn change(
         Arc::new(doc)
     });
     if let (None, Some(after)) = (&before, &after) {
-        let there = schema.ty(ty).slots().filter(|(slot, _)| !matches!(after.get(*slot), Value::Absent));
+        let fields = schema.ty(ty).slots().filter(|(_, field)| is_told(field));
+        let there = fields.filter(|(slot, _)| !matches!(after.get(*slot), Value::Absent));
         changed = there.map(|(slot, _)| slot).collect();
     }
     Ok(Change { key, after: after.map(Arc::new), before, changed })

@@ -72,8 +72,22 @@ pub fn propagate(working: &mut Working<'_>) -> Result<Work, EngineError> {
 /// A changed result: whose, the old and the new value.
 pub type Changed = (Key, Value, Value);
 
-/// Stores a node's result; tells the change, if it is one. Null is kept as nothing at all.
+/// Stores a node's result; tells the change, if it is one. Refused where a strict field would become an error.
 pub fn store_result(
+    working: &mut Working<'_>,
+    node: &PlanNode,
+    key: &Key,
+    value: Value,
+) -> Result<Option<Changed>, EngineError> {
+    let changed = put_result(working, node, key, value)?;
+    if let Some((_, _, new @ Value::Error(_))) = &changed {
+        refuse_strict(working.schema, node.result, new)?;
+    }
+    Ok(changed)
+}
+
+/// Stores a node's result as [`store_result`] does, whatever it is. Null is kept as nothing at all.
+pub fn put_result(
     working: &mut Working<'_>,
     node: &PlanNode,
     key: &Key,
@@ -86,14 +100,17 @@ pub fn store_result(
     if old == value {
         return Ok(None);
     }
-    if let (FieldKind::Derived { strict: true, .. }, Value::Error(error)) =
-        (&working.schema.field(node.result).kind, &value)
-    {
-        let name = &working.schema.field(node.result).name;
-        let message = format!("`{name}` would be {error}, and the field is strict");
-        return Err(EngineError::refused("strict", Some(name), message));
-    }
     Ok(working.set(key, node.result.slot, value.clone())?.then(|| (key.clone(), old, value)))
+}
+
+/// The refusal of an error, where the field is strict.
+pub fn refuse_strict(schema: &Schema, field: FieldRef, error: &Value) -> Result<(), EngineError> {
+    let field = schema.field(field);
+    if !matches!(field.kind, FieldKind::Derived { strict: true, .. }) {
+        return Ok(());
+    }
+    let message = format!("`{}` would be {error}, and the field is strict", field.name);
+    Err(EngineError::refused("strict", Some(&field.name), message))
 }
 
 /// Finds whom a change of facts of one resource reaches.

@@ -10,17 +10,17 @@ use std::ops::ControlFlow;
 
 use corollary_schema::plan::{PlanNode, Rule};
 use corollary_schema::{FieldId, FieldKind, FieldRef, Schema, TypeIx};
-use corollary_store::{Direction, KeyRange};
+use corollary_store::{Direction, KeyRange, Snapshot};
 use corollary_value::{Id, SumState, Value};
 use jiff::Timestamp;
 
-use crate::doc::Key;
+use crate::doc::{Key, Layout};
 use crate::engine::Executor;
 use crate::error::EngineError;
 use crate::eval::Eval;
 use crate::group::{self, Counted};
 use crate::keys;
-use crate::propagate::{empty_result, store_result};
+use crate::propagate::{empty_result, put_result, refuse_strict};
 use crate::working::Working;
 
 /// Resources in one batch of a build.
@@ -122,10 +122,10 @@ pub fn build(executor: &mut Executor, structure: Structure, now: Timestamp) -> R
                 Rule::Evaluate(evaluate) => walk(executor, node.result.ty, now, &mut |working, keys| {
                     for key in keys {
                         let value = Eval::new(working, &key.id).value(&evaluate.expr)?;
-                        store_result(working, node, key, value)?;
+                        put_result(working, node, key, value)?;
                     }
                     Ok(())
-                }),
+                })?,
                 Rule::Group(group) => {
                     walk(executor, node.result.ty, now, &mut |working, keys| {
                         for key in keys {
@@ -139,11 +139,43 @@ pub fn build(executor: &mut Executor, structure: Structure, now: Timestamp) -> R
                     })?;
                     walk(executor, group.member, now, &mut |working, keys| {
                         group::apply(working, node, group, keys, Counted::NotYet).map(drop)
-                    })
+                    })?;
                 }
+            }
+            let engine = executor.engine();
+            match error_of(&*engine.store().snapshot()?, &schema, engine.layouts(), node.result)? {
+                Some((_, error)) => refuse_strict(&schema, node.result, &error),
+                None => Ok(()),
             }
         }
     }
+}
+
+/// A resource for which a strict field is stored as an error, and which one; a field that is not strict has none.
+pub fn error_of(
+    snapshot: &dyn Snapshot,
+    schema: &Schema,
+    layouts: &[Layout],
+    field: FieldRef,
+) -> Result<Option<(Id, Value)>, EngineError> {
+    if !matches!(schema.field(field).kind, FieldKind::Derived { strict: true, .. }) {
+        return Ok(None);
+    }
+    let prefix = keys::docs_of(schema.ty(field.ty).id);
+    let length = prefix.len();
+    let (mut found, mut corrupt) = (None, false);
+    let range = KeyRange::prefix(prefix);
+    snapshot.scan(keys::DOC, &range, Direction::Forward, usize::MAX, &mut |key, bytes| {
+        match (keys::id_behind(key, length), layouts[field.ty.0 as usize].decode(bytes)) {
+            (Some(id), Ok(doc)) if doc.get(field.slot).is_error() => {
+                found = Some((id, doc.get(field.slot).clone()));
+            }
+            (Some(_), Ok(_)) => {}
+            _ => corrupt = true,
+        }
+        if corrupt || found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    if corrupt { Err(EngineError::corrupt("a document")) } else { Ok(found) }
 }
 
 fn field_with(schema: &Schema, id: FieldId) -> Option<FieldRef> {

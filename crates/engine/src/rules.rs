@@ -161,6 +161,10 @@ pub fn check(field: &Field, value: &Value, found: &mut Vec<Refusal>) {
         return;
     }
     match &field.kind {
+        FieldKind::Stored(_) if is_deeper_than(MAX_VALUE_DEPTH, value) => {
+            let message = format!("`{place}` is nested more than {MAX_VALUE_DEPTH} deep");
+            found.push(place.refuse("too-deep", message));
+        }
         FieldKind::Stored(ty) => check_value(&field.rules, place, ty, value, found),
         FieldKind::Link { .. } | FieldKind::Parent { .. } if !matches!(value, Value::Ref(_)) => {
             let message = format!("`{place}` is a link, and {value} is no reference");
@@ -177,6 +181,18 @@ pub fn check(field: &Field, value: &Value, found: &mut Vec<Refusal>) {
         },
         _ => {}
     }
+}
+
+/// How deep lists and objects may be nested in each other; less than what can be stored.
+pub const MAX_VALUE_DEPTH: u32 = 64;
+
+fn is_deeper_than(depth: u32, value: &Value) -> bool {
+    let mut parts: Box<dyn Iterator<Item = &Value>> = match value {
+        Value::List(elements) => Box::new(elements.iter()),
+        Value::Object(members) => Box::new(members.iter().map(|(_, value)| value)),
+        _ => return false,
+    };
+    depth == 0 || parts.any(|part| is_deeper_than(depth - 1, part))
 }
 
 /// What is wrong with a new resource that has no value here.

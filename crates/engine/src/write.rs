@@ -368,7 +368,7 @@ pub const MAX_PARENTS: usize = 1_024;
 fn check_depth(working: &Working<'_>, parent: &Key) -> Result<Option<Refusal>, EngineError> {
     let schema = working.schema;
     let mut at = parent.clone();
-    for _ in 1..MAX_PARENTS {
+    for _ in 0..MAX_PARENTS {
         let Some(doc) = working.after(&at)? else { return Ok(None) };
         let above = schema.ty(at.ty).parents.iter().find_map(|slot| {
             let field = schema.field(FieldRef { ty: at.ty, slot: *slot });

@@ -3,6 +3,7 @@
 mod common;
 
 use common::*;
+use corollary_engine::rules::MAX_VALUE_DEPTH;
 use corollary_engine::write::MAX_PARENTS;
 use corollary_engine::{Edit, EngineError, Transaction, Write};
 use corollary_value::Value;
@@ -539,4 +540,16 @@ fn what_is_kept_for_others_is_no_change() {
         committed.commit.unwrap().changes.iter().map(|it| it.key.id.to_string()).collect();
     assert_eq!(told, ["p", "q"]);
     agree(&db);
+}
+
+/// A value nested deeper than a stored one may be was written, and its resource could not be read any more.
+#[test]
+fn a_value_is_nested_so_deep_and_no_deeper() {
+    let db = fresh("type T in ts { free: json }");
+    let nested = |depth| (0..depth).fold(Value::Int(1), |value, _| list([value]));
+    commit(&db, vec![create(&db, "T", "t", &[("free", nested(MAX_VALUE_DEPTH))])]);
+    let deeper = create(&db, "T", "u", &[("free", nested(MAX_VALUE_DEPTH + 1))]);
+    assert_eq!(codes(&refused(&db, vec![deeper])), ["too-deep free"]);
+    let part = Edit::Merge(vec![("a".into(), Edit::Set(nested(MAX_VALUE_DEPTH)))]);
+    assert_eq!(codes(&refused(&db, vec![edit(&db, "T", "t", &[("free", part)])])), ["too-deep free"]);
 }

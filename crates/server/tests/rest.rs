@@ -486,3 +486,50 @@ fn what_was_stored_under_older_rules_may_stay() {
     server.stop();
     place.check();
 }
+
+/// Who read a resource, changed a fact and sent all of it back was refused for the derived values in it.
+#[test]
+fn what_was_read_can_be_sent_back() {
+    let mut company = Company::new();
+    let client = &mut company.client;
+    client.post("/api/divisions", &json!({"_id": "d", "name": "sales", "sales": 7})).expect(201);
+    client
+        .post("/api/employees", &json!({"_id": "e", "name": "ned", "age": 40, "division": "d"}))
+        .expect(201);
+    client.post("/api/employees", &json!({"_id": "f", "name": "bob", "boss": "e", "age": 0})).expect(201);
+    for path in ["/api/divisions/d", "/api/employees/e", "/api/employees/f"] {
+        let shown = client.read(path);
+        assert_eq!(client.put(path, &shown).expect(200), shown, "nothing has changed");
+        assert_eq!(client.patch(path, &shown).expect(200), shown, "nothing has changed");
+    }
+    let mut shown = client.read("/api/divisions/d");
+    assert_eq!(shown["heads"], 1);
+    shown["heads"] = json!(2);
+    client.put("/api/divisions/d", &shown).problem(422, "read-only");
+    client.patch("/api/divisions/d", &json!({"older": []})).problem(422, "read-only");
+    client.patch("/api/divisions/d", &json!({"_id": "x", "sales": 1})).problem(422, "id");
+    company.end();
+}
+
+/// Headers that ask for what this version cannot do were passed over in silence, as were parameters of lists on one
+/// resource.
+#[test]
+fn what_cannot_be_done_is_not_passed_over() {
+    let mut company = Company::new();
+    let client = &mut company.client;
+    client.post("/api/divisions", &json!({"_id": "d", "name": "sales"})).expect(201);
+    let last = client.get("/api/divisions/d").revision();
+    let once = [("idempotency-key", "k")];
+    client.with("POST", "/api/divisions", &once, &json!({"name": "x"})).problem(501, "idempotency-key");
+    client.with("POST", "/api/_batch", &once, &json!([])).problem(501, "idempotency-key");
+    let at_least = |revision: u64| revision.to_string();
+    let request = |client: &mut Client, value: &str| {
+        client.request("GET", "/api/divisions/d", &[("corollary-at-least", value)], b"")
+    };
+    request(client, &at_least(last)).expect(200);
+    request(client, &at_least(last + 1)).problem(504, "corollary-at-least");
+    request(client, "soon").problem(400, "corollary-at-least");
+    client.get("/api/divisions/d?filter=sales%3E1&limit=5").problem(400, "parameter");
+    client.get("/api/divisions/d?fields=name").expect(200);
+    company.end();
+}

@@ -79,7 +79,8 @@ fn pages(engine: &Engine, asked: &Query, now: Timestamp) -> Result<Vec<Id>, Stri
         let Some(last) = page.items.last().filter(|_| page.more) else { return Ok(ids) };
         let mut bytes = Vec::new();
         last.position.encode(&mut bytes);
-        let position = Position::decode(&mut &bytes[..]).map_err(|_| "a position cannot be read".to_string())?;
+        let position =
+            Position::decode(&mut &bytes[..]).map_err(|_| "a position cannot be read".to_string())?;
         asked.after = Some(position);
     }
 }
@@ -119,12 +120,16 @@ fn look_at_all(working: &Working<'_>, asked: &Query) -> Result<Vec<Id>, EngineEr
         }
         found.push((values, id));
     }
-    let turned = |order: std::cmp::Ordering, descending: bool| if descending { order.reverse() } else { order };
+    let turned =
+        |order: std::cmp::Ordering, descending: bool| if descending { order.reverse() } else { order };
     found.sort_by(|(left, left_id), (right, right_id)| {
-        let by_key = asked.order.iter().enumerate().map(|(at, (_, descending))| {
-            turned(compare(&left[at], &right[at]), *descending)
-        });
-        let by_id = turned(left_id.cmp(right_id), asked.order.last().is_some_and(|(_, descending)| *descending));
+        let by_key = asked
+            .order
+            .iter()
+            .enumerate()
+            .map(|(at, (_, descending))| turned(compare(&left[at], &right[at]), *descending));
+        let by_id =
+            turned(left_id.cmp(right_id), asked.order.last().is_some_and(|(_, descending)| *descending));
         by_key.fold(std::cmp::Ordering::Equal, |all, next| all.then(next)).then(by_id)
     });
     Ok(found.into_iter().map(|(_, id)| id).collect())

@@ -201,7 +201,9 @@ impl FactKind<'_> {
     pub fn target(&self) -> Option<usize> {
         match self {
             FactKind::Stored(_) => None,
-            FactKind::Link(target, _) | FactKind::Links(target, _) | FactKind::Parent(target) => Some(*target),
+            FactKind::Link(target, _) | FactKind::Links(target, _) | FactKind::Parent(target) => {
+                Some(*target)
+            }
         }
     }
 }
@@ -282,7 +284,8 @@ impl Rules {
         let values = [("min", &self.min), ("max", &self.max)];
         let lengths = [("min_length", self.min_length), ("max_length", self.max_length)];
         let given = values.iter().filter_map(|(name, value)| Some((*name, literal(value.as_ref()?))));
-        let given = given.chain(lengths.iter().filter_map(|(name, n)| Some((*name, n.as_ref()?.to_string()))));
+        let given =
+            given.chain(lengths.iter().filter_map(|(name, n)| Some((*name, n.as_ref()?.to_string()))));
         for (name, value) in given {
             write!(out, " {name} {value}").expect("a String takes all");
         }
@@ -393,8 +396,7 @@ impl Draft {
             Some(Fact { name: field.name.clone(), kind, rules: Some(&field.rules) })
         });
         let parents = self.parents(ty).into_iter();
-        let parents =
-            parents.map(|(owner, name)| Fact { name, kind: FactKind::Parent(owner), rules: None });
+        let parents = parents.map(|(owner, name)| Fact { name, kind: FactKind::Parent(owner), rules: None });
         own.chain(parents).collect()
     }
 

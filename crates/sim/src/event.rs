@@ -63,8 +63,10 @@ impl World {
         let state = self.state()?;
         let draft = self.draft.clone();
         judge::facts(engine.schema(), &draft, &declared(&draft), &self.model, &state)?;
-        self.revisions =
-            state.iter().map(|(key, doc)| (judge::place(engine.schema(), &draft, key), doc.revision)).collect();
+        self.revisions = state
+            .iter()
+            .map(|(key, doc)| (judge::place(engine.schema(), &draft, key), doc.revision))
+            .collect();
         let intact = built == 0 || {
             let complete = engine.commits_after(self.fold.from, &mut |_| ControlFlow::Break(()));
             complete.map_err(|error| error.to_string())?
@@ -85,12 +87,7 @@ impl World {
             None => make::change(&mut next, &mut self.random),
         };
         self.report.written.derived += change.derived;
-        let mut written = self.report.written;
-        let (text, _) = make::settle(&mut next, &mut written)?;
-        // What falls with a field that was taken away was not written in vain.
-        if change.losing.is_none() {
-            self.report.written = written;
-        }
+        let (text, _) = make::settle(&mut next, Some(draft), &mut self.report.written)?;
         Ok((next, text, change))
     }
 
@@ -101,7 +98,8 @@ impl World {
             records.into_iter().any(|(_, record)| record.contains_key(name))
         });
         let unique = |(ty, name): &(usize, String)| {
-            next.field(*ty, name).is_some_and(|field| field.rules.unique) && self.model.has_duplicates(*ty, name)
+            next.field(*ty, name).is_some_and(|field| field.rules.unique)
+                && self.model.has_duplicates(*ty, name)
         };
         loses || change.unique.iter().any(unique)
     }
@@ -133,7 +131,9 @@ impl World {
                 self.report.refused_versions += 1;
                 self.reopen_as_it_was(&before.1)
             }
-            Err(OpenError::Schema(mistakes)) => Err(format!("{mistakes:?} in a schema that was checked:\n{text}")),
+            Err(OpenError::Schema(mistakes)) => {
+                Err(format!("{mistakes:?} in a schema that was checked:\n{text}"))
+            }
             Err(error) => Err(format!("it does not open: {error}, with {change:?}:\n{text}")),
         }
     }
@@ -142,7 +142,8 @@ impl World {
     fn reopen_as_it_was(&mut self, before: &State) -> Result<(), String> {
         let (store, text) = (self.store.clone(), self.text.clone());
         let opened = self.open(&store, &text);
-        let executor = opened.outcome.map_err(|error| format!("the version before does not open: {error}"))?;
+        let executor =
+            opened.outcome.map_err(|error| format!("the version before does not open: {error}"))?;
         // The build that was given up has taken the log with it.
         self.adopt(executor, 1)?;
         let values = |state: &State| -> Vec<_> {
@@ -166,9 +167,11 @@ impl World {
             return Ok(());
         }
         let survives = self.random.percent(50);
-        let fault = *self.random.pick(&[Fault::Full, Fault::Io, Fault::Sync { survives }, Fault::Sync { survives }]);
+        let fault =
+            *self.random.pick(&[Fault::Full, Fault::Io, Fault::Sync { survives }, Fault::Sync { survives }]);
         let after = self.random.below(8) as u64;
-        self.notes.add(format!("open, failing with {fault:?} after {after} commits, with {change:?}:\n{text}"));
+        self.notes
+            .add(format!("open, failing with {fault:?} after {after} commits, with {change:?}:\n{text}"));
         let store = self.store.clone();
         store.fail(Some((after, fault)));
         let opened = self.open(&store, &text);
@@ -237,7 +240,8 @@ impl World {
         }
         let engine = self.engine();
         self.fold.advance(&engine, expected)?;
-        let dropped = self.executor.borrow_mut().trim_log(before, limit).map_err(|error| error.to_string())?;
+        let dropped =
+            self.executor.borrow_mut().trim_log(before, limit).map_err(|error| error.to_string())?;
         if dropped != expected {
             return Err(format!("{dropped} commits were dropped, and should be {expected}"));
         }
@@ -254,12 +258,17 @@ impl World {
             }
         };
         for spec in keys::KEYSPACES {
-            let scanned =
-                snapshot.scan(spec.keyspace, &KeyRange::all(), Direction::Forward, usize::MAX, &mut |key, value| {
+            let scanned = snapshot.scan(
+                spec.keyspace,
+                &KeyRange::all(),
+                Direction::Forward,
+                usize::MAX,
+                &mut |key, value| {
                     take(key);
                     take(value);
                     ControlFlow::Continue(())
-                });
+                },
+            );
             scanned.map_err(|error| error.to_string())?;
         }
         Ok(digest)

@@ -29,20 +29,18 @@ pub struct Express<'a> {
 }
 
 const NUMBERS: [Kind; 3] = [Kind::Int, Kind::Float, Kind::Decimal];
-const COMPARED: [Kind; 8] = [
-    Kind::Int,
-    Kind::Int,
-    Kind::Float,
-    Kind::Decimal,
-    Kind::Str,
-    Kind::Datetime,
-    Kind::Date,
-    Kind::Duration,
-];
+const COMPARED: [Kind; 8] =
+    [Kind::Int, Kind::Int, Kind::Float, Kind::Decimal, Kind::Str, Kind::Datetime, Kind::Date, Kind::Duration];
 
 impl<'a> Express<'a> {
     /// A maker of expressions of a depth.
-    pub fn new(draft: &'a Draft, random: &'a mut Random, owner: usize, standing: Standing, depth: u32) -> Self {
+    pub fn new(
+        draft: &'a Draft,
+        random: &'a mut Random,
+        owner: usize,
+        standing: Standing,
+        depth: u32,
+    ) -> Self {
         Express { draft, random, owner, standing, items: Vec::new(), depth }
     }
 
@@ -118,7 +116,9 @@ impl<'a> Express<'a> {
             self.draft.reverses(ty).into_iter().map(|(source, name)| (name, source)).collect();
         for field in &self.draft.types[ty].fields {
             let target = match &field.kind {
-                FieldKind::Links(target, _) | FieldKind::Collection(target) | FieldKind::Inverse(target, _) => *target,
+                FieldKind::Links(target, _)
+                | FieldKind::Collection(target)
+                | FieldKind::Inverse(target, _) => *target,
                 FieldKind::Derived(it) if self.readable(it.rank) => match it.shape {
                     Shape::Set(target) => target,
                     _ => continue,
@@ -339,13 +339,21 @@ impl<'a> Express<'a> {
                 0..=2 => format!("count({})", self.counted()?),
                 3 | 4 => format!("sum({})", self.list(Kind::Int)?),
                 5 => format!("length({})", self.one(Kind::Str)?),
-                6 => format!("{}({})", ["year", "month", "day", "weekday"][self.random.below(4)], self.one(Kind::Datetime)?),
+                6 => format!(
+                    "{}({})",
+                    ["year", "month", "day", "weekday"][self.random.below(4)],
+                    self.one(Kind::Datetime)?
+                ),
                 _ => self.arithmetic(Kind::Int, Kind::Int, &["+", "-", "*", "%"])?,
             },
             Kind::Float => match self.random.below(8) {
                 0 | 1 => {
                     let from = *self.random.pick(&[Kind::Int, Kind::Float]);
-                    format!("{}({})", ["average", "average", "median"][self.random.below(3)], self.list(from)?)
+                    format!(
+                        "{}({})",
+                        ["average", "average", "median"][self.random.below(3)],
+                        self.list(from)?
+                    )
                 }
                 2 | 3 => format!("sum({})", self.list(Kind::Float)?),
                 4 => self.arithmetic(Kind::Int, Kind::Int, &["/"])?,
@@ -366,7 +374,9 @@ impl<'a> Express<'a> {
             },
             Kind::Str => match self.random.below(4) {
                 0 => format!("({} + {})", self.one(Kind::Str)?, self.one(Kind::Str)?),
-                1 => format!("{}({})", ["upper", "lower", "trim"][self.random.below(3)], self.one(Kind::Str)?),
+                1 => {
+                    format!("{}({})", ["upper", "lower", "trim"][self.random.below(3)], self.one(Kind::Str)?)
+                }
                 2 => format!("str({})", self.one(Kind::Int)?),
                 _ => format!("concat({}, {})", self.one(Kind::Str)?, self.literal(Kind::Str)?),
             },
@@ -414,7 +424,9 @@ impl<'a> Express<'a> {
                 let (text, _) = self.up();
                 let path = text.trim_end_matches('.').to_string();
                 let operator = ["=", "!="][self.random.below(2)];
-                if path.is_empty() || path == "self" { return None }
+                if path.is_empty() || path == "self" {
+                    return None;
+                }
                 format!("{path} {operator} null")
             }
             7 => self.about_words()?,
@@ -423,7 +435,12 @@ impl<'a> Express<'a> {
                 format!("is_error({})", self.one(kind)?)
             }
             9 => format!("({} ~ {})", self.one(Kind::Str)?, self.literal(Kind::Str)?),
-            10 => format!("{} in [{}, {}]", self.field(Kind::Int)?, self.literal(Kind::Int)?, self.literal(Kind::Int)?),
+            10 => format!(
+                "{} in [{}, {}]",
+                self.field(Kind::Int)?,
+                self.literal(Kind::Int)?,
+                self.literal(Kind::Int)?
+            ),
             11 if self.standing == Standing::Query && self.random.percent(30) => {
                 let ty = &self.draft.types[self.owner];
                 let root = ty.root.then(|| root_name(ty.name))?;
@@ -463,6 +480,10 @@ impl<'a> Express<'a> {
             _ => self.one(kind)?,
         };
         let turned = self.random.percent(15);
-        Some(if turned { format!("({right} {operator} {left})") } else { format!("({left} {operator} {right})") })
+        Some(if turned {
+            format!("({right} {operator} {left})")
+        } else {
+            format!("({left} {operator} {right})")
+        })
     }
 }

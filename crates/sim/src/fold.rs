@@ -68,7 +68,8 @@ impl Fold {
                 ControlFlow::Continue(())
             })
             .map_err(|error| format!("the log cannot be read: {error}"))?;
-        let told: Vec<(u64, Timestamp)> = commits.iter().map(|commit| (commit.revision, commit.time)).collect();
+        let told: Vec<(u64, Timestamp)> =
+            commits.iter().map(|commit| (commit.revision, commit.time)).collect();
         if !complete || told != Vec::from(self.commits.clone()) {
             return Err(format!("the log has {told:?} behind {}, and not {:?}", self.from, self.commits));
         }
@@ -132,7 +133,10 @@ fn step(schema: &Schema, state: &mut State, commit: &Commit) -> Result<(), Strin
         let id = &change.key.id;
         let shown = |doc: &Doc| told(schema, &change.key, doc);
         if before.map(|doc| shown(doc)) != change.before.as_deref().map(shown) {
-            return Err(format!("commit {at} tells of {id} before it {:?}, and it was {before:?}", change.before));
+            return Err(format!(
+                "commit {at} tells of {id} before it {:?}, and it was {before:?}",
+                change.before
+            ));
         }
         let absent = Value::Absent;
         let value = |doc: Option<&Arc<Doc>>, slot| doc.map_or(&absent, |doc| doc.get(slot)).clone();
@@ -141,7 +145,10 @@ fn step(schema: &Schema, state: &mut State, commit: &Commit) -> Result<(), Strin
         let differ: BTreeSet<Slot> =
             slots.filter(|slot| value(before, *slot) != value(change.after.as_ref(), *slot)).collect();
         if change.changed.len() != differ.len() || !change.changed.iter().all(|slot| differ.contains(slot)) {
-            return Err(format!("commit {at} tells that {:?} of {id} changed, and it was {differ:?}", change.changed));
+            return Err(format!(
+                "commit {at} tells that {:?} of {id} changed, and it was {differ:?}",
+                change.changed
+            ));
         }
         match &change.after {
             Some(doc) if doc.revision == at => drop(state.insert(change.key.clone(), doc.clone())),

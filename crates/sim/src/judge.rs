@@ -52,7 +52,8 @@ pub fn key(schema: &Schema, draft: &Draft, place: &Place) -> Key {
 /// The place of a key.
 pub fn place(schema: &Schema, draft: &Draft, key: &Key) -> Place {
     let name = &schema.ty(key.ty).name;
-    let ty = draft.types.iter().position(|ty| ty.name == name).expect("every type of the schema is in the draft");
+    let ty =
+        draft.types.iter().position(|ty| ty.name == name).expect("every type of the schema is in the draft");
     Place { ty, id: key.id.clone() }
 }
 
@@ -70,12 +71,20 @@ pub fn same_state(left_is: &str, left: &State, right_is: &str, right: &State) ->
 }
 
 /// The documents hold the facts that the model has, and no others.
-pub fn facts(schema: &Schema, draft: &Draft, declared: &[Vec<Fact<'_>>], model: &Facts, state: &State) -> Result<(), String> {
+pub fn facts(
+    schema: &Schema,
+    draft: &Draft,
+    declared: &[Vec<Fact<'_>>],
+    model: &Facts,
+    state: &State,
+) -> Result<(), String> {
     if model.records.len() != state.len() {
         let there: Vec<Place> = state.keys().map(|key| place(schema, draft, key)).collect();
         let lost: Vec<_> = model.records.keys().filter(|place| !there.contains(place)).collect();
         let more: Vec<_> = there.iter().filter(|place| !model.has(place)).collect();
-        return Err(format!("the model has {lost:?} that are not stored, and {more:?} are stored that it has not"));
+        return Err(format!(
+            "the model has {lost:?} that are not stored, and {more:?} are stored that it has not"
+        ));
     }
     for (at, record) in &model.records {
         let key = key(schema, draft, at);

@@ -7,7 +7,8 @@ use corollary_syntax::render;
 use corollary_value::Value;
 
 use crate::draft::{
-    DefaultValue, Derived, Draft, FieldDraft, FieldKind, Kind, Member, OnDelete, Rules, Shape, TypeDraft, ValueType,
+    DefaultValue, Derived, Draft, FieldDraft, FieldKind, Kind, Member, OnDelete, Rules, Shape, TypeDraft,
+    ValueType,
 };
 use crate::express::{Express, Standing};
 use crate::random::Random;
@@ -99,8 +100,9 @@ fn options(random: &mut Random, ty: &ValueType) -> Rules {
         write_once: random.percent(3),
         ..Rules::default()
     };
-    let plain = matches!(ty, ValueType::Object(_) | ValueType::Map(_) | ValueType::Json | ValueType::Bool);
-    rules.unique = !plain && random.percent(6);
+    let few = matches!(ty, ValueType::Bool | ValueType::Enum(_) | ValueType::Date | ValueType::Bytes);
+    let never = matches!(ty, ValueType::Object(_) | ValueType::Map(_) | ValueType::Json);
+    rules.unique = !never && random.percent(if few { 1 } else { 6 });
     bound(random, ty, &mut rules);
     if !rules.unique && random.percent(if rules.required { 60 } else { 15 }) {
         rules.default = default(random, ty, &rules);
@@ -227,7 +229,17 @@ fn add_derived(draft: &mut Draft, random: &mut Random, ty: usize) -> bool {
 
 /// Checks a draft, and drops derived fields that are refused until all of it is accepted. An error where something else
 /// is refused: then the simulator has written what is not in the language.
-pub fn settle(draft: &mut Draft, written: &mut Written) -> Result<(String, Arc<Schema>), String> {
+///
+/// Of what is dropped, only what `before` did not have counts as written in vain: the rest fell with what it read.
+pub fn settle(
+    draft: &mut Draft,
+    before: Option<&Draft>,
+    written: &mut Written,
+) -> Result<(String, Arc<Schema>), String> {
+    let text_in = |draft: &Draft, ty: usize, name: &str| match &draft.field(ty, name)?.kind {
+        FieldKind::Derived(derived) => Some(derived.text.clone()),
+        _ => None,
+    };
     loop {
         let (text, places) = draft.text();
         let checked = check(&text, &mut Ids::default());
@@ -240,8 +252,10 @@ pub fn settle(draft: &mut Draft, written: &mut Written) -> Result<(String, Arc<S
         if refused.is_empty() {
             return Err(format!("not the language: {}", render(&checked.diagnostics, "schema", &text)));
         }
-        written.refused += refused.len();
         for (ty, name, _) in refused {
+            let old = before.filter(|before| ty < before.types.len());
+            let old = old.and_then(|before| text_in(before, ty, &name));
+            written.refused += usize::from(old.is_none() || old != text_in(draft, ty, &name));
             draft.types[ty].fields.retain(|field| field.name != name);
         }
     }
@@ -288,7 +302,8 @@ pub fn change(draft: &mut Draft, random: &mut Random) -> Change {
             6 => change_unique(draft, random, ty, &mut change),
             7 => {
                 let rule = on_delete(random);
-                let links = |field: &FieldDraft| matches!(field.kind, FieldKind::Link(..) | FieldKind::Links(..));
+                let links =
+                    |field: &FieldDraft| matches!(field.kind, FieldKind::Link(..) | FieldKind::Links(..));
                 if let Some(field) = any_field(draft, random, ty, links)
                     && let FieldKind::Link(_, on_delete) | FieldKind::Links(_, on_delete) = &mut field.kind
                 {
@@ -316,7 +331,6 @@ pub fn change(draft: &mut Draft, random: &mut Random) -> Change {
             _ => widen(draft, random, ty),
         }
     }
-    change.derived = change.derived.min(MAX_DERIVED);
     change.strict |= draft.derived().any(|(_, _, derived)| derived.strict);
     change
 }
@@ -340,7 +354,8 @@ pub fn lose(draft: &mut Draft, random: &mut Random) -> Option<Change> {
         }
         FieldKind::Stored(_) | FieldKind::Link(..) | FieldKind::Links(..) => {
             draft.types[ty].fields.remove(at);
-            let leads = |kind: &FieldKind| matches!(kind, FieldKind::Inverse(of, link) if *of == ty && *link == name);
+            let leads =
+                |kind: &FieldKind| matches!(kind, FieldKind::Inverse(of, link) if *of == ty && *link == name);
             for other in &mut draft.types {
                 other.fields.retain(|field| !leads(&field.kind));
             }
@@ -369,7 +384,8 @@ fn any_field<'d>(
     ty: usize,
     wanted: impl Fn(&FieldDraft) -> bool,
 ) -> Option<&'d mut FieldDraft> {
-    let mut fields: Vec<&mut FieldDraft> = draft.types[ty].fields.iter_mut().filter(|it| wanted(it)).collect();
+    let mut fields: Vec<&mut FieldDraft> =
+        draft.types[ty].fields.iter_mut().filter(|it| wanted(it)).collect();
     if fields.is_empty() { None } else { Some(fields.swap_remove(random.below(fields.len()))) }
 }
 
@@ -383,7 +399,9 @@ fn remove_derived(draft: &mut Draft, random: &mut Random, ty: usize) {
 /// Another expression for a derived field, of the same shape so that others may go on reading it.
 fn rewrite(draft: &mut Draft, random: &mut Random, ty: usize) -> bool {
     let field = any_field(draft, random, ty, |field| matches!(field.kind, FieldKind::Derived(_)));
-    let Some(FieldDraft { name, kind: FieldKind::Derived(derived), .. }) = field.cloned() else { return false };
+    let Some(FieldDraft { name, kind: FieldKind::Derived(derived), .. }) = field.cloned() else {
+        return false;
+    };
     let made = Express::new(draft, random, ty, Standing::Derived(derived.rank), DEPTH).shaped(&derived.shape);
     let Some(new) = made else { return false };
     for field in &mut draft.types[ty].fields {

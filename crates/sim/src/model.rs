@@ -79,7 +79,9 @@ pub fn targets(value: Option<&Value>) -> Vec<Id> {
     match value {
         Some(Value::Ref(id)) => vec![id.clone()],
         Some(Value::List(elements)) => {
-            let ids = elements.iter().filter_map(|element| if let Value::Ref(id) = element { Some(id.clone()) } else { None });
+            let ids = elements
+                .iter()
+                .filter_map(|element| if let Value::Ref(id) = element { Some(id.clone()) } else { None });
             ids.collect()
         }
         _ => Vec::new(),
@@ -342,9 +344,8 @@ impl Attempt<'_> {
     /// No two resources have the same value of a unique field.
     fn check_unique(&self) -> Result<(), Codes> {
         for (ty, declared) in self.setting.draft.types.iter().enumerate() {
-            let unique = |field: &&FieldDraft| {
-                field.rules.unique && !matches!(field.kind, FieldKind::Derived(_))
-            };
+            let unique =
+                |field: &&FieldDraft| field.rules.unique && !matches!(field.kind, FieldKind::Derived(_));
             if declared.fields.iter().filter(unique).any(|field| self.now.has_duplicates(ty, &field.name)) {
                 return Err(only("unique"));
             }

@@ -52,7 +52,15 @@ impl Random {
     /// The position of one of these weights, each as likely as it is heavy; their sum is not 0.
     pub fn weighted(&mut self, weights: &[usize]) -> usize {
         let mut at = self.below(weights.iter().sum());
-        weights.iter().position(|weight| at < *weight || { at -= weight; false }).unwrap_or(0)
+        weights
+            .iter()
+            .position(|weight| {
+                at < *weight || {
+                    at -= weight;
+                    false
+                }
+            })
+            .unwrap_or(0)
     }
 
     /// Puts these into any order.

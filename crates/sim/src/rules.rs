@@ -79,7 +79,9 @@ fn stored_form(ty: &ValueType, rules: &Rules, value: Value, fill: Fill, now: Tim
             let given = members.iter().filter(|(_, value)| *value != Value::Absent);
             let mut all: Vec<_> = given
                 .map(|(name, value)| match known(name) {
-                    Some(member) => (name.clone(), stored_form(&member.ty, &member.rules, value.clone(), fill, now)),
+                    Some(member) => {
+                        (name.clone(), stored_form(&member.ty, &member.rules, value.clone(), fill, now))
+                    }
                     None => (name.clone(), value.clone()),
                 })
                 .collect();

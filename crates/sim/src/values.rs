@@ -10,8 +10,10 @@ use crate::random::Random;
 use crate::rules;
 
 const FLOATS: [f64; 12] = [0.0, -0.0, 0.1, 0.2, 0.5, 1.0, 2.0, -3.0, 3.5, 7.0, 1e300, -1e300];
-const DECIMALS: [&str; 8] = ["0", "1.5", "1.50", "-2.25", "0.1", "3", "7.125", "9999999999999999999999999999"];
-const TEXTS: [&str; 12] = ["", "a", "ab", "abc", "A ", " b", "B", "é", "z\0", "10", "a'b", "something that is longer"];
+const DECIMALS: [&str; 8] =
+    ["0", "1.5", "1.50", "-2.25", "0.1", "3", "7.125", "9999999999999999999999999999"];
+const TEXTS: [&str; 12] =
+    ["", "a", "ab", "abc", "A ", " b", "B", "é", "z\0", "10", "a'b", "something that is longer"];
 
 /// A decimal from its text.
 pub fn decimal(text: &str) -> Value {
@@ -41,7 +43,9 @@ pub fn of_type(random: &mut Random, ty: &ValueType) -> Value {
         ValueType::Datetime => Value::Datetime(
             Timestamp::from_second(random.between(0, 9) * 40_000).expect("a time soon after 1970"),
         ),
-        ValueType::Date => Value::Date(civil::date(2024, 1 + random.below(3) as i8, 27 + random.below(3) as i8)),
+        ValueType::Date => {
+            Value::Date(civil::date(2024, 1 + random.below(3) as i8, 27 + random.below(3) as i8))
+        }
         ValueType::Duration => Value::Duration(SignedDuration::from_secs(random.between(-2, 3) * 43_200)),
         ValueType::Uuid => Value::Uuid(Uuid::from_u128(random.below(5) as u128)),
         ValueType::Bytes => Value::Bytes((0..random.below(3)).map(|_| random.below(3) as u8).collect()),
@@ -57,14 +61,21 @@ pub fn of_type(random: &mut Random, ty: &ValueType) -> Value {
         ValueType::List(of) | ValueType::Set(of) => Value::List(elements(random, of).into()),
         ValueType::Map(of) => {
             let keys = ["a", "b", "c"].into_iter();
-            let members: Vec<_> = keys.filter_map(|key| random.percent(40).then(|| (key.into(), of_type(random, of)))).collect();
+            let members: Vec<_> = keys
+                .filter_map(|key| random.percent(40).then(|| (key.into(), of_type(random, of))))
+                .collect();
             Value::Object(members.into())
         }
         ValueType::Object(declared) => {
             let mut declared: Vec<&Member> = declared.iter().collect();
             random.shuffle(&mut declared);
-            let members = declared.into_iter().filter(|member| member.rules.required || random.percent(60)).collect::<Vec<_>>();
-            Value::Object(members.into_iter().map(|it| (it.name.into(), valid(random, &it.ty, &it.rules))).collect())
+            let members = declared
+                .into_iter()
+                .filter(|member| member.rules.required || random.percent(60))
+                .collect::<Vec<_>>();
+            Value::Object(
+                members.into_iter().map(|it| (it.name.into(), valid(random, &it.ty, &it.rules))).collect(),
+            )
         }
     }
 }
@@ -86,11 +97,18 @@ pub fn valid(random: &mut Random, ty: &ValueType, rules: &Rules) -> Value {
 
 /// A value that the rules probably forbid: of another type, null, or out of bounds.
 pub fn odd(random: &mut Random, ty: &ValueType) -> Value {
-    let others = [ValueType::Str, ValueType::Int, ValueType::Float, ValueType::Bytes, ValueType::List(ValueType::Int.into())];
+    let others = [
+        ValueType::Str,
+        ValueType::Int,
+        ValueType::Float,
+        ValueType::Bytes,
+        ValueType::List(ValueType::Int.into()),
+    ];
     match (random.below(5), ty) {
         (0, _) => Value::Null,
         (1, ValueType::Object(members)) => {
-            let mut given: Vec<_> = members.iter().map(|it| (it.name.into(), of_type(random, &it.ty))).collect();
+            let mut given: Vec<_> =
+                members.iter().map(|it| (it.name.into(), of_type(random, &it.ty))).collect();
             given.push(("unknown".into(), Value::Int(1)));
             Value::Object(given.into())
         }

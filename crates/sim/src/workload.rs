@@ -20,7 +20,7 @@ const IDS: usize = 40;
 const MANY_RESOURCES: usize = 250;
 
 /// How often a value breaks a rule on purpose.
-const ODD_PERCENT: usize = 3;
+const ODD_PERCENT: usize = 1;
 
 /// What a transaction is made over.
 pub struct Workload<'a> {
@@ -66,7 +66,8 @@ impl Workload<'_> {
         let from = self.random.below(3) * IDS;
         // All of them refer to the same.
         let facts = self.facts;
-        let links = facts[ty].iter().filter(|fact| matches!(fact.kind, FactKind::Link(..) | FactKind::Parent(_)));
+        let links =
+            facts[ty].iter().filter(|fact| matches!(fact.kind, FactKind::Link(..) | FactKind::Parent(_)));
         let hubs: BTreeMap<&str, Value> = links.map(|fact| (fact.name.as_str(), self.value(fact))).collect();
         let mut steps = Vec::new();
         for number in from..from + 20 + self.random.below(IDS) {
@@ -98,7 +99,8 @@ impl Workload<'_> {
 
     fn place_of(&mut self, ty: usize) -> Place {
         let far = self.random.percent(15);
-        let number = if far { self.random.below(IDS) } else { self.random.below(4).min(self.random.below(8)) };
+        let number =
+            if far { self.random.below(IDS) } else { self.random.below(4).min(self.random.below(8)) };
         Place { ty, id: id(ty, number) }
     }
 
@@ -106,7 +108,7 @@ impl Workload<'_> {
         let there = self.stored.has(&place);
         let crowded = self.stored.records.len() > MANY_RESOURCES;
         let weights = match (there, crowded) {
-            (false, _) => [80, 2, 4, 3, 1, 1, 0],
+            (false, _) => [120, 1, 2, 1, 1, 1, 0],
             (true, false) => [2, 10, 55, 12, 6, 3, 5],
             (true, true) => [1, 5, 25, 60, 2, 2, 1],
         };
@@ -127,14 +129,17 @@ impl Workload<'_> {
             4 => {
                 let revision = self.revisions.get(&place).copied().unwrap_or(1);
                 let wrong = if self.random.percent(20) { 1 } else { 0 };
-                let revisions = if self.random.percent(20) { vec![0, revision] } else { vec![revision + wrong] };
+                let revisions =
+                    if self.random.percent(20) { vec![0, revision] } else { vec![revision + wrong] };
                 steps.push(Step::Require(place, revisions));
             }
             5 => steps.push(Step::Read(place)),
             // It is made anew in the same transaction; sometimes as it was.
             _ => {
                 let values = match self.stored.records.get(&place).filter(|_| self.random.percent(30)) {
-                    Some(record) => record.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+                    Some(record) => {
+                        record.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+                    }
                     None => self.values(&place, true),
                 };
                 steps.extend([Step::Delete(place.clone()), Step::Create(place, values)]);
@@ -175,8 +180,12 @@ impl Workload<'_> {
         let follows = |kind: &FieldKind| {
             matches!(kind, FieldKind::Derived(_) | FieldKind::Inverse(..) | FieldKind::Collection(_))
         };
-        let names: Vec<&String> =
-            self.draft.types[ty].fields.iter().filter(|field| follows(&field.kind)).map(|it| &it.name).collect();
+        let names: Vec<&String> = self.draft.types[ty]
+            .fields
+            .iter()
+            .filter(|field| follows(&field.kind))
+            .map(|it| &it.name)
+            .collect();
         self.random.pick_any(&names).map(|name| (*name).clone())
     }
 
@@ -184,16 +193,16 @@ impl Workload<'_> {
         match fact.kind {
             FactKind::Stored(ty) if self.random.percent(ODD_PERCENT) => values::odd(self.random, ty),
             FactKind::Stored(ty) => match fact.rules {
-                Some(rules) if !self.random.percent(3) => values::valid(self.random, ty, rules),
+                Some(rules) if !self.random.percent(1) => values::valid(self.random, ty, rules),
                 _ => values::of_type(self.random, ty),
             },
-            FactKind::Link(target, _) | FactKind::Parent(target) => match self.random.below(60) {
+            FactKind::Link(target, _) | FactKind::Parent(target) => match self.random.below(300) {
                 0 => Value::Null,
                 1 => Value::Int(1),
                 2 => Value::List([].into()),
                 _ => Value::Ref(self.target(target)),
             },
-            FactKind::Links(target, _) => match self.random.below(60) {
+            FactKind::Links(target, _) => match self.random.below(300) {
                 0 => Value::Ref(self.target(target)),
                 1 => Value::List([Value::Null].into()),
                 _ => {
@@ -277,7 +286,11 @@ impl Workload<'_> {
     fn edit_value(&mut self, ty: &ValueType) -> Edit {
         let numeric = matches!(
             ty,
-            ValueType::Int | ValueType::Float | ValueType::Decimal | ValueType::Duration | ValueType::Datetime
+            ValueType::Int
+                | ValueType::Float
+                | ValueType::Decimal
+                | ValueType::Duration
+                | ValueType::Datetime
         );
         if !numeric || self.random.percent(30) {
             let absent = self.random.percent(15);

@@ -8,24 +8,25 @@ use corollary_engine::{EngineOptions, Executor, OpenError, catalog, keys};
 use corollary_schema::{Ids, Schema, TypeIx, check};
 use corollary_store::{EmbeddedOptions, EmbeddedStore, Store};
 use corollary_syntax::diagnostic::Diagnostic;
-use corollary_syntax::{nearest, render};
+use corollary_syntax::{format_schema, nearest, render};
 use jiff::Timestamp;
 
 use super::{Failure, Place};
 
 /// The largest schema, in bytes.
-const MAX_SCHEMA_BYTES: u64 = 4 << 20;
+const MAX_SCHEMA_BYTES: u64 = 1 << 20;
 
 const EXAMPLE: &str = "\
-    type Customer in customers {
-      name:  str required
-      orders: inverse Order.customer
-      total := sum(self.orders.amount)
-    }
-    type Order in orders {
-      amount:   int required
-      customer: link Customer
-    }";
+type Customer in customers {
+  name:   str required
+  orders: inverse Order.customer
+  total   := sum(self.orders.amount)
+}
+
+type Order in orders {
+  amount:   int required
+  customer: link Customer
+}";
 
 /// Reads a schema file.
 pub fn read_schema(file: &Path) -> Result<String, Failure> {
@@ -56,13 +57,18 @@ pub fn open(place: &Place) -> Result<(Executor, String), Failure> {
     open_with(place, given)
 }
 
-/// Opens a data folder that is there already.
+/// Opens a data folder that is there already, with the schema that it has: who only looks changes nothing.
 pub fn open_existing(place: &Place) -> Result<(Executor, String), Failure> {
     let given = given_schema(place)?;
     if is_empty(&place.data) {
         return Err(format!("there is no data in {}", place.data.display()).into());
     }
-    open_with(place, given)
+    let (executor, stored) = open_with(place, None)?;
+    if given.is_some_and(|given| format_schema(&given) != format_schema(&stored)) {
+        let (schema, data) = (place.schema.display(), place.data.display());
+        eprintln!("{schema} is not the schema that {data} was last served with; the latter is used");
+    }
+    Ok((executor, stored))
 }
 
 /// Is there no such folder, or nothing in it?

@@ -13,7 +13,7 @@ use corollary_engine::{Key, Transaction, Write};
 use serde_json::{Map, Value as Json};
 
 use super::write::{self, Conditions, Replies};
-use super::{App, Call, Fault, REVISION_HEADER, json, read, read_body, with_header};
+use super::{App, Call, Fault, REVISION_HEADER, check_headers, json, read, read_body, with_header};
 use crate::json::encode::{Encoder, Shape};
 use crate::path::{self, List, PREFIX, Post, Target};
 use crate::problem::Problem;
@@ -25,6 +25,7 @@ pub async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Resp
         if head.method != Method::POST {
             return Err(Problem::not_allowed("POST"));
         }
+        check_headers(&head.headers, app.node.engine())?;
         let body = read_body(body, &app.limits).await?;
         let call = Call { app: &app, method: head.method, uri: head.uri, headers: head.headers, body };
         let Json::Array(items) = super::resource::body_json(&call)? else {

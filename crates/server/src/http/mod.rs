@@ -85,6 +85,7 @@ pub(crate) struct Call<'a> {
 async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
     let reply = async {
         let (head, body) = request.into_parts();
+        check_headers(&head.headers, app.node.engine())?;
         let body = match head.method {
             Method::GET | Method::HEAD | Method::DELETE => Bytes::new(),
             _ => read_body(body, &app.limits).await?,
@@ -93,6 +94,27 @@ async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Response
         resource::serve(&call).await
     };
     reply.await.unwrap_or_else(|problem: Problem| problem.response())
+}
+
+/// Headers that ask for something: what cannot be done is refused, not passed over.
+pub(crate) fn check_headers(headers: &HeaderMap, engine: &Engine) -> Result<(), Problem> {
+    if headers.contains_key("idempotency-key") {
+        let detail =
+            "`Idempotency-Key` is not part of this version; give the resource an `_id` to create it once";
+        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "idempotency-key", detail));
+    }
+    if let Some(value) = headers.get("corollary-at-least") {
+        let wanted: Option<u64> = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+        let wanted = wanted
+            .ok_or_else(|| Problem::malformed("corollary-at-least", "`Corollary-At-Least` is a revision"))?;
+        // There is one node, and its readers see a commit before its writer is told.
+        let last = engine.revision();
+        if wanted > last {
+            let detail = format!("revision {wanted} has not happened yet; the last is {last}");
+            return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "corollary-at-least", detail));
+        }
+    }
+    Ok(())
 }
 
 async fn read_body(body: Body, limits: &Limits) -> Result<Bytes, Problem> {

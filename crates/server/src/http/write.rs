@@ -2,8 +2,8 @@
 
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use corollary_engine::working::Working;
-use corollary_engine::{EngineError, Key, Refusal, Write};
-use corollary_schema::Schema;
+use corollary_engine::{Doc, EngineError, Key, Refusal, Write};
+use corollary_schema::{FieldKind, FieldRef, Schema};
 use corollary_value::{Id, Value};
 use hashbrown::HashSet;
 use serde_json::{Map, Value as Json};
@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{Fault, etags};
 use crate::json::decode;
+use crate::json::encode::{Encoder, target_of};
 use crate::path::{List, Post, Target};
 use crate::problem::Problem;
 
@@ -158,6 +159,28 @@ fn other_id(members: &Map<String, Json>, key: &Key) -> Option<Refusal> {
     }
 }
 
+/// A body without the derived values that are what a read shows: who sends back what was read means no harm by them.
+fn without_what_is_shown(
+    working: &Working<'_>,
+    key: &Key,
+    old: Option<&Doc>,
+    members: &Map<String, Json>,
+) -> Result<Map<String, Json>, EngineError> {
+    let mut left = members.clone();
+    let Some(old) = old else { return Ok(left) };
+    let resource = working.schema.ty(key.ty);
+    for (slot, field) in resource.slots() {
+        let FieldKind::Derived { .. } = field.kind else { continue };
+        let Some(given) = members.get(field.name.as_str()) else { continue };
+        let mut encoder = Encoder::new(working);
+        encoder.value(old.get(slot), target_of(working.schema, FieldRef { ty: key.ty, slot }))?;
+        if serde_json::from_slice::<Json>(&encoder.out).is_ok_and(|shown| shown == *given) {
+            left.remove(field.name.as_str());
+        }
+    }
+    Ok(left)
+}
+
 /// The writes of a request to what its path names.
 pub fn prepare(
     working: &Working<'_>,
@@ -190,7 +213,7 @@ pub fn prepare(
             let old = working.after(&key)?;
             let (write, replies) = match *method {
                 Method::PUT => {
-                    let members = members()?;
+                    let members = &without_what_is_shown(working, &key, old.as_deref(), members()?)?;
                     let mut errors = Vec::new();
                     errors.extend(other_id(members, &key));
                     if conditions.absent && old.is_some() {
@@ -224,7 +247,7 @@ pub fn prepare(
                     }
                 }
                 Method::PATCH => {
-                    let members = members()?;
+                    let members = &without_what_is_shown(working, &key, old.as_deref(), members()?)?;
                     let mut errors = Vec::from_iter(other_id(members, &key));
                     let edits = decode::merge_patch(schema, key.ty, members, old.as_deref());
                     let edits = edits.unwrap_or_else(|refusals| {
