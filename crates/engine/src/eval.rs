@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use corollary_schema::functions::Function;
 use corollary_schema::plan::lower::zero;
-use corollary_schema::typed::{Aggregate, Expr, Kind, Many, Node};
-use corollary_schema::{FieldRef, TypeIx};
+use corollary_schema::typed::{Aggregate, Expr, Kind, Many, Node, Type};
+use corollary_schema::{FieldKind, FieldRef, Schema, TypeIx};
 use corollary_syntax::ast::{BinaryOp, UnaryOp};
 use corollary_value::{BasicKind, ErrorValue, Id, SumState, Value, compare, ops, parse_as};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
@@ -29,6 +29,22 @@ pub trait View {
     fn all(&self, ty: TypeIx) -> Result<Vec<Id>, EngineError>;
     /// The time.
     fn now(&self) -> Timestamp;
+    /// Is a list in the field many values, and not one that happens to be a list, as JSON may be? Of no concern to a
+    /// view in which no path leads to several resources.
+    fn holds_many(&self, _field: FieldRef) -> bool {
+        true
+    }
+}
+
+/// What [`View::holds_many`] says in a schema.
+pub(crate) fn holds_many(schema: &Schema, field: FieldRef) -> bool {
+    match &schema.field(field).kind {
+        FieldKind::Stored(ty) => Type::of_value(ty).is_many(),
+        FieldKind::Derived { expr, .. } => expr.ty.is_many(),
+        FieldKind::Aggregate { ty, .. } => ty.is_many(),
+        FieldKind::Link { .. } | FieldKind::Parent { .. } => false,
+        FieldKind::Links { .. } | FieldKind::Collection { .. } | FieldKind::Inverse { .. } => true,
+    }
 }
 
 /// One evaluation: the view, and the resource that is `self`.
@@ -94,7 +110,17 @@ impl<'a> Eval<'a> {
                 error @ Value::Error(_) => error,
                 _ => Value::List(Arc::new([])),
             },
-            Node::Member(base, name) => member(&self.expr(base, items)?, name),
+            Node::Member(base, name) => {
+                let flatten = match &base.ty.kind {
+                    Kind::Object(members) => {
+                        let declared = members.iter().find(|member| member.name == *name);
+                        declared.is_some_and(|member| Type::of_value(&member.ty).is_many())
+                    }
+                    Kind::Map(of) => Type::of_value(of).is_many(),
+                    _ => false,
+                };
+                member(&self.expr(base, items)?, name, flatten)
+            }
             Node::IdOf(base) => map(&self.expr(base, items)?, &|value| match value {
                 Value::Ref(id) => Value::Str(id.to_string().into()),
                 other => other.clone(),
@@ -210,10 +236,11 @@ impl<'a> Eval<'a> {
             Value::Ref(id) => found(one(id)?, many),
             Value::List(bases) => {
                 let mut values = Vec::with_capacity(bases.len());
+                let flatten = self.view.holds_many(field);
                 for base in bases.iter() {
                     let Value::Ref(id) = base else { continue };
                     match one(id)? {
-                        Value::List(elements) => values.extend(elements.iter().cloned()),
+                        Value::List(elements) if flatten => values.extend(elements.iter().cloned()),
                         value => values.push(value),
                     }
                 }
@@ -255,7 +282,8 @@ fn map(value: &Value, f: &dyn Fn(&Value) -> Value) -> Value {
     }
 }
 
-fn member(base: &Value, name: &str) -> Value {
+/// A member of an object, or of each object of a list; lists in those are one list together where `flatten` says so.
+fn member(base: &Value, name: &str, flatten: bool) -> Value {
     match base {
         Value::Object(members) => {
             let member = members.iter().find(|(key, _)| key == name);
@@ -264,8 +292,8 @@ fn member(base: &Value, name: &str) -> Value {
         Value::List(elements) => {
             let mut values = Vec::with_capacity(elements.len());
             for element in elements.iter() {
-                match member(element, name) {
-                    Value::List(inner) => values.extend(inner.iter().cloned()),
+                match member(element, name, flatten) {
+                    Value::List(inner) if flatten => values.extend(inner.iter().cloned()),
                     value => values.push(value),
                 }
             }

@@ -116,6 +116,10 @@ impl View for Facts<'_> {
     fn now(&self) -> Timestamp {
         self.working.now()
     }
+
+    fn holds_many(&self, field: FieldRef) -> bool {
+        self.working.holds_many(field)
+    }
 }
 
 /// What a check looked at and found.

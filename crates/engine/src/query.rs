@@ -534,4 +534,8 @@ impl View for Row<'_, '_> {
     fn now(&self) -> Timestamp {
         self.working.now()
     }
+
+    fn holds_many(&self, field: FieldRef) -> bool {
+        self.working.holds_many(field)
+    }
 }

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use crate::base::Base;
 use crate::doc::{Doc, Key, Layout};
 use crate::error::EngineError;
-use crate::eval::View;
+use crate::eval::{View, holds_many};
 use crate::keys;
 
 type RowKey = (Keyspace, Vec<u8>);
@@ -376,6 +376,10 @@ impl View for Working<'_> {
     fn now(&self) -> Timestamp {
         self.now
     }
+
+    fn holds_many(&self, field: FieldRef) -> bool {
+        holds_many(self.schema, field)
+    }
 }
 
 /// The state before the current transaction, for expressions that read only what to-one links lead to.
@@ -396,5 +400,9 @@ impl View for Before<'_, '_> {
 
     fn now(&self) -> Timestamp {
         self.0.now
+    }
+
+    fn holds_many(&self, field: FieldRef) -> bool {
+        self.0.holds_many(field)
     }
 }

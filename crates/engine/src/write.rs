@@ -129,18 +129,28 @@ fn create(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Res
             doc.set(slot, before.get(slot).clone());
         }
     }
-    working.replace(key, Some(doc))?;
     let mut found = Vec::new();
     for (slot, field) in schema.ty(key.ty).slots() {
         let given = values.iter().rfind(|(given, _)| *given == slot).map(|(_, value)| value);
-        match (given, &field.rules.default) {
-            (Some(value), _) => put(working, key, slot, value.clone(), &mut found)?,
-            (None, Some(default)) => {
-                put(working, key, slot, rules::default_value(default, now), &mut found)?;
+        let value = match (given, &field.rules.default) {
+            (Some(value), _) => value.clone(),
+            (None, Some(default)) => rules::default_value(default, now),
+            (None, None) => {
+                found.extend(rules::check_missing(field));
+                continue;
             }
-            (None, None) => found.extend(rules::check_missing(field)),
+        };
+        let value = rules::completed(field, value, Fill::All(now));
+        let so_far = found.len();
+        rules::check(field, &value, &mut found);
+        if found.len() == so_far {
+            if field.reference_index {
+                working.refer(key, FieldRef { ty: key.ty, slot }, &Value::Absent, &value);
+            }
+            doc.set(slot, value);
         }
     }
+    working.replace(key, Some(doc))?;
     if found.is_empty() { Ok(()) } else { Err(EngineError::Refused(found)) }
 }
 
@@ -248,26 +258,7 @@ fn incremented(ty: Option<&ValueType>, old: &Value, by: &Value) -> Value {
     }
 }
 
-/// Puts a value into a field of a new resource, if the rules allow it; what they do not is added to what was found.
-fn put(
-    working: &mut Working<'_>,
-    key: &Key,
-    slot: Slot,
-    value: Value,
-    found: &mut Vec<Refusal>,
-) -> Result<(), EngineError> {
-    let schema = working.schema;
-    let field = schema.field(FieldRef { ty: key.ty, slot });
-    let value = rules::completed(field, value, Fill::All(working.now()));
-    let so_far = found.len();
-    rules::check(field, &value, found);
-    if found.len() == so_far {
-        working.set(key, slot, value)?;
-    }
-    Ok(())
-}
-
-/// Puts a value into a field of an existing resource, as [`put`] does.
+/// Puts a value into a field of an existing resource, if the rules allow it; what they do not is added to what was found.
 fn set(
     working: &mut Working<'_>,
     key: &Key,

@@ -269,8 +269,16 @@ fn what_would_lose_facts_is_refused() {
     let store = memory();
     let db = opened(&store, plain);
     let o = object(&[("m", Value::Int(1))]);
-    let values =
-        [("s", text("x")), ("o", o), ("e", text("b")), ("to", reference("t")), ("all", references(&["t"]))];
+    let values = [
+        ("s", text("x")),
+        ("n", Value::Int(3)),
+        ("l", list([Value::Int(1)])),
+        ("m", object(&[("k", Value::Int(1))])),
+        ("o", o),
+        ("e", text("b")),
+        ("to", reference("t")),
+        ("all", references(&["t"])),
+    ];
     let writes = vec![
         create(&db, "Thing", "t", &[]),
         create(&db, "Box", "b", &values),
