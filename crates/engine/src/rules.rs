@@ -321,5 +321,24 @@ pub fn check_change(field: &Field, old: &Value, new: &Value) -> Option<Refusal> 
     if field.rules.write_once && !old.is_null() {
         return refuse("write-once", format!("`{}` has been set, and cannot be changed", field.name));
     }
+    if field.rules.append_only && !goes_on(field, old, new) {
+        let message =
+            format!("to `{}` something can be added, and nothing changed or taken away", field.name);
+        return refuse("append-only", message);
+    }
     None
+}
+
+/// Does a value hold all that an older one does, in its place?
+fn goes_on(field: &Field, old: &Value, new: &Value) -> bool {
+    match (old, new) {
+        (Value::List(old), Value::List(new))
+            if matches!(field.kind, FieldKind::Stored(ValueType::Set(_))) =>
+        {
+            old.iter().all(|element| new.binary_search_by(|other| compare(other, element)).is_ok())
+        }
+        (Value::List(old), Value::List(new)) => new.starts_with(old),
+        (Value::Object(old), Value::Object(new)) => old.iter().all(|member| new.contains(member)),
+        (old, _) => old.is_null(),
+    }
 }

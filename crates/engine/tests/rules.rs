@@ -553,3 +553,41 @@ fn a_value_is_nested_so_deep_and_no_deeper() {
     let part = Edit::Merge(vec![("a".into(), Edit::Set(nested(MAX_VALUE_DEPTH)))]);
     assert_eq!(codes(&refused(&db, vec![edit(&db, "T", "t", &[("free", part)])])), ["too-deep free"]);
 }
+
+#[test]
+fn to_what_is_append_only_something_can_be_added() {
+    let db = fresh(
+        "type T in ts { log: [int] append only, seen: set<int> append only, by: map<int> append only, all: links T append only }",
+    );
+    let ints = |values: &[i64]| list(values.iter().map(|value| Value::Int(*value)));
+    let one = object(&[("a", Value::Int(1))]);
+    let given =
+        [("log", ints(&[1, 2])), ("seen", ints(&[5, 3])), ("by", one.clone()), ("all", references(&["t"]))];
+    commit(&db, vec![create(&db, "T", "t", &given), create(&db, "T", "u", &[])]);
+    let wrong = [
+        ("log", ints(&[1])),
+        ("log", ints(&[2, 1])),
+        ("log", Value::Absent),
+        ("seen", ints(&[3, 4])),
+        ("by", object(&[("a", Value::Int(2))])),
+        ("by", object(&[])),
+        ("all", references(&["u"])),
+    ];
+    for (field, value) in wrong {
+        let told = refused(&db, vec![update(&db, "T", "t", &[(field, value.clone())])]);
+        assert_eq!(codes(&told), [format!("append-only {field}")], "{value}");
+    }
+    let unlink = Edit::Unlink(id("t"));
+    assert_eq!(codes(&refused(&db, vec![edit(&db, "T", "t", &[("all", unlink)])])), ["append-only all"]);
+    let more = [
+        ("log", ints(&[1, 2, 1])),
+        ("seen", ints(&[4, 5, 3, 3])),
+        ("by", object(&[("b", Value::Int(2)), ("a", Value::Int(1))])),
+        ("all", references(&["t", "u"])),
+    ];
+    commit(&db, vec![update(&db, "T", "t", &more)]);
+    assert_eq!(get(&db, "T", "t", "seen"), ints(&[3, 4, 5]));
+    // Where there was nothing, anything may come; and a deletion unlinks all the same.
+    commit(&db, vec![update(&db, "T", "u", &[("log", ints(&[9]))]), delete(&db, "T", "u")]);
+    assert_eq!(get(&db, "T", "t", "all"), references(&["t"]));
+}

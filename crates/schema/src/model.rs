@@ -213,6 +213,8 @@ pub struct Rules {
     pub immutable: bool,
     /// May be set once, and not changed after that.
     pub write_once: bool,
+    /// What a list, a set, a map or links hold stays: elements may come behind, none go or change.
+    pub append_only: bool,
     /// Least value.
     pub min: Option<Value>,
     /// Greatest value.

@@ -54,8 +54,7 @@ pub fn read_options(texts: &[OptionText], context: &Context, found: &mut Vec<Dia
 }
 
 /// Names that the language has; those that this version refuses among them, with that reason.
-const DEFERRED: [&str; 6] =
-    ["append only", "unique in parent", "search", "background", "lazy", "expires after"];
+const DEFERRED: [&str; 5] = ["unique in parent", "search", "background", "lazy", "expires after"];
 
 fn read_option(text: &OptionText, context: &Context, options: &mut Options) -> Result<(), Diagnostic> {
     let rules = &mut options.rules;
@@ -71,6 +70,7 @@ fn read_option(text: &OptionText, context: &Context, options: &mut Options) -> R
         "index" => options.index = true,
         "immutable" => rules.immutable = true,
         "write once" => rules.write_once = true,
+        "append only" => rules.append_only = true,
         "strict" => options.strict = true,
         "default" => rules.default = Some(default(argument(text)?, context)?),
         "min" | "max" => {
@@ -122,6 +122,9 @@ fn allowed(context: &Context) -> Vec<&'static str> {
                 if !matches!(ty, ValueType::Object(_) | ValueType::Map(_) | ValueType::Json) {
                     names.push("unique");
                 }
+                if matches!(ty, ValueType::List(_) | ValueType::Set(_) | ValueType::Map(_)) {
+                    names.push("append only");
+                }
             }
             match ty {
                 ValueType::Int
@@ -140,7 +143,7 @@ fn allowed(context: &Context) -> Vec<&'static str> {
         Context::Link => {
             names.extend(["required", "nullable", "immutable", "write once", "index", "unique", "on delete"]);
         }
-        Context::Links => names.extend(["required", "on delete", "max_length"]),
+        Context::Links => names.extend(["required", "on delete", "max_length", "append only"]),
         Context::Reverse => {}
         Context::Derived => names.extend(["strict", "index"]),
     }
