@@ -1,6 +1,6 @@
 //! The REST face: routes, limits, and how a request becomes a reply.
 //!
-//! Reads run on one consistent state ([`read`]); writes become one transaction of the node. What a path names is the
+//! Reads run on one consistent state; writes become one transaction of the node. What a path names is the
 //! business of [`crate::path`], JSON that of [`crate::json`], errors that of [`crate::problem`].
 
 mod batch;

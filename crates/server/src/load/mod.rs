@@ -1,4 +1,4 @@
-//! Files of rows: how they are read ([`file`], [`rows`]), and how their rows get into a store or to a server
+//! Files of rows: how they are read ([`mod@file`], [`rows`]), and how their rows get into a store or to a server
 //! ([`import`]).
 
 pub mod file;
