@@ -1,76 +1,87 @@
-//! The store on disk: one SQLite database in a data folder that one process has open at a time.
+//! The store on disk: one SQLite database in a data folder that one process has open at a time, with a journal before it.
 //!
 //! ```text
-//! commit   -> Writer (one connection, one at a time) -> log, synced
-//! snapshot -> Readers (a connection each)            -> log and data file, as of when it began
-//! Checkpointer (a thread and a connection)           -> from the log to the data file
+//! commit   -> turn -> journal (one write, one sync) -> overlay (in memory)
+//! applier (a thread)                                   overlay -> SQLite, many commits in one transaction
+//! snapshot -> the overlay as it was, over a reading connection of its own
 //! ```
 //!
-//! Invariant: a commit has returned only when its log is synced; see [`error`](crate::error) for what happens when
+//! SQLite writes whole pages for each transaction, which is much for a small commit and little for many of them together,
+//! sorted. So a commit is one record in the journal, and SQLite gets it later. When the store is closed everything is in
+//! the one database file.
+//!
+//! Invariant: a commit has returned only when its record is synced; see [`error`](crate::error) for what happens when
 //! that fails. Files on the disk are described in [`mod@format`].
 //!
-//! What a crash leaves is taken up by SQLite when the store is opened: every commit that had returned, and none in
-//! part. Read next: [`EmbeddedOptions`], [`mod@format`], then `writer`, `reader` and `checkpoint`.
+//! What a crash leaves is taken up when the store is opened, by SQLite and then from the journal: every commit that had
+//! returned, and none in part. Read next: [`EmbeddedOptions`], [`mod@format`], then `turn`, `overlay`, `applier`,
+//! `reader`, and `open`.
 
+mod applier;
 mod checkpoint;
 mod error;
 pub mod format;
+mod journal;
+mod merge;
+mod open;
 mod options;
+mod overlay;
 mod reader;
 mod sql;
+mod steps;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod writer;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use crate::{
-    Batch, Feature, Features, KeyspaceSpec, Snapshot, Store, StoreError, StoreStats, Transactions,
-    check_declaration,
-};
-use checkpoint::Checkpointer;
+use crate::{Batch, Feature, Features, Snapshot, Store, StoreError, StoreStats, Transactions};
+use applier::Applier;
 use error::{During, translate};
+use journal::Pool;
 pub use options::EmbeddedOptions;
+use overlay::Overlay;
 use reader::{EmbeddedSnapshot, Readers};
 use sql::KeyspaceSql;
-use writer::{Failure, Writer};
+use steps::Step;
+use turn::Turn;
 
 const FEATURES: Features =
     Features { transactions: Transactions::Serial, available: &[Feature::Snapshot, Feature::Durable] };
 
 /// A [`Store`] in a data folder.
 ///
-/// Dropping it ends the background work and carries the log over. The folder stays locked until the last of its
+/// Dropping it puts everything into the database and removes the journal. The folder stays locked until the last of its
 /// snapshots is dropped too.
 pub struct EmbeddedStore {
     // In the order in which they are to be dropped.
-    writing: Mutex<Writing>,
-    checkpointer: Checkpointer,
+    turn: Mutex<Turn>,
+    applier: Applier,
+    pool: Arc<Pool>,
     shared: Arc<Shared>,
     commits: AtomicU64,
     conflicts: AtomicU64,
 }
 
-/// What committers take turns with.
-struct Writing {
-    writer: Writer,
-    log: LogSize,
-}
-
 /// What the store, its snapshots and its thread share.
 struct Shared {
     readers: Readers,
+    overlay: Overlay,
     /// One per keyspace.
     sql: Vec<KeyspaceSql>,
     options: EmbeddedOptions,
     folder: PathBuf,
     /// The failure since which no commits are accepted.
     stopped: OnceLock<String>,
+    #[cfg(test)]
+    steps: steps::Steps,
     /// The data file, to be synced. Closing it gives up the locks that SQLite holds on it for the whole process, so it
     /// is closed after every connection.
     data_file: File,
@@ -87,102 +98,31 @@ impl Shared {
     fn stop(&self, error: &StoreError) {
         // Where two fail at once, the first is the one to report.
         let _ = self.stopped.set(error.to_string());
-    }
-}
-
-/// How large the log is, and at which sizes something is to be done about it. In pages.
-struct LogSize {
-    pages: u64,
-    /// Where the thread is woken next.
-    wake_at: u64,
-    /// Where a commit waits for a forced checkpoint.
-    force_at: u64,
-    checkpoint_pages: u64,
-    limit_pages: u64,
-}
-
-impl LogSize {
-    fn new(options: &EmbeddedOptions, page_bytes: u64) -> Self {
-        let checkpoint_pages = (options.checkpoint_bytes / page_bytes).max(1);
-        let limit_pages = (options.wal_limit_bytes / page_bytes).max(1);
-        Self { pages: 0, wake_at: checkpoint_pages, force_at: limit_pages, checkpoint_pages, limit_pages }
+        self.overlay.give_up();
     }
 
-    /// Notes the size after a commit. Returns whether to wake the thread.
-    fn grown_to(&mut self, pages: u64) -> bool {
-        if pages < self.pages {
-            // It started anew.
-            self.wake_at = self.checkpoint_pages;
-            self.force_at = self.limit_pages;
+    /// An error if commits are refused.
+    fn check_going(&self) -> Result<(), StoreError> {
+        match self.stopped.get() {
+            Some(why) => Err(StoreError::Stopped { path: self.folder.clone(), why: why.clone() }),
+            None => Ok(()),
         }
-        self.pages = pages;
-        let wake = pages >= self.wake_at;
-        if wake {
-            self.wake_at = pages + self.checkpoint_pages;
-        }
-        wake
     }
 
-    /// Notes that a forced checkpoint has been tried. If it succeeded the next commit starts the log anew; if not,
-    /// the next try comes when the log has grown some more, so that not every commit waits for the same snapshot.
-    fn forced(&mut self) {
-        self.force_at = self.pages + (self.limit_pages / 4).max(1);
+    /// Lets a test look at the files in this moment.
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "only tests look"))]
+    fn step(&self, step: Step) {
+        #[cfg(test)]
+        self.steps.step(step);
+        #[cfg(not(test))]
+        let _ = step;
     }
 }
 
 impl EmbeddedStore {
-    /// Opens the store in `folder`, and creates it if there is none. Tables of declared keyspaces that are missing are
-    /// created too.
-    pub fn open(folder: &Path, specs: &[KeyspaceSpec], options: EmbeddedOptions) -> Result<Self, StoreError> {
-        check_declaration(specs)?;
-        let lock = format::lock_folder(folder)?;
-        let connection = format::open_writer(folder, specs, &options)?;
-        let path = format::data_file(folder);
-        let data_file = File::options()
-            .write(true)
-            .open(&path)
-            .map_err(|error| StoreError::from_io(&path, "opening the data file", &error))?;
-        let shared = Arc::new(Shared {
-            readers: Readers::default(),
-            sql: specs.iter().map(KeyspaceSql::new).collect(),
-            options,
-            folder: folder.to_owned(),
-            stopped: OnceLock::new(),
-            data_file,
-            _lock: lock,
-        });
-        let page_bytes = format::pragma(&connection, "page_size")
-            .map_err(|error| shared.translate(&error, During::Open))?
-            .max(1);
-        let log = LogSize::new(&shared.options, page_bytes);
-        let writing = Mutex::new(Writing { writer: Writer::new(connection, specs.len()), log });
-        let checkpointer = Checkpointer::start(Arc::clone(&shared))?;
-        Ok(Self { writing, checkpointer, shared, commits: AtomicU64::new(0), conflicts: AtomicU64::new(0) })
-    }
-
     /// The data folder.
     pub fn folder(&self) -> &Path {
         &self.shared.folder
-    }
-
-    fn commit_in_turn(&self, writing: &mut Writing, batch: &Batch) -> Result<(), StoreError> {
-        if let Some(why) = self.shared.stopped.get() {
-            return Err(StoreError::Stopped { path: self.shared.folder.clone(), why: why.clone() });
-        }
-        if writing.log.pages >= writing.log.force_at {
-            self.checkpointer.force()?;
-            writing.log.forced();
-        }
-        let settled = batch.settle();
-        let pages =
-            writing.writer.commit(&self.shared.sql, batch, &settled).map_err(|failure| match failure {
-                Failure::Conflict(conflict) => conflict,
-                Failure::Sqlite(error, during) => self.shared.translate(&error, during),
-            })?;
-        if pages.is_some_and(|pages| writing.log.grown_to(pages)) {
-            self.checkpointer.wake();
-        }
-        Ok(())
     }
 }
 
@@ -197,8 +137,8 @@ impl Store for EmbeddedStore {
 
     fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
         batch.check(self.shared.sql.len())?;
-        let mut writing = self.writing.lock();
-        let result = self.commit_in_turn(&mut writing, batch);
+        let mut turn = self.turn.lock();
+        let result = self.commit_in_turn(&mut turn, batch);
         match &result {
             Ok(()) => drop(self.commits.fetch_add(1, Ordering::Relaxed)),
             Err(StoreError::Conflict { .. }) => drop(self.conflicts.fetch_add(1, Ordering::Relaxed)),
@@ -216,8 +156,9 @@ impl Store for EmbeddedStore {
         let log_file = format::log_file(&self.shared.folder);
         let log_bytes = fs::metadata(&log_file)
             .map_err(|error| StoreError::from_io(&log_file, "looking up its size", &error))?
-            .len();
-        let (passive, forced_checkpoints) = self.checkpointer.counts();
+            .len()
+            + self.pool.bytes();
+        let (passive, forced_checkpoints) = self.applier.counts();
         Ok(StoreStats {
             data_bytes,
             free_bytes,
@@ -237,6 +178,10 @@ impl Store for EmbeddedStore {
 
 impl Drop for EmbeddedStore {
     fn drop(&mut self) {
+        let finished = self.applier.finish();
+        if finished {
+            self.turn.get_mut().journal.remove();
+        }
         self.shared.readers.close_idle();
     }
 }

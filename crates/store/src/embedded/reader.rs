@@ -1,7 +1,8 @@
-//! Snapshots: reading connections, each with an open transaction, kept for the next when done.
+//! Snapshots: the layers of the overlay as they were, over the database as a reading connection sees it.
 //!
 //! Invariant: a connection in `idle` has no open transaction; one outside has exactly one, which began before
-//! [`Store::snapshot`](crate::Store::snapshot) returned. Read next: [`sql`](super::sql).
+//! [`Store::snapshot`](crate::Store::snapshot) returned and sees no commit that is not in the layers taken before, or in
+//! what they lie over. Read next: [`overlay`](super::overlay), [`sql`].
 
 use std::mem;
 use std::ops::ControlFlow;
@@ -12,6 +13,8 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, Row, Statement};
 
 use super::error::During;
+use super::merge::Merged;
+use super::overlay::Layers;
 use super::sql::{self, KeyspaceSql};
 use super::{Shared, format};
 use crate::{Direction, KeyRange, Keyspace, Snapshot, StoreError, Visit};
@@ -54,10 +57,29 @@ impl Drop for Slot {
     }
 }
 
+/// Opens a connection for reading.
+pub(super) fn open(shared: &Shared) -> rusqlite::Result<Connection> {
+    let connection = format::open_reader(&shared.folder, &shared.options)?;
+    // Every statement that there is, and those that begin, pin and end.
+    connection.set_prepared_statement_cache_capacity(shared.sql.len() * KeyspaceSql::READ_STATEMENTS + 3);
+    Ok(connection)
+}
+
+/// Begins a transaction. Returns the last commit that it sees.
+fn begin(connection: &Connection) -> rusqlite::Result<u64> {
+    connection.prepare_cached(sql::BEGIN_READ)?.execute([])?;
+    connection.prepare_cached(sql::READ_APPLIED)?.query_row([], |row| row.get(0))
+}
+
+fn end(connection: &Connection) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql::COMMIT)?.execute([]).map(drop)
+}
+
 /// A [`Snapshot`] of an embedded store.
 pub(super) struct EmbeddedSnapshot {
     /// `None` only while it is dropped.
     connection: Option<Connection>,
+    layers: Layers,
     slot: Slot,
 }
 
@@ -66,26 +88,25 @@ impl EmbeddedSnapshot {
     pub(super) fn begin(shared: &Arc<Shared>, limit: usize) -> Result<Self, StoreError> {
         let slot = Slot::take(shared, limit)?;
         let waiting = shared.readers.idle.lock().pop();
-        let begin = || {
+        let start = || {
             let connection = match waiting {
                 Some(connection) => connection,
-                None => {
-                    let connection = format::open_reader(&shared.folder, &shared.options)?;
-                    // Every statement that there is, and those that begin, pin and end.
-                    let statements = shared.sql.len() * KeyspaceSql::READ_STATEMENTS + 3;
-                    connection.set_prepared_statement_cache_capacity(statements);
-                    connection
-                }
+                None => open(shared)?,
             };
-            connection.prepare_cached(sql::BEGIN_READ)?.execute([])?;
-            connection.prepare_cached(sql::PIN_READ)?.query_row([], |_| Ok(()))?;
-            Ok(connection)
+            loop {
+                let layers = shared.overlay.layers();
+                if begin(&connection)? <= layers.sequence {
+                    return Ok((connection, layers));
+                }
+                // Commits that are not in these layers have been applied meanwhile.
+                end(&connection)?;
+            }
         };
-        let connection = begin().map_err(|error| shared.translate(&error, During::Work))?;
-        Ok(Self { connection: Some(connection), slot })
+        let (connection, layers) = start().map_err(|error| shared.translate(&error, During::Work))?;
+        Ok(Self { connection: Some(connection), layers, slot })
     }
 
-    /// Bytes of the data file, and how many of them hold nothing.
+    /// Bytes of the data file and the bytes within that hold nothing.
     pub(super) fn sizes(&self) -> Result<(u64, u64), StoreError> {
         let sizes = |connection: &Connection| {
             let page_bytes = format::pragma(connection, "page_size")?;
@@ -94,6 +115,60 @@ impl EmbeddedSnapshot {
             Ok((pages * page_bytes, free * page_bytes))
         };
         sizes(self.connection()).map_err(|error| self.failed(&error))
+    }
+
+    /// The keys of a range, in order; `None` if there are more than `most`.
+    pub(super) fn keys(
+        &self,
+        keyspace: Keyspace,
+        range: &KeyRange,
+        most: usize,
+    ) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
+        let mut keys = Vec::new();
+        let mut complete = true;
+        let text = self.sql(keyspace)?.scan_keys(range);
+        self.walk(text, keyspace, range, Direction::Forward, &mut |key, _| {
+            complete = keys.len() < most;
+            if !complete {
+                return ControlFlow::Break(());
+            }
+            keys.push(key.to_vec());
+            ControlFlow::Continue(())
+        })?;
+        Ok(complete.then_some(keys))
+    }
+
+    /// Visits a range, of which the statement `text` gives what the database has.
+    fn walk(
+        &self,
+        text: &str,
+        keyspace: Keyspace,
+        range: &KeyRange,
+        direction: Direction,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let mut merged = Merged::new(&self.layers, keyspace, range, direction);
+        let mut read = || -> rusqlite::Result<ControlFlow<()>> {
+            let mut statement = self.connection().prepare_cached(text)?;
+            sql::bind_range(&mut statement, range)?;
+            let mut rows = statement.raw_query();
+            while let Some(row) = rows.next()? {
+                let (key, value) = (blob(row, 0)?, blob(row, 1)?);
+                if merged.below(key, value, visit).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        };
+        let rest = read().map_err(|error| self.failed(&error))?;
+        if rest.is_continue() {
+            // A break is the visitor's wish to end, and nothing more to do here.
+            let _ = merged.rest(visit);
+        }
+        Ok(())
     }
 
     fn connection(&self) -> &Connection {
@@ -110,8 +185,20 @@ impl EmbeddedSnapshot {
 }
 
 /// The bytes in a column, valid until the next row.
-pub(super) fn blob<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a [u8]> {
+fn blob<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a [u8]> {
     Ok(row.get_ref(column)?.as_blob()?)
+}
+
+/// Whether the statement, which selects a value by key, finds exactly `expected`.
+pub(super) fn matches(
+    statement: &mut Statement<'_>,
+    key: &[u8],
+    expected: Option<&[u8]>,
+) -> rusqlite::Result<bool> {
+    statement.raw_bind_parameter(1, key)?;
+    let mut rows = statement.raw_query();
+    let found = rows.next()?.map(|row| blob(row, 0)).transpose()?;
+    Ok(found == expected)
 }
 
 /// The value that a statement, which selects it by key, finds.
@@ -124,6 +211,9 @@ fn read_value(statement: &mut Statement<'_>, key: &[u8]) -> rusqlite::Result<Opt
 impl Snapshot for EmbeddedSnapshot {
     fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let sql = self.sql(keyspace)?;
+        if let Some(value) = self.layers.get(keyspace, key) {
+            return Ok(value.map(<[u8]>::to_vec));
+        }
         let read = || read_value(&mut *self.connection().prepare_cached(&sql.get)?, key);
         read().map_err(|error| self.failed(&error))
     }
@@ -132,7 +222,11 @@ impl Snapshot for EmbeddedSnapshot {
         let sql = self.sql(keyspace)?;
         let read = || -> rusqlite::Result<Vec<Option<Vec<u8>>>> {
             let mut statement = self.connection().prepare_cached(&sql.get)?;
-            keys.iter().map(|key| read_value(&mut statement, key)).collect()
+            let mut read = |key: &&[u8]| match self.layers.get(keyspace, key) {
+                Some(value) => Ok(value.map(<[u8]>::to_vec)),
+                None => read_value(&mut statement, key),
+            };
+            keys.iter().map(&mut read).collect()
         };
         read().map_err(|error| self.failed(&error))
     }
@@ -146,31 +240,25 @@ impl Snapshot for EmbeddedSnapshot {
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
         let sql = self.sql(keyspace)?;
-        if limit == 0 || range.is_empty() {
+        if limit == 0 {
             return Ok(());
         }
-        let mut read = || -> rusqlite::Result<()> {
-            let mut statement = self.connection().prepare_cached(sql.scan(range, direction))?;
-            sql::bind_range(&mut statement, range)?;
-            let mut rows = statement.raw_query();
-            let mut left = limit;
-            while let Some(row) = rows.next()? {
-                left -= 1;
-                if visit(blob(row, 0)?, blob(row, 1)?) == ControlFlow::Break(()) || left == 0 {
-                    break;
-                }
+        let mut left = limit;
+        self.walk(sql.scan(range, direction), keyspace, range, direction, &mut |key, value| {
+            left -= 1;
+            if visit(key, value).is_break() || left == 0 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
             }
-            Ok(())
-        };
-        read().map_err(|error| self.failed(&error))
+        })
     }
 }
 
 impl Drop for EmbeddedSnapshot {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        let ended =
-            connection.prepare_cached(sql::COMMIT).and_then(|mut statement| statement.execute([])).is_ok();
+        let ended = end(&connection).is_ok();
         let shared = &self.slot.0;
         let mut idle = shared.readers.idle.lock();
         // A connection that cannot end its transaction is closed instead of kept.

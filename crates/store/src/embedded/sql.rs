@@ -8,25 +8,31 @@ use std::ops::Bound;
 
 use rusqlite::Statement;
 
-use crate::{Direction, KeyRange, KeyspaceSpec};
+use crate::{Direction, KeyRange};
 
 /// The name of the table of a keyspace. The prefix keeps clear of names that SQLite reserves.
-pub(super) fn table_name(spec: &KeyspaceSpec) -> String {
-    format!("ks_{}", spec.name)
+pub(super) fn table_name(name: &str) -> String {
+    format!("ks_{name}")
 }
 
 /// The definition of the table of a keyspace, exactly as SQLite keeps it.
-pub(super) fn table_definition(spec: &KeyspaceSpec) -> String {
+pub(super) fn table_definition(name: &str) -> String {
     format!(
         "CREATE TABLE {}(k BLOB NOT NULL PRIMARY KEY, v BLOB NOT NULL) STRICT, WITHOUT ROWID",
-        table_name(spec)
+        table_name(name)
     )
 }
 
+/// The definition of the table `state`, which `format` describes.
+pub(super) const STATE_DEFINITION: &str = "CREATE TABLE state(id INTEGER NOT NULL, applied INTEGER NOT NULL, \
+     run INTEGER NOT NULL, journal INTEGER NOT NULL, keyspaces TEXT NOT NULL) STRICT";
+
 /// Starts the transaction of a snapshot.
 pub(super) const BEGIN_READ: &str = "BEGIN DEFERRED";
-/// Reads something, so that the transaction really sees the state of now.
-pub(super) const PIN_READ: &str = "SELECT 1 FROM sqlite_schema LIMIT 1";
+/// The last commit that the database has. Reading it makes the transaction see the state of now.
+pub(super) const READ_APPLIED: &str = "SELECT applied FROM state";
+/// Notes the last commit that the database has.
+pub(super) const SET_APPLIED: &str = "UPDATE state SET applied = ?1";
 /// Starts the transaction of a commit.
 pub(super) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
 /// Ends a transaction.
@@ -43,16 +49,17 @@ pub(super) struct KeyspaceSql {
     delete_range: [String; RANGES],
     forward: [String; RANGES],
     backward: [String; RANGES],
+    keys: [String; RANGES],
 }
 
 impl KeyspaceSql {
     /// The most statements of a keyspace that one reading connection uses.
-    pub(super) const READ_STATEMENTS: usize = 1 + 2 * RANGES;
+    pub(super) const READ_STATEMENTS: usize = 1 + 3 * RANGES;
     /// The most statements of a keyspace that the writing connection uses.
     pub(super) const WRITE_STATEMENTS: usize = 3 + RANGES;
 
-    pub(super) fn new(spec: &KeyspaceSpec) -> Self {
-        let table = table_name(spec);
+    pub(super) fn new(name: &str) -> Self {
+        let table = table_name(name);
         let ranges = |verb: &str, order: &str| {
             std::array::from_fn(|kind| format!("{verb} FROM {table}{}{order}", condition(kind)))
         };
@@ -64,6 +71,7 @@ impl KeyspaceSql {
             delete_range: ranges("DELETE", ""),
             forward: ranges("SELECT k, v", " ORDER BY k"),
             backward: ranges("SELECT k, v", " ORDER BY k DESC"),
+            keys: ranges("SELECT k, x''", " ORDER BY k"),
         }
     }
 
@@ -76,6 +84,11 @@ impl KeyspaceSql {
             Direction::Forward => &self.forward[kind(range)],
             Direction::Backward => &self.backward[kind(range)],
         }
+    }
+
+    /// A forward scan that reads no values and gives empty ones.
+    pub(super) fn scan_keys(&self, range: &KeyRange) -> &str {
+        &self.keys[kind(range)]
     }
 }
 
@@ -115,15 +128,13 @@ fn condition(kind: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Keyspace;
 
     #[test]
     fn range_scans_use_the_key() {
-        let spec = KeyspaceSpec { keyspace: Keyspace(0), name: "docs" };
         let connection = rusqlite::Connection::open_in_memory().unwrap();
-        connection.execute_batch(&table_definition(&spec)).unwrap();
-        let sql = KeyspaceSql::new(&spec);
-        let ranges = sql.forward.iter().chain(&sql.backward).chain(&sql.delete_range);
+        connection.execute_batch(&table_definition("docs")).unwrap();
+        let sql = KeyspaceSql::new("docs");
+        let ranges = sql.forward.iter().chain(&sql.backward).chain(&sql.keys).chain(&sql.delete_range);
         for text in ranges.chain([&sql.get, &sql.delete]) {
             let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {text}")).unwrap();
             let mut rows = explain.raw_query();
