@@ -116,11 +116,46 @@ pub fn open(
     now: Timestamp,
     told: &mut dyn FnMut(&str),
 ) -> Result<Executor, OpenError> {
+    let (reasons, before) = match attempt(store.clone(), text, options, now, told) {
+        Ok(executor) => return Ok(executor),
+        Err(Unopened::Error(error)) => return Err(error),
+        Err(Unopened::Unfit(reasons, before)) => (reasons, before),
+    };
+    match before.map(|before| attempt(store, &before, options, now, told)) {
+        Some(Err(Unopened::Error(error))) => Err(error),
+        // What came before may not fit either, where its own opening was cut short. There is no way further back.
+        _ => Err(OpenError::Refused(reasons)),
+    }
+}
+
+/// How an attempt to open ended without success.
+enum Unopened {
+    /// Nothing has changed, or it is not known what has.
+    Error(OpenError),
+    /// A build found out why the data does not fit, when the schema was current already. The one that was current
+    /// before has to be opened again; it is not known where an opening with this same one was cut short.
+    Unfit(Vec<String>, Option<String>),
+}
+
+impl<E: Into<OpenError>> From<E> for Unopened {
+    fn from(error: E) -> Unopened {
+        Unopened::Error(error.into())
+    }
+}
+
+/// Opens a store with a schema that becomes the current one.
+fn attempt(
+    store: Arc<dyn Store>,
+    text: &str,
+    options: &EngineOptions,
+    now: Timestamp,
+    told: &mut dyn FnMut(&str),
+) -> Result<Executor, Unopened> {
     let snapshot = store.snapshot()?;
     let stored = Catalog::load(&*snapshot)?;
     let mut ids = stored.as_ref().map(|catalog| catalog.ids.clone()).unwrap_or_default();
     let checked = check(text, &mut ids);
-    let Some(schema) = checked.schema else { return Err(OpenError::Schema(checked.diagnostics)) };
+    let Some(schema) = checked.schema else { return Err(OpenError::Schema(checked.diagnostics).into()) };
     let wanted = rebuild::structures(&schema);
     let have = stored.as_ref().map(|catalog| catalog.built.clone()).unwrap_or_default();
     let mut missing: BTreeSet<Structure> = wanted.iter().copied().filter(|it| !have.contains(it)).collect();
@@ -139,7 +174,7 @@ pub fn open(
             reasons = errors(&*snapshot, old, &schema, &missing)?;
         }
         if !reasons.is_empty() {
-            return Err(OpenError::Refused(reasons));
+            return Err(OpenError::Refused(reasons).into());
         }
     }
     drop(snapshot);
@@ -167,7 +202,8 @@ pub fn open(
                 Err(EngineError::Refused(refusals)) => {
                     let what = describe(executor.engine().schema(), structure);
                     let reasons = refusals.iter().map(|it| format!("{what}: {}", it.message)).collect();
-                    return Err(take_back(executor, stored, text, options, now, told, reasons));
+                    let before = stored.map(|catalog| catalog.text).filter(|before| before != text);
+                    return Err(Unopened::Unfit(reasons, before));
                 }
                 outcome => outcome?,
             }
@@ -178,27 +214,6 @@ pub fn open(
         }
     }
     Ok(executor)
-}
-
-/// Goes back to the schema that was current, after a build found out that the data does not fit the new one.
-fn take_back(
-    executor: Executor,
-    stored: Option<Catalog>,
-    text: &str,
-    options: &EngineOptions,
-    now: Timestamp,
-    told: &mut dyn FnMut(&str),
-    reasons: Vec<String>,
-) -> OpenError {
-    let store = executor.engine().store().clone();
-    drop(executor);
-    // An opening with this same schema may have been cut short; then what came before it is not known any more.
-    let before = stored.map(|catalog| catalog.text).filter(|before| before != text);
-    let restored = before.map(|before| open(store, &before, options, now, told));
-    match restored {
-        Some(Err(error)) => error,
-        _ => OpenError::Refused(reasons),
-    }
 }
 
 /// What is computed from stored fields whose type is another now: the kinds of results follow from it.

@@ -226,7 +226,7 @@ impl<'a> Express<'a> {
         for _ in 0..12 {
             if self.random.percent(40) {
                 let (text, ty) = self.up();
-                if ty == wanted && text.len() > "self.".len() {
+                if ty == wanted && !text.is_empty() && text != "self." {
                     return Some(text.trim_end_matches('.').into());
                 }
                 continue;

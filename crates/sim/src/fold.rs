@@ -70,7 +70,7 @@ impl Fold {
             .map_err(|error| format!("the log cannot be read: {error}"))?;
         let told: Vec<(u64, Timestamp)> =
             commits.iter().map(|commit| (commit.revision, commit.time)).collect();
-        if !complete || told != Vec::from(self.commits.clone()) {
+        if !complete || !self.commits.iter().eq(&told) {
             return Err(format!("the log has {told:?} behind {}, and not {:?}", self.from, self.commits));
         }
         if self.from > 0

@@ -21,9 +21,13 @@ pub mod model;
 pub mod random;
 pub mod rules;
 pub mod store;
+pub mod translate;
 pub mod values;
 pub mod workload;
 pub mod world;
+
+#[cfg(test)]
+mod tampering;
 
 use make::Written;
 use world::World;

@@ -338,7 +338,11 @@ pub fn change(draft: &mut Draft, random: &mut Random) -> Change {
 /// Takes away what is stored, or gives it another type.
 pub fn lose(draft: &mut Draft, random: &mut Random) -> Option<Change> {
     let ty = random.below(draft.types.len());
-    let at = random.below(draft.types[ty].fields.len());
+    let fields = draft.types[ty].fields.len();
+    if fields == 0 {
+        return None;
+    }
+    let at = random.below(fields);
     let field = &mut draft.types[ty].fields[at];
     let name = field.name.clone();
     let losing = match &mut field.kind {

@@ -38,7 +38,7 @@ pub fn of_type(random: &mut Random, ty: &ValueType) -> Value {
         ValueType::Bool => Value::Bool(random.percent(50)),
         ValueType::Decimal => {
             let all = if random.percent(EXTREME_PERCENT) { &DECIMALS[..] } else { &DECIMALS[..7] };
-            decimal(*random.pick(all))
+            decimal(random.pick::<&str>(all))
         }
         ValueType::Datetime => Value::Datetime(
             Timestamp::from_second(random.between(0, 9) * 40_000).expect("a time soon after 1970"),
@@ -60,11 +60,8 @@ pub fn of_type(random: &mut Random, ty: &ValueType) -> Value {
         ValueType::Enum(words) => Value::Str((*random.pick(words)).into()),
         ValueType::List(of) | ValueType::Set(of) => Value::List(elements(random, of).into()),
         ValueType::Map(of) => {
-            let keys = ["a", "b", "c"].into_iter();
-            let members: Vec<_> = keys
-                .filter_map(|key| random.percent(40).then(|| (key.into(), of_type(random, of))))
-                .collect();
-            Value::Object(members.into())
+            let keys: Vec<&str> = ["a", "b", "c"].into_iter().filter(|_| random.percent(40)).collect();
+            Value::Object(keys.into_iter().map(|key| (key.into(), of_type(random, of))).collect())
         }
         ValueType::Object(declared) => {
             let mut declared: Vec<&Member> = declared.iter().collect();

@@ -1,7 +1,7 @@
 //! Random transactions: mostly what would be allowed, some of what would not, more often about a few resources that
 //! many others refer to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use corollary_engine::Edit;
 use corollary_value::{Id, Value};
@@ -34,6 +34,8 @@ pub struct Workload<'a> {
     pub revisions: &'a BTreeMap<Place, u64>,
     /// Chance.
     pub random: &'a mut Random,
+    /// What the transaction itself creates.
+    pub created: BTreeSet<Place>,
 }
 
 /// The id with a number: mostly a name, sometimes a UUID.
@@ -46,6 +48,10 @@ pub fn id(ty: usize, number: usize) -> Id {
 }
 
 impl Workload<'_> {
+    fn has(&self, place: &Place) -> bool {
+        self.stored.has(place) || self.created.contains(place)
+    }
+
     /// A transaction.
     pub fn transaction(&mut self) -> Vec<Step> {
         if self.random.percent(3) {
@@ -78,7 +84,7 @@ impl Workload<'_> {
                     value.clone_from(hub);
                 }
             }
-            match (self.stored.has(&place), self.random.below(6)) {
+            match (self.has(&place), self.random.below(6)) {
                 (false, _) => steps.push(Step::Create(place, values)),
                 (true, 0) => steps.push(Step::Delete(place)),
                 (true, _) => {
@@ -105,16 +111,17 @@ impl Workload<'_> {
     }
 
     fn steps_about(&mut self, place: Place, steps: &mut Vec<Step>) {
-        let there = self.stored.has(&place);
+        let there = self.has(&place);
         let crowded = self.stored.records.len() > MANY_RESOURCES;
         let weights = match (there, crowded) {
             (false, _) => [120, 1, 2, 1, 1, 1, 0],
-            (true, false) => [2, 10, 55, 12, 6, 3, 5],
+            (true, false) => [1, 8, 60, 10, 4, 2, 5],
             (true, true) => [1, 5, 25, 60, 2, 2, 1],
         };
         match self.random.weighted(&weights) {
             0 => {
                 let values = self.values(&place, true);
+                self.created.insert(place.clone());
                 steps.push(Step::Create(place, values));
             }
             1 => {
@@ -128,7 +135,7 @@ impl Workload<'_> {
             3 => steps.push(Step::Delete(place)),
             4 => {
                 let revision = self.revisions.get(&place).copied().unwrap_or(1);
-                let wrong = if self.random.percent(20) { 1 } else { 0 };
+                let wrong = u64::from(self.random.percent(15));
                 let revisions =
                     if self.random.percent(20) { vec![0, revision] } else { vec![revision + wrong] };
                 steps.push(Step::Require(place, revisions));
@@ -158,7 +165,13 @@ impl Workload<'_> {
                 continue;
             }
             let required = fact.rules.is_some_and(|rules| rules.required);
-            if self.random.percent(if required { 95 } else { 65 }) {
+            let leads_nowhere = fact.kind.target().is_some_and(|ty| self.any(ty).is_none());
+            let percent = match (required, leads_nowhere) {
+                (true, _) => 97,
+                (false, false) => 65,
+                (false, true) => 2,
+            };
+            if self.random.percent(percent) {
                 let value = self.value(fact);
                 values.push((fact.name.clone(), value));
             }
@@ -213,20 +226,20 @@ impl Workload<'_> {
         }
     }
 
+    fn any(&self, ty: usize) -> Option<&Place> {
+        self.stored.of_type(ty).chain(self.created.iter().filter(|place| place.ty == ty)).next()
+    }
+
     /// The id of a resource to link to, mostly one that is there.
     fn target(&mut self, ty: usize) -> Id {
         let mut place = self.place_of(ty);
         for _ in 0..8 {
-            if self.stored.has(&place) || self.random.percent(2) {
-                break;
+            if self.has(&place) || self.random.percent(1) {
+                return place.id;
             }
             place = self.place_of(ty);
         }
-        if !self.stored.has(&place) && !self.random.percent(5) {
-            let first = self.stored.of_type(ty).next();
-            return first.map_or(place.id, |first| first.id.clone());
-        }
-        place.id
+        self.any(ty).map_or(place.id, |any| any.id.clone())
     }
 
     fn edits(&mut self, place: &Place) -> Vec<(String, Edit)> {
@@ -235,7 +248,8 @@ impl Workload<'_> {
         for _ in 0..1 + self.random.below(3) {
             let Some(fact) = self.random.pick_any(&facts[place.ty]) else { break };
             // A parent cannot change, and is given as it is at best.
-            if matches!(fact.kind, FactKind::Parent(_)) && !self.random.percent(4) {
+            let fixed = fact.rules.is_none_or(|rules| rules.immutable || rules.write_once);
+            if fixed && !self.random.percent(8) {
                 continue;
             }
             let edit = self.edit(fact);
@@ -251,7 +265,9 @@ impl Workload<'_> {
     fn edit(&mut self, fact: &Fact<'_>) -> Edit {
         let special = self.random.percent(45);
         match fact.kind {
-            _ if self.random.percent(8) => Edit::Set(Value::Absent),
+            _ if !fact.rules.is_some_and(|rules| rules.required) && self.random.percent(8) => {
+                Edit::Set(Value::Absent)
+            }
             FactKind::Stored(ValueType::Object(members)) if special => {
                 let mut edits = Vec::new();
                 for member in members {

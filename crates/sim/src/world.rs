@@ -1,14 +1,13 @@
 //! One run: the engine, the model beside it, and a group of transactions after the other.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use corollary_engine::eval::View;
 use corollary_engine::{
-    Committed, Engine, EngineError, EngineOptions, Executor, Key, Refusal, Transaction, Write, open,
+    Committed, Engine, EngineError, EngineOptions, Executor, Key, Refusal, Transaction, open,
 };
-use corollary_schema::{Schema, Slot};
 use corollary_store::{Fault, Store};
 use jiff::{SignedDuration, Timestamp};
 
@@ -20,6 +19,7 @@ use crate::model::{Facts, Place, Setting, Step};
 use crate::random::Random;
 use crate::rules::Codes;
 use crate::store::SimStore;
+use crate::translate::{shown, transaction};
 use crate::workload::Workload;
 use crate::{Notes, Report, ask};
 
@@ -198,14 +198,10 @@ impl World {
         let mut group: Vec<Vec<Step>> = Vec::with_capacity(count);
         for _ in 0..count {
             let revisions = &self.revisions;
-            let mut steps = Workload {
-                draft: &draft,
-                facts: &declared,
-                stored: &predicted,
-                revisions,
-                random: &mut self.random,
-            }
-            .transaction();
+            let random = &mut self.random;
+            let (stored, created) = (&predicted, BTreeSet::new());
+            let mut steps = Workload { draft: &draft, facts: &declared, stored, revisions, random, created }
+                .transaction();
             if matches!(around, Around::Fault(_)) && !group.is_empty() {
                 // Nor is at which revision derived values let a resource be after the transactions before.
                 steps.retain(|step| !matches!(step, Step::Require(..)));
@@ -282,10 +278,15 @@ impl World {
         let seen: Arc<Mutex<Vec<Result<Seen, String>>>> = Arc::default();
         let (weak, store_of_seen) = (Arc::downgrade(&engine), seen.clone());
         self.store.watch(Some(Arc::new(move || {
-            if let Some(engine) = weak.upgrade() {
+            let Some(engine) = weak.upgrade() else { return };
+            // One that looks into the store, then all of them from wherever they are, then one alone.
+            for (lists, count) in [(true, 1), (false, keys.len()), (false, 1)] {
                 let looked = judge::read(&engine, now, |working| {
+                    if lists {
+                        working.all(keys[0].ty)?;
+                    }
                     let mut docs = Vec::new();
-                    for key in &keys {
+                    for key in &keys[..count] {
                         docs.push((key.clone(), working.after(key)?));
                     }
                     Ok((working.base.revision(), docs))
@@ -564,48 +565,4 @@ pub(crate) fn options(random: &mut Random) -> EngineOptions {
 
 fn codes_of(refusals: &[Refusal]) -> Codes {
     refusals.iter().map(|refusal| refusal.code).collect()
-}
-
-/// A transaction in the engine's numbers.
-fn transaction(schema: &Schema, draft: &Draft, steps: &[Step]) -> Result<Transaction, String> {
-    let slot = |key: &Key, name: &str| -> Result<Slot, String> {
-        let found = schema.ty(key.ty).named(name).map(|(slot, _)| slot);
-        found.ok_or_else(|| format!("the schema has no field {name} of {}", schema.ty(key.ty).name))
-    };
-    let write = |step: &Step| -> Result<Write, String> {
-        let key = judge::key(schema, draft, step.place());
-        let values = |values: &[(String, corollary_value::Value)]| -> Result<Vec<_>, String> {
-            values.iter().map(|(name, value)| Ok((slot(&key, name)?, value.clone()))).collect()
-        };
-        Ok(match step {
-            Step::Create(_, given) => Write::Create(key.clone(), values(given)?),
-            Step::Replace(_, given) => Write::Replace(key.clone(), values(given)?),
-            Step::Update(_, edits) => {
-                let edits: Result<Vec<_>, String> =
-                    edits.iter().map(|(name, edit)| Ok((slot(&key, name)?, edit.clone()))).collect();
-                Write::Update(key.clone(), edits?)
-            }
-            Step::Delete(_) => Write::Delete(key),
-            Step::Require(_, revisions) => Write::Require(key, revisions.clone()),
-            Step::Read(_) => Write::Read(key),
-        })
-    };
-    Ok(Transaction { writes: steps.iter().map(write).collect::<Result<_, String>>()? })
-}
-
-/// A transaction as text.
-fn shown(draft: &Draft, steps: &[Step]) -> String {
-    let name = |place: &Place| format!("{} {}", draft.types[place.ty].name, place.id);
-    let values = |values: &[(String, corollary_value::Value)]| -> String {
-        values.iter().map(|(name, value)| format!("{name}: {value:?}")).collect::<Vec<_>>().join(", ")
-    };
-    let all = steps.iter().map(|step| match step {
-        Step::Create(place, given) => format!("create {} {{ {} }}", name(place), values(given)),
-        Step::Replace(place, given) => format!("replace {} {{ {} }}", name(place), values(given)),
-        Step::Update(place, edits) => format!("update {} {edits:?}", name(place)),
-        Step::Delete(place) => format!("delete {}", name(place)),
-        Step::Require(place, revisions) => format!("require {} at {revisions:?}", name(place)),
-        Step::Read(place) => format!("read {}", name(place)),
-    });
-    all.collect::<Vec<_>>().join("; ")
 }
