@@ -40,7 +40,8 @@ pub fn provide() -> Result<(), String> {
             }
             command.args(*step).args(packages).status().is_ok_and(|status| status.success())
         };
-        if !run(false) && !(there("sudo") && run(true)) {
+        let done = run(false) || (there("sudo") && run(true));
+        if !done {
             return Err(format!("please install {wanted}: {manager} could not do it from here"));
         }
     }

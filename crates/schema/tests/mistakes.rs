@@ -144,3 +144,22 @@ fn parents_and_reverse_links_of_the_same_name_are_refused() {
     assert_eq!(links.len(), 1, "{links:#?}");
     assert!(links[0].starts_with("same-reverse-name «b_c»"), "{links:#?}");
 }
+
+/// A long chain of derived fields, declared last to first, overflowed the stack.
+#[test]
+fn chains_of_derived_fields_have_an_end() {
+    let chain = |length: usize, reversed: bool| {
+        let mut fields: Vec<String> = (1..length).map(|n| format!("x{n} := self.x{} + 1", n - 1)).collect();
+        fields.insert(0, "x0 := self.age + 1".into());
+        if reversed {
+            fields.reverse();
+        }
+        in_person(&fields.join("\n "))
+    };
+    for reversed in [false, true] {
+        assert_eq!(chain(64, reversed), Vec::<String>::new());
+        let found = chain(5_000, reversed);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(found[0].starts_with("chain «"), "{found:#?}");
+    }
+}

@@ -87,7 +87,7 @@ impl World {
             None => make::change(&mut next, &mut self.random),
         };
         self.report.written.derived += change.derived;
-        let (text, _) = make::settle(&mut next, Some(draft), &mut self.report.written)?;
+        let text = make::settle(&mut next, Some(draft), &mut self.report.written)?;
         Ok((next, text, change))
     }
 

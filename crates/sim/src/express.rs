@@ -3,7 +3,7 @@
 //! They are made from the types that the draft declares, and read derived fields of lower ranks only, so nearly all
 //! are accepted. What they mean is the checker's business.
 
-use crate::draft::{Draft, FieldKind, Kind, Shape, ValueType, root_name};
+use crate::draft::{Draft, FieldDraft, FieldKind, Kind, Shape, ValueType, root_name};
 use crate::random::Random;
 
 /// Where an expression stands.
@@ -139,6 +139,9 @@ impl<'a> Express<'a> {
                     let members = members.iter().filter(|member| member.ty.kind() == Some(kind));
                     found.extend(members.map(|member| format!("{}.{}", field.name, member.name)));
                 }
+                FieldKind::Stored(ValueType::Map(of)) if of.kind() == Some(kind) => {
+                    found.push(format!("{}.a", field.name));
+                }
                 FieldKind::Stored(of) if of.kind() == Some(kind) => found.push(field.name.clone()),
                 FieldKind::Derived(it) if self.readable(it.rank) && it.shape == Shape::One(kind) => {
                     // What is computed makes the better input.
@@ -263,12 +266,30 @@ impl<'a> Express<'a> {
         None
     }
 
-    /// Values of a kind of many resources.
+    /// Fields of a type with many values of a kind.
+    fn lists(&self, ty: usize, kind: Kind) -> Vec<String> {
+        let is = |field: &&FieldDraft| match &field.kind {
+            FieldKind::Stored(ValueType::List(of) | ValueType::Set(of)) => of.kind() == Some(kind),
+            FieldKind::Derived(it) => self.readable(it.rank) && it.shape == Shape::List(kind),
+            _ => false,
+        };
+        self.draft.types[ty].fields.iter().filter(is).map(|field| field.name.clone()).collect()
+    }
+
+    /// Values of a kind, of many resources or of a list that one has.
     fn list(&mut self, kind: Kind) -> Option<String> {
+        if self.random.percent(15) {
+            let (base, ty) = self.up();
+            let lists = self.lists(ty, kind);
+            if let Some(list) = self.random.pick_any(&lists) {
+                return Some(format!("{base}{list}"));
+            }
+        }
         for _ in 0..6 {
             let ordered = self.random.percent(20);
             let (text, ty) = self.many(ordered)?;
-            let fields = self.fields(ty, kind);
+            let mut fields = self.fields(ty, kind);
+            fields.extend(self.lists(ty, kind));
             if let Some(field) = self.random.pick_any(&fields) {
                 return Some(format!("{text}.{field}"));
             }

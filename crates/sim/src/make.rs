@@ -1,8 +1,6 @@
 //! Random schemas, and random changes of one.
 
-use std::sync::Arc;
-
-use corollary_schema::{Ids, Schema, check};
+use corollary_schema::{Ids, check};
 use corollary_syntax::render;
 use corollary_value::Value;
 
@@ -227,15 +225,11 @@ fn add_derived(draft: &mut Draft, random: &mut Random, ty: usize) -> bool {
     true
 }
 
-/// Checks a draft, and drops derived fields that are refused until all of it is accepted. An error where something else
-/// is refused: then the simulator has written what is not in the language.
+/// Checks a draft, and drops derived fields that are refused until all of it is accepted; gives its text. An error
+/// where something else is refused: then the simulator has written what is not in the language.
 ///
 /// Of what is dropped, only what `before` did not have counts as written in vain: the rest fell with what it read.
-pub fn settle(
-    draft: &mut Draft,
-    before: Option<&Draft>,
-    written: &mut Written,
-) -> Result<(String, Arc<Schema>), String> {
+pub fn settle(draft: &mut Draft, before: Option<&Draft>, written: &mut Written) -> Result<String, String> {
     let text_in = |draft: &Draft, ty: usize, name: &str| match &draft.field(ty, name)?.kind {
         FieldKind::Derived(derived) => Some(derived.text.clone()),
         _ => None,
@@ -243,8 +237,8 @@ pub fn settle(
     loop {
         let (text, places) = draft.text();
         let checked = check(&text, &mut Ids::default());
-        if let Some(schema) = checked.schema {
-            return Ok((text, Arc::new(schema)));
+        if checked.schema.is_some() {
+            return Ok(text);
         }
         let at: Vec<usize> = checked.diagnostics.iter().map(|found| found.span.start as usize).collect();
         let refused: Vec<_> =

@@ -78,7 +78,7 @@ impl World {
         let mut draft = make::draft(&mut random);
         let mut report = Report::default();
         report.written.derived = draft.derived().count();
-        let (text, _) = make::settle(&mut draft, None, &mut report.written)?;
+        let text = make::settle(&mut draft, None, &mut report.written)?;
         let store = Arc::new(SimStore::new().map_err(|error| error.to_string())?);
         let executor = open(store.clone(), &text, &options(&mut random), Timestamp::UNIX_EPOCH, &mut |_| {})
             .map_err(|error| format!("an empty store cannot be opened: {error}"))?;

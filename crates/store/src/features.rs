@@ -102,7 +102,7 @@ pub struct StoreStats {
     pub conflicts: u64,
     /// Times that the log was carried over into the data.
     pub checkpoints: u64,
-    /// Those among `checkpoints` that a commit had to wait for, because the log had reached its limit.
+    /// Those among `checkpoints` before which nothing more could be written to the log, because it had reached its limit.
     pub forced_checkpoints: u64,
     /// Snapshots open now.
     pub open_snapshots: u64,

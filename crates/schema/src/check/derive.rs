@@ -1,6 +1,6 @@
 //! Types the expressions of derived fields, in whatever order they need each other, and makes the plan.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use corollary_syntax::ast;
@@ -27,6 +27,8 @@ pub fn derive(
         sources: sources.iter().copied().collect(),
         typed: RefCell::default(),
         found: RefCell::default(),
+        open: Cell::default(),
+        chain: Cell::default(),
     };
     for (field, source) in &sources {
         draft.type_of(*field, source.span);
@@ -40,7 +42,7 @@ pub fn derive(
     }
     let mut exprs = Vec::with_capacity(sources.len());
     for (field, source) in &sources {
-        if let Some(State::Done(Some(expr))) = typed.get(field) {
+        if let Some(State::Done(Some(expr), _)) = typed.get(field) {
             exprs.push((*field, expr.clone(), source.span));
         }
     }
@@ -108,11 +110,14 @@ fn visit(expr: &Expr, f: &mut dyn FnMut(&Expr)) {
     expr.for_parts(&mut |part, _| visit(part, f));
 }
 
+/// The most derived fields that may follow from each other in a row.
+const MAX_CHAIN: usize = 64;
+
 enum State {
     /// Being typed now, further out.
     Open,
-    /// Typed; nothing where its expression has a mistake.
-    Done(Option<Expr>),
+    /// Typed, and how many derived fields follow from each other up to it; nothing where its expression has a mistake.
+    Done(Option<Expr>, usize),
 }
 
 struct Draft<'a> {
@@ -120,12 +125,19 @@ struct Draft<'a> {
     sources: HashMap<FieldRef, &'a ast::Expr>,
     typed: RefCell<HashMap<FieldRef, State>>,
     found: RefCell<Vec<Diagnostic>>,
+    /// Fields being typed now, each for the one before.
+    open: Cell<usize>,
+    /// The longest chain up to a field that the one being typed uses.
+    chain: Cell<usize>,
 }
 
 impl Draft<'_> {
     fn type_of(&self, field: FieldRef, used_at: Span) -> Option<Type> {
         match self.typed.borrow().get(&field) {
-            Some(State::Done(expr)) => return expr.as_ref().map(|expr| expr.ty.clone()),
+            Some(State::Done(expr, chain)) => {
+                self.chain.set(self.chain.get().max(*chain));
+                return expr.as_ref().map(|expr| expr.ty.clone());
+            }
             Some(State::Open) => {
                 let name = format!("{}.{}", self.schema.ty(field.ty).name, self.schema.field(field).name);
                 self.found.borrow_mut().push(recursion(used_at, &[name]));
@@ -134,8 +146,25 @@ impl Draft<'_> {
             None => {}
         }
         let source = *self.sources.get(&field)?;
+        if self.open.get() == MAX_CHAIN {
+            self.too_long(source.span);
+            return None;
+        }
         self.typed.borrow_mut().insert(field, State::Open);
+        let outer = self.chain.replace(0);
+        self.open.update(|open| open + 1);
         let (expr, mut problems) = check_expr(self, Place::Derived(field.ty), source);
+        self.open.update(|open| open - 1);
+        let chain = self.chain.get() + 1;
+        self.chain.set(outer.max(chain));
+        if chain > MAX_CHAIN {
+            self.too_long(source.span);
+        }
+        if self.is_too_long() {
+            // Told already; what follows from it is of no use.
+            self.typed.borrow_mut().insert(field, State::Done(None, chain));
+            return None;
+        }
         if problems.is_empty() && expr.ty.kind == Kind::Null {
             problems.push(Diagnostic::error("always-null", source.span, "this is always null"));
         }
@@ -146,8 +175,19 @@ impl Draft<'_> {
         let failed = !problems.is_empty() || self.open_was_used(field);
         self.found.borrow_mut().append(&mut problems);
         let ty = expr.ty.clone();
-        self.typed.borrow_mut().insert(field, State::Done((!failed).then_some(expr)));
+        self.typed.borrow_mut().insert(field, State::Done((!failed).then_some(expr), chain));
         (!failed).then_some(ty)
+    }
+
+    fn too_long(&self, span: Span) {
+        if !self.is_too_long() {
+            let message = format!("more than {MAX_CHAIN} derived fields follow from each other up to here");
+            self.found.borrow_mut().push(Diagnostic::error("chain", span, message));
+        }
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.found.borrow().iter().any(|found| found.code == "chain")
     }
 
     /// Was a mistake already told that makes this field's type unknown? Its users stay silent then.

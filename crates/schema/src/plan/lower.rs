@@ -50,7 +50,7 @@ impl Lowering<'_> {
     fn lower(&mut self, expr: Expr, owner: TypeIx) -> Expr {
         let (aggregate, list) = match &expr.node {
             Node::Aggregate(aggregate @ (Aggregate::Any | Aggregate::All), list) => {
-                return match as_count(*aggregate, list) {
+                return match as_count(self.schema, *aggregate, list) {
                     Some(count) => self.lower(count, owner),
                     None => expr,
                 };
@@ -116,7 +116,7 @@ impl Lowering<'_> {
         }
         let value = match value {
             Some(path) => {
-                let value = path.on(subject);
+                let value = path.on(subject, self.schema);
                 (value.ty.many == Many::One && is_constant_cost(&value)).then_some(value).map(Some)?
             }
             None => None,
@@ -270,10 +270,10 @@ impl Lowering<'_> {
 }
 
 /// Whether any of the members is true, or all are, told by how many are, or are not.
-fn as_count(aggregate: Aggregate, list: &Expr) -> Option<Expr> {
+fn as_count(schema: &Schema, aggregate: Aggregate, list: &Expr) -> Option<Expr> {
     let (members, value) = split_value(list);
     let item = Expr { node: Node::Item(0), ty: Type::one(members.ty.kind.clone()) };
-    let value = value?.on(item);
+    let value = value?.on(item, schema);
     if value.ty.many != Many::One {
         return None;
     }
@@ -316,11 +316,23 @@ struct ValuePath<'a> {
 }
 
 impl ValuePath<'_> {
-    /// The same steps on one resource.
-    fn on(&self, subject: Expr) -> Expr {
+    /// The same steps on one resource. Many values where a step leads to a list.
+    fn on(&self, subject: Expr, schema: &Schema) -> Expr {
         let mut value = subject;
         for step in self.steps.iter().rev() {
-            let many = if value.ty.is_many() { Many::List } else { Many::One };
+            let lists = match (&step.node, &value.ty.kind) {
+                (Node::Get(_, field), _) => match &schema.field(*field).kind {
+                    FieldKind::Stored(ty) => Type::of_value(ty).is_many(),
+                    FieldKind::Derived { expr, .. } => expr.ty.is_many(),
+                    _ => false,
+                },
+                (Node::Member(_, name), Kind::Object(members)) => {
+                    let member = members.iter().find(|member| member.name == *name);
+                    member.is_some_and(|member| Type::of_value(&member.ty).is_many())
+                }
+                _ => false,
+            };
+            let many = if lists || value.ty.is_many() { Many::List } else { Many::One };
             let ty = Type { kind: step.ty.kind.clone(), many };
             value = match &step.node {
                 Node::Get(_, field) => Expr { node: Node::Get(Box::new(value), *field), ty },

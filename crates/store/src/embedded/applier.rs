@@ -13,7 +13,6 @@
 //! full device, mostly) is tried again until it succeeds; what cannot be applied stays in the overlay and the journal,
 //! and when these are full, commits are refused with that failure. Read next: [`checkpoint`].
 
-use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -23,6 +22,7 @@ use parking_lot::Mutex;
 
 use super::checkpoint::{self, LogSize, Mode};
 use super::error::During;
+use super::flusher::{Files, Flusher, Target};
 use super::journal::Pool;
 use super::overlay::{Frozen, Work};
 use super::steps::Step;
@@ -55,7 +55,8 @@ pub(super) struct Database {
     pool: Arc<Pool>,
     writer: Writer,
     log: LogSize,
-    log_file: File,
+    files: Arc<Files>,
+    flusher: Flusher,
     counts: Arc<Counts>,
 }
 
@@ -66,13 +67,10 @@ impl Database {
         writer: Writer,
         log: LogSize,
     ) -> Result<Self, StoreError> {
-        let path = format::log_file(&shared.folder);
-        let log_file = File::options()
-            .write(true)
-            .open(&path)
-            .map_err(|error| StoreError::from_io(&path, "opening the write-ahead log", &error))?;
+        let files = Arc::new(Files::open(shared)?);
+        let flusher = Flusher::start(Arc::clone(&files))?;
         let (shared, pool) = (Arc::clone(shared), Arc::clone(pool));
-        Ok(Self { shared, pool, writer, log, log_file, counts: Arc::default() })
+        Ok(Self { shared, pool, writer, log, files, flusher, counts: Arc::default() })
     }
 
     /// One transaction, with a checkpoint before it if that is due. [`Self::tidy`] is to follow.
@@ -86,7 +84,9 @@ impl Database {
             self.log.forced();
             self.counts.forced.fetch_add(1, Ordering::Relaxed);
         }
-        let pages = transaction(&self.writer)
+        let pages = self
+            .flusher
+            .during(Target::Log, || transaction(&self.writer))
             .map_err(|Failure(error, during)| self.shared.translate(&error, during))?;
         if let Some(pages) = pages {
             self.log.grown_to(pages);
@@ -107,8 +107,10 @@ impl Database {
     fn tidy(&mut self) -> Result<(), StoreError> {
         self.shared.check_going()?;
         if self.log.is_due() {
-            self.checkpoint(Mode::Passive)?;
-            self.sync_data_file()?;
+            self.flusher.during(Target::Data, || self.checkpoint(Mode::Passive))?;
+            // SQLite leaves that out when a snapshot holds a part of the log back, and the forced checkpoint would have to
+            // wait for all of it at once.
+            self.files.sync(Target::Data)?;
             self.counts.passive.fetch_add(1, Ordering::Relaxed);
         }
         self.pool.prepare()
@@ -119,23 +121,12 @@ impl Database {
         if !self.pool.has_applied(applied) {
             return Ok(());
         }
-        self.log_file.sync_data().map_err(|error| self.sync_failed("the write-ahead log", &error))?;
-        self.sync_data_file()?;
+        self.files.sync(Target::Log)?;
+        self.files.sync(Target::Data)?;
         self.shared.step(Step::Durable);
         self.pool.release(applied);
         self.shared.step(Step::Released);
         Ok(())
-    }
-
-    /// Makes durable what a passive checkpoint has written. SQLite leaves that out when a snapshot holds a part of the
-    /// log back, and the forced checkpoint would have to wait for all of it at once.
-    fn sync_data_file(&self) -> Result<(), StoreError> {
-        self.shared.data_file.sync_data().map_err(|error| self.sync_failed("the data file", &error))
-    }
-
-    fn sync_failed(&self, what: &str, error: &std::io::Error) -> StoreError {
-        let message = format!("making {what} durable: {error}");
-        StoreError::Failed { path: self.shared.folder.clone(), message, fatal: true }
     }
 
     /// The connection that writes.

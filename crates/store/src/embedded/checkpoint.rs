@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::EmbeddedOptions;
+use super::{EmbeddedOptions, format};
 
 /// How large the log is, and at which sizes something is to be done about it. In pages.
 pub(super) struct LogSize {
@@ -87,5 +87,7 @@ pub(super) fn checkpoint(connection: &Connection, mode: Mode, wait: Duration) ->
     }
     // The row that it gives says how far it came. That matters to nobody: the size of the log after the next
     // transaction says the same.
-    connection.query_row(text, [], |_| Ok(()))
+    let result = connection.query_row(text, [], |_| Ok(()));
+    connection.busy_timeout(format::BUSY_TIMEOUT)?;
+    result
 }

@@ -88,6 +88,9 @@ const WITHOUT_JOURNAL: u32 = 1;
 /// The page size of new files.
 pub const PAGE_BYTES: u32 = 4096;
 
+/// How long a connection waits for another that is in its way: only a program that does not respect the lock can be.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The data file in a data folder.
 pub(super) fn data_file(folder: &Path) -> PathBuf {
     folder.join("corollary.db")
@@ -266,8 +269,7 @@ pub(super) fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<u6
 /// Sets what holds for every connection.
 fn configure(connection: &Connection, cache_bytes: u64, options: &EmbeddedOptions) -> rusqlite::Result<()> {
     keep_log_on_close(connection)?;
-    // Only a program that does not respect the lock can be in the way.
-    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     let as_i64 = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     connection.pragma_update(None, "synchronous", "FULL")?;
     // On macOS a plain fsync leaves data in the device's cache; elsewhere these two change nothing.

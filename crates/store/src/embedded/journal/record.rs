@@ -18,6 +18,8 @@ pub(in crate::embedded) const BLOCK_BYTES: usize = 4096;
 pub(in crate::embedded) const HEADER_BYTES: usize = 32;
 const CHECKSUM_BYTES: usize = 8;
 const MAGIC: [u8; 4] = *b"CRLJ";
+/// The most memory that a draft keeps for records that are much smaller than that.
+const KEPT_BYTES: usize = 16 << 20;
 /// Bytes of a point before its key.
 const POINT_BYTES: usize = 7;
 
@@ -42,6 +44,9 @@ impl Draft {
             return Err(StoreError::TooLarge { what: "batch", bytes: self.payload_bytes, limit });
         }
         let blocks = (HEADER_BYTES + self.payload_bytes + CHECKSUM_BYTES).div_ceil(BLOCK_BYTES);
+        if self.bytes.capacity() > KEPT_BYTES.max(4 * blocks * BLOCK_BYTES) {
+            *self = Self { payload_bytes: self.payload_bytes, ..Self::default() };
+        }
         self.bytes.reserve(blocks * BLOCK_BYTES);
         self.entries.reserve(points.len());
         self.bytes.resize(HEADER_BYTES, 0);

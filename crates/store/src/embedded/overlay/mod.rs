@@ -237,10 +237,9 @@ impl Overlay {
             if let Some(frozen) = self.freeze(&mut state) {
                 return Work::Apply(frozen);
             }
-            match state.since {
-                Some(since) if !state.copying => {
-                    self.work.wait_until(&mut state, since + self.apply_interval);
-                }
+            let due = state.since.and_then(|since| since.checked_add(self.apply_interval));
+            match due {
+                Some(due) if !state.copying => drop(self.work.wait_until(&mut state, due)),
                 _ => self.work.wait(&mut state),
             }
         }

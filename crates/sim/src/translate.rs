@@ -1,0 +1,53 @@
+//! Transactions of the model in the engine's numbers, and as text.
+
+use corollary_engine::{Key, Transaction, Write};
+use corollary_schema::{Schema, Slot};
+use corollary_value::Value;
+
+use crate::draft::Draft;
+use crate::judge;
+use crate::model::{Place, Step};
+
+/// A transaction in the engine's numbers.
+pub fn transaction(schema: &Schema, draft: &Draft, steps: &[Step]) -> Result<Transaction, String> {
+    let slot = |key: &Key, name: &str| -> Result<Slot, String> {
+        let found = schema.ty(key.ty).named(name).map(|(slot, _)| slot);
+        found.ok_or_else(|| format!("the schema has no field {name} of {}", schema.ty(key.ty).name))
+    };
+    let write = |step: &Step| -> Result<Write, String> {
+        let key = judge::key(schema, draft, step.place());
+        let values = |values: &[(String, Value)]| -> Result<Vec<_>, String> {
+            values.iter().map(|(name, value)| Ok((slot(&key, name)?, value.clone()))).collect()
+        };
+        Ok(match step {
+            Step::Create(_, given) => Write::Create(key.clone(), values(given)?),
+            Step::Replace(_, given) => Write::Replace(key.clone(), values(given)?),
+            Step::Update(_, edits) => {
+                let edits: Result<Vec<_>, String> =
+                    edits.iter().map(|(name, edit)| Ok((slot(&key, name)?, edit.clone()))).collect();
+                Write::Update(key.clone(), edits?)
+            }
+            Step::Delete(_) => Write::Delete(key),
+            Step::Require(_, revisions) => Write::Require(key, revisions.clone()),
+            Step::Read(_) => Write::Read(key),
+        })
+    };
+    Ok(Transaction { writes: steps.iter().map(write).collect::<Result<_, String>>()? })
+}
+
+/// A transaction as text.
+pub fn shown(draft: &Draft, steps: &[Step]) -> String {
+    let name = |place: &Place| format!("{} {}", draft.types[place.ty].name, place.id);
+    let values = |values: &[(String, Value)]| -> String {
+        values.iter().map(|(name, value)| format!("{name}: {value:?}")).collect::<Vec<_>>().join(", ")
+    };
+    let all = steps.iter().map(|step| match step {
+        Step::Create(place, given) => format!("create {} {{ {} }}", name(place), values(given)),
+        Step::Replace(place, given) => format!("replace {} {{ {} }}", name(place), values(given)),
+        Step::Update(place, edits) => format!("update {} {edits:?}", name(place)),
+        Step::Delete(place) => format!("delete {}", name(place)),
+        Step::Require(place, revisions) => format!("require {} at {revisions:?}", name(place)),
+        Step::Read(place) => format!("read {}", name(place)),
+    });
+    all.collect::<Vec<_>>().join("; ")
+}
