@@ -5,7 +5,7 @@
 //! together: that is [`EngineError::Moved`], and the read runs again over a snapshot opened first.
 //!
 //! A snapshot may show a commit a moment before it is published. Reads that begin after that must not show less, so
-//! [`Revisions`] keeps the newest that a snapshot has shown; until it is published, reads begin with a snapshot.
+//! `Revisions` keeps the newest that a snapshot has shown; until it is published, reads begin with a snapshot.
 
 use std::cell::{Cell, OnceCell};
 use std::sync::Arc;

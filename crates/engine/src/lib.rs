@@ -1,6 +1,6 @@
 //! The engine: facts in, everything that follows kept true. Synchronous and deterministic: time and ids are arguments.
 //!
-//! The life of a write: [`engine::Engine::commit`] applies each transaction's facts ([`mod@write`]) to the working state
+//! The life of a write: [`engine::Executor::commit`] applies each transaction's facts ([`mod@write`]) to the working state
 //! ([`working`]), brings derived values up to date ([`propagate`], [`group`], [`eval`]), and puts all of the group into
 //! one atomic batch. [`oracle`] computes any derived value from facts alone, and judges the rest.
 
