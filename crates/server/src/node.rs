@@ -39,6 +39,9 @@ impl Default for NodeOptions {
     }
 }
 
+/// How long a group waits for others where the one before was at least twice as large: less than a sync takes.
+const GATHER: Duration = Duration::from_micros(50);
+
 /// How often the log is looked at for what is past its retention.
 const TRIM_EVERY: Duration = Duration::from_secs(60);
 
@@ -133,7 +136,12 @@ fn execute(
     let mut backlog = false;
     let mut group = Vec::new();
     let mut replies = Vec::new();
+    let mut last = 0;
     while let Some(job) = waiting.blocking_recv() {
+        // Those who have just been answered mostly ask again: a moment later they share this group's sync.
+        if (waiting.len() + 1) * 2 <= last {
+            thread::sleep(GATHER);
+        }
         let mut writes = 0;
         let mut next = Some(job);
         while let Some(job) = next {
@@ -148,6 +156,7 @@ fn execute(
             let more = group.len() < options.group_transactions && writes < options.group_writes;
             next = if more { waiting.try_recv().ok() } else { None };
         }
+        last = group.len();
         run(&mut executor, &group, &mut replies, hub)?;
         group.clear();
         replies.clear();
