@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use corollary_schema::plan::Rule;
 use corollary_schema::typed::Aggregate;
-use corollary_schema::{Schema, Slot, TypeIx};
+use corollary_schema::{FieldKind, FieldRef, Schema, Slot, TypeIx};
 use corollary_value::codec::{self, DecodeError, push_varint, read_varint};
 use corollary_value::{Id, SumState, Value};
 use smol_str::SmolStr;
@@ -58,6 +58,16 @@ impl Doc {
             + self.values.len() * size_of::<Value>()
             + values
             + self.states.len() * size_of::<(Slot, SumState)>()
+    }
+
+    /// The collection that owns the resource, and whose it is.
+    pub fn parent(&self, schema: &Schema, ty: TypeIx) -> Option<(FieldRef, &Id)> {
+        schema.ty(ty).parents.iter().find_map(|slot| {
+            match (&schema.field(FieldRef { ty, slot: *slot }).kind, self.get(*slot)) {
+                (FieldKind::Parent { collection }, Value::Ref(id)) => Some((*collection, id)),
+                _ => None,
+            }
+        })
     }
 
     /// The value in a slot.

@@ -361,15 +361,7 @@ fn check_depth(working: &Working<'_>, parent: &Key) -> Result<Option<Refusal>, E
     let mut at = parent.clone();
     for _ in 0..MAX_PARENTS {
         let Some(doc) = working.after(&at)? else { return Ok(None) };
-        let above = schema.ty(at.ty).parents.iter().find_map(|slot| {
-            let field = schema.field(FieldRef { ty: at.ty, slot: *slot });
-            match (&field.kind, doc.get(*slot)) {
-                (FieldKind::Parent { collection }, Value::Ref(id)) => {
-                    Some(Key::new(collection.ty, id.clone()))
-                }
-                _ => None,
-            }
-        });
+        let above = doc.parent(schema, at.ty).map(|(collection, id)| Key::new(collection.ty, id.clone()));
         match above {
             Some(above) => at = above,
             None => return Ok(None),

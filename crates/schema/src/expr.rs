@@ -654,7 +654,7 @@ impl Checker<'_> {
                 if !comparable(&left.ty.kind, &right.ty.kind)
                     || (ordered && (resource(&left.ty) || resource(&right.ty)))
                 {
-                    self.mismatch(symbol(op), op_span, &left.ty, &right.ty);
+                    self.mismatch(op.symbol(), op_span, &left.ty, &right.ty);
                 }
                 new(Node::Binary(op, Box::new(left), Box::new(right)), Type::one(Kind::Bool))
             }
@@ -674,7 +674,7 @@ impl Checker<'_> {
                 let (left, right) = self.literals(left, right, op);
                 match arithmetic(op, &left.ty.kind, &right.ty.kind) {
                     Some(kind) => new(Node::Binary(op, Box::new(left), Box::new(right)), Type::one(kind)),
-                    None => self.mismatch(symbol(op), op_span, &left.ty, &right.ty),
+                    None => self.mismatch(op.symbol(), op_span, &left.ty, &right.ty),
                 }
             }
         }
@@ -808,26 +808,4 @@ fn arithmetic(op: BinaryOp, left: &Kind, right: &Kind) -> Option<Kind> {
         (Kind::Int, Kind::Duration) if op == Multiply => Kind::Duration,
         _ => return None,
     })
-}
-
-/// How an operator is written.
-fn symbol(op: BinaryOp) -> &'static str {
-    match op {
-        BinaryOp::Else => "else",
-        BinaryOp::Or => "or",
-        BinaryOp::And => "and",
-        BinaryOp::Equal => "=",
-        BinaryOp::NotEqual => "!=",
-        BinaryOp::Less => "<",
-        BinaryOp::LessEqual => "<=",
-        BinaryOp::Greater => ">",
-        BinaryOp::GreaterEqual => ">=",
-        BinaryOp::Match => "~",
-        BinaryOp::In => "in",
-        BinaryOp::Add => "+",
-        BinaryOp::Subtract => "-",
-        BinaryOp::Multiply => "*",
-        BinaryOp::Divide => "/",
-        BinaryOp::Remainder => "%",
-    }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use corollary_engine::query::From;
 use corollary_engine::working::{Working, targets};
+use corollary_engine::write::MAX_PARENTS;
 use corollary_engine::{Doc, EngineError, Key};
 use corollary_schema::{FieldKind, FieldRef, Schema, Slot, TypeIx};
 use corollary_syntax::nearest;
@@ -20,9 +21,6 @@ pub const PREFIX: &str = "/api";
 
 /// The longest path, in bytes.
 pub const MAX_PATH_BYTES: usize = 8 << 10;
-
-/// The most parents that a canonical path runs through; deeper ones are a sign of damage.
-const MAX_PARENTS: usize = 256;
 
 /// What a path names.
 #[derive(Clone, Debug)]
@@ -245,11 +243,12 @@ pub fn push_canonical_among(
         let _ = write!(out, "{PREFIX}/{root}/{}", key.id);
         return Ok(());
     }
+    let owner = |key: &Key, doc: &Doc| doc.parent(schema, key.ty).map(|(of, id)| (of, id.clone()));
     let mut chain = Vec::new();
     let mut at = key.clone();
     let mut doc = match doc {
-        Some(doc) => Some(parent_of(schema, &at, doc)),
-        None => working.after(&at)?.map(|doc| parent_of(schema, &at, &doc)),
+        Some(doc) => Some(owner(&at, doc)),
+        None => working.after(&at)?.map(|doc| owner(&at, &doc)),
     };
     while let Some(Some((collection, parent))) = doc {
         let name = &schema.field(collection).name;
@@ -262,23 +261,12 @@ pub fn push_canonical_among(
             Some(doc) => Some(doc),
             None => working.after(&at)?,
         };
-        doc = parent.map(|doc| parent_of(schema, &at, &doc));
+        doc = parent.map(|doc| owner(&at, &doc));
     }
     let root = schema.ty(at.ty).root.as_deref().unwrap_or("_");
     let _ = write!(out, "{PREFIX}/{root}/{}", at.id);
     chain.iter().rev().for_each(|part| out.extend_from_slice(part.as_bytes()));
     Ok(())
-}
-
-/// The collection that owns a resource, and whose it is.
-fn parent_of(schema: &Schema, key: &Key, doc: &Doc) -> Option<(FieldRef, Id)> {
-    schema.ty(key.ty).parents.iter().find_map(|slot| {
-        let field = schema.field(FieldRef { ty: key.ty, slot: *slot });
-        match (&field.kind, doc.get(*slot)) {
-            (FieldKind::Parent { collection }, Value::Ref(id)) => Some((*collection, id.clone())),
-            _ => None,
-        }
-    })
 }
 
 /// The canonical path of a resource, as a text.

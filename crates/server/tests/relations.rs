@@ -279,3 +279,22 @@ fn a_batch_links_from_what_it_has_just_created() {
     client.post("/api/_batch", &alone).problem(404, "not-found");
     company.end();
 }
+
+/// A resource with more than 256 parents was created, since the engine allows 1,024, and then neither it nor a list that
+/// showed it could be read: the path had a limit of its own.
+#[test]
+fn a_resource_below_many_parents_can_be_read() {
+    let place = Place::new("type Folder in folders { name: str, sub: collection Folder }");
+    let server = place.serve();
+    let mut client = server.client();
+    client.post("/api/folders", &json!({"_id": "0"})).expect(201);
+    let mut path = "/api/folders/0".to_string();
+    for n in 1..300 {
+        let made = client.post(&format!("{path}/sub"), &json!({"_id": n.to_string()})).expect(201);
+        path = made["_self"].as_str().unwrap().to_string();
+    }
+    assert_eq!(client.read(&path)["_id"], "299");
+    assert_eq!(client.list("/api/folders?limit=1000").len(), 300);
+    server.stop();
+    place.check();
+}

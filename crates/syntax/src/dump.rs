@@ -6,7 +6,7 @@ use crate::ast::{
     Expr, ExprKind, FieldKindText, FieldText, OptionArgument, OptionText, SchemaText, TypeExpr, TypeExprKind,
     UnaryOp,
 };
-use crate::print_expression::{Quotes, spelled, string};
+use crate::print_expression::{Quotes, string};
 
 /// An expression, as `(+ 1 (* 2 (. self age)))`.
 pub fn dump(expr: &Expr) -> String {
@@ -132,7 +132,7 @@ fn expression(out: &mut String, expr: &Expr) {
             out.push(')');
         }
         ExprKind::Unary { op, operand } => list(if *op == UnaryOp::Not { "not" } else { "neg" }, &[operand]),
-        ExprKind::Binary { op, left, right, .. } => list(spelled(*op), &[left, right]),
+        ExprKind::Binary { op, left, right, .. } => list(op.symbol(), &[left, right]),
         ExprKind::Conditional { condition, then, otherwise } => list("if", &[condition, then, otherwise]),
         ExprKind::Switch { subject, cases, otherwise } => {
             out.push_str("(switch ");

@@ -22,28 +22,6 @@ pub(crate) enum Quotes {
     Double,
 }
 
-/// The spelling of an operator of two operands.
-pub(crate) fn spelled(op: BinaryOp) -> &'static str {
-    match op {
-        BinaryOp::Else => "else",
-        BinaryOp::Or => "or",
-        BinaryOp::And => "and",
-        BinaryOp::Equal => "=",
-        BinaryOp::NotEqual => "!=",
-        BinaryOp::Less => "<",
-        BinaryOp::LessEqual => "<=",
-        BinaryOp::Greater => ">",
-        BinaryOp::GreaterEqual => ">=",
-        BinaryOp::Match => "~",
-        BinaryOp::In => "in",
-        BinaryOp::Add => "+",
-        BinaryOp::Subtract => "-",
-        BinaryOp::Multiply => "*",
-        BinaryOp::Divide => "/",
-        BinaryOp::Remainder => "%",
-    }
-}
-
 /// How strongly an expression holds together: an operand weaker than its place needs brackets.
 fn level(expr: &Expr) -> Level {
     match &expr.kind {
@@ -193,7 +171,7 @@ impl Printer {
                 let (left_level, right_level) = operand_levels(*op);
                 self.expr(left, left_level, indent);
                 self.push(" ");
-                self.push(spelled(*op));
+                self.push(op.symbol());
                 self.push(" ");
                 self.expr(right, right_level, indent);
             }
@@ -237,7 +215,7 @@ impl Printer {
                 self.expr(first, left_level, inner);
                 for (op, right) in operands.into_iter().rev() {
                     self.line(inner);
-                    self.push(spelled(op));
+                    self.push(op.symbol());
                     self.push(" ");
                     self.expr(right, right_level, inner);
                 }

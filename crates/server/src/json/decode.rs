@@ -20,7 +20,7 @@ const IGNORED: [&str; 4] = ["_id", "_self", "_revision", "_pending"];
 
 /// How deep lists and objects may stand in each other in a value: well below what stored values can hold, derived ones
 /// that are made of them included.
-pub const MAX_JSON_DEPTH: usize = 64;
+pub const MAX_JSON_DEPTH: usize = rules::MAX_VALUE_DEPTH as usize;
 
 /// The facts of a new resource.
 pub fn facts(schema: &Schema, ty: TypeIx, body: &Map<String, Json>) -> Result<Facts, Vec<Refusal>> {
