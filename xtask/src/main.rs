@@ -14,7 +14,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   ci            format check, clippy with warnings denied, all tests, documentation
   bench NAME    a benchmark against PostgreSQL; `cargo xtask bench` lists them
-  sim           the simulator over fresh seeds; `--seconds N` says for how long (60)";
+  sim           the simulator over fresh seeds; `--minutes N` says for how long (1)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

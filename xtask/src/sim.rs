@@ -5,23 +5,23 @@ use std::process::{Command, ExitCode};
 /// How long it runs unless it is told otherwise.
 const DEFAULT_SECONDS: u64 = 60;
 
-const USAGE: &str = "usage: cargo xtask sim [--seconds N]
+const USAGE: &str = "usage: cargo xtask sim [--minutes N | --seconds N | --seed S | --plan TEXT]
 
-A run that fails is run again by its seed: cargo run --release -p corollary-sim -- --seed S";
+A run that fails is made as small as it gets, and printed as a plan that --plan runs again.";
 
 /// Builds the simulator and runs it on all cores.
 pub fn sim(arguments: &[String]) -> ExitCode {
-    let seconds = match arguments {
-        [] => Some(DEFAULT_SECONDS),
-        [name, value] if name == "--seconds" => value.parse().ok(),
-        _ => None,
+    let default = ["--seconds".to_owned(), DEFAULT_SECONDS.to_string()];
+    let what = match arguments {
+        [] => &default[..],
+        [name, _] if ["--minutes", "--seconds", "--seed", "--plan"].contains(&name.as_str()) => arguments,
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
     };
-    let Some(seconds) = seconds else {
-        eprintln!("{USAGE}");
-        return ExitCode::from(2);
-    };
-    let seconds = seconds.to_string();
-    let run = ["run", "--release", "--quiet", "-p", "corollary-sim", "--", "--seconds", &seconds];
+    let mut run = vec!["run", "--release", "--quiet", "-p", "corollary-sim", "--"];
+    run.extend(what.iter().map(String::as_str));
     match Command::new(env!("CARGO")).args(run).status() {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,

@@ -2,11 +2,11 @@
 //! one number, and judges that look after every group at what must always hold.
 //!
 //! It runs the real engine over a store in memory that fails on demand ([`store`]). The same seed gives the same run, on
-//! any machine. Start with [`run()`]; then [`world`] (one group of transactions, and what may happen around it) and
+//! any machine; a run that fails is made smaller ([`shrink`](mod@shrink)). Start with [`run()`]; then [`world`] (one group of transactions, and what may happen around it) and
 //! [`event`] (crashes and openings). [`make`], [`express`] and [`workload`] make what is run; [`model`] with [`rules`]
 //! predicts it; [`judge`], [`fold`] and [`ask`] hold the engine to it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -18,8 +18,10 @@ pub mod fold;
 pub mod judge;
 pub mod make;
 pub mod model;
+pub mod plan;
 pub mod random;
 pub mod rules;
+pub mod shrink;
 pub mod store;
 pub mod translate;
 pub mod values;
@@ -30,6 +32,7 @@ pub mod world;
 mod tampering;
 
 use make::Written;
+use plan::Plan;
 use world::World;
 
 /// Steps of a run that says nothing else.
@@ -121,7 +124,7 @@ impl fmt::Display for Report {
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// Of the run.
-    pub seed: u64,
+    pub plan: Plan,
     /// In which it was seen.
     pub step: usize,
     /// In one text.
@@ -130,11 +133,22 @@ pub struct Failure {
     pub schema: String,
     /// The last things that were done.
     pub last: Vec<String>,
+    /// The derived fields that the first schema had, as `Type.field`.
+    pub derived: Vec<String>,
+    /// How many writes each step tried.
+    pub writes: BTreeMap<usize, usize>,
+}
+
+impl Default for Failure {
+    fn default() -> Failure {
+        let (step, what, schema, last, derived, writes) = Default::default();
+        Failure { plan: Plan::whole(0, 0), step, what, schema, last, derived, writes }
+    }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seed {} fails in step {}: {}\n", self.seed, self.step, self.what)?;
+        writeln!(f, "the run \"{}\" fails in step {}: {}\n", self.plan, self.step, self.what)?;
         writeln!(f, "the schema:\n{}\nthe last operations:", self.schema)?;
         self.last.iter().try_for_each(|line| writeln!(f, "  {line}"))
     }
@@ -166,6 +180,16 @@ impl Notes {
 
 /// Runs so many steps from a seed, and judges the end.
 pub fn run(seed: u64, steps: usize) -> Result<Report, Box<Failure>> {
+    run_plan(&Plan::whole(seed, steps))
+}
+
+/// Makes the plan of a failure as small as it can.
+pub fn shrink(failure: Box<Failure>) -> Box<Failure> {
+    shrink::shrink(failure, &mut run_plan)
+}
+
+/// Runs a plan, and judges the end.
+pub fn run_plan(plan: &Plan) -> Result<Report, Box<Failure>> {
     let mut world = None;
     let mut guarded = |step: usize, f: &mut dyn FnMut(&mut Option<World>) -> Result<(), String>| {
         let outcome = catch_unwind(AssertUnwindSafe(|| f(&mut world)));
@@ -178,22 +202,25 @@ pub fn run(seed: u64, steps: usize) -> Result<Report, Box<Failure>> {
                 format!("a panic: {}", text.unwrap_or("of unknown kind"))
             }
         };
-        let (schema, last) = match &world {
-            Some(world) => (world.text.clone(), world.notes.0.iter().cloned().collect()),
-            None => Default::default(),
-        };
-        Err(Box::new(Failure { seed, step, what, schema, last }))
+        let mut failure = Failure { plan: plan.clone(), step, what, ..Failure::default() };
+        if let Some(world) = &world {
+            failure.schema = world.text.clone();
+            failure.last = world.notes.0.iter().cloned().collect();
+            failure.derived = world.first_derived.clone();
+            failure.writes = world.writes.clone();
+        }
+        Err(Box::new(failure))
     };
     guarded(0, &mut |world| {
-        *world = Some(World::new(seed)?);
+        *world = Some(World::new(plan)?);
         Ok(())
     })?;
     let world_of = |world: &mut Option<World>, f: &dyn Fn(&mut World) -> Result<(), String>| {
         world.as_mut().map_or(Ok(()), f)
     };
-    for step in 1..=steps {
-        guarded(step, &mut |world| world_of(world, &World::step))?;
+    for step in plan.remaining() {
+        guarded(step, &mut |world| world_of(world, &|world| world.step(plan, step)))?;
     }
-    guarded(steps, &mut |world| world_of(world, &World::finish))?;
+    guarded(plan.steps, &mut |world| world_of(world, &|world| world.finish(plan)))?;
     Ok(world.map(|world| world.report).unwrap_or_default())
 }

@@ -1,22 +1,26 @@
-//! `corollary-sim`: one run, a range of runs, or as many as fit into a time.
+//! `corollary-sim`: one run, a range of runs, or as many as fit into a time. A run that fails is made smaller.
 
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use corollary_sim::{DEFAULT_STEPS, Failure, Report, run};
+use corollary_sim::plan::Plan;
+use corollary_sim::{DEFAULT_STEPS, Failure, Report, run, run_plan, shrink};
 
 const USAGE: &str = "usage: corollary-sim OPTIONS
 
   --seed S       one run
   --seeds A..B   the runs of these seeds, the last one not included
-  --seconds N    fresh seeds for so long, on all cores
-  --steps N      groups of transactions and other events of each run (60)";
+  --minutes N    fresh seeds for so long, on all cores
+  --seconds N    the same, in seconds
+  --steps N      groups of transactions and other events of each run (60)
+  --plan TEXT    what is left of a run that failed, as it was printed";
 
 enum What {
     Seeds(u64, u64),
     Seconds(u64),
+    Plan(Plan),
 }
 
 fn parse(arguments: &[String]) -> Option<(What, usize)> {
@@ -32,8 +36,10 @@ fn parse(arguments: &[String]) -> Option<(What, usize)> {
                 let (from, to) = value.split_once("..")?;
                 what = Some(What::Seeds(from.parse().ok()?, to.parse().ok()?));
             }
+            "--minutes" => what = Some(What::Seconds(value.parse::<u64>().ok()?.checked_mul(60)?)),
             "--seconds" => what = Some(What::Seconds(value.parse().ok()?)),
             "--steps" => steps = value.parse().ok()?,
+            "--plan" => what = Some(What::Plan(value.parse().ok()?)),
             _ => return None,
         }
     }
@@ -49,11 +55,25 @@ fn main() -> ExitCode {
     let failure = match what {
         What::Seeds(from, to) => (from..to).find_map(|seed| one(seed, steps).err()),
         What::Seconds(seconds) => soak(Duration::from_secs(seconds), steps),
+        What::Plan(plan) => match run_plan(&plan) {
+            Ok(report) => {
+                println!("{plan}: {report}");
+                return ExitCode::SUCCESS;
+            }
+            Err(failure) => {
+                println!("{failure}");
+                return ExitCode::FAILURE;
+            }
+        },
     };
     match failure {
         None => ExitCode::SUCCESS,
         Some(failure) => {
-            println!("{failure}");
+            println!("seed {} fails in step {}: {}", failure.plan.seed, failure.step, failure.what);
+            println!(
+                "\nwhat is left of it when all that has no part in it is left out:\n\n{}",
+                shrink(failure)
+            );
             ExitCode::FAILURE
         }
     }
@@ -97,6 +117,8 @@ fn soak(time: Duration, steps: usize) -> Option<Box<Failure>> {
         }
     });
     let (runs, report, failure) = all.into_inner().unwrap_or_default();
-    println!("{runs} runs in {} s: {report}", start.elapsed().as_secs());
+    let seconds = start.elapsed().as_secs();
+    println!("{runs} runs from seed {first} in {seconds} s: {report}");
+    println!("{} commits a second", report.commits as u64 / seconds.max(1));
     failure
 }

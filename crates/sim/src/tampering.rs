@@ -6,6 +6,7 @@ use std::sync::Arc;
 use corollary_engine::{EngineOptions, keys, open};
 use corollary_store::{Batch, Direction, KeyRange, Keyspace, Store};
 
+use crate::plan::Plan;
 use crate::world::World;
 
 const STEPS: usize = 40;
@@ -13,8 +14,9 @@ const STEPS: usize = 40;
 /// A world with something in a keyspace, and the first and the last key in it.
 fn world_with(keyspace: Keyspace) -> (World, Vec<Vec<u8>>) {
     for seed in 0.. {
-        let mut world = World::new(seed).expect("a world");
-        (0..STEPS).for_each(|_| world.step().expect("all is well"));
+        let plan = Plan::whole(seed, STEPS);
+        let mut world = World::new(&plan).expect("a world");
+        plan.remaining().for_each(|step| world.step(&plan, step).expect("all is well"));
         let mut found = Vec::new();
         let snapshot = world.store.snapshot().expect("a snapshot");
         snapshot
@@ -38,7 +40,7 @@ fn judged(mut world: World, batch: &Batch) -> Result<(), String> {
     let now = jiff::Timestamp::UNIX_EPOCH;
     let executor = open(store, &text, &EngineOptions::default(), now, &mut |_| {}).expect("an opening");
     *world.executor.borrow_mut() = executor;
-    world.finish()
+    world.finish(&Plan::whole(0, STEPS))
 }
 
 #[test]

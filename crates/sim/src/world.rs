@@ -11,11 +11,12 @@ use corollary_engine::{
 use corollary_store::{Fault, Store};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::draft::{Draft, Fact};
+use crate::draft::{Draft, Fact, FieldDraft, FieldKind, TypeDraft};
 use crate::fold::Fold;
 use crate::judge::{self, State};
 use crate::make;
 use crate::model::{Facts, Place, Setting, Step};
+use crate::plan::Plan;
 use crate::random::Random;
 use crate::rules::Codes;
 use crate::store::SimStore;
@@ -48,6 +49,10 @@ pub struct World {
     pub report: Report,
     /// What was done last.
     pub notes: Notes,
+    /// The derived fields that the first schema had, as `Type.field`.
+    pub first_derived: Vec<String>,
+    /// How many writes each step tried.
+    pub writes: BTreeMap<usize, usize>,
 }
 
 /// What happens while a group is committed.
@@ -63,6 +68,13 @@ enum Around {
     Fault(Fault),
 }
 
+/// Which step of a plan it is.
+struct At<'a> {
+    step: usize,
+    /// Is this write of it left out?
+    dropped: &'a dyn Fn(usize) -> bool,
+}
+
 /// The facts that each type of a draft declares.
 pub(crate) fn declared(draft: &Draft) -> Vec<Vec<Fact<'_>>> {
     (0..draft.types.len()).map(|ty| draft.facts(ty)).collect()
@@ -73,12 +85,21 @@ type Seen = (u64, Vec<(Key, Option<Arc<corollary_engine::Doc>>)>);
 
 impl World {
     /// The beginning of a run: a schema, and nothing in it.
-    pub fn new(seed: u64) -> Result<World, String> {
-        let mut random = Random::new(seed);
+    pub fn new(plan: &Plan) -> Result<World, String> {
+        let mut random = plan.chance(0);
         let mut draft = make::draft(&mut random);
+        let name_of = |ty: &TypeDraft, field: &FieldDraft| format!("{}.{}", ty.name, field.name);
+        for ty in &mut draft.types {
+            let fields = std::mem::take(&mut ty.fields);
+            let kept = |field: &FieldDraft| {
+                !matches!(field.kind, FieldKind::Derived(_)) || !plan.without.contains(&name_of(ty, field))
+            };
+            ty.fields = fields.into_iter().filter(kept).collect();
+        }
         let mut report = Report::default();
         report.written.derived = draft.derived().count();
         let text = make::settle(&mut draft, None, &mut report.written)?;
+        let first_derived = draft.derived().map(|(ty, field, _)| name_of(&draft.types[ty], field)).collect();
         let store = Arc::new(SimStore::new().map_err(|error| error.to_string())?);
         let executor = open(store.clone(), &text, &options(&mut random), Timestamp::UNIX_EPOCH, &mut |_| {})
             .map_err(|error| format!("an empty store cannot be opened: {error}"))?;
@@ -96,6 +117,8 @@ impl World {
             last: Timestamp::MIN,
             report,
             notes: Notes::default(),
+            first_derived,
+            writes: BTreeMap::new(),
         })
     }
 
@@ -116,19 +139,22 @@ impl World {
     }
 
     /// One group of transactions, or something else that happens.
-    pub fn step(&mut self) -> Result<(), String> {
+    pub fn step(&mut self, plan: &Plan, step: usize) -> Result<(), String> {
+        self.random = plan.chance(step);
         self.report.steps += 1;
+        let dropped = |write: usize| plan.dropped.contains(&(step, write));
+        let at = At { step, dropped: &dropped };
         match self.random.weighted(&[56, 8, 8, 5, 4, 4, 7, 4, 4]) {
-            0 => self.group(Around::Calm)?,
-            1 => self.group(Around::Watched)?,
-            2 => self.group(Around::AmidARead)?,
+            0 => self.group(Around::Calm, &at)?,
+            1 => self.group(Around::Watched, &at)?,
+            2 => self.group(Around::AmidARead, &at)?,
             3 => {
                 let fault = *self.random.pick(&[Fault::Full, Fault::Io]);
-                self.group(Around::Fault(fault))?;
+                self.group(Around::Fault(fault), &at)?;
             }
             4 => {
                 let survives = self.random.percent(50);
-                self.group(Around::Fault(Fault::Sync { survives }))?;
+                self.group(Around::Fault(Fault::Sync { survives }), &at)?;
             }
             5 => self.crash()?,
             6 => self.change_schema()?,
@@ -144,7 +170,8 @@ impl World {
     }
 
     /// The judgement of all.
-    pub fn finish(&mut self) -> Result<(), String> {
+    pub fn finish(&mut self, plan: &Plan) -> Result<(), String> {
+        self.random = plan.chance(plan.steps + 1);
         self.look(true, true, true, 10)?;
         self.crash()?;
         self.look(true, true, true, 0)?;
@@ -185,7 +212,7 @@ impl World {
     }
 
     /// A group of transactions.
-    fn group(&mut self, around: Around) -> Result<(), String> {
+    fn group(&mut self, around: Around, at: &At<'_>) -> Result<(), String> {
         let draft = self.draft.clone();
         let declared = declared(&draft);
         let now = self.now();
@@ -194,7 +221,7 @@ impl World {
         // Whether a strict field refuses is not predicted: alone in its group, a transaction shows it.
         let count = if strict && matches!(around, Around::Fault(_)) { 1 } else { 1 + self.random.below(4) };
         let mut predicted = self.model.clone();
-        let mut changes = 0;
+        let (mut changes, mut writes) = (0, 0);
         let mut group: Vec<Vec<Step>> = Vec::with_capacity(count);
         for _ in 0..count {
             let revisions = &self.revisions;
@@ -202,14 +229,24 @@ impl World {
             let (stored, created) = (&predicted, BTreeSet::new());
             let mut steps = Workload { draft: &draft, facts: &declared, stored, revisions, random, created }
                 .transaction();
+            steps.retain(|_| {
+                writes += 1;
+                !(at.dropped)(writes - 1)
+            });
             if matches!(around, Around::Fault(_)) && !group.is_empty() {
                 // Nor is at which revision derived values let a resource be after the transactions before.
                 steps.retain(|step| !matches!(step, Step::Require(..)));
             }
             let setting = Setting { draft: &draft, facts: &declared, now: time, revisions };
             changes += usize::from(predicted.run(&setting, &steps) == Ok(true));
-            self.notes.add(format!("{around:?} at {now}: {}", shown(&draft, &steps)));
+            if !steps.is_empty() {
+                self.notes.add(format!("{around:?} at {now}: {}", shown(&draft, &steps)));
+            }
             group.push(steps);
+        }
+        self.writes.insert(at.step, writes);
+        if group.iter().all(Vec::is_empty) {
+            return Ok(());
         }
         self.report.transactions += count;
         let engine = self.engine();
@@ -523,7 +560,7 @@ impl Judged<'_> {
         let mut strict = Vec::new();
         for ty in &mut lenient.types {
             for field in &mut ty.fields {
-                if let crate::draft::FieldKind::Derived(derived) = &mut field.kind
+                if let FieldKind::Derived(derived) = &mut field.kind
                     && std::mem::take(&mut derived.strict)
                 {
                     strict.push((ty.name, field.name.clone()));

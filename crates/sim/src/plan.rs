@@ -1,0 +1,131 @@
+//! What a run is: a seed, and what of that seed's run is left out. A plan is text, so that a failure can be typed again.
+//!
+//! Each step draws from a generator of its own, so leaving a step out moves nothing in the others. [`crate::shrink`] makes
+//! plans smaller.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::random::Random;
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Of all chance.
+    pub seed: u64,
+    /// How many steps; the first is 1.
+    pub steps: usize,
+    /// Steps that are left out.
+    pub skipped: BTreeSet<usize>,
+    /// Derived fields of the first schema that are left out, as `Type.field`.
+    pub without: BTreeSet<String>,
+    /// Writes that are left out: the step, and the position among all writes of its group.
+    pub dropped: BTreeSet<(usize, usize)>,
+}
+
+impl Plan {
+    /// All of a seed's run.
+    pub fn whole(seed: u64, steps: usize) -> Plan {
+        let (skipped, without, dropped) = Default::default();
+        Plan { seed, steps, skipped, without, dropped }
+    }
+
+    /// The chance of a step; 0 is the beginning.
+    pub fn chance(&self, step: usize) -> Random {
+        let mut random = Random::new(self.seed);
+        for part in [random.number(), step as u64] {
+            random = Random::new(random.number() ^ part);
+        }
+        random
+    }
+
+    /// The steps that are run.
+    pub fn remaining(&self) -> impl Iterator<Item = usize> {
+        (1..=self.steps).filter(|step| !self.skipped.contains(step))
+    }
+}
+
+/// `seed=7 steps=12 skip=1-4,6 without=Ant.f3 drop=12:0`; empty parts are left out.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed={} steps={}", self.seed, self.steps)?;
+        let mut skipped: Vec<(usize, usize)> = Vec::new();
+        for step in &self.skipped {
+            match skipped.last_mut() {
+                Some((_, to)) if *to + 1 == *step => *to = *step,
+                _ => skipped.push((*step, *step)),
+            }
+        }
+        let range = |(from, to): (usize, usize)| match from == to {
+            true => from.to_string(),
+            false => format!("{from}-{to}"),
+        };
+        let parts = [
+            ("skip", skipped.into_iter().map(range).collect::<Vec<_>>()),
+            ("without", self.without.iter().cloned().collect()),
+            ("drop", self.dropped.iter().map(|(step, write)| format!("{step}:{write}")).collect()),
+        ];
+        for (name, parts) in parts.into_iter().filter(|(_, parts)| !parts.is_empty()) {
+            write!(f, " {name}={}", parts.join(","))?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Plan {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Plan, String> {
+        let mut plan = Plan::whole(0, 0);
+        let wrong = |part: &str| format!("`{part}` is no part of a plan");
+        for part in text.split_whitespace() {
+            let (name, value) = part.split_once('=').ok_or_else(|| wrong(part))?;
+            let number = |text: &str| text.parse::<usize>().map_err(|_| wrong(part));
+            match name {
+                "seed" => plan.seed = value.parse().map_err(|_| wrong(part))?,
+                "steps" => plan.steps = number(value)?,
+                "skip" => {
+                    for range in value.split(',') {
+                        let (from, to) = range.split_once('-').unwrap_or((range, range));
+                        plan.skipped.extend(number(from)?..=number(to)?);
+                    }
+                }
+                "without" => plan.without.extend(value.split(',').map(str::to_owned)),
+                "drop" => {
+                    for place in value.split(',') {
+                        let (step, write) = place.split_once(':').ok_or_else(|| wrong(part))?;
+                        plan.dropped.insert((number(step)?, number(write)?));
+                    }
+                }
+                _ => return Err(wrong(part)),
+            }
+        }
+        Ok(plan)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_its_text() {
+        let text = "seed=7 steps=12 skip=1-4,6,8-9 without=Ant.f3,Bee.f1 drop=10:0,12:3";
+        let plan: Plan = text.parse().expect("a plan");
+        assert_eq!(plan.to_string(), text);
+        assert_eq!(plan.remaining().collect::<Vec<_>>(), [5, 7, 10, 11, 12]);
+        assert_eq!(Plan::whole(3, 5).to_string(), "seed=3 steps=5");
+        for wrong in ["seed", "seed=x", "skip=1-", "drop=3", "else=1"] {
+            assert!(wrong.parse::<Plan>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn each_step_has_a_chance_of_its_own() {
+        let plan = Plan::whole(3, 5);
+        let first: BTreeSet<u64> = (0..1_000).map(|step| plan.chance(step).number()).collect();
+        assert_eq!(first.len(), 1_000);
+        assert_ne!(Plan::whole(4, 5).chance(1).number(), plan.chance(1).number());
+    }
+}
