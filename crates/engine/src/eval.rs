@@ -7,13 +7,14 @@ use std::sync::Arc;
 use corollary_schema::functions::Function;
 use corollary_schema::plan::lower::zero;
 use corollary_schema::typed::{Aggregate, Expr, Kind, Many, Node, Type};
-use corollary_schema::{FieldKind, FieldRef, Schema, TypeIx};
+use corollary_schema::{FieldKind, FieldRef, Pattern, Schema, TypeIx};
 use corollary_syntax::ast::{BinaryOp, UnaryOp};
-use corollary_value::{BasicKind, ErrorValue, Id, SumState, Value, compare, ops, parse_as};
+use corollary_value::{ErrorValue, Id, SumState, Value, compare, ops};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use crate::doc::Doc;
 use crate::error::EngineError;
+use crate::{convert, text};
 
 /// What an expression is evaluated over.
 pub trait View {
@@ -184,12 +185,8 @@ impl<'a> Eval<'a> {
             Node::Unary(UnaryOp::Negate, operand) => ops::negate(&self.expr(operand, items)?),
             Node::Binary(op, left, right) => {
                 let left = self.expr(left, items)?;
-                if *op == BinaryOp::Else {
-                    return Ok(if left.is_null() || left.is_error() {
-                        self.expr(right, items)?
-                    } else {
-                        left
-                    });
+                if matches!(op, BinaryOp::Else | BinaryOp::IfNull) {
+                    return if gives_way(*op, &left) { self.expr(right, items) } else { Ok(left) };
                 }
                 binary(*op, &left, &self.expr(right, items)?)
             }
@@ -217,6 +214,7 @@ impl<'a> Eval<'a> {
                     arguments.iter().map(|argument| self.expr(argument, items)).collect();
                 call(*function, &values?)
             }
+            Node::Matches(text, pattern) => text::matches(&self.expr(text, items)?, pattern),
             Node::List(parts) => {
                 let values: Result<Vec<Value>, EngineError> =
                     parts.iter().map(|part| self.expr(part, items)).collect();
@@ -304,16 +302,15 @@ fn member(base: &Value, name: &str, flatten: bool) -> Value {
     }
 }
 
-/// An operator other than `else`.
+/// Does the left side of `else` or `??` leave the value to the right one?
+fn gives_way(op: BinaryOp, left: &Value) -> bool {
+    left.is_null() || (op == BinaryOp::Else && left.is_error())
+}
+
+/// An operator of two operands.
 pub(crate) fn binary(op: BinaryOp, left: &Value, right: &Value) -> Value {
     match op {
-        BinaryOp::Else => {
-            if left.is_null() || left.is_error() {
-                right.clone()
-            } else {
-                left.clone()
-            }
-        }
+        BinaryOp::Else | BinaryOp::IfNull => (if gives_way(op, left) { right } else { left }).clone(),
         BinaryOp::Or => ops::or(left, right),
         BinaryOp::And => ops::and(left, right),
         BinaryOp::Equal => ops::equal(left, right),
@@ -422,15 +419,30 @@ pub(crate) fn call(function: Function, arguments: &[Value]) -> Value {
     known(function, arguments).unwrap_or(Value::Error(ErrorValue::Type))
 }
 
+/// A float that is one.
+fn real(value: f64) -> Value {
+    if value.is_nan() {
+        Value::Error(ErrorValue::Type)
+    } else if value.is_infinite() {
+        Value::Error(ErrorValue::Overflow)
+    } else {
+        Value::Float(value)
+    }
+}
+
+fn power(base: f64, exponent: f64) -> Value {
+    if base == 0.0 && exponent < 0.0 {
+        return Value::Error(ErrorValue::Div0);
+    }
+    real(base.powf(exponent))
+}
+
 /// A function of values that are all there; none where their kinds do not fit.
 fn known(function: Function, arguments: &[Value]) -> Option<Value> {
     let first = &arguments[0];
     let text = |at: usize| match &arguments[at] {
         Value::Str(text) => Some(text.as_str()),
         _ => None,
-    };
-    let float = |value: f64| {
-        if value.is_finite() { Value::Float(value) } else { Value::Error(ErrorValue::Type) }
     };
     let span = |seconds: i64| match first {
         Value::Int(count) => Some(match count.checked_mul(seconds) {
@@ -465,8 +477,8 @@ fn known(function: Function, arguments: &[Value]) -> Option<Value> {
             Value::Decimal(value) => Value::Decimal(value.abs()),
             _ => return None,
         },
-        Function::Sqrt => float(ops::to_float(first)?.sqrt()),
-        Function::Power => float(ops::to_float(first)?.powf(ops::to_float(&arguments[1])?)),
+        Function::Sqrt => real(ops::to_float(first)?.sqrt()),
+        Function::Power => power(ops::to_float(first)?, ops::to_float(&arguments[1])?),
         Function::Upper => Value::Str(text(0)?.to_uppercase().into()),
         Function::Lower => Value::Str(text(0)?.to_lowercase().into()),
         Function::Trim => Value::Str(text(0)?.trim().into()),
@@ -482,6 +494,9 @@ fn known(function: Function, arguments: &[Value]) -> Option<Value> {
             let texts: Option<Vec<&str>> = (0..arguments.len()).map(text).collect();
             Value::Str(texts?.concat().into())
         }
+        Function::Matches => text::matches(first, &Pattern::new(text(1)?).ok()?),
+        Function::Split => text::split(text(0)?, text(1)?)?,
+        Function::Normalize => text::normalize(arguments)?,
         Function::Year => Value::Int(date()?.year().into()),
         Function::Month => Value::Int(date()?.month().into()),
         Function::Day => Value::Int(date()?.day().into()),
@@ -495,33 +510,15 @@ fn known(function: Function, arguments: &[Value]) -> Option<Value> {
         Function::Hours => span(60 * 60)?,
         Function::Days => span(24 * 60 * 60)?,
         Function::Weeks => span(7 * 24 * 60 * 60)?,
-        Function::Str => Value::Str(first.to_string().into()),
-        Function::Int => match first {
-            Value::Str(text) => parse_as(BasicKind::Int, text).ok()?,
-            Value::Bool(value) => Value::Int((*value).into()),
-            number => Value::Int(ops::to_int(number)?),
-        },
-        Function::Float => match first {
-            Value::Str(text) => parse_as(BasicKind::Float, text).ok()?,
-            number => float(ops::to_float(number)?),
-        },
-        Function::Decimal => match first {
-            Value::Decimal(_) => first.clone(),
-            Value::Int(_) | Value::Str(_) => parse_as(BasicKind::Decimal, &first.to_string()).ok()?,
-            Value::Float(value) => parse_as(BasicKind::Decimal, &format!("{value:?}")).ok()?,
-            _ => return None,
-        },
-        Function::Bool => match first {
-            Value::Bool(_) => first.clone(),
-            Value::Str(text) => parse_as(BasicKind::Bool, text).ok()?,
-            _ => return None,
-        },
-        Function::Datetime => match first {
-            Value::Datetime(_) => first.clone(),
-            Value::Date(date) => Value::Datetime(date.to_zoned(TimeZone::UTC).ok()?.timestamp()),
-            Value::Str(text) => parse_as(BasicKind::Datetime, text).ok()?,
-            _ => return None,
-        },
+        Function::Str
+        | Function::Int
+        | Function::Float
+        | Function::Decimal
+        | Function::Bool
+        | Function::Datetime
+        | Function::Date
+        | Function::Duration
+        | Function::Uuid => convert::to(function, first)?,
         Function::Coalesce | Function::IsError | Function::Exists => return None,
     })
 }

@@ -7,6 +7,7 @@
 pub mod base;
 pub mod cache;
 pub mod catalog;
+mod convert;
 pub mod doc;
 pub mod engine;
 pub mod error;
@@ -21,6 +22,7 @@ pub mod query;
 pub mod rebuild;
 pub mod rules;
 pub mod side_state;
+mod text;
 pub mod working;
 pub mod write;
 

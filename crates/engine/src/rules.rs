@@ -88,12 +88,7 @@ pub fn completed(field: &Field, value: Value, fill: Fill) -> Value {
 fn canonical(normalize: &[Normalize], ty: &ValueType, value: Value, fill: Fill) -> Value {
     match (ty, value) {
         (_, Value::Str(text)) if !normalize.is_empty() => {
-            let normalise = |text: SmolStr, step: &Normalize| match step {
-                Normalize::Lower => text.to_lowercase().into(),
-                Normalize::Upper => text.to_uppercase().into(),
-                Normalize::Trim => text.trim().into(),
-            };
-            Value::Str(normalize.iter().fold(text, normalise))
+            Value::Str(normalize.iter().fold(text, |text, step| step.apply(&text)))
         }
         (ValueType::List(of), Value::List(elements)) if has_parts(of) => {
             let canonical = |element: &Value| canonical(&[], of, element.clone(), fill);

@@ -4,6 +4,7 @@
 //! so that each mistake is told once.
 
 mod operators;
+mod text;
 
 use std::cell::RefCell;
 
@@ -464,6 +465,7 @@ impl Checker<'_> {
         let least = most - row.optional;
         if arguments.len() < least || (arguments.len() > most && !row.variadic) {
             return count(&match (least, row.variadic) {
+                (1, true) => "at least one argument".into(),
                 (least, true) => format!("at least {least} arguments"),
                 (1, false) if most == 1 => "one argument".into(),
                 (least, false) if least == most => format!("{least} arguments"),
@@ -484,18 +486,22 @@ impl Checker<'_> {
             }
             typed.push(value);
         }
-        let kind = match (&row.returns, row.function) {
+        if let Some(known) = self.text_call(row.function, arguments, &typed) {
+            return known;
+        }
+        let ty = match (&row.returns, row.function) {
             (Returns::Same, Function::Coalesce) => {
                 let mut ty = Type::one(Kind::Null);
                 for (value, argument) in typed.iter().zip(arguments) {
                     ty = self.common(&ty, span, &value.ty, argument.value.span);
                 }
-                ty.kind
+                ty
             }
-            (Returns::Same, _) => typed[0].ty.kind.clone(),
-            (Returns::Kind(kind), _) => kind.clone(),
+            (Returns::Same, _) => Type::one(typed[0].ty.kind.clone()),
+            (Returns::Kind(kind), _) => Type::one(kind.clone()),
+            (Returns::List(kind), _) => Type { kind: kind.clone(), many: Many::List },
         };
-        new(Node::Call(row.function, typed), Type::one(kind))
+        new(Node::Call(row.function, typed), ty)
     }
 
     fn aggregate(&self, aggregate: Aggregate, argument: &ast::Expr) -> Expr {

@@ -19,8 +19,11 @@ pub enum Function {
     Contains,
     StartsWith,
     EndsWith,
+    Matches,
     Replace,
     Concat,
+    Split,
+    Normalize,
     Year,
     Month,
     Day,
@@ -37,13 +40,16 @@ pub enum Function {
     Decimal,
     Bool,
     Datetime,
+    Date,
+    Duration,
+    Uuid,
     Exists,
     Coalesce,
     IsError,
 }
 
 /// What a parameter takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Parameter {
     /// int, float or decimal.
     Number,
@@ -57,6 +63,8 @@ pub enum Parameter {
     Moment,
     /// datetime.
     Datetime,
+    /// One value of one of these kinds: what a conversion knows how to turn.
+    From(&'static [Kind]),
     /// Any one value.
     Any,
     /// Any value or list.
@@ -78,14 +86,22 @@ impl Parameter {
             Parameter::Number => matches!(kind, Kind::Int | Kind::Float | Kind::Decimal),
             Parameter::Int => *kind == Kind::Int,
             Parameter::Str | Parameter::Sized => matches!(kind, Kind::Str | Kind::Enum(_)),
+            Parameter::From(kinds) => {
+                kinds.contains(kind) || (matches!(kind, Kind::Enum(_)) && kinds.contains(&Kind::Str))
+            }
             Parameter::Moment => matches!(kind, Kind::Datetime | Kind::Date),
             Parameter::Datetime => *kind == Kind::Datetime,
         }
     }
 
     /// For messages.
-    pub fn describe(self) -> &'static str {
+    pub fn describe(self) -> String {
         match self {
+            Parameter::From(kinds) => {
+                let kinds: Vec<String> =
+                    kinds.iter().map(|kind| format!("{kind:?}").to_lowercase()).collect();
+                return format!("one of {}", kinds.join(", "));
+            }
             Parameter::Number => "a number",
             Parameter::Int => "an int",
             Parameter::Str => "a str",
@@ -95,6 +111,7 @@ impl Parameter {
             Parameter::Any => "a value",
             Parameter::AnyOrMany => "a value or a list",
         }
+        .into()
     }
 }
 
@@ -103,6 +120,8 @@ impl Parameter {
 pub enum Returns {
     /// Always this.
     Kind(Kind),
+    /// A list of this.
+    List(Kind),
     /// The kind of the first argument.
     Same,
 }
@@ -125,7 +144,26 @@ pub struct Signature {
     pub summary: &'static str,
 }
 
-use Parameter::{Any, AnyOrMany, Datetime, Int, Moment, Number, Sized, Str};
+use Parameter::{Any, AnyOrMany, Datetime, From, Int, Moment, Number, Sized, Str};
+
+/// What has one text form.
+const SCALARS: &[Kind] = &[
+    Kind::Str,
+    Kind::Bool,
+    Kind::Int,
+    Kind::Float,
+    Kind::Decimal,
+    Kind::Datetime,
+    Kind::Date,
+    Kind::Duration,
+    Kind::Uuid,
+];
+const TO_INT: &[Kind] = &[Kind::Str, Kind::Bool, Kind::Int, Kind::Float, Kind::Decimal];
+const TO_NUMBER: &[Kind] = &[Kind::Str, Kind::Int, Kind::Float, Kind::Decimal];
+const TO_BOOL: &[Kind] = &[Kind::Str, Kind::Bool];
+const TO_MOMENT: &[Kind] = &[Kind::Str, Kind::Datetime, Kind::Date];
+const TO_DURATION: &[Kind] = &[Kind::Str, Kind::Duration];
+const TO_UUID: &[Kind] = &[Kind::Str, Kind::Uuid];
 
 const fn row(
     name: &'static str,
@@ -151,7 +189,7 @@ pub const TABLE: &[Signature] = &[
     row("ceil", Function::Ceil, &[Number], Returns::Same, "The least whole number that is not below."),
     row("abs", Function::Abs, &[Number], Returns::Same, "The number without its sign."),
     row("sqrt", Function::Sqrt, &[Number], Returns::Kind(Kind::Float), "The square root; `#type` of a negative number."),
-    row("power", Function::Power, &[Number, Number], Returns::Kind(Kind::Float), "The first raised to the second."),
+    row("power", Function::Power, &[Number, Number], Returns::Kind(Kind::Float), "The first raised to the second; `#div0` of 0 and a negative number, `#type` where there is no real result, `#overflow` where it is too large."),
     row("upper", Function::Upper, &[Str], Returns::Kind(Kind::Str), "In upper case."),
     row("lower", Function::Lower, &[Str], Returns::Kind(Kind::Str), "In lower case."),
     row("trim", Function::Trim, &[Str], Returns::Kind(Kind::Str), "Without white space at both ends."),
@@ -159,8 +197,11 @@ pub const TABLE: &[Signature] = &[
     row("contains", Function::Contains, &[Str, Str], Returns::Kind(Kind::Bool), "Does the first hold the second?"),
     row("starts_with", Function::StartsWith, &[Str, Str], Returns::Kind(Kind::Bool), "Does the first begin with the second?"),
     row("ends_with", Function::EndsWith, &[Str, Str], Returns::Kind(Kind::Bool), "Does the first end with the second?"),
+    row("matches", Function::Matches, &[Str, Str], Returns::Kind(Kind::Bool), "Does the regular expression match somewhere in the text? Anchor it with `^…$`; `#type` where it is none."),
     row("replace", Function::Replace, &[Str, Str, Str], Returns::Kind(Kind::Str), "The first with each occurrence of the second replaced by the third."),
     with(0, true, row("concat", Function::Concat, &[Str, Str], Returns::Kind(Kind::Str), "The texts, one after the other.")),
+    row("split", Function::Split, &[Str, Str], Returns::List(Kind::Str), "The parts of the first between the occurrences of the second; `#type` where that is empty."),
+    with(1, true, row("normalize", Function::Normalize, &[Str, Str], Returns::Kind(Kind::Str), "The text after these steps in order: `lower`, `upper`, `trim`, `nfc`, `nfd`, `nfkc`, `nfkd`; `nfc` without any.")),
     row("year", Function::Year, &[Moment], Returns::Kind(Kind::Int), "The year, in UTC."),
     row("month", Function::Month, &[Moment], Returns::Kind(Kind::Int), "The month, 1 to 12, in UTC."),
     row("day", Function::Day, &[Moment], Returns::Kind(Kind::Int), "The day of the month, in UTC."),
@@ -171,12 +212,15 @@ pub const TABLE: &[Signature] = &[
     row("hours", Function::Hours, &[Int], Returns::Kind(Kind::Duration), "So many hours."),
     row("days", Function::Days, &[Int], Returns::Kind(Kind::Duration), "So many times 24 hours."),
     row("weeks", Function::Weeks, &[Int], Returns::Kind(Kind::Duration), "So many times 7 days."),
-    row("str", Function::Str, &[Any], Returns::Kind(Kind::Str), "The value as text."),
-    row("int", Function::Int, &[Any], Returns::Kind(Kind::Int), "The value as an int; `#type` where it is none."),
-    row("float", Function::Float, &[Any], Returns::Kind(Kind::Float), "The value as a float; `#type` where it is none."),
-    row("decimal", Function::Decimal, &[Any], Returns::Kind(Kind::Decimal), "The value as a decimal; `#type` where it is none."),
-    row("bool", Function::Bool, &[Any], Returns::Kind(Kind::Bool), "The value as a bool; `#type` where it is none."),
-    row("datetime", Function::Datetime, &[Any], Returns::Kind(Kind::Datetime), "The value as a datetime; `#type` where it is none."),
+    row("str", Function::Str, &[From(SCALARS)], Returns::Kind(Kind::Str), "The value as text."),
+    row("int", Function::Int, &[From(TO_INT)], Returns::Kind(Kind::Int), "The value as an int; `#type` where it is none."),
+    row("float", Function::Float, &[From(TO_NUMBER)], Returns::Kind(Kind::Float), "The value as a float; `#type` where it is none."),
+    row("decimal", Function::Decimal, &[From(TO_NUMBER)], Returns::Kind(Kind::Decimal), "The value as a decimal; `#type` where it is none."),
+    row("bool", Function::Bool, &[From(TO_BOOL)], Returns::Kind(Kind::Bool), "The value as a bool; `#type` where it is none."),
+    row("datetime", Function::Datetime, &[From(TO_MOMENT)], Returns::Kind(Kind::Datetime), "The value as a datetime; `#type` where it is none."),
+    row("date", Function::Date, &[From(TO_MOMENT)], Returns::Kind(Kind::Date), "The value as a date, in UTC; `#type` where it is none."),
+    row("duration", Function::Duration, &[From(TO_DURATION)], Returns::Kind(Kind::Duration), "The value as a duration; `#type` where it is none."),
+    row("uuid", Function::Uuid, &[From(TO_UUID)], Returns::Kind(Kind::Uuid), "The value as a uuid; `#type` where it is none."),
     row("exists", Function::Exists, &[AnyOrMany], Returns::Kind(Kind::Bool), "Is it not null, and not an empty list?"),
     with(0, true, row("coalesce", Function::Coalesce, &[Any, Any], Returns::Same, "The first value that is not null.")),
     row("is_error", Function::IsError, &[Any], Returns::Kind(Kind::Bool), "Is it an error value?"),

@@ -11,12 +11,14 @@ pub mod functions;
 pub mod ids;
 pub mod model;
 pub mod names;
+pub mod normalize;
 pub mod plan;
 pub mod typed;
 
 pub use check::{Checked, check};
 pub use ids::Ids;
 pub use model::{
-    DefaultValue, Field, FieldId, FieldKind, FieldRef, Member, Normalize, OnDelete, ResourceType, Rules,
+    DefaultValue, Field, FieldId, FieldKind, FieldRef, Member, OnDelete, Pattern, ResourceType, Rules,
     Schema, Slot, TypeId, TypeIx, ValueType,
 };
+pub use normalize::Normalize;

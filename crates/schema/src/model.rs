@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use corollary_value::Value;
 use smol_str::SmolStr;
 
+use crate::normalize::Normalize;
 use crate::plan::Plan;
 use crate::typed::{Expr, Type};
 
@@ -247,21 +248,20 @@ pub struct Pattern {
     pub regex: regex_lite::Regex,
 }
 
+impl Pattern {
+    /// A regular expression; the error says in one sentence why the text is none.
+    pub fn new(text: &str) -> Result<Pattern, String> {
+        let regex = regex_lite::Regex::new(text);
+        regex
+            .map(|regex| Pattern { regex })
+            .map_err(|error| format!("this is not a regular expression: {error}"))
+    }
+}
+
 impl PartialEq for Pattern {
     fn eq(&self, other: &Pattern) -> bool {
         self.regex.as_str() == other.regex.as_str()
     }
-}
-
-/// A change made to every text before it is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Normalize {
-    /// Lower case.
-    Lower,
-    /// Upper case.
-    Upper,
-    /// Without white space at both ends.
-    Trim,
 }
 
 impl Schema {

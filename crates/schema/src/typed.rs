@@ -10,7 +10,7 @@ use corollary_value::Value;
 use smol_str::SmolStr;
 
 use crate::functions::Function;
-use crate::model::{FieldRef, Member, Schema, TypeIx, ValueType};
+use crate::model::{FieldRef, Member, Pattern, Schema, TypeIx, ValueType};
 
 /// What one element of an expression's value is.
 #[derive(Clone, Debug, PartialEq)]
@@ -192,6 +192,8 @@ pub enum Node {
     Switch(Box<Expr>, Vec<(Expr, Expr)>, Option<Box<Expr>>),
     /// A function of values.
     Call(Function, Vec<Expr>),
+    /// Does the pattern match somewhere in the text?
+    Matches(Box<Expr>, Pattern),
     /// A list literal.
     List(Vec<Expr>),
 }
@@ -306,6 +308,7 @@ impl Expr {
             Node::Call(function, arguments) => {
                 Node::Call(function, arguments.into_iter().map(f).collect::<Result<_, E>>()?)
             }
+            Node::Matches(text, pattern) => Node::Matches(boxed(text)?, pattern),
             Node::List(items) => Node::List(items.into_iter().map(f).collect::<Result<_, E>>()?),
         };
         Ok(Expr { node, ty: self.ty })
@@ -322,7 +325,8 @@ impl Expr {
             | Node::At(base, _)
             | Node::Slice(base, ..)
             | Node::Aggregate(_, base)
-            | Node::Unary(_, base) => f(base, 0),
+            | Node::Unary(_, base)
+            | Node::Matches(base, _) => f(base, 0),
             Node::Filter(base, condition) => {
                 f(base, 0);
                 f(condition, 1);
@@ -473,6 +477,11 @@ pub(crate) fn write_expr(
                 go(argument, f)?;
             }
             f.write_str(")")
+        }
+        Node::Matches(text, pattern) => {
+            f.write_str("matches(")?;
+            go(text, f)?;
+            write!(f, ", {:?})", pattern.regex.as_str())
         }
         Node::List(items) => {
             f.write_str("[")?;

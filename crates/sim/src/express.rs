@@ -278,6 +278,10 @@ impl<'a> Express<'a> {
 
     /// Values of a kind, of many resources or of a list that one has.
     fn list(&mut self, kind: Kind) -> Option<String> {
+        if kind == Kind::Str && self.random.percent(20) {
+            let text = self.deeper(|it| it.one(Kind::Str))?;
+            return Some(format!("split({text}, {})", self.literal(Kind::Str)?));
+        }
         if self.random.percent(15) {
             let (base, ty) = self.up();
             let lists = self.lists(ty, kind);
@@ -322,7 +326,10 @@ impl<'a> Express<'a> {
         }
         Some(match self.random.below(12) {
             0 => format!("({} -> {} : {})", self.condition(), self.one(kind)?, self.one(kind)?),
-            1 => format!("({} else {})", self.one(kind)?, self.one(kind)?),
+            1 => {
+                let operator = ["else", "else", "??"][self.random.below(3)];
+                format!("({} {operator} {})", self.one(kind)?, self.one(kind)?)
+            }
             2 if kind != Kind::Date && kind != Kind::Enum => {
                 format!("coalesce({}, {})", self.field(kind)?, self.literal(kind)?)
             }
@@ -367,7 +374,7 @@ impl<'a> Express<'a> {
                 ),
                 _ => self.arithmetic(Kind::Int, Kind::Int, &["+", "-", "*", "%"])?,
             },
-            Kind::Float => match self.random.below(8) {
+            Kind::Float => match self.random.below(9) {
                 0 | 1 => {
                     let from = *self.random.pick(&[Kind::Int, Kind::Float]);
                     format!(
@@ -379,6 +386,10 @@ impl<'a> Express<'a> {
                 2 | 3 => format!("sum({})", self.list(Kind::Float)?),
                 4 => self.arithmetic(Kind::Int, Kind::Int, &["/"])?,
                 5 => format!("round({}, 1)", self.one(Kind::Float)?),
+                6 if self.random.percent(50) => {
+                    format!("power({}, {})", self.one(Kind::Float)?, self.literal(Kind::Int)?)
+                }
+                6 => format!("sqrt({})", self.one(Kind::Float)?),
                 _ => {
                     let other = *self.random.pick(&[Kind::Int, Kind::Float]);
                     self.arithmetic(Kind::Float, other, &["+", "-", "*", "/"])?
@@ -393,14 +404,21 @@ impl<'a> Express<'a> {
                     self.arithmetic(Kind::Decimal, other, &["+", "-", "*", "/"])?
                 }
             },
-            Kind::Str => match self.random.below(4) {
+            Kind::Str => match self.random.below(6) {
                 0 => format!("({} + {})", self.one(Kind::Str)?, self.one(Kind::Str)?),
                 1 => {
                     format!("{}({})", ["upper", "lower", "trim"][self.random.below(3)], self.one(Kind::Str)?)
                 }
-                2 => format!("str({})", self.one(Kind::Int)?),
+                2 => {
+                    let kind = *self.random.pick(&COMPARED);
+                    format!("str({})", self.one(kind)?)
+                }
+                3 => format!("normalize({}, 'trim', 'nfkc', 'lower')", self.one(Kind::Str)?),
+                4 => format!("split({}, 'a')[{}]", self.one(Kind::Str)?, self.random.between(-1, 1)),
                 _ => format!("concat({}, {})", self.one(Kind::Str)?, self.literal(Kind::Str)?),
             },
+            Kind::Date if self.random.percent(30) => format!("date({})", self.one(Kind::Datetime)?),
+            Kind::Datetime if self.random.percent(20) => format!("datetime({})", self.one(Kind::Date)?),
             Kind::Datetime | Kind::Date => {
                 let days = self.random.between(-2, 9);
                 format!("({} {} days({days}))", self.one(kind)?, ["+", "-"][self.random.below(2)])
@@ -409,6 +427,7 @@ impl<'a> Express<'a> {
                 0 => format!("sum({})", self.list(Kind::Duration)?),
                 1 => format!("({} - {})", self.field(Kind::Datetime)?, self.one(Kind::Datetime)?),
                 2 => format!("average({})", self.list(Kind::Duration)?),
+                3 if self.random.percent(30) => format!("duration({})", self.one(Kind::Str)?),
                 _ => self.arithmetic(Kind::Duration, Kind::Duration, &["+", "-"])?,
             },
             Kind::Bool => format!("{}({})", ["any", "all"][self.random.below(2)], self.list(Kind::Bool)?),
@@ -436,7 +455,12 @@ impl<'a> Express<'a> {
     }
 
     fn composed_condition(&mut self) -> Option<String> {
-        Some(match self.random.below(16) {
+        Some(match self.random.below(17) {
+            16 if self.random.percent(70) => {
+                let pattern = ["^a", "b+$", "a|c", "[ab]{2}"][self.random.below(4)];
+                format!("matches({}, '{pattern}')", self.one(Kind::Str)?)
+            }
+            16 => format!("matches({}, {})", self.one(Kind::Str)?, self.one(Kind::Str)?),
             0 | 1 => format!("({} & {})", self.condition(), self.condition()),
             2 | 3 => format!("({} | {})", self.condition(), self.condition()),
             4 => format!("!({})", self.condition()),

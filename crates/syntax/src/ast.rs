@@ -285,8 +285,10 @@ pub enum UnaryOp {
 /// Operators of two operands, weakest binding first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BinaryOp {
-    /// `x else y`, `x ?? y`.
+    /// `x else y`: `y` where `x` is null or an error.
     Else,
+    /// `x ?? y`: `y` where `x` is null; an error passes through.
+    IfNull,
     /// `or`, `|`.
     Or,
     /// `and`, `&`.
@@ -324,6 +326,7 @@ impl BinaryOp {
     pub fn symbol(self) -> &'static str {
         match self {
             BinaryOp::Else => "else",
+            BinaryOp::IfNull => "??",
             BinaryOp::Or => "or",
             BinaryOp::And => "and",
             BinaryOp::Equal => "=",

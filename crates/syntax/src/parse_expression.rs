@@ -39,7 +39,7 @@ impl Level {
     /// The level of an operator of two operands.
     pub(crate) fn of(op: BinaryOp) -> Level {
         match op {
-            BinaryOp::Else => Level::Else,
+            BinaryOp::Else | BinaryOp::IfNull => Level::Else,
             BinaryOp::Or => Level::Or,
             BinaryOp::And => Level::And,
             BinaryOp::Equal
@@ -159,9 +159,10 @@ impl Parser<'_> {
     pub(crate) fn expression(&mut self) -> Node {
         let mut left = self.conditional();
         while self.at(TokenKind::Coalesce) || self.else_operator() {
-            let op_span = self.bump().span;
+            let token = self.bump();
+            let op = if token.kind == TokenKind::Coalesce { BinaryOp::IfNull } else { BinaryOp::Else };
             let right = self.conditional();
-            left = self.join(left, BinaryOp::Else, op_span, right);
+            left = self.join(left, op, token.span, right);
         }
         left
     }

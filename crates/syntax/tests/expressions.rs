@@ -56,7 +56,7 @@ fn precedence() {
 
 #[test]
 fn else_binds_weakest() {
-    check("a ?? b", "(else a b)", "a else b");
+    check("a ?? b else c", "(else (?? a b) c)", "a ?? b else c");
     check("a else b else c", "(else (else a b) c)", "");
     check("a else (b else c)", "(else a (else b c))", "");
     check("1 + a else b or c", "(else (+ 1 a) (or b c))", "");

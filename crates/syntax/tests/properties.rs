@@ -183,6 +183,7 @@ fn operator() -> impl Strategy<Value = BinaryOp> {
     use BinaryOp::*;
     prop::sample::select(vec![
         Else,
+        IfNull,
         Or,
         And,
         Equal,

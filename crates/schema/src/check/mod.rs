@@ -6,7 +6,7 @@
 
 mod declare;
 mod derive;
-mod options;
+pub(crate) mod options;
 
 use corollary_syntax::diagnostic::{Diagnostic, Severity};
 use corollary_syntax::{ast, parse_schema};

@@ -3,9 +3,11 @@
 use corollary_syntax::ast::{Expr, ExprKind, OptionArgument, OptionText, UnaryOp};
 use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::nearest;
+use corollary_syntax::span::Span;
 use corollary_value::{BasicKind, Value, compare, parse_as};
 
-use crate::model::{DefaultValue, Normalize, OnDelete, Pattern, Rules, ValueType};
+use crate::model::{DefaultValue, OnDelete, Pattern, Rules, ValueType};
+use crate::normalize::Normalize;
 
 /// What the options belong to.
 pub enum Context {
@@ -92,10 +94,8 @@ fn read_option(text: &OptionText, context: &Context, options: &mut Options) -> R
             let ExprKind::Str(pattern) = &expr.kind else {
                 return Err(Diagnostic::error("option-argument", expr.span, "`pattern` takes a text"));
             };
-            let regex = regex_lite::Regex::new(pattern).map_err(|error| {
-                Diagnostic::error("pattern", expr.span, format!("this is not a regular expression: {error}"))
-            })?;
-            rules.pattern = Some(Pattern { regex });
+            let pattern = Pattern::new(pattern);
+            rules.pattern = Some(pattern.map_err(|why| Diagnostic::error("pattern", expr.span, why))?);
         }
         "description" => {
             let expr = argument(text)?;
@@ -264,26 +264,20 @@ fn normalize(text: &OptionText) -> Result<Vec<Normalize>, Diagnostic> {
             ));
         }
     };
-    let names = ["lower", "upper", "trim"];
-    words
-        .iter()
-        .map(|word| match word.name.as_str() {
-            "lower" => Ok(Normalize::Lower),
-            "upper" => Ok(Normalize::Upper),
-            "trim" => Ok(Normalize::Trim),
-            other => {
-                let diagnostic = Diagnostic::error(
-                    "option-argument",
-                    word.span,
-                    format!("there is no normaliser `{other}`"),
-                );
-                Err(match nearest(other, names) {
-                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-                    None => diagnostic.help(format!("there are {}", names.join(", "))),
-                })
-            }
-        })
-        .collect()
+    words.iter().map(|word| normalizer(&word.name, word.span)).collect()
+}
+
+/// The normaliser with a name.
+pub fn normalizer(name: &str, span: Span) -> Result<Normalize, Diagnostic> {
+    Normalize::named(name).ok_or_else(|| {
+        let names = Normalize::ALL.map(Normalize::name);
+        let message = format!("there is no normaliser `{name}`");
+        let diagnostic = Diagnostic::error("normalizer", span, message);
+        match nearest(name, names) {
+            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+            None => diagnostic.help(format!("there are {}", names.join(", "))),
+        }
+    })
 }
 
 fn on_delete(text: &OptionText) -> Result<OnDelete, Diagnostic> {

@@ -49,7 +49,7 @@ impl Checker<'_> {
 
     /// Checks two operands; a literal takes the kind of the other side where its text says such a value.
     pub(super) fn literals(&self, left: &ast::Expr, right: &ast::Expr, op: BinaryOp) -> (Expr, Expr) {
-        let (typed_left, typed_right) = if op == BinaryOp::Else {
+        let (typed_left, typed_right) = if matches!(op, BinaryOp::Else | BinaryOp::IfNull) {
             (self.expr(left), self.expr(right))
         } else {
             (self.one(left, "an operand"), self.one(right, "an operand"))
@@ -104,7 +104,7 @@ impl Checker<'_> {
                 let (left, right) = (self.condition(left), self.condition(right));
                 new(Node::Binary(op, Box::new(left), Box::new(right)), Type::one(Kind::Bool))
             }
-            BinaryOp::Else => {
+            BinaryOp::Else | BinaryOp::IfNull => {
                 let (spans, (left, right)) = ((left.span, right.span), self.literals(left, right, op));
                 let ty = self.common(&left.ty, spans.0, &right.ty, spans.1);
                 new(Node::Binary(op, Box::new(left), Box::new(right)), ty)

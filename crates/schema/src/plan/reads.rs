@@ -106,7 +106,7 @@ fn collect(expr: &Expr, items: &mut Vec<Paths>, found: &mut Vec<Read>) -> Paths 
             }
             if matches!(expr.ty.kind, Kind::Resource(_)) { paths } else { Vec::new() }
         }
-        Node::Member(base, _) | Node::IdOf(base) | Node::Unary(_, base) => {
+        Node::Member(base, _) | Node::IdOf(base) | Node::Unary(_, base) | Node::Matches(base, _) => {
             collect(base, items, found);
             Vec::new()
         }
