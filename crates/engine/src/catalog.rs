@@ -243,7 +243,12 @@ fn describe(schema: &Schema, structure: Structure) -> String {
     };
     match structure {
         Structure::References(id) => format!("the references of {}", named(id).unwrap_or_default()),
-        Structure::Index(id) => format!("the index of {}", named(id).unwrap_or_default()),
+        Structure::Index(id) => match rebuild::indexed_by(schema, id) {
+            Some((at, true)) => {
+                format!("the index by parent of {}.{}", schema.ty(at.ty).name, schema.field(at).name)
+            }
+            _ => format!("the index of {}", named(id).unwrap_or_default()),
+        },
         Structure::Definition(id) => {
             let node = schema.plan.nodes.iter().find(|node| node.definition == id);
             let name = node
@@ -362,11 +367,15 @@ fn duplicates(snapshot: &dyn Snapshot, old: &Schema, new: &Schema) -> Result<Vec
     let mut reasons = Vec::new();
     let layouts = Layout::of(new);
     for (ty, is) in new.types() {
-        let was_unique = |field: &Field| {
-            let was = old.types().flat_map(|(_, ty)| &ty.fields).find(|was| was.id == field.id);
-            was.is_some_and(|was| was.rules.unique)
-        };
-        for (slot, field) in is.slots().filter(|(_, field)| field.rules.unique && !was_unique(field)) {
+        let was = |field: &Field| old.types().flat_map(|(_, ty)| &ty.fields).find(|was| was.id == field.id);
+        let was_unique = |field: &Field| was(field).is_some_and(|was| was.rules.unique);
+        let was_among_siblings =
+            |field: &Field| was(field).is_some_and(|was| was.rules.unique || was.rules.unique_in_parent);
+        let in_all = is.slots().filter(|(_, field)| field.rules.unique && !was_unique(field));
+        let among_siblings =
+            is.slots().filter(|(_, field)| field.rules.unique_in_parent && !was_among_siblings(field));
+        let in_all = in_all.map(|(slot, field)| (slot, field, false));
+        for (slot, field, siblings) in in_all.chain(among_siblings.map(|(slot, field)| (slot, field, true))) {
             let mut seen: HashMap<Vec<u8>, Key> = HashMap::new();
             let prefix = keys::docs_of(is.id);
             let length = prefix.len();
@@ -386,11 +395,18 @@ fn duplicates(snapshot: &dyn Snapshot, old: &Schema, new: &Schema) -> Result<Vec
                     let value = doc.get(slot);
                     if !value.is_null() {
                         let mut bytes = Vec::new();
+                        if siblings {
+                            let Some((collection, parent)) = doc.parent(new, ty) else {
+                                return ControlFlow::Continue(());
+                            };
+                            bytes =
+                                keys::children(new.field(collection).id, new.field(collection).id, parent);
+                        }
                         push_order_key(value, &mut bytes);
                         if let Some(other) = seen.insert(bytes, Key::new(ty, id.clone()))
                             && reasons.len() < MAX_TOLD_DUPLICATES
                         {
-                            reasons.push(duplicate(is, field, &other, &id, value));
+                            reasons.push(duplicate(is, field, siblings, &other, &id, value));
                         }
                     }
                     ControlFlow::Continue(())
@@ -431,10 +447,12 @@ fn errors(
 fn duplicate(
     ty: &ResourceType,
     field: &Field,
+    siblings: bool,
     one: &Key,
     other: &corollary_value::Id,
     value: &Value,
 ) -> String {
     let (ty, field, one) = (&ty.name, &field.name, &one.id);
-    format!("{ty}.{field} is to be unique, and {one} and {other} both have {value}")
+    let among = if siblings { " in its parent" } else { "" };
+    format!("{ty}.{field} is to be unique{among}, and {one} and {other} both have {value}")
 }

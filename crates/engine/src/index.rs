@@ -1,10 +1,12 @@
 //! Secondary indexes: an entry for each resource, under the order bytes of its value (of null, where it has none).
+//!
+//! An index by parent has the link to the parent and the parent's id before the value, and entries of those alone that
+//! have a parent. A unique field is held to the index in which equal values stand side by side.
 
-use std::sync::Arc;
-
-use corollary_schema::FieldRef;
+use corollary_schema::{Field, ResourceType, Slot};
 use corollary_store::limits::MAX_KEY_BYTES;
 use corollary_store::{Direction, KeyRange};
+use corollary_value::order_key::push_order_key;
 use corollary_value::{Id, Value};
 
 use crate::doc::{Doc, Key};
@@ -13,46 +15,105 @@ use crate::keys;
 use crate::working::Working;
 use crate::write::Write;
 
+/// The key of an entry, and how long the part of it is that stands before the id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// All of it.
+    pub key: Vec<u8>,
+    prefix: usize,
+}
+
+impl Entry {
+    fn new(prefix: Vec<u8>, id: &Id) -> Entry {
+        let (prefix, mut key) = (prefix.len(), prefix);
+        id.push_key(&mut key);
+        Entry { key, prefix }
+    }
+}
+
+/// The entry of a resource in the index of a field, where it has one.
+pub fn entry(field: &Field, slot: Slot, id: &Id, doc: &Doc) -> Option<Entry> {
+    field.index.then(|| Entry::new(keys::indexed(field.id, doc.get(slot)), id))
+}
+
+/// The entry of a resource in the index by parent of a field; none where it has no such index, or no parent.
+pub fn entry_by_parent(ty: &ResourceType, slot: Slot, id: &Id, doc: &Doc) -> Option<Entry> {
+    let index = ty.field(slot).parent_index?;
+    let (via, parent) = ty.parents.iter().find_map(|via| match doc.get(*via) {
+        Value::Ref(parent) => Some((ty.field(*via).id, parent)),
+        _ => None,
+    })?;
+    let mut prefix = keys::children(index, via, parent);
+    let value = doc.get(slot);
+    push_order_key(if value.is_null() { &Value::Null } else { value }, &mut prefix);
+    Some(Entry::new(prefix, id))
+}
+
+/// An entry that no other resource may stand beside.
+struct Claim<'s> {
+    key: Key,
+    field: &'s Field,
+    value: Value,
+    entry: Entry,
+    /// Which others: for the message.
+    among: &'static str,
+}
+
 /// Brings the indexes up to date with all that the current transaction changed, and holds unique fields to it.
 pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), EngineError> {
     let schema = working.schema;
-    let mut claimed = Vec::new();
+    let mut claims: Vec<Claim<'_>> = Vec::new();
     let mut found = Vec::new();
-    if !schema.types().any(|(_, ty)| ty.fields.iter().any(|field| field.index)) {
+    let is_indexed = |field: &Field| field.index || field.parent_index.is_some();
+    if !schema.types().any(|(_, ty)| ty.fields.iter().any(is_indexed)) {
         return Ok(());
     }
     for key in working.touched_keys() {
-        let (before, after) = (working.before(&key)?, working.after(&key)?);
-        for (slot, field) in schema.ty(key.ty).slots().filter(|(_, field)| field.index) {
-            let value = |doc: &Option<Arc<Doc>>| doc.as_ref().map(|doc| doc.get(slot).clone());
-            let (old, new) = (value(&before), value(&after));
-            if old == new {
-                continue;
+        let (before, after) = working.before_and_after(&key)?;
+        let ty = schema.ty(key.ty);
+        for (slot, field) in ty.slots().filter(|(_, field)| is_indexed(field)) {
+            let plain = |doc: &Doc| entry(field, slot, &key.id, doc);
+            let by_parent = |doc: &Doc| entry_by_parent(ty, slot, &key.id, doc);
+            let value = after.as_ref().map_or(&Value::Absent, |doc| doc.get(slot));
+            // Mostly the value is as it was, and then so is its entry.
+            let same = before.as_ref().is_some_and(|before| after.is_some() && before.get(slot) == value);
+            let mut changes = Vec::with_capacity(2);
+            if field.index && !same {
+                let entries = (before.as_deref().and_then(plain), after.as_deref().and_then(plain));
+                changes.push((entries, field.rules.unique, ""));
             }
-            if let Some(old) = old {
-                working.delete_row(keys::INDEX, keys::index(field.id, &old, &key.id));
+            if field.parent_index.is_some() {
+                let entries = (before.as_deref().and_then(by_parent), after.as_deref().and_then(by_parent));
+                changes.push((entries, field.rules.unique_in_parent, ", under the same parent,"));
             }
-            if let Some(new) = new {
-                let entry = keys::index(field.id, &new, &key.id);
-                if entry.len() > MAX_KEY_BYTES {
+            for ((old, new), unique, among) in changes {
+                if old == new {
+                    continue;
+                }
+                if let Some(old) = old {
+                    working.delete_row(keys::INDEX, old.key);
+                }
+                let Some(new) = new else { continue };
+                if new.key.len() > MAX_KEY_BYTES {
                     let message =
                         format!("`{}` is too long: its index takes {MAX_KEY_BYTES} bytes", field.name);
                     let mut refusal = Refusal::new("too-long", Some(&field.name), message);
                     refusal.write = writes.iter().rposition(|write| *write.key() == key);
                     found.push(refusal);
                 }
-                working.put_row(keys::INDEX, entry, Vec::new());
-                if field.rules.unique && !new.is_null() {
-                    claimed.push((key.clone(), FieldRef { ty: key.ty, slot }, new));
+                working.put_row(keys::INDEX, new.key.clone(), Vec::new());
+                if unique && !value.is_null() {
+                    let (key, value) = (key.clone(), value.clone());
+                    claims.push(Claim { key, field, value, entry: new, among });
                 }
             }
         }
     }
     // After all entries are in place, so that two resources may swap their values in one transaction.
-    for (key, at, value) in claimed {
-        if let Some(other) = another(working, &key, at, &value)? {
-            let (ty, name) = (&schema.ty(at.ty).name, &schema.field(at).name);
-            let message = format!("{ty} {other} has the {name} {value} already");
+    for Claim { key, field, value, entry, among } in claims {
+        if let Some(other) = another(working, &key.id, &entry)? {
+            let (ty, name) = (&schema.ty(key.ty).name, &field.name);
+            let message = format!("{ty} {other}{among} has the {name} {value} already");
             let mut refusal = Refusal::new("unique", Some(name), message);
             refusal.write = writes.iter().rposition(|write| *write.key() == key);
             found.push(refusal);
@@ -62,16 +123,15 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
 }
 
 /// Another resource with the same value.
-fn another(working: &Working<'_>, key: &Key, at: FieldRef, value: &Value) -> Result<Option<Id>, EngineError> {
-    let prefix = keys::indexed(working.schema.field(at).id, value);
-    let length = prefix.len();
-    let range = KeyRange::prefix(prefix);
+fn another(working: &Working<'_>, id: &Id, entry: &Entry) -> Result<Option<Id>, EngineError> {
+    let range = KeyRange::prefix(entry.key[..entry.prefix].to_vec());
     // There are two at most: without this transaction there was one.
     for direction in [Direction::Forward, Direction::Backward] {
-        if let Some((entry, _)) = working.first_row(keys::INDEX, &range, direction)? {
-            let id = keys::id_behind(&entry, length).ok_or_else(|| EngineError::corrupt("an index entry"))?;
-            if id != key.id {
-                return Ok(Some(id));
+        if let Some((row, _)) = working.first_row(keys::INDEX, &range, direction)? {
+            let other = keys::id_behind(&row, entry.prefix);
+            let other = other.ok_or_else(|| EngineError::corrupt("an index entry"))?;
+            if other != *id {
+                return Ok(Some(other));
             }
         }
     }

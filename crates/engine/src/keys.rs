@@ -6,6 +6,7 @@
 //! | doc | type number, id | document |
 //! | reference | field number, target id, source id | – |
 //! | index | field number, value (order bytes), id | – |
+//! | index | number of the index by parent, parent link's field number, parent id, value (order bytes), id | – |
 //! | member | definition number, owner id, order bytes, member id | value of the member |
 //! | log | revision | commit |
 
@@ -105,6 +106,14 @@ pub fn indexed(field: FieldId, value: &Value) -> Vec<u8> {
     let mut key = field.0.to_be_bytes().to_vec();
     // A value that is not there is found as null is.
     push_order_key(if value.is_null() { &Value::Null } else { value }, &mut key);
+    key
+}
+
+/// The prefix of the entries of a parent's children in an index by parent; `via` is their link to it.
+pub fn children(index: FieldId, via: FieldId, parent: &Id) -> Vec<u8> {
+    let mut key = index.0.to_be_bytes().to_vec();
+    key.extend_from_slice(&via.0.to_be_bytes());
+    parent.push_key(&mut key);
     key
 }
 

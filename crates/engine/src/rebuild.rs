@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use corollary_schema::plan::{PlanNode, Rule};
-use corollary_schema::{FieldId, FieldKind, FieldRef, Schema, TypeIx};
+use corollary_schema::{Field, FieldId, FieldKind, FieldRef, Schema, TypeIx};
 use corollary_store::{Direction, KeyRange, Snapshot};
 use corollary_value::{Id, SumState, Value};
 use jiff::Timestamp;
@@ -19,6 +19,7 @@ use crate::engine::Executor;
 use crate::error::EngineError;
 use crate::eval::Eval;
 use crate::group::{self, Counted};
+use crate::index;
 use crate::keys;
 use crate::propagate::{empty_result, put_result, refuse_strict};
 use crate::working::Working;
@@ -42,7 +43,8 @@ pub fn structures(schema: &Schema) -> Vec<Structure> {
     let fields = || schema.types().flat_map(|(_, ty)| &ty.fields);
     let references = fields().filter(|field| field.reference_index).map(|field| field.id);
     let definitions = schema.plan.nodes.iter().map(|node| node.definition);
-    let indexes = fields().filter(|field| field.index).map(|field| field.id);
+    let indexes =
+        fields().flat_map(|field| field.index.then_some(field.id).into_iter().chain(field.parent_index));
     references
         .map(Structure::References)
         .chain(definitions.map(Structure::Definition))
@@ -103,12 +105,17 @@ pub fn build(executor: &mut Executor, structure: Structure, now: Timestamp) -> R
             })
         }
         Structure::Index(id) => {
-            let Some(field) = field_with(&schema, id) else { return Ok(()) };
-            walk(executor, field.ty, now, &mut |working, keys| {
+            let Some((at, _)) = indexed_by(&schema, id) else { return Ok(()) };
+            let (ty, field) = (schema.ty(at.ty), schema.field(at));
+            walk(executor, at.ty, now, &mut |working, keys| {
                 for key in keys {
-                    if let Some(doc) = working.after(key)? {
-                        let entry = keys::index(id, doc.get(field.slot), &key.id);
-                        working.put_row(keys::INDEX, entry, Vec::new());
+                    let Some(doc) = working.after(key)? else { continue };
+                    let entry = match field.id == id {
+                        true => index::entry(field, at.slot, &key.id, &doc),
+                        false => index::entry_by_parent(ty, at.slot, &key.id, &doc),
+                    };
+                    if let Some(entry) = entry {
+                        working.put_row(keys::INDEX, entry.key, Vec::new());
                     }
                 }
                 Ok(())
@@ -182,6 +189,15 @@ fn field_with(schema: &Schema, id: FieldId) -> Option<FieldRef> {
     schema.types().find_map(|(ty, resource)| {
         let (slot, _) = resource.slots().find(|(_, field)| field.id == id)?;
         Some(FieldRef { ty, slot })
+    })
+}
+
+/// The field that an index is of, and whether it is the one by parent.
+pub fn indexed_by(schema: &Schema, id: FieldId) -> Option<(FieldRef, bool)> {
+    schema.types().find_map(|(ty, resource)| {
+        let of = |field: &Field| field.id == id || field.parent_index == Some(id);
+        let (slot, field) = resource.slots().find(|(_, field)| of(field))?;
+        Some((FieldRef { ty, slot }, field.id != id))
     })
 }
 

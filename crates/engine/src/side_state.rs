@@ -11,16 +11,17 @@ use std::ops::ControlFlow;
 use corollary_schema::plan::lower::zero;
 use corollary_schema::plan::{Group, PlanNode, Rule};
 use corollary_schema::typed::Aggregate;
-use corollary_schema::{FieldId, FieldKind, FieldRef, TypeIx};
+use corollary_schema::{FieldId, FieldKind, TypeIx};
 use corollary_store::{Direction, KeyRange, Keyspace};
 use corollary_value::codec::push_varint;
 use corollary_value::{Id, SumState, Value};
 use hashbrown::HashMap;
 
-use crate::doc::Key;
+use crate::doc::{Doc, Key};
 use crate::error::EngineError;
 use crate::eval::{Eval, View};
 use crate::group;
+use crate::index;
 use crate::keys;
 use crate::propagate::result_kind;
 use crate::rebuild::Structure;
@@ -53,18 +54,28 @@ pub fn check(working: &Working<'_>) -> Result<BTreeMap<Structure, String>, Engin
     }
     for (ty, resource) in schema.types() {
         for (slot, field) in resource.slots() {
-            let at = FieldRef { ty, slot };
-            if field.index {
-                let expected = expected(working, at, &|id, value| vec![keys::index(field.id, value, id)])?;
-                if differs(working, keys::INDEX, field.id, &expected)? {
+            for (by_parent, index) in [(false, field.index.then_some(field.id)), (true, field.parent_index)] {
+                let Some(index) = index else { continue };
+                let expected = expected(working, ty, &|id, doc| {
+                    let entry = match by_parent {
+                        true => index::entry_by_parent(resource, slot, id, doc),
+                        false => index::entry(field, slot, id, doc),
+                    };
+                    entry.into_iter().map(|entry| entry.key).collect()
+                })?;
+                if differs(working, keys::INDEX, index, &expected)? {
+                    let (name, by) = (&field.name, if by_parent { " by parent" } else { "" });
                     let message =
-                        format!("the index of {}.{} is not what the values give", resource.name, field.name);
-                    wrong.insert(Structure::Index(field.id), message);
+                        format!("the index{by} of {}.{name} is not what the values give", resource.name);
+                    wrong.insert(Structure::Index(index), message);
                 }
             }
             if field.reference_index {
-                let expected = expected(working, at, &|id, value| {
-                    targets(value).iter().map(|target| keys::reference(field.id, target, id)).collect()
+                let expected = expected(working, ty, &|id, doc| {
+                    targets(doc.get(slot))
+                        .iter()
+                        .map(|target| keys::reference(field.id, target, id))
+                        .collect()
                 })?;
                 if differs(working, keys::REFERENCE, field.id, &expected)? {
                     let name = &field.name;
@@ -175,13 +186,13 @@ fn check_group(working: &Working<'_>, node: &PlanNode, group: &Group) -> Result<
 /// The keys of all rows of an index.
 fn expected(
     working: &Working<'_>,
-    at: FieldRef,
-    rows: &dyn Fn(&Id, &Value) -> Vec<Vec<u8>>,
+    ty: TypeIx,
+    rows: &dyn Fn(&Id, &Doc) -> Vec<Vec<u8>>,
 ) -> Result<BTreeSet<Vec<u8>>, EngineError> {
     let mut expected = BTreeSet::new();
-    for id in working.all(at.ty)? {
-        if let Some(value) = working.value(at, &id)? {
-            expected.extend(rows(&id, &value));
+    for id in working.all(ty)? {
+        if let Some(doc) = working.after(&Key::new(ty, id.clone()))? {
+            expected.extend(rows(&id, &doc));
         }
     }
     Ok(expected)

@@ -39,6 +39,11 @@ impl Ids {
         FieldId(*self.definitions.entry(signature.into()).or_insert_with(|| Ids::fresh(next)))
     }
 
+    /// The number of the index of a field by parent and value.
+    pub fn parent_index(&mut self, field: FieldId) -> FieldId {
+        self.definition(&format!("f{} by parent", field.0))
+    }
+
     /// For storage.
     pub fn to_json(&self) -> Json {
         json!({

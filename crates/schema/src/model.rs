@@ -82,6 +82,9 @@ pub struct Field {
     pub rules: Rules,
     /// Is there an entry in a secondary index for each resource (`index`, `unique`)?
     pub index: bool,
+    /// The number of the index by parent and value, where there is one (`unique in parent`): an entry for each resource
+    /// that has a parent.
+    pub parent_index: Option<FieldId>,
     /// Are there entries in the reference index, from each target back here?
     pub reference_index: bool,
 }
@@ -210,6 +213,8 @@ pub struct Rules {
     pub default: Option<DefaultValue>,
     /// No two resources of the type have the same value.
     pub unique: bool,
+    /// No two children of one parent, through the same collection, have the same value.
+    pub unique_in_parent: bool,
     /// May be set when the resource is created, and not changed.
     pub immutable: bool,
     /// May be set once, and not changed after that.

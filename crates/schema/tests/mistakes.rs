@@ -93,6 +93,10 @@ fn mistakes_in_declarations() {
         ("x: int min 5, max 3", "bounds «max 3» the greatest value is below the least"),
         ("x: int default \"a\"", "literal «\"a\"» this is not a literal of the field's type"),
         ("x: int required required", "duplicate-option «required» `required` stands twice"),
+        (
+            "x: int unique in parent",
+            "no-parent «unique in parent» a `Person` has no parent: no collection holds it | write `unique` for what is unique among all of the type",
+        ),
     ];
     for (field, wanted) in cases {
         assert_eq!(in_person(field), [wanted], "{field}");

@@ -98,8 +98,7 @@ impl World {
             records.into_iter().any(|(_, record)| record.contains_key(name))
         });
         let unique = |(ty, name): &(usize, String)| {
-            next.field(*ty, name).is_some_and(|field| field.rules.unique)
-                && self.model.has_duplicates(*ty, name)
+            next.field(*ty, name).is_some_and(|field| self.model.has_duplicates(next, *ty, field))
         };
         loses || change.unique.iter().any(unique)
     }

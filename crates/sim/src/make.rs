@@ -42,6 +42,9 @@ pub fn draft(random: &mut Random) -> Draft {
     for ty in 0..count {
         let held = !draft.parents(ty).is_empty();
         draft.types[ty].root |= !held;
+        if held && random.percent(50) {
+            change_unique(&mut draft, random, ty, &mut Change::default());
+        }
         for _ in 0..1 + random.below(6) {
             add_derived(&mut draft, random, ty);
         }
@@ -234,6 +237,11 @@ pub fn settle(draft: &mut Draft, before: Option<&Draft>, written: &mut Written) 
         FieldKind::Derived(derived) => Some(derived.text.clone()),
         _ => None,
     };
+    for ty in 0..draft.types.len() {
+        if draft.parents(ty).is_empty() {
+            draft.types[ty].fields.iter_mut().for_each(|field| field.rules.unique_in_parent = false);
+        }
+    }
     loop {
         let (text, places) = draft.text();
         let checked = check(&text, &mut Ids::default());
@@ -413,7 +421,7 @@ fn rewrite(draft: &mut Draft, random: &mut Random, ty: usize) -> bool {
 }
 
 fn note_unique(draft: &Draft, ty: usize, name: &str, change: &mut Change) {
-    if draft.field(ty, name).is_some_and(|field| field.rules.unique) {
+    if draft.field(ty, name).is_some_and(|field| field.rules.unique || field.rules.unique_in_parent) {
         change.unique.push((ty, name.to_string()));
     }
 }
@@ -435,8 +443,13 @@ fn change_unique(draft: &mut Draft, random: &mut Random, ty: usize, change: &mut
         FieldKind::Link(..) => true,
         _ => false,
     };
+    let held = !draft.parents(ty).is_empty();
     if let Some(field) = any_field(draft, random, ty, may) {
-        field.rules.unique = !field.rules.unique;
+        if held && random.percent(70) {
+            field.rules.unique_in_parent = !field.rules.unique_in_parent;
+        } else {
+            field.rules.unique = !field.rules.unique;
+        }
         field.rules.default = None;
         let name = field.name.clone();
         note_unique(draft, ty, &name, change);

@@ -10,7 +10,7 @@ use corollary_engine::Edit;
 use corollary_value::{ErrorValue, Id, Value, compare, ops};
 use jiff::Timestamp;
 
-use crate::draft::{Draft, Fact, FactKind, FieldDraft, FieldKind, OnDelete, Rules, ValueType};
+use crate::draft::{Draft, Fact, FactKind, FieldDraft, OnDelete, Rules, ValueType};
 use crate::rules::{self, Codes, Fill};
 
 /// A resource: the position of its type in the draft, and its id.
@@ -113,13 +113,22 @@ impl Facts {
         Ok(changed)
     }
 
-    /// Two resources with the same value of a field, if there are any.
-    pub fn has_duplicates(&self, ty: usize, field: &str) -> bool {
-        let values = self.records.iter().filter(|(place, _)| place.ty == ty);
-        let mut values: Vec<&Value> = values.filter_map(|(_, record)| record.get(field)).collect();
-        values.retain(|value| !value.is_null());
-        values.sort_by(|left, right| compare(left, right));
-        values.windows(2).any(|pair| compare(pair[0], pair[1]).is_eq())
+    /// Have two resources the same value of a field that has to be unique?
+    pub fn has_duplicates(&self, draft: &Draft, ty: usize, field: &FieldDraft) -> bool {
+        let parents = draft.parents(ty);
+        let records = self.records.iter().filter(|(place, _)| place.ty == ty).map(|(_, record)| record);
+        let values = records.filter_map(|record| {
+            let parent = parents.iter().find_map(|(_, name)| Some((name.as_str(), record.get(name)?)));
+            Some((parent, record.get(&field.name).filter(|value| !value.is_null())?))
+        });
+        let values: Vec<_> = values.collect();
+        values.iter().enumerate().any(|(at, (parent, value))| {
+            values[..at].iter().any(|(other, others)| {
+                let siblings = parent.is_some() && parent == other;
+                let held = field.rules.unique || (field.rules.unique_in_parent && siblings);
+                held && compare(value, others).is_eq()
+            })
+        })
     }
 }
 
@@ -344,9 +353,8 @@ impl Attempt<'_> {
     /// No two resources have the same value of a unique field.
     fn check_unique(&self) -> Result<(), Codes> {
         for (ty, declared) in self.setting.draft.types.iter().enumerate() {
-            let unique =
-                |field: &&FieldDraft| field.rules.unique && !matches!(field.kind, FieldKind::Derived(_));
-            if declared.fields.iter().filter(unique).any(|field| self.now.has_duplicates(ty, &field.name)) {
+            let draft = self.setting.draft;
+            if declared.fields.iter().any(|field| self.now.has_duplicates(draft, ty, field)) {
                 return Err(only("unique"));
             }
         }

@@ -57,6 +57,7 @@ pub fn declare<'t>(
     }
     add_referrers(&mut schema);
     check_reverse_names(&schema, &texts, found);
+    check_siblings(&schema, &texts, found);
     (schema, declared.sources)
 }
 
@@ -207,10 +208,12 @@ fn declare_field<'t>(
         kind,
         rules: Rules::default(),
         index: false,
+        parent_index: None,
     };
     let options = read_options(&text.options, &context, found);
     field.rules = options.rules;
     field.index = options.index || field.rules.unique;
+    field.parent_index = field.rules.unique_in_parent.then(|| ids.parent_index(field.id));
     match &mut field.kind {
         FieldKind::Link { on_delete, .. } | FieldKind::Links { on_delete, .. } => {
             *on_delete = options.on_delete
@@ -317,6 +320,7 @@ fn add_parents(
             kind: FieldKind::Parent { collection: *collection },
             rules: Rules { immutable: true, ..Rules::default() },
             index: false,
+            parent_index: None,
             reference_index: true,
         };
         let ty = &mut schema.types[child.0 as usize];
@@ -351,6 +355,18 @@ fn check_reverse_names(schema: &Schema, texts: &[&ast::TypeText], found: &mut Ve
             );
             let help = "rename one of the types, or one of the links";
             found.push(Diagnostic::error("same-reverse-name", span, message).help(help));
+        }
+    }
+}
+
+/// What is unique in its parent must have one.
+fn check_siblings(schema: &Schema, texts: &[&ast::TypeText], found: &mut Vec<Diagnostic>) {
+    for (ty, text) in schema.types.iter().zip(texts).filter(|(ty, _)| ty.parents.is_empty()) {
+        let options = text.fields.iter().flat_map(|field| &field.options);
+        for option in options.filter(|option| option.name == "unique in parent") {
+            let message = format!("a `{}` has no parent: no collection holds it", ty.name);
+            let help = "write `unique` for what is unique among all of the type";
+            found.push(Diagnostic::error("no-parent", option.span, message).help(help));
         }
     }
 }

@@ -56,7 +56,7 @@ pub fn read_options(texts: &[OptionText], context: &Context, found: &mut Vec<Dia
 }
 
 /// Names that the language has; those that this version refuses among them, with that reason.
-const DEFERRED: [&str; 5] = ["unique in parent", "search", "background", "lazy", "expires after"];
+const DEFERRED: [&str; 4] = ["search", "background", "lazy", "expires after"];
 
 fn read_option(text: &OptionText, context: &Context, options: &mut Options) -> Result<(), Diagnostic> {
     let rules = &mut options.rules;
@@ -69,6 +69,7 @@ fn read_option(text: &OptionText, context: &Context, options: &mut Options) -> R
         "required" => rules.required = true,
         "nullable" => rules.nullable = true,
         "unique" => rules.unique = true,
+        "unique in parent" => rules.unique_in_parent = true,
         "index" => options.index = true,
         "immutable" => rules.immutable = true,
         "write once" => rules.write_once = true,
@@ -120,7 +121,7 @@ fn allowed(context: &Context) -> Vec<&'static str> {
             if matches!(context, Context::Value(_)) {
                 names.extend(["immutable", "write once", "index"]);
                 if !matches!(ty, ValueType::Object(_) | ValueType::Map(_) | ValueType::Json) {
-                    names.push("unique");
+                    names.extend(["unique", "unique in parent"]);
                 }
                 if matches!(ty, ValueType::List(_) | ValueType::Set(_) | ValueType::Map(_)) {
                     names.push("append only");
@@ -141,7 +142,8 @@ fn allowed(context: &Context) -> Vec<&'static str> {
             }
         }
         Context::Link => {
-            names.extend(["required", "nullable", "immutable", "write once", "index", "unique", "on delete"]);
+            names.extend(["required", "nullable", "immutable", "write once", "index"]);
+            names.extend(["unique", "unique in parent", "on delete"]);
         }
         Context::Links => names.extend(["required", "on delete", "max_length", "append only"]),
         Context::Reverse => {}

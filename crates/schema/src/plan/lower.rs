@@ -223,6 +223,7 @@ impl Lowering<'_> {
             kind: FieldKind::Aggregate { ty, signature },
             rules: Rules::default(),
             index: false,
+            parent_index: None,
             reference_index: false,
         });
         let result = FieldRef { ty: at, slot };
