@@ -136,11 +136,12 @@ fn canonical_members(declared: &[Member], given: &[(SmolStr, Value)], fill: Fill
     Value::Object(members.into())
 }
 
-/// What a default gives at a time.
+/// What a default gives at a time; nothing where it has to be computed from other facts.
 pub fn default_value(default: &DefaultValue, now: Timestamp) -> Value {
     match default {
         DefaultValue::Constant(value) => value.clone(),
         DefaultValue::Now => Value::Datetime(now),
+        DefaultValue::Computed(_) => Value::Absent,
     }
 }
 

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use corollary_schema::plan::lower::zero;
-use corollary_schema::typed::Type;
-use corollary_schema::{FieldKind, FieldRef, OnDelete, Slot, ValueType};
+use corollary_schema::typed::{Expr, Type};
+use corollary_schema::{DefaultValue, FieldKind, FieldRef, OnDelete, Slot, ValueType};
 use corollary_value::{ErrorValue, Id, Value, ops};
 use smol_str::SmolStr;
 
 use crate::doc::{Doc, Key};
 use crate::error::{EngineError, Refusal};
-use crate::eval::View;
+use crate::eval::{Eval, View};
 use crate::propagate::initial;
 use crate::rules::{self, Fill};
 use crate::working::{Working, targets};
@@ -130,10 +130,15 @@ fn create(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Res
         }
     }
     let mut found = Vec::new();
+    let mut computed = Vec::new();
     for (slot, field) in schema.ty(key.ty).slots() {
         let given = values.iter().rfind(|(given, _)| *given == slot).map(|(_, value)| value);
         let value = match (given, &field.rules.default) {
             (Some(value), _) => value.clone(),
+            (None, Some(DefaultValue::Computed(expr))) => {
+                computed.push((slot, &**expr));
+                continue;
+            }
             (None, Some(default)) => rules::default_value(default, now),
             (None, None) => {
                 found.extend(rules::check_missing(field));
@@ -151,14 +156,59 @@ fn create(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Res
         }
     }
     working.replace(key, Some(doc))?;
+    compute_defaults(working, key, computed, Purpose::Create, &mut found)?;
     if found.is_empty() { Ok(()) } else { Err(EngineError::Refused(found)) }
+}
+
+/// Sets fields to what follows from the facts that are there, in the order of declaration: each may read those before.
+fn compute_defaults(
+    working: &mut Working<'_>,
+    key: &Key,
+    defaults: Vec<(Slot, &Expr)>,
+    purpose: Purpose,
+    found: &mut Vec<Refusal>,
+) -> Result<(), EngineError> {
+    let now = working.now();
+    for (slot, expr) in defaults {
+        let doc = existing(working, key)?;
+        let value = Eval::of(working, &key.id, &doc).value(expr)?;
+        drop(doc);
+        let value = if value.is_null() { Value::Absent } else { value };
+        if let Value::Error(_) = value {
+            let name = &working.schema.field(FieldRef { ty: key.ty, slot }).name;
+            let message = format!("the default of `{name}` is {value} for these values");
+            found.push(Refusal::new("default", Some(name), message));
+            continue;
+        }
+        match purpose {
+            Purpose::Replace => set(working, key, slot, value, Fill::All(now), found)?,
+            // It may take the place of one that this transaction deleted: what that was binds it to nothing.
+            Purpose::Create => {
+                let field = working.schema.field(FieldRef { ty: key.ty, slot });
+                let value = rules::completed(field, value, Fill::All(now));
+                let so_far = found.len();
+                rules::check(field, &value, found);
+                if found.len() == so_far {
+                    working.set(key, slot, value)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What defaults are computed for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Create,
+    Replace,
 }
 
 fn replace(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Result<(), EngineError> {
     existing(working, key)?;
     let now = working.now();
     let schema = working.schema;
-    let mut found = Vec::new();
+    let (mut found, mut computed) = (Vec::new(), Vec::new());
     for (slot, field) in schema.ty(key.ty).slots() {
         if !field.is_fact() || matches!(field.kind, FieldKind::Parent { .. }) {
             continue;
@@ -168,10 +218,15 @@ fn replace(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Re
             // What cannot change stays, and need not be repeated.
             continue;
         }
+        if let (None, Some(DefaultValue::Computed(expr))) = (&given, &field.rules.default) {
+            computed.push((slot, &**expr));
+            continue;
+        }
         let default = || field.rules.default.as_ref().map(|default| rules::default_value(default, now));
         let value = given.or_else(default).unwrap_or_default();
         set(working, key, slot, value, Fill::All(now), &mut found)?;
     }
+    compute_defaults(working, key, computed, Purpose::Replace, &mut found)?;
     if found.is_empty() { Ok(()) } else { Err(EngineError::Refused(found)) }
 }
 

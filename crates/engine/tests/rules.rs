@@ -591,3 +591,56 @@ fn to_what_is_append_only_something_can_be_added() {
     commit(&db, vec![update(&db, "T", "u", &[("log", ints(&[9]))]), delete(&db, "T", "u")]);
     assert_eq!(get(&db, "T", "t", "all"), references(&["t"]));
 }
+
+const COMPUTED: &str = "
+    type Firm in firms { name: str, code: str default lower(self.name) + '-' + self.year, year: str default '1990'
+      heads := count(self.link_person_firm) }
+    type Person in people {
+      first: str
+      last: str
+      shown: str default self.first + ' ' + self.last, max_length 12
+      mail: str required, default lower(self.first) + '@' + self.firm.code, unique
+      joined: datetime default now()
+      until: datetime default self.joined + days(30), immutable
+      score: float default 2 * 3
+      level: 'low' | 'high' default length(self.first) > 4 -> 'high' : 'low'
+      firm: link Firm
+    }";
+
+#[test]
+fn a_default_is_computed_from_the_other_facts() {
+    let db = fresh(COMPUTED);
+    commit(&db, vec![create(&db, "Firm", "f", &[("name", text("ACME"))])]);
+    assert_eq!(get(&db, "Firm", "f", "code"), text("acme-1990"));
+    let ann = [("first", text("Annabel")), ("last", text("Lee")), ("firm", reference("f"))];
+    commit(&db, vec![create(&db, "Person", "ann", &ann)]);
+    let of = |field: &str| get(&db, "Person", "ann", field);
+    assert_eq!([of("shown"), of("mail")], [text("Annabel Lee"), text("annabel@acme-1990")]);
+    assert_eq!([of("score"), of("level")], [Value::Float(6.0), text("high")]);
+    assert_eq!(of("until").to_string(), "1970-01-31T00:00:00Z");
+    // It is a fact from then on: nothing follows from a change.
+    commit(&db, vec![update(&db, "Person", "ann", &[("last", text("Poe"))])]);
+    assert_eq!(of("shown"), text("Annabel Lee"));
+    // A replacement has its defaults anew, but for what cannot change.
+    commit(&db, vec![replace(&db, "Person", "ann", &[("first", text("Al")), ("mail", text("a@b"))])]);
+    assert_eq!([of("shown"), of("level"), of("mail")], [Value::Absent, text("low"), text("a@b")]);
+    assert_eq!(of("until").to_string(), "1970-01-31T00:00:00Z");
+    // In the place of one that is deleted, too.
+    let again = vec![delete(&db, "Person", "ann"), create(&db, "Person", "ann", &ann)];
+    commit(&db, again);
+    assert_eq!(of("shown"), text("Annabel Lee"));
+    agree(&db);
+}
+
+#[test]
+fn a_default_that_breaks_a_rule_is_refused_like_a_value() {
+    let db = fresh(COMPUTED);
+    let given = [("first", text("Bartholomew")), ("last", text("Smith"))];
+    let refusals = refused(&db, vec![create(&db, "Person", "bob", &given)]);
+    assert_eq!(codes(&refusals), ["max_length shown", "required mail"]);
+    commit(&db, vec![create(&db, "Firm", "f", &[("name", text("x"))])]);
+    let bob = [("first", text("bob")), ("firm", reference("f"))];
+    commit(&db, vec![create(&db, "Person", "bob", &bob)]);
+    let refusals = refused(&db, vec![create(&db, "Person", "bob2", &bob)]);
+    assert_eq!(codes(&refusals), ["unique mail"]);
+}

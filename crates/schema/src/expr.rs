@@ -49,6 +49,8 @@ pub enum Place {
     Derived(TypeIx),
     /// A filter or order of a query: a bare name is a field of the type.
     Query(TypeIx),
+    /// After `default`: starts from `self`, the new resource.
+    Default(TypeIx),
 }
 
 /// Checks an expression. The value is of no use if there are diagnostics.
@@ -109,7 +111,7 @@ impl Checker<'_> {
 
     fn owner_type(&self) -> TypeIx {
         match self.place {
-            Place::Derived(ty) | Place::Query(ty) => ty,
+            Place::Derived(ty) | Place::Query(ty) | Place::Default(ty) => ty,
         }
     }
 
@@ -226,7 +228,7 @@ impl Checker<'_> {
                 let ty = owner.ty.clone();
                 (owner, ty)
             }
-            (None, Place::Derived(owner)) => {
+            (None, Place::Derived(owner) | Place::Default(owner)) => {
                 if self.schema().roots.contains_key(name) {
                     return self.root(name, span);
                 }

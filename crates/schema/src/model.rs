@@ -244,6 +244,8 @@ pub enum DefaultValue {
     Constant(Value),
     /// The time of the commit.
     Now,
+    /// What follows from the other facts of the new resource, and of what its links lead to, when it is created.
+    Computed(Box<Expr>),
 }
 
 /// A checked regular expression.

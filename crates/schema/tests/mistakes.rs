@@ -167,3 +167,37 @@ fn chains_of_derived_fields_have_an_end() {
         assert!(found[0].starts_with("chain «"), "{found:#?}");
     }
 }
+
+#[test]
+fn mistakes_in_computed_defaults() {
+    let cases = [
+        ("x: int default self.name", "default «self.name» the field is int, and its default str"),
+        (
+            "d := self.age * 2, x: int default self.d + 1",
+            "default «self.d + 1» a default cannot read `d`, which is derived: it comes about after the facts | it may \
+             read the stored fields of the new resource, and of what its links lead to",
+        ),
+        (
+            "x: int default count(self.team.members)",
+            "default «count(self.team.members)» a default cannot read who links to it: nobody does yet | it may read \
+             the stored fields of the new resource, and of what its links lead to",
+        ),
+        (
+            "x: int default self.agge",
+            "unknown-field «agge» `Person` has no field `agge` | did you mean `age`?",
+        ),
+        (
+            "x: { a: int default self.age }",
+            "default «self.age» the default of a member of an object is a literal, or `now()`",
+        ),
+        (
+            "x: link Team default self.team",
+            "option «default self.team» a link has no option `default` | it has description, required, nullable, \
+             immutable, write once, index, unique, on delete",
+        ),
+        ("x: str default low", "literal «low» this is not a literal of the field's type"),
+    ];
+    for (field, expected) in cases {
+        assert_eq!(in_person(field), [expected], "{field}");
+    }
+}

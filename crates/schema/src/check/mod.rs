@@ -2,9 +2,11 @@
 //!
 //! - `declare` reads the declarations,
 //! - `options` the options of fields,
-//! - `derive` types the derived fields, in whatever order they need each other.
+//! - `derive` types the derived fields, in whatever order they need each other,
+//! - `defaults` the defaults that are computed.
 
 mod declare;
+mod defaults;
 mod derive;
 pub(crate) mod options;
 
@@ -35,5 +37,7 @@ pub fn check(text: &str, ids: &mut Ids) -> Checked {
 
 fn check_tree(tree: &ast::SchemaText, ids: &mut Ids, found: &mut Vec<Diagnostic>) -> Option<Schema> {
     let (schema, sources) = declare::declare(tree, ids, found);
-    derive::derive(schema, sources, ids, found)
+    let mut schema = derive::derive(schema, sources, ids, found)?;
+    defaults::compute(tree, &mut schema, found);
+    Some(schema)
 }

@@ -8,6 +8,7 @@ use corollary_value::{BasicKind, Value, compare, parse_as};
 
 use crate::model::{DefaultValue, OnDelete, Pattern, Rules, ValueType};
 use crate::normalize::Normalize;
+use crate::typed::Kind;
 
 /// What the options belong to.
 pub enum Context {
@@ -196,7 +197,34 @@ fn default(expr: &Expr, context: &Context) -> Result<DefaultValue, Diagnostic> {
             _ => Err(Diagnostic::error("default", expr.span, "`now()` is a datetime, and the field is not")),
         };
     }
-    Ok(DefaultValue::Constant(literal(expr, ty)?))
+    match (&expr.kind, context) {
+        (kind, Context::Value(_)) if is_computed(kind) => {
+            // Typed when all fields are known (`defaults`).
+            Ok(DefaultValue::Computed(Box::new(crate::typed::Expr::constant(Value::Null, Kind::Null))))
+        }
+        (kind, _) if is_computed(kind) => {
+            let message = "the default of a member of an object is a literal, or `now()`";
+            Err(Diagnostic::error("default", expr.span, message))
+        }
+        _ => Ok(DefaultValue::Constant(literal(expr, ty)?)),
+    }
+}
+
+/// Is it more than a literal?
+fn is_computed(kind: &ExprKind) -> bool {
+    match kind {
+        ExprKind::Error
+        | ExprKind::Null
+        | ExprKind::Bool(_)
+        | ExprKind::Int(_)
+        | ExprKind::Number(_)
+        | ExprKind::Str(_) => false,
+        ExprKind::Unary { op: UnaryOp::Negate, operand } => is_computed(&operand.kind),
+        ExprKind::List(items) => items.iter().any(|item| is_computed(&item.kind)),
+        // A word without quotes is rather a literal that was meant to be one.
+        ExprKind::Name(_) => false,
+        _ => true,
+    }
 }
 
 /// A literal as a value of a type.
