@@ -193,7 +193,7 @@ fn mistakes_in_computed_defaults() {
         (
             "x: link Team default self.team",
             "option «default self.team» a link has no option `default` | it has description, required, nullable, \
-             immutable, write once, index, unique, on delete",
+             immutable, write once, index, unique, unique in parent, on delete",
         ),
         ("x: str default low", "literal «low» this is not a literal of the field's type"),
     ];
