@@ -11,8 +11,7 @@
 
 use std::collections::HashMap;
 
-use corollary_schema::plan::Rule;
-use corollary_schema::typed::Aggregate;
+use corollary_schema::plan::{Keeping, Rule};
 use corollary_schema::{FieldKind, FieldRef, Schema, Slot, TypeIx};
 use corollary_value::codec::{self, DecodeError, push_varint, read_varint};
 use corollary_value::{Id, SumState, Value};
@@ -147,7 +146,8 @@ impl Layout {
             .collect();
         for node in &schema.plan.nodes {
             if let Rule::Group(group) = &node.rule
-                && matches!(group.aggregate, Aggregate::Sum | Aggregate::Average)
+                && group.keeping() == Keeping::Sums
+                && group.by.is_none()
             {
                 let layout = &mut layouts[node.result.ty.0 as usize];
                 layout.definitions.insert(node.result.slot, node.definition.0);

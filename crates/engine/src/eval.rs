@@ -5,13 +5,13 @@
 use std::sync::Arc;
 
 use corollary_schema::functions::Function;
-use corollary_schema::plan::lower::zero;
-use corollary_schema::typed::{Aggregate, Expr, Kind, Many, Node, Type};
+use corollary_schema::typed::{Expr, Kind, Many, Node, Type};
 use corollary_schema::{FieldKind, FieldRef, Pattern, Schema, TypeIx};
 use corollary_syntax::ast::{BinaryOp, UnaryOp};
-use corollary_value::{ErrorValue, Id, SumState, Value, compare, ops};
+use corollary_value::{ErrorValue, Id, Value, compare, ops};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
+use crate::aggregates::{aggregate_of, map_of};
 use crate::doc::Doc;
 use crate::error::EngineError;
 use crate::{convert, text};
@@ -181,6 +181,27 @@ impl<'a> Eval<'a> {
                 let kind = &list.ty.kind;
                 aggregate_of(*aggregate, &self.expr(list, items)?, kind)
             }
+            Node::GroupBy(it) => {
+                let list = self.expr(&it.list, items)?;
+                let elements: &[Value] = match &list {
+                    Value::List(elements) => elements,
+                    Value::Error(_) => return Ok(list),
+                    _ => &[],
+                };
+                let mut keyed = Vec::with_capacity(elements.len());
+                for element in elements {
+                    items.push(element.clone());
+                    let key = self.expr(&it.by, items);
+                    let value = match &it.value {
+                        Some(value) => self.expr(value, items),
+                        None => Ok(element.clone()),
+                    };
+                    items.pop();
+                    keyed.push((key?, value?));
+                }
+                let kind = it.value.as_ref().map_or(&it.list.ty.kind, |value| &value.ty.kind);
+                map_of(keyed, it.aggregate, kind)
+            }
             Node::Unary(UnaryOp::Not, operand) => ops::not(&self.expr(operand, items)?),
             Node::Unary(UnaryOp::Negate, operand) => ops::negate(&self.expr(operand, items)?),
             Node::Binary(op, left, right) => {
@@ -332,65 +353,6 @@ pub(crate) fn binary(op: BinaryOp, left: &Value, right: &Value) -> Value {
         BinaryOp::Multiply => ops::multiply(left, right),
         BinaryOp::Divide => ops::divide(left, right),
         BinaryOp::Remainder => ops::remainder(left, right),
-    }
-}
-
-/// An aggregate over a list.
-pub(crate) fn aggregate_of(aggregate: Aggregate, list: &Value, kind: &Kind) -> Value {
-    let elements: &[Value] = match list {
-        Value::List(elements) => elements,
-        Value::Error(_) => return list.clone(),
-        _ => &[],
-    };
-    let present = || elements.iter().filter(|element| !element.is_null());
-    let first_error = || {
-        let errors = elements.iter().filter_map(|element| match element {
-            Value::Error(error) => Some(*error),
-            _ => None,
-        });
-        errors.min().map(Value::Error)
-    };
-    let sums = || {
-        let mut state = SumState::default();
-        elements.iter().for_each(|element| state.add(element));
-        state
-    };
-    match aggregate {
-        Aggregate::Sum => sums().sum(&zero(kind)),
-        Aggregate::Average => sums().average(),
-        Aggregate::Count => Value::Int(present().count() as i64),
-        Aggregate::Min => {
-            first_error().or_else(|| present().min_by(|l, r| compare(l, r)).cloned()).unwrap_or(Value::Null)
-        }
-        Aggregate::Max => {
-            first_error().or_else(|| present().max_by(|l, r| compare(l, r)).cloned()).unwrap_or(Value::Null)
-        }
-        Aggregate::First => elements.first().cloned().unwrap_or(Value::Null),
-        Aggregate::Last => elements.last().cloned().unwrap_or(Value::Null),
-        Aggregate::Any => Value::Bool(elements.iter().any(Value::is_true)),
-        Aggregate::All => Value::Bool(present().all(Value::is_true)),
-        Aggregate::Collect => list.clone(),
-        Aggregate::Distinct => {
-            let mut values: Vec<Value> = present().cloned().collect();
-            values.sort_by(compare);
-            values.dedup_by(|left, right| compare(left, right).is_eq());
-            Value::List(values.into())
-        }
-        Aggregate::Median => {
-            let mut values: Vec<Value> = present().cloned().collect();
-            if let Some(error) = first_error() {
-                return error;
-            }
-            values.sort_by(compare);
-            let mut middle = SumState::default();
-            let half = values.len() / 2;
-            match (values.len(), values.len() % 2) {
-                (0, _) => return Value::Null,
-                (_, 0) => values[half - 1..=half].iter().for_each(|value| middle.add(value)),
-                _ => middle.add(&values[half]),
-            }
-            middle.average()
-        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! The engine: facts in, everything that follows kept true. Synchronous and deterministic: time and ids are arguments.
 //!
 //! The life of a write: [`engine::Executor::commit`] applies each transaction's facts ([`mod@write`]) to the working state
-//! ([`working`]), brings derived values up to date ([`propagate`], [`group`], [`eval`]), and puts all of the group into
+//! ([`working`]), brings derived values up to date ([`propagate`], [`mod@group`], [`eval`]), and puts all of the group into
 //! one atomic batch. [`oracle`] computes any derived value from facts alone, and judges the rest.
 
+pub mod aggregates;
 pub mod base;
 pub mod cache;
 pub mod catalog;

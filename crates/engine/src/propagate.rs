@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use corollary_schema::plan::{Group, Hop, PlanNode, Reader, Rule, Start};
-use corollary_schema::typed::Kind;
 use corollary_schema::{FieldKind, FieldRef, Schema, TypeIx};
 use corollary_value::{Id, Value};
 
@@ -204,24 +203,15 @@ fn walk_back(
 pub fn initial(schema: &Schema, ty: TypeIx, doc: &mut Doc) {
     for node in schema.plan.nodes.iter().filter(|node| node.result.ty == ty) {
         if let Rule::Group(group) = &node.rule {
-            doc.set(node.result.slot, empty_result(schema, node.result, group));
+            doc.set(node.result.slot, empty_result(group));
         }
     }
 }
 
 /// The result of a group without members.
-pub fn empty_result(schema: &Schema, result: FieldRef, group: &Group) -> Value {
-    match group::of_nothing(group.aggregate, &result_kind(schema, result)) {
+pub fn empty_result(group: &Group) -> Value {
+    match group.of_nothing(&group.kind()) {
         Value::Null => Value::Absent,
         value => value,
-    }
-}
-
-/// The kind of one element of a node's result.
-pub fn result_kind(schema: &Schema, result: FieldRef) -> Kind {
-    match &schema.field(result).kind {
-        FieldKind::Derived { expr, .. } => expr.ty.kind.clone(),
-        FieldKind::Aggregate { ty, .. } => ty.kind.clone(),
-        _ => Kind::Null,
     }
 }

@@ -136,7 +136,7 @@ pub fn build(executor: &mut Executor, structure: Structure, now: Timestamp) -> R
                 Rule::Group(group) => {
                     walk(executor, node.result.ty, now, &mut |working, keys| {
                         for key in keys {
-                            let empty = empty_result(working.schema, node.result, group);
+                            let empty = empty_result(group);
                             working.set(key, node.result.slot, empty)?;
                             if let Some(doc) = working.edit(key)? {
                                 doc.set_state(node.result.slot, SumState::default());

@@ -8,22 +8,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use corollary_schema::plan::lower::zero;
-use corollary_schema::plan::{Group, PlanNode, Rule};
-use corollary_schema::typed::Aggregate;
+use corollary_schema::plan::{Group, Keeping, PlanNode, Rule};
 use corollary_schema::{FieldId, FieldKind, TypeIx};
 use corollary_store::{Direction, KeyRange, Keyspace};
 use corollary_value::codec::push_varint;
 use corollary_value::{Id, SumState, Value};
-use hashbrown::HashMap;
 
+use crate::aggregates::{aggregate_of, map_of};
 use crate::doc::{Doc, Key};
 use crate::error::EngineError;
 use crate::eval::{Eval, View};
-use crate::group;
+use crate::group::{self, Given, Header, Place};
 use crate::index;
 use crate::keys;
-use crate::propagate::result_kind;
 use crate::rebuild::Structure;
 use crate::working::{Row, Working, targets};
 
@@ -106,64 +103,48 @@ fn first(
     Ok(None)
 }
 
-/// What all members together give one owner.
-#[derive(Default)]
-struct Total {
-    state: SumState,
-    counts: BTreeMap<Id, u64>,
-    count: i64,
-}
+/// The members of one place in the order of its elements, each with what it gives.
+type Members = Vec<(Id, Given)>;
 
 /// The first owner whose state is wrong; where only rows are, the owner of the first of them is not told apart.
 fn check_group(working: &Working<'_>, node: &PlanNode, group: &Group) -> Result<Option<Id>, EngineError> {
-    let mut totals: HashMap<Id, Total> = HashMap::new();
-    let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    let mut owners: BTreeMap<Id, Members> = BTreeMap::new();
     for member in working.all(group.member)? {
         let Some(doc) = working.after(&Key::new(group.member, member.clone()))? else { continue };
         let Some(it) = group::contribution(working, group, &member, &doc)? else { continue };
-        if group.is_ordered() {
-            rows.extend(group::ordered_row(node, group, &it.owner, &member, &it.given));
+        owners.entry(it.owner).or_default().push((member, it.given));
+    }
+    for members in owners.values_mut() {
+        // Members come in the order of their ids, which is the order of those that are equal otherwise.
+        members.sort_by(|(_, left), (_, right)| left.order.cmp(&right.order));
+    }
+    let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    for (owner, members) in &owners {
+        let prefix = keys::members_of(node.definition, owner);
+        if group.by.is_none() {
+            place(group, &prefix, members, &mut rows);
             continue;
         }
-        let total = totals.entry(it.owner).or_default();
-        match (group.aggregate, &it.given.value) {
-            (Aggregate::Sum | Aggregate::Average, value) => total.state.add(value),
-            (_, Value::Ref(target)) if group.target.is_some() => {
-                *total.counts.entry(target.clone()).or_default() += 1
-            }
-            (_, value) if !value.is_null() => total.count += 1,
-            _ => {}
+        for (key, members) in by_key(members) {
+            let kept = place(group, &group::place_of(&prefix, &key), &members, &mut rows);
+            let header = Header { key: key.clone(), members: members.len() as u64, place: kept };
+            rows.insert(group::header_key(&prefix, &key), header.encode());
         }
     }
-    let kind = result_kind(working.schema, node.result);
-    let none = Total::default();
     for id in working.all(node.result.ty)? {
         let Some(doc) = working.after(&Key::new(node.result.ty, id.clone()))? else { continue };
-        let total = totals.get(&id).unwrap_or(&none);
-        for (target, count) in &total.counts {
-            let mut key = keys::members_of(node.definition, &id);
-            target.push_key(&mut key);
-            let mut value = Vec::new();
-            push_varint(*count, &mut value);
-            rows.insert(key, value);
-        }
-        let stored = doc.get(node.result.slot);
-        let wrong = match group.aggregate {
-            Aggregate::Sum => {
-                doc.state(node.result.slot) != total.state || differ(stored, &total.state.sum(&zero(&kind)))
+        let members = owners.get(&id).map(Vec::as_slice).unwrap_or_default();
+        let (state, result) = match group.by {
+            Some(_) => {
+                let keyed = members.iter().map(|(_, given)| (given.key.clone(), given.value.clone()));
+                (SumState::default(), map_of(keyed.collect(), group.aggregate, &group.kind()))
             }
-            Aggregate::Average => {
-                doc.state(node.result.slot) != total.state || differ(stored, &total.state.average())
+            None => {
+                let kept = place(group, &[], members, &mut BTreeMap::new());
+                (kept.state, kept.result)
             }
-            Aggregate::Count => {
-                let count = if group.target.is_some() { total.counts.len() as i64 } else { total.count };
-                *stored != Value::Int(count)
-            }
-            Aggregate::Collect => false,
-            // The result is the oracle's business, or follows from the rows.
-            _ => false,
         };
-        if wrong {
+        if doc.state(node.result.slot) != state || differ(doc.get(node.result.slot), &result) {
             return Ok(Some(id));
         }
     }
@@ -181,6 +162,54 @@ fn check_group(working: &Working<'_>, node: &PlanNode, group: &Group) -> Result<
     })?;
     let odd = odd.or_else(|| expected.next().map(|(key, _)| key));
     odd.map(|key| owner_of(&key).ok_or_else(|| EngineError::corrupt("the row of a member"))).transpose()
+}
+
+/// What a place with these members keeps; its rows are put to the others.
+fn place(
+    group: &Group,
+    prefix: &[u8],
+    members: &[(Id, Given)],
+    rows: &mut BTreeMap<Vec<u8>, Vec<u8>>,
+) -> Place {
+    let mut elements: Vec<Value> = members.iter().map(|(_, given)| given.value.clone()).collect();
+    let mut state = SumState::default();
+    match group.keeping() {
+        Keeping::Sums => elements.iter().for_each(|value| state.add(value)),
+        Keeping::Ranks => rows.extend(group::ranked_rows(prefix, members)),
+        Keeping::Order => {
+            let row =
+                |(member, given): &(Id, Given)| group::ordered_row(group.aggregate, prefix, member, given);
+            rows.extend(members.iter().filter_map(row));
+        }
+        Keeping::Counts if group.target.is_some() => {
+            let mut counts: BTreeMap<Id, u64> = BTreeMap::new();
+            for target in elements.iter().flat_map(targets) {
+                *counts.entry(target).or_default() += 1;
+            }
+            for (target, count) in &counts {
+                let mut key = prefix.to_vec();
+                target.push_key(&mut key);
+                let mut value = Vec::new();
+                push_varint(*count, &mut value);
+                rows.insert(key, value);
+            }
+            elements = counts.into_keys().map(Value::Ref).collect();
+        }
+        Keeping::Counts => {}
+    }
+    let list = Value::List(elements.into());
+    Place { state, result: aggregate_of(group.aggregate, &list, &group.kind()) }
+}
+
+/// Members by the key of the map under which they count.
+fn by_key(members: &[(Id, Given)]) -> Vec<(Value, Members)> {
+    let mut all: BTreeMap<Vec<u8>, (Value, Members)> = BTreeMap::new();
+    for (member, given) in members {
+        let at = group::header_key(&[], &given.key);
+        let place = all.entry(at).or_insert_with(|| (given.key.clone(), Vec::new()));
+        place.1.push((member.clone(), given.clone()));
+    }
+    all.into_values().collect()
 }
 
 /// The keys of all rows of an index.

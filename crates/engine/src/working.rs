@@ -3,13 +3,15 @@
 //! Each transaction has a layer of its own, which is either kept or dropped as a whole; so one that is refused leaves
 //! the others of its group alone.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::Peekable;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use corollary_schema::{FieldKind, FieldRef, Schema, Slot, TypeIx};
 use corollary_store::limits::MAX_KEY_BYTES;
-use corollary_store::{Direction, KeyRange, Keyspace};
+use corollary_store::{Direction, KeyRange, Keyspace, Visit};
 use corollary_value::{Id, Value};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -235,10 +237,6 @@ impl<'a> Working<'a> {
         }
     }
 
-    fn changed_row(&self, key: &(Keyspace, Vec<u8>)) -> Option<&Option<Vec<u8>>> {
-        self.changed_rows.get(key).or_else(|| self.rows.get(key))
-    }
-
     /// The first row of a range in a direction: a look-up in the store, and one in each layer.
     pub fn first_row(
         &self,
@@ -246,34 +244,54 @@ impl<'a> Working<'a> {
         range: &KeyRange,
         direction: Direction,
     ) -> Result<Option<Row>, EngineError> {
-        let mut best: Option<Row> = None;
-        self.base.scan(keyspace, range, direction, &mut |key, value| {
-            let full = (keyspace, key.to_vec());
-            if self.changed_row(&full).is_some() {
-                return ControlFlow::Continue(());
-            }
-            best = Some((full.1, value.to_vec()));
+        let mut first = None;
+        self.scan_rows(keyspace, range, direction, &mut |key, value| {
+            first = Some((key.to_vec(), value.to_vec()));
             ControlFlow::Break(())
         })?;
-        for (at, layer) in [&self.rows, &self.changed_rows].into_iter().enumerate() {
-            let mut rows = layer.range(bounds(keyspace, range));
-            loop {
-                let next = if direction == Direction::Forward { rows.next() } else { rows.next_back() };
-                let Some((full, row)) = next else { break };
-                // A row of the group's layer is covered by the transaction's.
-                let covered = at == 0 && self.changed_rows.contains_key(full);
-                let (Some(value), false) = (row, covered) else { continue };
-                let better = best.as_ref().is_none_or(|(key, _)| match direction {
-                    Direction::Forward => full.1 < *key,
-                    Direction::Backward => full.1 > *key,
-                });
-                if better {
-                    best = Some((full.1.clone(), value.clone()));
-                }
-                break;
-            }
+        Ok(first)
+    }
+
+    /// Visits the rows of a range in order until `visit` breaks; the store is read no further than that.
+    pub fn scan_rows(
+        &self,
+        keyspace: Keyspace,
+        range: &KeyRange,
+        direction: Direction,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), EngineError> {
+        if range.is_empty() {
+            return Ok(());
         }
-        Ok(best)
+        let mut changed = Changes::of(self, keyspace, range, direction);
+        let mut broken = false;
+        self.base.scan(keyspace, range, direction, &mut |key, value| {
+            while let Some((at, row)) = changed.next {
+                let order = at.as_slice().cmp(key);
+                let order = if direction == Direction::Forward { order } else { order.reverse() };
+                if order == Ordering::Greater {
+                    break;
+                }
+                changed.advance();
+                if let Some(row) = row
+                    && visit(at, row).is_break()
+                {
+                    broken = true;
+                    return ControlFlow::Break(());
+                }
+                if order == Ordering::Equal {
+                    return ControlFlow::Continue(());
+                }
+            }
+            let flow = visit(key, value);
+            broken = flow.is_break();
+            flow
+        })?;
+        while let (Some((at, row)), false) = (changed.next, broken) {
+            changed.advance();
+            broken = row.as_ref().is_some_and(|row| visit(at, row).is_break());
+        }
+        Ok(())
     }
 
     /// All rows of a range, in order.
@@ -296,6 +314,54 @@ impl<'a> Working<'a> {
             }
         }
         Ok(found)
+    }
+}
+
+/// The changed rows of a range in order: those of the transaction, and those of its group that it left alone.
+struct Changes<'w> {
+    layers: [Peekable<LayerRows<'w>>; 2],
+    direction: Direction,
+    /// The row that is next; nothing in it where it is deleted.
+    next: Option<(&'w Vec<u8>, &'w Option<Vec<u8>>)>,
+}
+
+type LayerRows<'w> = Box<dyn Iterator<Item = (&'w Vec<u8>, &'w Option<Vec<u8>>)> + 'w>;
+
+impl<'w> Changes<'w> {
+    fn of(
+        working: &'w Working<'_>,
+        keyspace: Keyspace,
+        range: &KeyRange,
+        direction: Direction,
+    ) -> Changes<'w> {
+        let layer = |rows: &'w Rows| -> Peekable<LayerRows<'w>> {
+            let rows = rows.range(bounds(keyspace, range)).map(|((_, key), row)| (key, row));
+            let rows: LayerRows<'w> =
+                if direction == Direction::Forward { Box::new(rows) } else { Box::new(rows.rev()) };
+            rows.peekable()
+        };
+        let layers = [layer(&working.rows), layer(&working.changed_rows)];
+        let mut changes = Changes { layers, direction, next: None };
+        changes.advance();
+        changes
+    }
+
+    fn advance(&mut self) {
+        let [group, transaction] = &mut self.layers;
+        let order = match (group.peek(), transaction.peek()) {
+            (Some((left, _)), Some((right, _))) if self.direction == Direction::Forward => left.cmp(right),
+            (Some((left, _)), Some((right, _))) => right.cmp(left),
+            (Some(_), None) => Ordering::Less,
+            _ => Ordering::Greater,
+        };
+        if order == Ordering::Less {
+            self.next = group.next();
+            return;
+        }
+        if order == Ordering::Equal {
+            group.next();
+        }
+        self.next = transaction.next();
     }
 }
 

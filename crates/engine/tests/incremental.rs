@@ -36,6 +36,29 @@ type Team in teams {
   all_ratio := all(self.members.fair)
   some_open := self.weight > 1.0 | any(self.projects.tasks.costly)
   helpers: links Person
+  ages := distinct(self.members.age)
+  two_oldest := top(2, self.members[weight > 0.15].age)
+  middle := median(self.members.age)
+  middle_weight := median(self.members.weight)
+  most := percentile(self.members.age, 90)
+  fair_weight := percentile(self.members.ratio, 12.5)
+  ranks := join(self.members.rank, ', ')
+  ranks_by_age := join(self.members[order by age desc].rank, '')
+  ratios := distinct(self.members.ratio)
+  best_ratios := top(3, self.members.ratio)
+  by_rank := group(self.members, by: rank, count())
+  by_age := group(self.members, by: age, sum(weight))
+  by_boss := group(self.members, by: boss, max(age))
+  by_ratio := group(self.members, by: int(ratio), average(weight))
+  by_old := group(self.members[age != 3], by: old, median(age))
+  firsts := group(self.members[order by weight desc], by: rank, first(age))
+  named := group(self.members, by: old, join(rank, '-'))
+  lists := group(self.members, by: rank, distinct(age))
+  costs := group(self.projects.tasks, by: costly, sum(cost))
+  helper_median := median(self.helpers.age)
+  helpers_by_rank := group(self.helpers, by: rank, top(2, age))
+  spread := max(self.members.age) - median(self.members.age) + percentile(self.members.age, 10)
+  high := self.by_rank.high
 }
 type Project { name: str, tasks: collection Task, open := count(self.tasks[cost > 2]) }
 type Task { cost: int, costly := self.cost > 4, double := self.cost * 2 + self.parent_project_tasks.open }
@@ -45,6 +68,10 @@ type Person in people {
   age: int
   weight: float
   team_total := self.team.total
+  team_middle := median(self.team.members.age)
+  team_ages := distinct(self.team.members.age)
+  team_ranks := join(self.team.members.rank, ' ')
+  team_by_age := group(self.team.members, by: age, count())
   boss_age := self.boss.age else 0 - 1
   reports := count(self.link_person_boss)
   ratio := self.age / self.boss.age

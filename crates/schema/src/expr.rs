@@ -3,6 +3,7 @@
 //! It never stops at the first mistake: a part that has one becomes null of unknown kind, which fits everywhere,
 //! so that each mistake is told once.
 
+mod aggregates;
 mod operators;
 mod text;
 
@@ -425,6 +426,9 @@ impl Checker<'_> {
     }
 
     fn call(&self, name: &ast::Ident, arguments: &[ast::Argument], span: Span) -> Expr {
+        if let Some(aggregate) = self.aggregate_call(name, arguments, span) {
+            return aggregate;
+        }
         if let Some(named) = arguments.iter().find_map(|argument| argument.name.as_ref()) {
             return self.report(Diagnostic::error(
                 "named-argument",
@@ -443,16 +447,9 @@ impl Checker<'_> {
                 _ => count("no arguments"),
             };
         }
-        if let Some(aggregate) = Aggregate::NAMED.iter().find(|aggregate| aggregate.name() == name.name) {
-            return match arguments {
-                [argument] => self.aggregate(*aggregate, &argument.value),
-                _ => count("one argument"),
-            };
-        }
         let Some(row) = functions::named(&name.name) else {
             let functions = functions::TABLE.iter().map(|row| row.name);
-            let all =
-                functions.chain(Aggregate::NAMED.iter().map(|aggregate| aggregate.name())).chain(["now"]);
+            let all = functions.chain(Aggregate::names()).chain(["now"]);
             let diagnostic = Diagnostic::error(
                 "unknown-function",
                 name.span,
@@ -504,41 +501,6 @@ impl Checker<'_> {
             (Returns::List(kind), _) => Type { kind: kind.clone(), many: Many::List },
         };
         new(Node::Call(row.function, typed), ty)
-    }
-
-    fn aggregate(&self, aggregate: Aggregate, argument: &ast::Expr) -> Expr {
-        let list = self.many(argument, &format!("`{}`", aggregate.name()));
-        let kind = &list.ty.kind;
-        let wrong = |wanted: &str| {
-            let is = self.describe(&list.ty);
-            let text = format!("`{}` needs a list of {wanted}, and this is {is}", aggregate.name());
-            let diagnostic = Diagnostic::error("aggregate-type", argument.span, text);
-            self.report(match kind {
-                Kind::Resource(_) => {
-                    diagnostic.help("name the field to aggregate, as in `sum(self.orders.amount)`")
-                }
-                _ => diagnostic,
-            })
-        };
-        let number = matches!(kind, Kind::Int | Kind::Float | Kind::Decimal | Kind::Null | Kind::Json);
-        let result = match aggregate {
-            Aggregate::Sum if number || *kind == Kind::Duration => Type::one(kind.clone()),
-            Aggregate::Average | Aggregate::Median if number || *kind == Kind::Duration => {
-                Type::one(if *kind == Kind::Int { Kind::Float } else { kind.clone() })
-            }
-            Aggregate::Sum | Aggregate::Average | Aggregate::Median => return wrong("numbers or durations"),
-            Aggregate::Count => Type::one(Kind::Int),
-            Aggregate::Min | Aggregate::Max if matches!(kind, Kind::Resource(_)) => {
-                return wrong("values that can be compared");
-            }
-            Aggregate::Min | Aggregate::Max | Aggregate::First | Aggregate::Last => Type::one(kind.clone()),
-            Aggregate::Any | Aggregate::All if matches!(kind, Kind::Bool | Kind::Null | Kind::Json) => {
-                Type::one(Kind::Bool)
-            }
-            Aggregate::Any | Aggregate::All => return wrong("conditions"),
-            Aggregate::Distinct | Aggregate::Collect => list.ty.clone(),
-        };
-        new(Node::Aggregate(aggregate, Box::new(list)), result)
     }
 }
 

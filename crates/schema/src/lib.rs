@@ -5,6 +5,7 @@
 //! Start with [`check()`]; then [`model`] (what a schema is), [`typed`] (what an expression is) and [`plan`] (how it
 //! is maintained).
 
+pub mod aggregate;
 pub mod check;
 pub mod expr;
 pub mod functions;

@@ -9,6 +9,7 @@ use corollary_syntax::ast::{BinaryOp, UnaryOp};
 use corollary_value::Value;
 use smol_str::SmolStr;
 
+pub use crate::aggregate::{Aggregate, GroupBy};
 use crate::functions::Function;
 use crate::model::{FieldRef, Member, Pattern, Schema, TypeIx, ValueType};
 
@@ -182,6 +183,8 @@ pub enum Node {
     Slice(Box<Expr>, Option<i64>, Option<i64>),
     /// An aggregate over a list or a set.
     Aggregate(Aggregate, Box<Expr>),
+    /// A map of aggregates, by key.
+    GroupBy(Box<GroupBy>),
     /// An operator of one operand.
     Unary(UnaryOp, Box<Expr>),
     /// An operator of two operands.
@@ -196,70 +199,6 @@ pub enum Node {
     Matches(Box<Expr>, Pattern),
     /// A list literal.
     List(Vec<Expr>),
-}
-
-/// The aggregates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Aggregate {
-    /// Sum; 0 for nothing.
-    Sum,
-    /// Number of elements that are not null.
-    Count,
-    /// Mean; null for nothing.
-    Average,
-    /// Least.
-    Min,
-    /// Greatest.
-    Max,
-    /// The first in the list's order.
-    First,
-    /// The last in the list's order.
-    Last,
-    /// Is any true?
-    Any,
-    /// Are all true?
-    All,
-    /// Each value once, in value order.
-    Distinct,
-    /// The middle value, or the mean of the middle two.
-    Median,
-    /// Hidden: the resources themselves, in the order of their ids.
-    Collect,
-}
-
-impl Aggregate {
-    /// Its name in the language.
-    pub fn name(self) -> &'static str {
-        match self {
-            Aggregate::Sum => "sum",
-            Aggregate::Count => "count",
-            Aggregate::Average => "average",
-            Aggregate::Min => "min",
-            Aggregate::Max => "max",
-            Aggregate::First => "first",
-            Aggregate::Last => "last",
-            Aggregate::Any => "any",
-            Aggregate::All => "all",
-            Aggregate::Distinct => "distinct",
-            Aggregate::Median => "median",
-            Aggregate::Collect => "list",
-        }
-    }
-
-    /// Those that can be written.
-    pub const NAMED: [Aggregate; 11] = [
-        Aggregate::Sum,
-        Aggregate::Count,
-        Aggregate::Average,
-        Aggregate::Min,
-        Aggregate::Max,
-        Aggregate::First,
-        Aggregate::Last,
-        Aggregate::Any,
-        Aggregate::All,
-        Aggregate::Distinct,
-        Aggregate::Median,
-    ];
 }
 
 impl Expr {
@@ -291,7 +230,13 @@ impl Expr {
             Node::At(base, at) => Node::At(boxed(base)?, at),
             Node::Slice(base, from, to) => Node::Slice(boxed(base)?, from, to),
             Node::Aggregate(aggregate, base) => Node::Aggregate(aggregate, boxed(base)?),
-            Node::Unary(op, operand) => Node::Unary(op, boxed(operand)?),
+            Node::GroupBy(it) => {
+                let GroupBy { list, by, aggregate, value } = *it;
+                let (list, by) = (f(list)?, f(by)?);
+                let value = value.map(&mut *f).transpose()?;
+                Node::GroupBy(Box::new(GroupBy { list, by, aggregate, value }))
+            }
+            Node::Unary(op, operand) => Node::Unary(op, Box::new(f(*operand)?)),
             Node::Binary(op, left, right) => Node::Binary(op, boxed(left)?, boxed(right)?),
             Node::Conditional(condition, then, otherwise) => {
                 Node::Conditional(boxed(condition)?, boxed(then)?, boxed(otherwise)?)
@@ -334,6 +279,11 @@ impl Expr {
             Node::Order(base, keys) => {
                 f(base, 0);
                 keys.iter().for_each(|(key, _)| f(key, 1));
+            }
+            Node::GroupBy(it) => {
+                f(&it.list, 0);
+                f(&it.by, 1);
+                it.value.iter().for_each(|value| f(value, 1));
             }
             Node::Binary(_, left, right) => {
                 f(left, 0);
@@ -428,9 +378,20 @@ pub(crate) fn write_expr(
             write!(f, "[{from:?}..{to:?}]")
         }
         Node::Aggregate(aggregate, base) => {
-            write!(f, "{}(", aggregate.name())?;
+            write!(f, "{aggregate}(")?;
             go(base, f)?;
             f.write_str(")")
+        }
+        Node::GroupBy(it) => {
+            f.write_str("group(")?;
+            go(&it.list, f)?;
+            f.write_str(", by ")?;
+            go(&it.by, f)?;
+            write!(f, ", {}(", it.aggregate)?;
+            if let Some(value) = &it.value {
+                go(value, f)?;
+            }
+            f.write_str("))")
         }
         Node::Unary(op, operand) => {
             write!(f, "{op:?}(")?;

@@ -75,6 +75,88 @@ fn mistakes_in_expressions() {
 }
 
 #[test]
+fn mistakes_in_aggregates() {
+    let cases = [
+        (
+            "x := top(0, self.team.members.age)",
+            "top-count «0» how many `top` gives is a whole number from 1 to 1000, and this is 0 | as in `top(3, self.orders.amount)`, the three largest",
+        ),
+        (
+            "x := top(self.age, self.team.members.age)",
+            "top-count «self.age» how many `top` gives is a whole number from 1 to 1000, and this is not written as one | as in `top(3, self.orders.amount)`, the three largest",
+        ),
+        (
+            "x := top(3)",
+            "arguments «top(3)» `top` takes two arguments, as in `top(3, self.orders.amount)`, and 1 were given",
+        ),
+        (
+            "x := top(2, self.team.members)",
+            "aggregate-type «self.team.members» `top` needs a list of values that can be compared, and this is a set of Person | name the field to aggregate, as in `sum(self.orders.amount)`",
+        ),
+        (
+            "x := percentile(self.team.members.age, 101)",
+            "percentile-share «101» a percentile is a number from 0 to 100 with at most 6 digits behind the point | as in `percentile(self.orders.amount, 95)`; 50 is the median",
+        ),
+        (
+            "x := percentile(self.team.members.name, 50)",
+            "aggregate-type «self.team.members.name» `percentile` needs a list of numbers or durations, and this is a list of str",
+        ),
+        (
+            "x := join(self.team.members.age, ', ')",
+            "aggregate-type «self.team.members.age» `join` needs a list of str, and this is a list of int",
+        ),
+        (
+            "x := join(self.team.members.name, self.name)",
+            "join-separator «self.name» what `join` puts between is a text, written out | as in `join(self.orders.note, ', ')`",
+        ),
+        (
+            "x := join(self.team.members.name, '-------------------------------')",
+            "join-separator «'-------------------------------'» what `join` puts between is at most 30 bytes long, and this is 31",
+        ),
+        (
+            "x := group(self.team.members, count())",
+            "group-form «group(self.team.members, count())» `group` takes a list, `by:` and the key of its elements, and an aggregate | as in `group(self.orders, by: status, sum(amount))`",
+        ),
+        (
+            "x := group(self.team.members, yb: level, count())",
+            "group-form «yb» `group` has no argument named `yb` | as in `group(self.orders, by: status, sum(amount))`",
+        ),
+        (
+            "x := group(self.team.members, by: level, age)",
+            "group-form «age» the last argument of `group` is an aggregate | as in `group(self.orders, by: status, sum(amount))`",
+        ),
+        (
+            "x := group(self.team.members, by: levle, count())",
+            "unknown-field «levle» `Person` has no field `levle` | did you mean `level`?",
+        ),
+        (
+            "x := group(self.team.members, by: level, cuont())",
+            "unknown-aggregate «cuont» `cuont` is no aggregate that gives one value for each key | did you mean `count`?",
+        ),
+        (
+            "x := group(self.team.members, by: level, sum())",
+            "group-form «sum()» `sum` needs a field of the elements | as in `group(self.orders, by: status, sum(amount))`",
+        ),
+        (
+            "x := group(self.team.members, by: level, sum(name))",
+            "aggregate-type «name» `sum` needs a list of numbers or durations, and this is a list of str",
+        ),
+        (
+            "x := group(self.team.members, by: age / 2, count())",
+            "group-key «age / 2» the keys of a map cannot be made of float | group by a str, an enum, an int, a bool, a date, a datetime, a uuid or a link",
+        ),
+        (
+            "x := group(self.team.members, by: level, first(team))",
+            "group-value «first(team)» a map holds plain values, and this would be Team | as in `group(self.orders, by: status, sum(amount))`",
+        ),
+        ("x := sum(self.team.members.age, by: 3)", "named-argument «by» `sum` has no argument named `by`"),
+    ];
+    for (field, wanted) in cases {
+        assert_eq!(in_person(field), [wanted], "{field}");
+    }
+}
+
+#[test]
 fn mistakes_in_declarations() {
     let cases = [
         ("x: itn", "unknown-type «itn» there is no value type `itn` | did you mean `int`?"),

@@ -165,3 +165,50 @@ fn numbers_stay_when_a_schema_grows() {
     };
     assert_eq!(x(&before), x(&after));
 }
+
+#[test]
+fn medians_maps_and_the_like_are_groups() {
+    expect(
+        "type Team in teams {
+           members: inverse Person.team
+           ages := distinct(self.members[age > 3].age)
+           best := top(3, self.members.age)
+           middle := median(self.members.age)
+           high := percentile(self.members.age, 97.5)
+           names := join(self.members[order by age].name, ', ')
+           levels := group(self.members[age > 3], by: level, sum(age * 2))
+           teams := distinct(self.members.team)
+         }
+         type Person in people { team: link Team, name: str, age: int, level: str, middle := median(self.team.members.age) }",
+        "
+        Team.ages = distinct of Person by self.team, value self.age, where Greater(self.age, Int(3))
+          Person.team
+          Person.age
+        Team.best = top 3 of Person by self.team, value self.age
+          Person.team
+          Person.age
+        Team.middle = median of Person by self.team, value self.age
+          Person.team
+          Person.age
+        Team.high = percentile 97.5 of Person by self.team, value self.age
+          Person.team
+          Person.age
+        Team.names = join \", \" of Person by self.team, value self.name, order self.age
+          Person.team
+          Person.name
+          Person.age
+        Team.levels = sum of Person by self.team, for each self.level, value Multiply(self.age, Int(2)), where Greater(self.age, Int(3))
+          Person.team
+          Person.age
+          Person.level
+        Team.teams = list of Person by self.team, each self.team once
+          Person.team
+        Team.#23 = median of Person by self.team, value self.age
+          Person.team
+          Person.age
+        Person.middle = evaluate self.team.#23
+          Team.#23 ← Person.team
+          Person.team
+        ",
+    );
+}

@@ -83,6 +83,8 @@ pub enum Shape {
     Resource(usize),
     /// Resources.
     Set(usize),
+    /// A map of values.
+    Map(Kind),
 }
 
 /// The kinds of values that expressions are made of.

@@ -51,6 +51,7 @@ impl<'a> Express<'a> {
             Shape::List(kind) => self.list(*kind),
             Shape::Resource(ty) => self.resource(*ty),
             Shape::Set(ty) => self.set_of(*ty),
+            Shape::Map(kind) => self.map_of(*kind),
         }
     }
 
@@ -143,6 +144,9 @@ impl<'a> Express<'a> {
                     found.push(format!("{}.a", field.name));
                 }
                 FieldKind::Stored(of) if of.kind() == Some(kind) => found.push(field.name.clone()),
+                FieldKind::Derived(it) if self.readable(it.rank) && it.shape == Shape::Map(kind) => {
+                    found.push(format!("{}.a", field.name));
+                }
                 FieldKind::Derived(it) if self.readable(it.rank) && it.shape == Shape::One(kind) => {
                     // What is computed makes the better input.
                     found.extend([field.name.clone(), field.name.clone()]);
@@ -276,8 +280,81 @@ impl<'a> Express<'a> {
         self.draft.types[ty].fields.iter().filter(is).map(|field| field.name.clone()).collect()
     }
 
-    /// Values of a kind, of many resources or of a list that one has.
+    /// Values of a kind: those that there are, each once, or the largest of them.
     fn list(&mut self, kind: Kind) -> Option<String> {
+        let list = self.plain_list(kind)?;
+        Some(match self.random.below(8) {
+            0 => format!("distinct({list})"),
+            1 => format!("top({}, {list})", 1 + self.random.below(4)),
+            _ => list,
+        })
+    }
+
+    /// A map of values of a kind: an aggregate over many resources for each key that they have.
+    fn map_of(&mut self, kind: Kind) -> Option<String> {
+        let ordered = self.random.percent(25);
+        let (text, ty) = self.many(ordered)?;
+        let by = self.within(ty, Express::map_key)?;
+        let aggregate = self.within(ty, |it| it.aggregate_of_items(kind))?;
+        Some(format!("group({text}, by: {by}, {aggregate})"))
+    }
+
+    /// What the keys of a map are made of.
+    fn map_key(&mut self) -> Option<String> {
+        const KEYS: [Kind; 6] = [Kind::Str, Kind::Str, Kind::Int, Kind::Bool, Kind::Date, Kind::Datetime];
+        match self.random.below(8) {
+            0 => {
+                let (text, _) = self.up();
+                let path = text.trim_end_matches('.');
+                (!path.is_empty() && path != "self").then(|| path.into())
+            }
+            1 => Some(format!("int({})", self.one(Kind::Float)?)),
+            2 => self.field(Kind::Enum).or_else(|| self.field(Kind::Str)),
+            _ => {
+                let kind = *self.random.pick(&KEYS);
+                if self.random.percent(70) { self.field(kind) } else { self.one(kind) }
+            }
+        }
+    }
+
+    /// An aggregate that gives a value of a kind for each key of a map.
+    fn aggregate_of_items(&mut self, kind: Kind) -> Option<String> {
+        Some(match (kind, self.random.below(4)) {
+            (Kind::Int, 0 | 1) => "count()".into(),
+            (Kind::Int | Kind::Float | Kind::Decimal | Kind::Duration, 2) => {
+                format!("sum({})", self.one(kind)?)
+            }
+            (Kind::Float, 0) => format!("average({})", self.one(Kind::Int)?),
+            (Kind::Float, 1) => {
+                let from = *self.random.pick(&[Kind::Int, Kind::Float]);
+                self.percentile(from, Express::one)?
+            }
+            (Kind::Bool, 0 | 1) => {
+                format!("{}({})", ["any", "all"][self.random.below(2)], self.one(Kind::Bool)?)
+            }
+            (Kind::Str, 0 | 1) => format!("join({}, '{}')", self.one(kind)?, ["", "-"][self.random.below(2)]),
+            _ => {
+                let function = ["min", "max", "first", "last"][self.random.below(4)];
+                format!("{function}({})", self.one(kind)?)
+            }
+        })
+    }
+
+    /// A median or a percentile of what `of` makes.
+    fn percentile(
+        &mut self,
+        kind: Kind,
+        of: impl FnOnce(&mut Self, Kind) -> Option<String>,
+    ) -> Option<String> {
+        let of = of(self, kind)?;
+        Some(match self.random.below(3) {
+            0 => format!("median({of})"),
+            _ => format!("percentile({of}, {})", ["0", "10", "33.3", "50", "97.25", "100"][self.random.below(6)]),
+        })
+    }
+
+    /// Values of a kind, of many resources or of a list that one has.
+    fn plain_list(&mut self, kind: Kind) -> Option<String> {
         if kind == Kind::Str && self.random.percent(20) {
             let text = self.deeper(|it| it.one(Kind::Str))?;
             return Some(format!("split({text}, {})", self.literal(Kind::Str)?));
@@ -377,11 +454,11 @@ impl<'a> Express<'a> {
             Kind::Float => match self.random.below(9) {
                 0 | 1 => {
                     let from = *self.random.pick(&[Kind::Int, Kind::Float]);
-                    format!(
-                        "{}({})",
-                        ["average", "average", "median"][self.random.below(3)],
-                        self.list(from)?
-                    )
+                    if self.random.percent(50) {
+                        self.percentile(from, Express::list)?
+                    } else {
+                        format!("average({})", self.list(from)?)
+                    }
                 }
                 2 | 3 => format!("sum({})", self.list(Kind::Float)?),
                 4 => self.arithmetic(Kind::Int, Kind::Int, &["/"])?,

@@ -203,11 +203,12 @@ fn shape(draft: &Draft, random: &mut Random) -> Shape {
         Kind::Datetime,
         Kind::Duration,
     ];
-    match random.weighted(&[14, 2, 2, 3]) {
+    match random.weighted(&[14, 3, 2, 3, 2]) {
         0 => Shape::One(*random.pick(&KINDS)),
         1 => Shape::List(*random.pick(&KINDS)),
         2 => Shape::Resource(random.below(draft.types.len())),
-        _ => Shape::Set(random.below(draft.types.len())),
+        3 => Shape::Set(random.below(draft.types.len())),
+        _ => Shape::Map(*random.pick(&KINDS)),
     }
 }
 

@@ -4,6 +4,7 @@
 //! Start with [`Value`]; then [`order`] (the one total order), [`order_key`] (its bytes), [`codec`] (documents),
 //! [`ops`] (operators of the language), [`exact`] (sums that forget nothing) and [`text`].
 
+pub mod between;
 pub mod codec;
 pub mod exact;
 pub mod id;
@@ -13,6 +14,7 @@ pub mod order_key;
 pub mod text;
 pub mod value;
 
+pub use between::between;
 pub use exact::SumState;
 pub use id::{Id, IdError};
 pub use order::{compare, same};

@@ -79,7 +79,7 @@ fn float_result(result: f64, left: f64, right: f64) -> Value {
 }
 
 /// Most digits of a decimal.
-const MAX_DIGITS: u32 = 28;
+pub(crate) const MAX_DIGITS: u32 = 28;
 
 /// A decimal from a whole number and a scale; trailing zeros give way where it would not fit otherwise.
 pub(crate) fn decimal_from(mut mantissa: i128, mut scale: u32) -> Option<Decimal> {

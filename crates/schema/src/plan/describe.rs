@@ -28,13 +28,10 @@ fn describe_node(schema: &Schema, at: usize, node: &PlanNode, out: &mut String) 
             writeln!(out, "{cost} {}", show(&evaluate.expr))?;
         }
         Rule::Group(group) => {
-            write!(
-                out,
-                "{} of {} by {}",
-                group.aggregate.name(),
-                schema.ty(group.member).name,
-                show(&group.owner)
-            )?;
+            write!(out, "{} of {} by {}", group.aggregate, schema.ty(group.member).name, show(&group.owner))?;
+            if let Some(by) = &group.by {
+                write!(out, ", for each {}", show(by))?;
+            }
             if let Some(value) = &group.value {
                 write!(out, ", value {}", show(value))?;
             }

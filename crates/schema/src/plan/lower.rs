@@ -13,7 +13,7 @@ use super::{Evaluate, Group, PlanNode, Rule};
 use crate::functions::Function;
 use crate::ids::Ids;
 use crate::model::{Field, FieldKind, FieldRef, Rules, Schema, Slot, TypeIx};
-use crate::typed::{Aggregate, Expr, Kind, Many, Node, Type, write_expr};
+use crate::typed::{Aggregate, Expr, GroupBy, Kind, Many, Node, Type, write_expr};
 
 /// Lowers derived fields one after the other, adding hidden fields to the schema where it must.
 pub struct Lowering<'a> {
@@ -30,6 +30,7 @@ impl Lowering<'_> {
     pub fn derived_field(&mut self, field: FieldRef, expr: &Expr) {
         let group = match &expr.node {
             Node::Aggregate(aggregate, list) => self.group(field.ty, *aggregate, list),
+            Node::GroupBy(it) => self.keyed_group(field.ty, it),
             _ if expr.ty.many == Many::Set => self.group(field.ty, Aggregate::Collect, expr),
             _ => None,
         };
@@ -48,16 +49,17 @@ impl Lowering<'_> {
 
     /// Replaces each aggregate that can be a group by the hidden field that holds its result.
     fn lower(&mut self, expr: Expr, owner: TypeIx) -> Expr {
-        let (aggregate, list) = match &expr.node {
+        let group = match &expr.node {
             Node::Aggregate(aggregate @ (Aggregate::Any | Aggregate::All), list) => {
                 return match as_count(self.schema, *aggregate, list) {
                     Some(count) => self.lower(count, owner),
                     None => expr,
                 };
             }
-            Node::Aggregate(aggregate, list) => (*aggregate, list),
-            Node::At(list, 0) => (Aggregate::First, list),
-            Node::At(list, -1) => (Aggregate::Last, list),
+            Node::Aggregate(aggregate, list) => self.group(owner, *aggregate, list),
+            Node::GroupBy(it) => self.keyed_group(owner, it),
+            Node::At(list, 0) => self.group(owner, Aggregate::First, list),
+            Node::At(list, -1) => self.group(owner, Aggregate::Last, list),
             // Inside a filter or an order `self` is not what it is outside; these were not turned round as a whole.
             Node::Filter(..) | Node::Order(..) => return expr,
             _ => {
@@ -66,17 +68,14 @@ impl Lowering<'_> {
                 return mapped.unwrap_or_else(|never| match never {});
             }
         };
-        let Some((anchor, group)) = self.group(owner, aggregate, list) else { return expr };
+        let Some((anchor, group)) = group else { return expr };
         let Some(at) = anchor.ty.resource() else { return expr };
+        let nothing = group.of_nothing(&group.kind());
         let hidden = self.hidden_field(at, group, expr.ty.clone());
         let anchored = anchor.node != Node::Owner;
         let get = Expr { node: Node::Get(Box::new(anchor.clone()), hidden), ty: expr.ty.clone() };
-        let nothing = match (aggregate, &expr.ty.kind) {
-            (Aggregate::Count, _) => Value::Int(0),
-            (Aggregate::Sum, kind) => zero(kind),
-            _ => return get,
-        };
-        if !anchored {
+        // What a list is of no resource, it is of nothing.
+        if !anchored || nothing.is_null() || expr.ty.is_many() {
             return get;
         }
         // Where the links lead to nothing there is no group, and a sum of nothing is 0.
@@ -90,47 +89,73 @@ impl Lowering<'_> {
     /// The group of an aggregate over a list, and where it is anchored: an expression of `owner` whose value is the
     /// resource that has the group.
     fn group(&mut self, owner: TypeIx, aggregate: Aggregate, list: &Expr) -> Option<(Expr, Group)> {
-        if matches!(aggregate, Aggregate::Any | Aggregate::All | Aggregate::Distinct | Aggregate::Median) {
+        if matches!(aggregate, Aggregate::Any | Aggregate::All) {
             return None;
         }
         let (list, value) = split_value(list);
-        let (list, keys) = match &list.node {
-            Node::Order(list, keys) if matches!(aggregate, Aggregate::First | Aggregate::Last) => {
-                (&**list, keys.as_slice())
-            }
-            _ => (list, &[][..]),
-        };
-        let members = self.members(owner, list)?;
-        let deduplicated = members.target.is_some();
         let resources = value.is_none();
-        if deduplicated && !(resources && matches!(aggregate, Aggregate::Count | Aggregate::Collect)) {
-            return None;
-        }
+        // Resources, each once, in value order: a set is that already.
+        let aggregate = match aggregate {
+            Aggregate::Distinct if resources => Aggregate::Collect,
+            aggregate => aggregate,
+        };
         if aggregate == Aggregate::Collect && !resources {
             return None;
         }
-        let subject = Expr::owner(members.member);
-        let mut lowered_keys = Vec::with_capacity(keys.len());
-        for (key, descending) in keys {
-            lowered_keys.push((self.in_member_terms(key, &members, &subject)?, *descending));
+        let (members, keys) = self.ordered_members(owner, aggregate, list)?;
+        let deduplicated = members.target.is_some();
+        if deduplicated && !(resources && matches!(aggregate, Aggregate::Count | Aggregate::Collect)) {
+            return None;
         }
         let value = match value {
             Some(path) => {
-                let value = path.on(subject, self.schema);
+                let value = path.on(Expr::owner(members.member), self.schema);
                 (value.ty.many == Many::One && is_constant_cost(&value)).then_some(value).map(Some)?
             }
             None => None,
         };
-        let group = Group {
-            aggregate,
-            member: members.member,
-            owner: members.owner,
-            conditions: members.conditions,
-            value,
-            keys: lowered_keys,
-            target: members.target,
+        Some(members.into_group(aggregate, None, value, keys))
+    }
+
+    /// The group of a map of aggregates, as [`Lowering::group`].
+    fn keyed_group(&mut self, owner: TypeIx, it: &GroupBy) -> Option<(Expr, Group)> {
+        if matches!(it.aggregate, Aggregate::Any | Aggregate::All) {
+            return None;
+        }
+        let (members, keys) = self.ordered_members(owner, it.aggregate, &it.list)?;
+        if members.target.is_some() {
+            return None;
+        }
+        let item = Expr::owner(members.member);
+        let by = self.in_member_terms(&it.by, &members, &item)?;
+        let value = match &it.value {
+            Some(value) => Some(self.in_member_terms(value, &members, &item)?),
+            None => None,
         };
-        Some((members.anchor, group))
+        Some(members.into_group(it.aggregate, Some(by), value, keys))
+    }
+
+    /// The members of a list, and the keys of its order where the aggregate follows it.
+    fn ordered_members(
+        &mut self,
+        owner: TypeIx,
+        aggregate: Aggregate,
+        list: &Expr,
+    ) -> Option<(Members, Vec<(Expr, bool)>)> {
+        let (list, keys) = match &list.node {
+            Node::Order(list, keys) if aggregate.follows_order() => (&**list, keys.as_slice()),
+            _ => (list, &[][..]),
+        };
+        let members = self.members(owner, list)?;
+        if members.target.is_some() && aggregate.follows_order() {
+            return None;
+        }
+        let subject = Expr::owner(members.member);
+        let mut lowered = Vec::with_capacity(keys.len());
+        for (key, descending) in keys {
+            lowered.push((self.in_member_terms(key, &members, &subject)?, *descending));
+        }
+        Some((members, lowered))
     }
 
     /// Turns a downward path round.
@@ -241,13 +266,14 @@ impl Lowering<'_> {
         let parts: Vec<&Expr> = group.expressions().collect();
         let shape = format!(
             "{} member={} conditions={} value={} keys={:?} target={}",
-            group.aggregate.name(),
+            group.aggregate,
             self.schema.ty(group.member).id.0,
             group.conditions.len(),
             group.value.is_some(),
             group.keys.iter().map(|(_, descending)| *descending).collect::<Vec<_>>(),
             group.target.is_some(),
         );
+        let shape = if group.by.is_some() { format!("map of {shape}") } else { shape };
         let anchor = field.unwrap_or(FieldRef { ty: at, slot: Slot(u32::MAX) });
         self.signature(anchor, &parts, &shape)
     }
@@ -309,6 +335,20 @@ struct Members {
     owner: Expr,
     conditions: Vec<Expr>,
     target: Option<Expr>,
+}
+
+impl Members {
+    /// The group of these members, and its anchor.
+    fn into_group(
+        self,
+        aggregate: Aggregate,
+        by: Option<Expr>,
+        value: Option<Expr>,
+        keys: Vec<(Expr, bool)>,
+    ) -> (Expr, Group) {
+        let Members { anchor, member, owner, conditions, target } = self;
+        (anchor, Group { aggregate, member, owner, conditions, by, value, keys, target })
+    }
 }
 
 /// The value steps at the end of a path: `.amount`, `.address.city`.
@@ -379,6 +419,17 @@ fn substitute(expr: Expr, depth: u32, item: Option<&Expr>, owner: Option<&Expr>)
             let keys = keys.collect();
             Expr { node: Node::Order(same(base), keys), ty }
         }
+        Node::GroupBy(it) => {
+            let GroupBy { list, by, aggregate, value } = *it;
+            let inner = |part: Expr| substitute(part, depth + 1, item, owner);
+            let it = GroupBy {
+                list: substitute(list, depth, item, owner),
+                by: inner(by),
+                aggregate,
+                value: value.map(inner),
+            };
+            Expr { node: Node::GroupBy(Box::new(it)), ty }
+        }
         node => {
             let mapped: Result<Expr, std::convert::Infallible> =
                 Expr { node, ty }.map_parts(&mut |part| Ok(substitute(part, depth, item, owner)));
@@ -400,6 +451,7 @@ pub(crate) fn is_constant_cost(expr: &Expr) -> bool {
         Node::Reverse(..) | Node::All(_) => false,
         Node::Get(base, _) => !(base.ty.is_many() && matches!(base.ty.kind, Kind::Resource(_))),
         Node::Filter(..) | Node::Order(..) => !many_resources,
+        Node::GroupBy(it) => it.list.ty.resource().is_none(),
         _ => true,
     };
     expr.for_parts(&mut |part, _| constant &= is_constant_cost(part));

@@ -13,8 +13,12 @@ pub mod lower;
 pub mod order;
 pub mod reads;
 
+use std::sync::Arc;
+
+use corollary_value::Value;
+
 use crate::model::{FieldId, FieldRef, Slot, TypeIx};
-use crate::typed::{Aggregate, Expr};
+use crate::typed::{Aggregate, Expr, Kind};
 
 /// The maintenance plan of a whole schema.
 #[derive(Debug, Default)]
@@ -72,9 +76,11 @@ pub struct Group {
     pub owner: Expr,
     /// Which members count.
     pub conditions: Vec<Expr>,
+    /// The key of the map under which a member counts; nothing where the result is no map.
+    pub by: Option<Expr>,
     /// What a member contributes; nothing where members themselves are counted or listed.
     pub value: Option<Expr>,
-    /// The order for first and last; true is descending.
+    /// The order for first, last and join; true is descending.
     pub keys: Vec<(Expr, bool)>,
     /// From a member to the resource that stands for it; several members may share one, which then counts once.
     pub target: Option<Expr>,
@@ -129,10 +135,53 @@ impl PlanNode {
     }
 }
 
+/// What is kept of the members of a group, beside its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeping {
+    /// Nothing, or where several members may stand for one element, a count of each element.
+    Counts,
+    /// A state that sums can be taken from.
+    Sums,
+    /// The members in order.
+    Order,
+    /// The members in order, so that any rank among them is found without counting them all.
+    Ranks,
+}
+
 impl Group {
-    /// Is a side index of its members kept in order (for min, max, first, last)?
-    pub fn is_ordered(&self) -> bool {
-        matches!(self.aggregate, Aggregate::Min | Aggregate::Max | Aggregate::First | Aggregate::Last)
+    /// What is kept of its members.
+    pub fn keeping(&self) -> Keeping {
+        match self.aggregate {
+            Aggregate::Sum | Aggregate::Average => Keeping::Sums,
+            Aggregate::Median | Aggregate::Percentile(_) => Keeping::Ranks,
+            Aggregate::Min
+            | Aggregate::Max
+            | Aggregate::First
+            | Aggregate::Last
+            | Aggregate::Distinct
+            | Aggregate::Top(_)
+            | Aggregate::Join(_) => Keeping::Order,
+            // Any and all are lowered to counts.
+            Aggregate::Count | Aggregate::Any | Aggregate::All | Aggregate::Collect => Keeping::Counts,
+        }
+    }
+
+    /// Are the members kept in the order of their values, and not in that of the list?
+    pub fn is_by_value(&self) -> bool {
+        matches!(self.keeping(), Keeping::Order | Keeping::Ranks) && !self.aggregate.follows_order()
+    }
+
+    /// The result for no members, where their values would be of a kind.
+    pub fn of_nothing(&self, kind: &Kind) -> Value {
+        match self.by {
+            Some(_) => Value::Object(Arc::new([])),
+            None => self.aggregate.of_nothing(kind),
+        }
+    }
+
+    /// The kind of what a member contributes.
+    pub fn kind(&self) -> Kind {
+        self.value.as_ref().map_or(Kind::Resource(self.member), |value| value.ty.kind.clone())
     }
 
     /// All its expressions.
@@ -140,6 +189,7 @@ impl Group {
         [&self.owner]
             .into_iter()
             .chain(&self.conditions)
+            .chain(&self.by)
             .chain(&self.value)
             .chain(self.keys.iter().map(|(key, _)| key))
             .chain(&self.target)

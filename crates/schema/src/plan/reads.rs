@@ -76,6 +76,16 @@ fn collect(expr: &Expr, items: &mut Vec<Paths>, found: &mut Vec<Read>) -> Paths 
                 _ => Vec::new(),
             }
         }
+        Node::GroupBy(it) => {
+            let paths = collect(&it.list, items, found);
+            items.push(paths);
+            collect(&it.by, items, found);
+            if let Some(value) = &it.value {
+                collect(value, items, found);
+            }
+            items.pop();
+            Vec::new()
+        }
         Node::Conditional(condition, then, otherwise) => {
             collect(condition, items, found);
             let mut paths = collect(then, items, found);

@@ -1,0 +1,226 @@
+//! The rule for groups: a member's old contribution is taken out, its new one put in.
+//!
+//! Here the contributions of members are found and handed to the places they belong to: an owner's group, or one key
+//! of the map that an owner has. What a place keeps is the business of one module each: [`counted`] (the number of
+//! elements, or the elements themselves), [`summed`] (a state in the owner's document), [`ordered`] (rows in order) and
+//! [`ranked`] (rows in order with counts above them); [`keyed`] keeps the places of a map.
+
+mod counted;
+mod keyed;
+mod ordered;
+mod ranked;
+mod summed;
+
+use corollary_schema::plan::{Group, Keeping, PlanNode};
+use corollary_schema::typed::{Aggregate, Kind};
+use corollary_value::order_key::{push_order_key, push_order_key_desc};
+use corollary_value::{Id, SumState, Value};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use crate::doc::{Doc, Key};
+use crate::error::EngineError;
+use crate::eval::{Eval, View};
+use crate::keys;
+use crate::propagate::{Changed, put_result, store_result};
+use crate::working::{Before, Working};
+
+pub(crate) use keyed::{Header, header_key, place_of};
+pub(crate) use ordered::row as ordered_row;
+pub(crate) use ranked::rows as ranked_rows;
+
+/// What one member gives to one owner.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Contribution {
+    /// Whose group it is in.
+    pub owner: Id,
+    /// What its part is.
+    pub given: Given,
+}
+
+/// A member's part in a group.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Given {
+    /// Under which key of a map; null where the result is no map.
+    pub key: Value,
+    /// What is summed, compared, or listed: a value, or the resource that stands for the member.
+    pub value: Value,
+    /// The order among the members, without the member's id.
+    pub order: Vec<u8>,
+}
+
+/// What a place loses and gains by one member.
+pub(crate) struct Change {
+    member: Id,
+    old: Option<Given>,
+    new: Option<Given>,
+}
+
+/// What a place keeps beside its rows.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Place {
+    /// What sums are taken from.
+    pub state: SumState,
+    /// The result so far.
+    pub result: Value,
+}
+
+impl Place {
+    /// That of no members.
+    pub fn of_nothing(aggregate: Aggregate, kind: &Kind) -> Place {
+        Place { state: SumState::default(), result: aggregate.of_nothing(kind) }
+    }
+}
+
+/// What the groups know of the members that are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// What they were before the transaction.
+    Before,
+    /// Nothing: the groups are being built.
+    NotYet,
+}
+
+/// Applies the changes of members; tells which results changed.
+pub fn apply(
+    working: &mut Working<'_>,
+    node: &PlanNode,
+    group: &Group,
+    members: &[Key],
+    counted: Counted,
+) -> Result<Vec<Changed>, EngineError> {
+    let mut by_owner: HashMap<Id, Vec<Change>, RandomState> = HashMap::default();
+    for key in members {
+        let (before, after) = working.before_and_after(key)?;
+        let old = match &before {
+            Some(doc) if counted == Counted::Before => contribution(&Before(working), group, &key.id, doc)?,
+            _ => None,
+        };
+        let new = match &after {
+            Some(doc) => contribution(&*working, group, &key.id, doc)?,
+            None => None,
+        };
+        if old == new {
+            continue;
+        }
+        let member = &key.id;
+        match (old, new) {
+            (Some(old), Some(new)) if old.owner == new.owner => {
+                let change = Change { member: member.clone(), old: Some(old.given), new: Some(new.given) };
+                by_owner.entry(new.owner).or_default().push(change);
+            }
+            (old, new) => {
+                if let Some(old) = old {
+                    let change = Change { member: member.clone(), old: Some(old.given), new: None };
+                    by_owner.entry(old.owner).or_default().push(change);
+                }
+                if let Some(new) = new {
+                    let change = Change { member: member.clone(), old: None, new: Some(new.given) };
+                    by_owner.entry(new.owner).or_default().push(change);
+                }
+            }
+        }
+    }
+    let mut owners: Vec<(Key, Vec<Change>)> =
+        by_owner.into_iter().map(|(id, changes)| (Key::new(node.result.ty, id), changes)).collect();
+    owners.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
+    working.prefetch(owners.iter().map(|(key, _)| key))?;
+    let mut changed = Vec::new();
+    for (owner, changes) in owners {
+        let result = apply_to_owner(working, node, group, &owner, changes)?;
+        if let Some(result) = result {
+            changed.extend(match counted {
+                Counted::Before => store_result(working, node, &owner, result)?,
+                // Not all members are in it yet: whether a strict field is an error shows in the end.
+                Counted::NotYet => put_result(working, node, &owner, result)?,
+            });
+        }
+    }
+    Ok(changed)
+}
+
+/// What a member gives, and to whom; nothing where it does not count.
+pub(crate) fn contribution(
+    view: &dyn View,
+    group: &Group,
+    member: &Id,
+    doc: &Doc,
+) -> Result<Option<Contribution>, EngineError> {
+    let eval = Eval::of(view, member, doc);
+    let Value::Ref(owner) = eval.value(&group.owner)? else { return Ok(None) };
+    for condition in &group.conditions {
+        if !eval.holds(condition)? {
+            return Ok(None);
+        }
+    }
+    let key = match &group.by {
+        Some(by) => match eval.value(by)? {
+            key if key.is_null() => return Ok(None),
+            key => key,
+        },
+        None => Value::Null,
+    };
+    let value = match (&group.value, &group.target) {
+        (Some(value), _) => eval.value(value)?,
+        (None, Some(target)) => match eval.value(target)? {
+            target @ Value::Ref(_) => target,
+            _ => return Ok(None),
+        },
+        (None, None) => Value::Ref(member.clone()),
+    };
+    let mut order = Vec::new();
+    if group.is_by_value() {
+        push_order_key(&value, &mut order);
+    } else {
+        for (key, descending) in &group.keys {
+            let key = eval.value(key)?;
+            (if *descending { push_order_key_desc } else { push_order_key })(&key, &mut order);
+        }
+    }
+    Ok(Some(Contribution { owner, given: Given { key, value, order } }))
+}
+
+/// The new result of an owner's group; nothing where the owner is gone, and its rows with it.
+fn apply_to_owner(
+    working: &mut Working<'_>,
+    node: &PlanNode,
+    group: &Group,
+    owner: &Key,
+    changes: Vec<Change>,
+) -> Result<Option<Value>, EngineError> {
+    let slot = node.result.slot;
+    let prefix = keys::members_of(node.definition, &owner.id);
+    let (there, mut place) = match working.after(owner)? {
+        Some(doc) => (true, Place { state: doc.state(slot), result: doc.get(slot).clone() }),
+        None => (false, Place::of_nothing(group.aggregate, &group.kind())),
+    };
+    if group.by.is_some() {
+        let result = keyed::apply(working, group, &prefix, &place.result, changes)?;
+        return Ok(there.then_some(result));
+    }
+    apply_to_place(working, group, &prefix, &mut place, changes)?;
+    if there && group.keeping() == Keeping::Sums {
+        let doc = working.edit(owner)?;
+        doc.into_iter().for_each(|doc| doc.set_state(slot, std::mem::take(&mut place.state)));
+    }
+    Ok(there.then_some(place.result))
+}
+
+/// Brings one place, its rows below `prefix`, up to date.
+fn apply_to_place(
+    working: &mut Working<'_>,
+    group: &Group,
+    prefix: &[u8],
+    place: &mut Place,
+    changes: Vec<Change>,
+) -> Result<(), EngineError> {
+    match group.keeping() {
+        Keeping::Counts => counted::apply(working, group, prefix, place, changes),
+        Keeping::Sums => {
+            summed::apply(group, place, &changes);
+            Ok(())
+        }
+        Keeping::Order => ordered::apply(working, group.aggregate, prefix, place, &changes),
+        Keeping::Ranks => ranked::apply(working, group.aggregate, prefix, place, &changes),
+    }
+}
