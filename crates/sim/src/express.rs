@@ -349,7 +349,10 @@ impl<'a> Express<'a> {
         let of = of(self, kind)?;
         Some(match self.random.below(3) {
             0 => format!("median({of})"),
-            _ => format!("percentile({of}, {})", ["0", "10", "33.3", "50", "97.25", "100"][self.random.below(6)]),
+            _ => format!(
+                "percentile({of}, {})",
+                ["0", "10", "33.3", "50", "97.25", "100"][self.random.below(6)]
+            ),
         })
     }
 
@@ -475,13 +478,14 @@ impl<'a> Express<'a> {
             Kind::Decimal => match self.random.below(6) {
                 0 | 1 => format!("sum({})", self.list(Kind::Decimal)?),
                 2 => format!("average({})", self.list(Kind::Decimal)?),
-                3 => format!("abs({})", self.one(Kind::Decimal)?),
+                3 if self.random.percent(50) => format!("abs({})", self.one(Kind::Decimal)?),
+                3 => self.percentile(Kind::Decimal, Express::list)?,
                 _ => {
                     let other = *self.random.pick(&[Kind::Int, Kind::Decimal]);
                     self.arithmetic(Kind::Decimal, other, &["+", "-", "*", "/"])?
                 }
             },
-            Kind::Str => match self.random.below(6) {
+            Kind::Str => match self.random.below(8) {
                 0 => format!("({} + {})", self.one(Kind::Str)?, self.one(Kind::Str)?),
                 1 => {
                     format!("{}({})", ["upper", "lower", "trim"][self.random.below(3)], self.one(Kind::Str)?)
@@ -491,6 +495,7 @@ impl<'a> Express<'a> {
                     format!("str({})", self.one(kind)?)
                 }
                 3 => format!("normalize({}, 'trim', 'nfkc', 'lower')", self.one(Kind::Str)?),
+                5 | 6 => format!("join({}, '{}')", self.list(Kind::Str)?, ["", ", "][self.random.below(2)]),
                 4 => format!("split({}, 'a')[{}]", self.one(Kind::Str)?, self.random.between(-1, 1)),
                 _ => format!("concat({}, {})", self.one(Kind::Str)?, self.literal(Kind::Str)?),
             },
@@ -503,7 +508,8 @@ impl<'a> Express<'a> {
             Kind::Duration => match self.random.below(4) {
                 0 => format!("sum({})", self.list(Kind::Duration)?),
                 1 => format!("({} - {})", self.field(Kind::Datetime)?, self.one(Kind::Datetime)?),
-                2 => format!("average({})", self.list(Kind::Duration)?),
+                2 if self.random.percent(50) => format!("average({})", self.list(Kind::Duration)?),
+                2 => self.percentile(Kind::Duration, Express::list)?,
                 3 if self.random.percent(30) => format!("duration({})", self.one(Kind::Str)?),
                 _ => self.arithmetic(Kind::Duration, Kind::Duration, &["+", "-"])?,
             },
