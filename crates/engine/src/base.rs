@@ -7,17 +7,19 @@
 //! A snapshot may show a commit a moment before it is published. Reads that begin after that must not show less, so
 //! `Revisions` keeps the newest that a snapshot has shown; until it is published, reads begin with a snapshot.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use corollary_schema::Schema;
 use corollary_store::{Direction, KeyRange, Keyspace, Snapshot, Store, Visit};
+use parking_lot::RwLock;
 
 use crate::cache::{Cache, Lookup};
 use crate::doc::{Doc, Key, Layout};
 use crate::error::EngineError;
 use crate::keys;
+use crate::updates::{Ledger, Update};
 
 /// How far readers may see, and how far they have seen.
 pub(crate) struct Revisions {
@@ -57,6 +59,9 @@ pub struct Base<'a> {
     store: &'a dyn Store,
     cache: &'a Cache,
     revisions: &'a Revisions,
+    published_updates: &'a RwLock<Arc<Ledger>>,
+    /// As it was published when the revision was settled; it tells what is open there.
+    updates: RefCell<Arc<Ledger>>,
     snapshot: OnceCell<Box<dyn Snapshot>>,
     revision: Cell<u64>,
     /// May the cache answer? Not while it waits for a commit that the snapshot has already.
@@ -73,10 +78,27 @@ impl<'a> Base<'a> {
         store: &'a dyn Store,
         cache: &'a Cache,
         revisions: &'a Revisions,
+        published_updates: &'a RwLock<Arc<Ledger>>,
     ) -> Base<'a> {
         let revision = Cell::new(revisions.published());
-        let (cached, read) = (Cell::new(true), Cell::new(false));
-        Base { schema, layouts, store, cache, revisions, snapshot: OnceCell::new(), revision, cached, read }
+        Base {
+            schema,
+            layouts,
+            store,
+            cache,
+            revisions,
+            published_updates,
+            updates: RefCell::new(published_updates.read().clone()),
+            snapshot: OnceCell::new(),
+            revision,
+            cached: Cell::new(true),
+            read: Cell::new(false),
+        }
+    }
+
+    /// The updates that are open at the revision that it shows.
+    pub fn open_updates(&self) -> Vec<Arc<Update>> {
+        self.updates.borrow().open_at(self.revision())
     }
 
     /// Makes sure that it shows no less than what was shown before.
@@ -102,6 +124,7 @@ impl<'a> Base<'a> {
                 return Err(EngineError::Moved);
             }
             self.revision.set(revision);
+            self.updates.replace(self.published_updates.read().clone());
             self.revisions.show(revision);
             self.cached.set(self.revisions.published() >= revision);
         }

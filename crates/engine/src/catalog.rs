@@ -24,6 +24,7 @@ use crate::engine::{Engine, EngineOptions, Executor};
 use crate::error::EngineError;
 use crate::keys;
 use crate::rebuild::{self, Structure};
+use crate::updates::ledger;
 
 /// In [`keys::META`]: the schema, the numbers of its names, and what is built.
 const SCHEMA: &[u8] = b"schema";
@@ -164,6 +165,13 @@ fn attempt(
     if let Some(old) = &old {
         missing.extend(readers_of_changed_types(old, &schema));
     }
+    let changed = stored.as_ref().is_some_and(|stored| stored.text != text);
+    let mut superseded = Batch::new();
+    if changed {
+        // What an update has not come to is built anew, together with what is computed from it.
+        let definitions = ledger::supersede(&*snapshot, &mut superseded, now)?;
+        missing.extend(definitions.into_iter().map(Structure::Definition).filter(|it| wanted.contains(it)));
+    }
     let missing = rebuild::with_dependents(&schema, &missing);
     if let Some(old) = &old {
         let mut reasons = losses(&*snapshot, old, &schema)?;
@@ -190,11 +198,12 @@ fn attempt(
         catalog.built = wanted.iter().copied().collect();
     }
     if !unchanged {
-        let mut batch = Batch::new();
+        let mut batch = superseded;
         catalog.save(&mut batch);
         have.iter().filter(|it| !wanted.contains(it)).for_each(|it| rebuild::drop_rows(*it, &mut batch));
         executor.engine().store.commit(&batch)?;
     }
+    executor.take_over_updates(now)?;
     for structure in wanted {
         if !empty && missing.contains(&structure) {
             told(&describe(executor.engine().schema(), structure));

@@ -11,6 +11,8 @@ use corollary_store::{Batch, Direction, KeyRange, Store};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use jiff::Timestamp;
+use parking_lot::RwLock;
+use smol_str::SmolStr;
 
 use crate::base::{Base, Revisions};
 use crate::cache::Cache;
@@ -20,6 +22,8 @@ use crate::index;
 use crate::keys;
 use crate::log::{self, Commit};
 use crate::propagate::{Work, propagate};
+use crate::updates::budget::{Budgets, DEFAULT_BUDGET};
+use crate::updates::{Ledger, UpdateId};
 use crate::working::Working;
 use crate::write::{self, Write};
 
@@ -41,6 +45,8 @@ pub struct Committed {
     pub results: Vec<Option<Arc<Doc>>>,
     /// What it took.
     pub work: Work,
+    /// The updates that it began, or that have more to do because of it.
+    pub updates: Vec<UpdateId>,
 }
 
 /// What can be set about an engine.
@@ -48,11 +54,15 @@ pub struct Committed {
 pub struct EngineOptions {
     /// Bytes of decoded documents in memory, about.
     pub cache_bytes: usize,
+    /// Resources that one change may reach at each step of the way within its commit; what is beyond is left to an update.
+    pub update_budget: usize,
+    /// The name under which updates are worked on.
+    pub node: SmolStr,
 }
 
 impl Default for EngineOptions {
     fn default() -> EngineOptions {
-        EngineOptions { cache_bytes: 128 << 20 }
+        EngineOptions { cache_bytes: 128 << 20, update_budget: DEFAULT_BUDGET, node: "local".into() }
     }
 }
 
@@ -63,6 +73,9 @@ pub struct Engine {
     layouts: Vec<Layout>,
     pub(crate) cache: Cache,
     revisions: Revisions,
+    budgets: Budgets,
+    node: SmolStr,
+    updates: RwLock<Arc<Ledger>>,
 }
 
 impl Engine {
@@ -73,7 +86,17 @@ impl Engine {
     ) -> Result<Engine, EngineError> {
         let revisions = Revisions::new(keys::read_revision(&*store.snapshot()?)?);
         let layouts = Layout::of(&schema);
-        Ok(Engine { store, schema, layouts, cache: Cache::new(options.cache_bytes), revisions })
+        let budgets = Budgets::new(&schema, options.update_budget);
+        Ok(Engine {
+            store,
+            schema,
+            layouts,
+            cache: Cache::new(options.cache_bytes),
+            revisions,
+            budgets,
+            node: options.node.clone(),
+            updates: RwLock::default(),
+        })
     }
 
     /// The schema.
@@ -96,8 +119,31 @@ impl Engine {
         self.revisions.published()
     }
 
-    fn base(&self) -> Base<'_> {
-        Base::new(&self.schema, &self.layouts, &*self.store, &self.cache, &self.revisions)
+    /// The updates that are open, and those that have ended not long ago.
+    pub fn updates(&self) -> Arc<Ledger> {
+        self.updates.read().clone()
+    }
+
+    /// Shows updates to readers.
+    pub(crate) fn publish_updates(&self, ledger: Arc<Ledger>) {
+        *self.updates.write() = ledger;
+    }
+
+    /// The name under which updates are worked on.
+    pub(crate) fn node_name(&self) -> &str {
+        &self.node
+    }
+
+    pub(crate) fn base(&self) -> Base<'_> {
+        let (store, cache) = (&*self.store, &self.cache);
+        Base::new(&self.schema, &self.layouts, store, cache, &self.revisions, &self.updates)
+    }
+
+    /// A working state in which what is beyond the budget is left to updates.
+    pub(crate) fn working<'a>(&'a self, base: &'a Base<'a>, now: Timestamp) -> Working<'a> {
+        let mut working = Working::new(&self.schema, &self.layouts, base, now);
+        working.budgets = Some(&self.budgets);
+        working
     }
 
     /// Reads one consistent state, as of the last published revision or a later one, and of no earlier one than any read
@@ -158,6 +204,8 @@ pub struct Executor {
     revision: u64,
     /// Of the last commit; time never runs backwards.
     last: Timestamp,
+    /// The update that had its turn last.
+    pub(crate) turn: Option<UpdateId>,
 }
 
 impl Executor {
@@ -176,7 +224,24 @@ impl Executor {
         if corrupt {
             return Err(EngineError::corrupt("the end of the log"));
         }
-        Ok(Executor { engine, revision, last })
+        Ok(Executor { engine, revision, last, turn: None })
+    }
+
+    /// Takes over the updates that are open in the store. When the store fits the schema, before anything is committed.
+    pub(crate) fn take_over_updates(&mut self, now: Timestamp) -> Result<(), EngineError> {
+        let engine = &self.engine;
+        let ledger = Ledger::load(&*engine.store.snapshot()?, &engine.schema, &engine.node, now)?;
+        engine.publish_updates(Arc::new(ledger));
+        Ok(())
+    }
+
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// A time that is not before the last commit's.
+    pub(crate) fn time(&self, now: Timestamp) -> Timestamp {
+        now.max(self.last)
     }
 
     /// What it shares with readers.
@@ -194,13 +259,14 @@ impl Executor {
         now: Timestamp,
     ) -> Result<Vec<Result<Committed, EngineError>>, EngineError> {
         let engine = self.engine.clone();
-        let now = now.max(self.last);
+        let now = self.time(now);
         let base = engine.base();
-        let mut working = Working::new(&engine.schema, &engine.layouts, &base, now);
+        let mut working = engine.working(&base, now);
+        let mut ledger = Ledger::clone(&engine.updates());
         let mut revision = self.revision;
         let mut outcomes = Vec::with_capacity(group.len());
         for transaction in group {
-            match run(&mut working, transaction, revision) {
+            match run(&mut working, transaction, revision, &mut ledger) {
                 Ok(committed) => {
                     revision = committed.revision;
                     working.keep();
@@ -214,15 +280,29 @@ impl Executor {
             }
         }
         if revision != self.revision {
-            let batch = batch(&mut working, self.revision, revision);
-            let kept = std::mem::take(&mut working.kept);
+            let kept = Kept::of(working, self.revision, revision);
             // A snapshot that is open would keep the store from reusing its log.
-            drop(working);
             drop(base);
-            self.write(&batch, kept, revision)?;
-            self.last = now;
+            self.put(kept, ledger, now)?;
         }
         Ok(outcomes)
+    }
+
+    /// Makes durable what was kept, and shows it.
+    pub(crate) fn put(&mut self, kept: Kept, ledger: Ledger, now: Timestamp) -> Result<(), EngineError> {
+        let engine = self.engine.clone();
+        // Before the commit: whoever sees the commit has to know what it leaves behind.
+        let before = engine.updates();
+        let is_commit = kept.revision > self.revision;
+        engine.publish_updates(Arc::new(ledger));
+        if let Err(error) = self.write(&kept.batch, kept.docs, kept.revision) {
+            engine.publish_updates(before);
+            return Err(error);
+        }
+        if is_commit {
+            self.last = now;
+        }
+        Ok(())
     }
 
     /// Makes a batch durable, and then shows it to readers.
@@ -306,6 +386,21 @@ impl Executor {
     }
 }
 
+/// What a group leaves to the store and to the cache.
+pub(crate) struct Kept {
+    batch: Batch,
+    docs: HashMap<Key, Option<Arc<Doc>>, RandomState>,
+    revision: u64,
+}
+
+impl Kept {
+    /// All that was kept, between two revisions.
+    pub(crate) fn of(mut working: Working<'_>, from: u64, to: u64) -> Kept {
+        let batch = batch(&mut working, from, to);
+        Kept { batch, docs: working.kept, revision: to }
+    }
+}
+
 /// All that a group changed, with the revision that it goes on from as its condition.
 fn batch(working: &mut Working<'_>, from: u64, to: u64) -> Batch {
     let mut batch = Batch::new();
@@ -335,17 +430,40 @@ fn run(
     working: &mut Working<'_>,
     transaction: &Transaction,
     revision: u64,
+    ledger: &mut Ledger,
 ) -> Result<Committed, EngineError> {
     write::apply(working, &transaction.writes)?;
     let work = propagate(working)?;
+    let Finished { revision, commit, updates } =
+        finish(working, &transaction.writes, revision, ledger, None)?;
+    let results: Result<_, _> = transaction.writes.iter().map(|write| working.after(write.key())).collect();
+    Ok(Committed { revision, commit, results: results?, work, updates })
+}
+
+/// What became of a transaction whose derived values are as they shall be.
+pub(crate) struct Finished {
+    pub revision: u64,
+    pub commit: Option<Arc<Commit>>,
+    pub updates: Vec<UpdateId>,
+}
+
+/// Brings indexes up to date, appends to the log, and hands what is left over to updates; `by` is the update of which this
+/// is a step.
+pub(crate) fn finish(
+    working: &mut Working<'_>,
+    writes: &[Write],
+    revision: u64,
+    ledger: &mut Ledger,
+    by: Option<UpdateId>,
+) -> Result<Finished, EngineError> {
     // What came out as it was is no change: a no-op has no revision.
     working.touched.retain(|_, touched| touched.before != touched.after);
-    let mut revision = revision;
-    let mut commit = None;
+    let mut finished = Finished { revision, commit: None, updates: Vec::new() };
+    let deferred = std::mem::take(&mut working.deferred);
     if !working.touched.is_empty() {
-        index::maintain(working, &transaction.writes)?;
+        index::maintain(working, writes)?;
         working.check_keys()?;
-        revision += 1;
+        let revision = revision + 1;
         let schema = working.schema;
         for (key, touched) in &mut working.touched {
             // Who only keeps a part of somebody's sum has not changed for anybody who looks.
@@ -355,8 +473,9 @@ fn run(
                 Arc::make_mut(doc).revision = revision;
             }
         }
-        commit = Some(Arc::new(log::append(working, revision)));
+        finished.revision = revision;
+        finished.commit = Some(Arc::new(log::append(working, revision)));
+        finished.updates = ledger.take(working, deferred, revision, by)?;
     }
-    let results: Result<_, _> = transaction.writes.iter().map(|write| working.after(write.key())).collect();
-    Ok(Committed { revision, commit, results: results?, work })
+    Ok(finished)
 }

@@ -17,6 +17,9 @@ pub enum EngineError {
     /// The store moved on between two parts of one read; it has to start again. Never leaves the engine.
     #[error("the store moved on during the read")]
     Moved,
+    /// A value may be behind, and cannot be computed from the facts within the limit. Never leaves the engine.
+    #[error("a value is not settled")]
+    Unsettled,
 }
 
 /// Why a request was refused.

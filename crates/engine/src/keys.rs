@@ -9,6 +9,8 @@
 //! | index | number of the index by parent, parent link's field number, parent id, value (order bytes), id | – |
 //! | member | definition number, owner id, order bytes, member id | value of the member |
 //! | log | revision | commit |
+//! | update | 0, id of the update | its record |
+//! | update | 1, id of the update, source id | – |
 
 use corollary_schema::{FieldId, TypeId};
 use corollary_store::{Keyspace, KeyspaceSpec, Snapshot};
@@ -17,6 +19,7 @@ use corollary_value::{Id, Value, codec};
 use jiff::Timestamp;
 
 use crate::error::EngineError;
+use crate::updates::UpdateId;
 
 /// Names and numbers: the schema, the revision.
 pub const META: Keyspace = Keyspace(0);
@@ -31,14 +34,18 @@ pub const MEMBER: Keyspace = Keyspace(4);
 /// The log.
 pub const LOG: Keyspace = Keyspace(5);
 
+/// Updates, and from where they have yet to go on.
+pub const UPDATE: Keyspace = Keyspace(6);
+
 /// What a store must be opened with.
-pub const KEYSPACES: [KeyspaceSpec; 6] = [
+pub const KEYSPACES: [KeyspaceSpec; 7] = [
     KeyspaceSpec { keyspace: META, name: "meta" },
     KeyspaceSpec { keyspace: DOC, name: "doc" },
     KeyspaceSpec { keyspace: REFERENCE, name: "reference" },
     KeyspaceSpec { keyspace: INDEX, name: "index_entry" },
     KeyspaceSpec { keyspace: MEMBER, name: "member" },
     KeyspaceSpec { keyspace: LOG, name: "log" },
+    KeyspaceSpec { keyspace: UPDATE, name: "pending_update" },
 ];
 
 /// In [`META`]: the last revision.
@@ -125,6 +132,33 @@ pub fn log(revision: u64) -> Vec<u8> {
 /// The prefix of the members of an owner's group.
 pub fn members_of(definition: FieldId, owner: &Id) -> Vec<u8> {
     numbered(definition.0, &[owner])
+}
+
+/// The prefix of the records of updates.
+pub const UPDATE_RECORDS: [u8; 1] = [0];
+
+/// The prefix of the sources of all updates.
+pub const UPDATE_SOURCES: [u8; 1] = [1];
+
+/// The key of an update's record.
+pub fn update(id: UpdateId) -> Vec<u8> {
+    let mut key = UPDATE_RECORDS.to_vec();
+    key.extend_from_slice(&id.to_key());
+    key
+}
+
+/// The prefix of the sources of an update.
+pub fn sources_of(id: UpdateId) -> Vec<u8> {
+    let mut key = UPDATE_SOURCES.to_vec();
+    key.extend_from_slice(&id.to_key());
+    key
+}
+
+/// The key of a source of an update.
+pub fn source(id: UpdateId, source: &Id) -> Vec<u8> {
+    let mut key = sources_of(id);
+    source.push_key(&mut key);
+    key
 }
 
 fn numbered(number: u32, ids: &[&Id]) -> Vec<u8> {

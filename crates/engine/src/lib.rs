@@ -2,7 +2,8 @@
 //!
 //! The life of a write: [`engine::Executor::commit`] applies each transaction's facts ([`mod@write`]) to the working state
 //! ([`working`]), brings derived values up to date ([`propagate`], [`mod@group`], [`eval`]), and puts all of the group into
-//! one atomic batch. [`oracle`] computes any derived value from facts alone, and judges the rest.
+//! one atomic batch; what is too large for that becomes an update ([`updates`]). [`oracle`] computes any derived value
+//! from facts alone, and judges the rest.
 
 pub mod aggregates;
 pub mod base;
@@ -24,6 +25,7 @@ pub mod rebuild;
 pub mod rules;
 pub mod side_state;
 mod text;
+pub mod updates;
 pub mod working;
 pub mod write;
 
@@ -32,4 +34,5 @@ pub use doc::{Doc, Key};
 pub use engine::{Committed, Engine, EngineOptions, Executor, Transaction};
 pub use error::{EngineError, Refusal};
 pub use log::{Change, Commit};
+pub use updates::{Update, UpdateId};
 pub use write::{Edit, Write};

@@ -1,18 +1,22 @@
 //! Brings derived values up to date with changed facts: stratum by stratum, each node once, all its subjects together.
 //!
 //! A node's subjects are the resources that a change may reach: owners of an evaluated node, members of a group. The
-//! plan tells how to find them from a change. A value that comes out as it was ends the walk there.
+//! plan tells how to find them from a change. A value that comes out as it was ends the walk there. What is beyond the
+//! budget of a node is left to an update ([`crate::updates`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use corollary_schema::plan::{Group, Hop, PlanNode, Reader, Rule, Start};
+use corollary_schema::plan::{Group, Hop, PlanNode, Rule, Start};
 use corollary_schema::{FieldKind, FieldRef, Schema, TypeIx};
 use corollary_value::{Id, Value};
+use foldhash::fast::RandomState;
+use hashbrown::HashSet;
 
 use crate::doc::{Doc, Key};
 use crate::error::EngineError;
 use crate::eval::{Eval, View};
 use crate::group::{self, Counted};
+use crate::updates::budget::Budget;
 use crate::working::{Working, targets};
 
 /// Counts of work, for tests that hold it to what the change needs.
@@ -24,18 +28,41 @@ pub struct Work {
     pub changed: u64,
 }
 
-/// By node: the subjects to look at, some perhaps more than once.
-type Dirty = BTreeMap<usize, Vec<Id>>;
+/// The subjects of one node to look at.
+#[derive(Default)]
+struct Subjects {
+    /// Those that changed themselves, some perhaps more than once.
+    own: Vec<Id>,
+    /// Those that were reached from what changed elsewhere.
+    reached: HashSet<Id, RandomState>,
+}
+
+/// By node: the subjects to look at.
+type Dirty = BTreeMap<usize, Subjects>;
 
 /// Brings all up to date with what the current transaction did to facts.
 pub fn propagate(working: &mut Working<'_>) -> Result<Work, EngineError> {
-    let schema = working.schema;
     let mut dirty = Dirty::new();
     for key in &working.touched_keys() {
         seed(working, key, &mut dirty)?;
     }
+    follow(working, dirty)
+}
+
+/// Brings some subjects of a node up to date, and all that follows.
+pub(crate) fn recompute(
+    working: &mut Working<'_>,
+    node: usize,
+    subjects: Vec<Id>,
+) -> Result<Work, EngineError> {
+    follow(working, Dirty::from([(node, Subjects { own: subjects, reached: HashSet::default() })]))
+}
+
+fn follow(working: &mut Working<'_>, mut dirty: Dirty) -> Result<Work, EngineError> {
+    let schema = working.schema;
     let mut work = Work::default();
-    while let Some((at, mut subjects)) = dirty.pop_first() {
+    while let Some((at, Subjects { own: mut subjects, reached })) = dirty.pop_first() {
+        subjects.extend(reached);
         // Mostly in order already, which this sort makes use of.
         subjects.sort();
         subjects.dedup();
@@ -113,7 +140,7 @@ pub fn refuse_strict(schema: &Schema, field: FieldRef, error: &Value) -> Result<
 }
 
 /// Finds whom a change of facts of one resource reaches.
-fn seed(working: &Working<'_>, key: &Key, dirty: &mut Dirty) -> Result<(), EngineError> {
+fn seed(working: &mut Working<'_>, key: &Key, dirty: &mut Dirty) -> Result<(), EngineError> {
     let schema = working.schema;
     let (before, after) = working.before_and_after(key)?;
     let fresh = before.is_none() || after.is_none();
@@ -121,7 +148,8 @@ fn seed(working: &Working<'_>, key: &Key, dirty: &mut Dirty) -> Result<(), Engin
         let nodes = &schema.plan;
         let ty = key.ty.0 as usize;
         for node in nodes.evaluated[ty].iter().chain(&nodes.grouped[ty]) {
-            dirty.entry(*node).or_default().push(key.id.clone());
+            let subject = (*node, nodes.nodes[*node].result);
+            own(working, subject.0, key, subject.1, dirty);
         }
     }
     let absent = Value::Absent;
@@ -139,9 +167,17 @@ fn seed(working: &Working<'_>, key: &Key, dirty: &mut Dirty) -> Result<(), Engin
     Ok(())
 }
 
+/// Marks a subject that changed itself.
+fn own(working: &mut Working<'_>, node: usize, key: &Key, field: FieldRef, dirty: &mut Dirty) {
+    match working.budgets.map(|budgets| budgets.of(node)) {
+        Some(Budget::Nothing) => working.deferred.add(node, &[], [key.id.clone()], (key, field)),
+        _ => dirty.entry(node).or_default().own.push(key.id.clone()),
+    }
+}
+
 /// Marks the subjects of all readers of a changed field; `fresh` where the resource itself came or went.
 fn notify(
-    working: &Working<'_>,
+    working: &mut Working<'_>,
     field: FieldRef,
     key: &Key,
     fresh: bool,
@@ -149,39 +185,68 @@ fn notify(
     new: &Value,
     dirty: &mut Dirty,
 ) -> Result<(), EngineError> {
-    for reader in working.schema.plan.readers(field) {
+    let schema = working.schema;
+    for reader in schema.plan.readers(field) {
         let start: BTreeSet<Id> = match (reader.start, &reader.path[..]) {
-            // All nodes of a new or a deleted resource are looked at in any case; and whoever reaches it by links
-            // changed a link in the same transaction.
-            (Start::Changed, _) if fresh => continue,
+            // All nodes of a new or a deleted resource are looked at in any case; and whoever reaches it by links that
+            // are facts changed a link in the same transaction. A derived link may follow later.
+            (Start::Changed, path) if fresh && path.iter().all(|hop| is_fact(schema, *hop)) => continue,
             (Start::Changed, []) => {
-                dirty.entry(reader.node).or_default().push(key.id.clone());
+                own(working, reader.node, key, field, dirty);
                 continue;
             }
             (Start::Changed, _) => BTreeSet::from([key.id.clone()]),
             (Start::Targets, _) => targets(old).into_iter().chain(targets(new)).collect(),
         };
-        let subjects = walk_back(working, reader, start)?;
-        if !subjects.is_empty() {
-            dirty.entry(reader.node).or_default().extend(subjects);
+        let limit = match working.budgets.map(|budgets| budgets.of(reader.node)) {
+            Some(Budget::Walked(limit)) => limit,
+            Some(Budget::Nothing) => 0,
+            Some(Budget::Unbounded) | None => usize::MAX,
+        };
+        // Where there is too much along an edge already, it is not walked again for each further source.
+        let subjects = match working.deferred.has(reader.node, &reader.path) {
+            true => None,
+            false => walk_back(working, &reader.path, start.clone(), limit)?,
+        };
+        let reached = dirty.get(&reader.node).map_or(0, |subjects| subjects.reached.len());
+        match subjects {
+            Some(subjects) if subjects.is_empty() => {}
+            Some(subjects) if reached.saturating_add(subjects.len()) <= limit => {
+                dirty.entry(reader.node).or_default().reached.extend(subjects);
+            }
+            _ => working.deferred.add(reader.node, &reader.path, start, (key, field)),
         }
     }
     Ok(())
 }
 
-/// From where a change is, back along a path to the subjects that read it, a whole set at each step.
+/// Does a step of a path go by what somebody wrote?
+fn is_fact(schema: &Schema, hop: Hop) -> bool {
+    let (Hop::Link(field) | Hop::Reverse(field)) = hop;
+    schema.field(field).is_fact()
+}
+
+/// From where a change is, back along a path to the subjects that read it, a whole set at each step; none where one of
+/// them has more than `limit`.
 fn walk_back(
     working: &Working<'_>,
-    reader: &Reader,
+    path: &[Hop],
     start: BTreeSet<Id>,
-) -> Result<BTreeSet<Id>, EngineError> {
+    limit: usize,
+) -> Result<Option<BTreeSet<Id>>, EngineError> {
     let mut at = start;
-    for hop in reader.path.iter().rev() {
+    for hop in path.iter().rev() {
         let mut next = BTreeSet::new();
         match hop {
             Hop::Link(field) => {
                 for id in &at {
-                    next.extend(working.referrers(*field, id)?);
+                    next.extend(match limit {
+                        usize::MAX => working.referrers(*field, id)?,
+                        limit => working.referrers_page(*field, id, None, limit + 1)?,
+                    });
+                    if next.len() > limit {
+                        return Ok(None);
+                    }
                 }
             }
             Hop::Reverse(field) => {
@@ -191,12 +256,15 @@ fn walk_back(
                     if let Some(doc) = working.after(key)? {
                         next.extend(targets(doc.get(field.slot)));
                     }
+                    if next.len() > limit {
+                        return Ok(None);
+                    }
                 }
             }
         }
         at = next;
     }
-    Ok(at)
+    Ok(Some(at))
 }
 
 /// What a new resource has before anything is counted for it.

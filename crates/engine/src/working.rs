@@ -23,6 +23,7 @@ use crate::doc::{Doc, Key, Layout};
 use crate::error::EngineError;
 use crate::eval::{View, holds_many};
 use crate::keys;
+use crate::updates::budget::{Budgets, Deferred};
 
 type RowKey = (Keyspace, Vec<u8>);
 type Rows = BTreeMap<RowKey, Option<Vec<u8>>>;
@@ -62,13 +63,17 @@ pub struct Working<'a> {
     pub layouts: &'a [Layout],
     /// What is stored.
     pub base: &'a Base<'a>,
-    now: Timestamp,
+    pub(crate) now: Timestamp,
     rows: Rows,
     /// Changed by the current transaction.
     pub touched: HashMap<Key, Touched, RandomState>,
     changed_rows: Rows,
     /// All resources that kept transactions changed.
     pub kept: HashMap<Key, Option<Arc<Doc>>, RandomState>,
+    /// How much of a change is brought about with it; without it, all of it is.
+    pub budgets: Option<&'a Budgets>,
+    /// What the current transaction leaves to updates.
+    pub deferred: Deferred,
 }
 
 impl<'a> Working<'a> {
@@ -83,6 +88,8 @@ impl<'a> Working<'a> {
             touched: HashMap::default(),
             changed_rows: Rows::new(),
             kept: HashMap::default(),
+            budgets: None,
+            deferred: Deferred::default(),
         }
     }
 
@@ -110,6 +117,7 @@ impl<'a> Working<'a> {
     pub fn undo(&mut self) {
         self.touched.clear();
         self.changed_rows.clear();
+        self.deferred = Deferred::default();
     }
 
     /// The rows that kept transactions changed; none of them are left here.
@@ -292,6 +300,49 @@ impl<'a> Working<'a> {
             broken = row.as_ref().is_some_and(|row| visit(at, row).is_break());
         }
         Ok(())
+    }
+
+    /// The keys of the first rows of a range, at most so many.
+    pub fn keys_page(
+        &self,
+        keyspace: Keyspace,
+        range: &KeyRange,
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>, EngineError> {
+        let mut found = Vec::new();
+        self.scan_rows(keyspace, range, Direction::Forward, &mut |key, _| {
+            if found.len() == limit {
+                return ControlFlow::Break(());
+            }
+            found.push(key.to_vec());
+            ControlFlow::Continue(())
+        })?;
+        Ok(found)
+    }
+
+    /// Resources whose field refers to a target, at most so many, in the order of their ids: those behind an id, or from it
+    /// on where `inclusive`.
+    pub fn referrers_page(
+        &self,
+        of: FieldRef,
+        target: &Id,
+        from: Option<(&Id, bool)>,
+        limit: usize,
+    ) -> Result<Vec<Id>, EngineError> {
+        let field = self.schema.field(of).id;
+        let prefix = keys::references_to(field, target);
+        let length = prefix.len();
+        let mut range = KeyRange::prefix(prefix);
+        if let Some((id, inclusive)) = from {
+            let key = keys::reference(field, target, id);
+            match inclusive {
+                true => range.from = Bound::Included(key),
+                false => range = range.resume_after(key),
+            }
+        }
+        let keys = self.keys_page(keys::REFERENCE, &range, limit)?;
+        let ids = keys.iter().map(|key| keys::id_behind(key, length));
+        ids.map(|id| id.ok_or_else(|| EngineError::corrupt("a reference"))).collect()
     }
 
     /// All rows of a range, in order.

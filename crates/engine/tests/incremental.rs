@@ -82,8 +82,12 @@ type Person in people {
 ";
 
 fn executor() -> Executor {
+    executor_within(EngineOptions::default().update_budget)
+}
+
+fn executor_within(update_budget: usize) -> Executor {
     let store = MemoryStore::new(&keys::KEYSPACES).unwrap();
-    let options = EngineOptions::default();
+    let options = EngineOptions { update_budget, ..EngineOptions::default() };
     open(Arc::new(store), SCHEMA, &options, Timestamp::UNIX_EPOCH, &mut |_| {}).unwrap()
 }
 
@@ -189,11 +193,14 @@ proptest! {
 
     #[test]
     fn stored_values_follow_from_the_facts(
-        groups in prop::collection::vec(prop::collection::vec(prop::collection::vec(step(), 1..4), 1..3), 1..14)
+        groups in prop::collection::vec(
+            (prop::collection::vec(prop::collection::vec(step(), 1..4), 1..3), 0usize..4, 1usize..4), 1..14
+        ),
+        budget in prop::sample::select(vec![0, 0, 1, 2, 3, 1_000]),
     ) {
-        let mut executor = executor();
+        let mut executor = executor_within(budget);
         let mut done = Vec::new();
-        for group in groups {
+        for (group, steps, limit) in groups {
             let transactions: Vec<Transaction> = group
                 .iter()
                 .map(|steps| {
@@ -210,7 +217,19 @@ proptest! {
             }
             done.extend(group);
             agree(&executor, &done);
+            // Updates go on between the groups, some of them over several.
+            for _ in 0..steps {
+                if executor.update_step(Timestamp::UNIX_EPOCH, limit).unwrap().is_none() {
+                    break;
+                }
+                agree(&executor, &done);
+            }
         }
+        executor.finish_updates(Timestamp::UNIX_EPOCH, 2).unwrap();
+        let checked =
+            executor.engine().read(Timestamp::UNIX_EPOCH, |working| oracle::check(working, None)).unwrap();
+        prop_assert_eq!(checked.pending, 0);
+        agree(&executor, &done);
     }
 }
 

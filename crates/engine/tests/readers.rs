@@ -202,7 +202,7 @@ fn check_state(engine: &Engine, names: &Names, stamped: &AtomicU64, dice: &mut D
 }
 
 fn run(store: Arc<dyn Store>, cache_bytes: usize, time: Duration) {
-    let options = EngineOptions { cache_bytes };
+    let options = EngineOptions { cache_bytes, ..EngineOptions::default() };
     let mut executor = open(store, SCHEMA, &options, NOW, &mut |_| {}).unwrap();
     let names = set_up(&mut executor);
     let engine = executor.engine().clone();

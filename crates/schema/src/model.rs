@@ -133,6 +133,8 @@ pub enum FieldKind {
         expr: Expr,
         /// May be an error value never; a write that would make it one is refused.
         strict: bool,
+        /// Follows a write later, by an update; it is evaluated as a whole.
+        background: bool,
     },
     /// Hidden: the result of an aggregate inside a derived field.
     Aggregate {

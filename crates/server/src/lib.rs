@@ -1,6 +1,6 @@
 //! The server: REST and watch over one engine, and the command line.
 //!
-//! - [`node`] runs the executor and feeds the watches; async lives above it, never below.
+//! - [`node`] runs the executor, goes on with updates, and feeds the watches; async lives above it, never below.
 //! - [`http`] turns requests into reads and transactions; [`path`], [`json`], [`problem`] and [`watch`] are its parts.
 //! - [`load`] reads files of rows; [`cli`] is the command line.
 
@@ -11,4 +11,5 @@ pub mod load;
 pub mod node;
 pub mod path;
 pub mod problem;
+mod updater;
 pub mod watch;

@@ -2,17 +2,20 @@
 //!
 //! Transactions wait in one bounded queue. The executor takes all that wait, up to a limit, as one group with one
 //! durable sync, and replies when it is durable. While it works the next group gathers, so groups grow with the load.
+//! Between groups it goes on with the updates that are open ([`crate::updater`]).
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use corollary_engine::{Committed, Engine, EngineError, Executor, Transaction};
+use corollary_engine::{Commit, Committed, Engine, EngineError, Executor, Transaction};
 use corollary_store::StoreError;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::problem::Problem;
+pub use crate::updater::Pace;
+use crate::updater::Updater;
 use crate::watch::hub::Hub;
 
 /// What can be set about a node.
@@ -26,6 +29,8 @@ pub struct NodeOptions {
     pub group_writes: usize,
     /// How long the log is kept.
     pub log_retention: SignedDuration,
+    /// How fast updates go.
+    pub updates: Pace,
 }
 
 impl Default for NodeOptions {
@@ -35,6 +40,7 @@ impl Default for NodeOptions {
             group_transactions: 256,
             group_writes: 10_000,
             log_retention: SignedDuration::from_hours(7 * 24),
+            updates: Pace::default(),
         }
     }
 }
@@ -62,6 +68,8 @@ enum Job {
 pub struct Node {
     engine: Arc<Engine>,
     jobs: mpsc::Sender<Job>,
+    /// Moves on with each group and each step of an update.
+    moved: watch::Receiver<u64>,
     /// Watches of what is committed.
     pub hub: Arc<Hub>,
 }
@@ -89,16 +97,22 @@ impl Node {
         let engine = executor.engine().clone();
         let hub = Arc::new(Hub::new(engine.clone()));
         let (jobs, waiting) = mpsc::channel(options.queue_transactions);
-        let feed = hub.clone();
+        let (moves, moved) = watch::channel(0);
+        let feed = Feed { hub: hub.clone(), moves };
         let thread = thread::Builder::new()
             .name("executor".into())
             .spawn(move || execute(executor, waiting, &feed, &options))?;
-        Ok((Arc::new(Node { engine, jobs, hub }), Running { thread }))
+        Ok((Arc::new(Node { engine, jobs, moved, hub }), Running { thread }))
     }
 
     /// What readers use.
     pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
+    }
+
+    /// Changes with each group and each step of an update: whoever waits for one looks again then.
+    pub fn moved(&self) -> watch::Receiver<u64> {
+        self.moved.clone()
     }
 
     /// Has a transaction executed; returns when it is durable.
@@ -126,18 +140,63 @@ fn stopped() -> Problem {
     Problem::unavailable("the server has stopped writing")
 }
 
+/// To whom the executor tells what it did.
+pub(crate) struct Feed {
+    hub: Arc<Hub>,
+    moves: watch::Sender<u64>,
+}
+
+impl Feed {
+    /// Tells the watches of a commit.
+    pub(crate) fn publish(&self, commit: &Arc<Commit>) {
+        self.hub.publish(commit.clone());
+    }
+
+    /// Something has moved on.
+    pub(crate) fn moved(&self) {
+        self.moves.send_modify(|moves| *moves = moves.wrapping_add(1));
+    }
+}
+
+/// The next transaction; none where a step of an update may be done meanwhile. An error is the end.
+fn next(
+    waiting: &mut mpsc::Receiver<Job>,
+    updater: &Updater,
+    executor: &Executor,
+) -> Result<Option<Job>, Ended> {
+    if !updater.is_needed(executor) {
+        return waiting.blocking_recv().map(Some).ok_or(Ended);
+    }
+    match waiting.try_recv() {
+        Ok(job) => Ok(Some(job)),
+        Err(mpsc::error::TryRecvError::Disconnected) => Err(Ended),
+        Err(mpsc::error::TryRecvError::Empty) => {
+            updater.rest(executor);
+            Ok(None)
+        }
+    }
+}
+
+/// Nothing more is to be done.
+struct Ended;
+
 fn execute(
     mut executor: Executor,
     mut waiting: mpsc::Receiver<Job>,
-    hub: &Hub,
+    feed: &Feed,
     options: &NodeOptions,
 ) -> Result<(), EngineError> {
+    let mut updater = Updater::new(options.updates.clone());
     let mut trimmed = Instant::now();
     let mut backlog = false;
     let mut group = Vec::new();
     let mut replies = Vec::new();
     let mut last = 0;
-    while let Some(job) = waiting.blocking_recv() {
+    while let Ok(job) = next(&mut waiting, &updater, &executor) {
+        let Some(job) = job else {
+            updater.step(&mut executor, feed, waiting.is_empty())?;
+            continue;
+        };
         // Those who have just been answered mostly ask again: a moment later they share this group's sync.
         if (waiting.len() + 1) * 2 <= last {
             thread::sleep(GATHER);
@@ -157,9 +216,14 @@ fn execute(
             next = if more { waiting.try_recv().ok() } else { None };
         }
         last = group.len();
-        run(&mut executor, &group, &mut replies, hub)?;
+        run(&mut executor, &group, &mut replies, feed)?;
         group.clear();
         replies.clear();
+        feed.moved();
+        // Updates go on behind each group too, or a busy server would never come to them.
+        if updater.is_needed(&executor) {
+            updater.step(&mut executor, feed, waiting.is_empty())?;
+        }
         if backlog || trimmed.elapsed() >= TRIM_EVERY {
             backlog = trim(&mut executor, options)?;
             trimmed = Instant::now();
@@ -173,13 +237,13 @@ fn run(
     executor: &mut Executor,
     group: &[Transaction],
     replies: &mut Vec<Reply>,
-    hub: &Hub,
+    feed: &Feed,
 ) -> Result<(), EngineError> {
     match executor.commit(group, Timestamp::now()) {
         Ok(outcomes) => {
             for (reply, outcome) in replies.drain(..).zip(outcomes) {
                 if let Ok(Committed { commit: Some(commit), .. }) = &outcome {
-                    hub.publish(commit.clone());
+                    feed.publish(commit);
                 }
                 // Whoever asked may be gone.
                 let _ = reply.send(outcome.map_err(Problem::from));
@@ -190,7 +254,7 @@ fn run(
         Err(EngineError::Store(StoreError::TooLarge { .. })) if group.len() > 1 => {
             let waiting = std::mem::take(replies);
             for (transaction, reply) in group.iter().zip(waiting) {
-                run(executor, std::slice::from_ref(transaction), &mut vec![reply], hub)?;
+                run(executor, std::slice::from_ref(transaction), &mut vec![reply], feed)?;
             }
             Ok(())
         }

@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use corollary_engine::query::From;
+use corollary_engine::updates::Settled;
 use corollary_engine::working::{Working, targets};
 use corollary_engine::write::MAX_PARENTS;
 use corollary_engine::{Doc, EngineError, Key};
@@ -78,6 +79,8 @@ pub enum PathError {
     NotFound(String),
     /// The path itself is malformed.
     Malformed(String),
+    /// Where it leads follows from something that an update has yet to reach.
+    Pending(String),
     /// The store failed.
     Engine(EngineError),
 }
@@ -202,7 +205,22 @@ fn field(
                     resource.name
                 )));
             };
-            let value = doc.as_ref().map_or(&Value::Absent, |doc| doc.get(slot));
+            let settled;
+            let value = match &doc {
+                Some(doc) if matches!(field.kind, FieldKind::Derived { .. }) => {
+                    settled = Settled::new(working).doc(key, doc, usize::MAX)?;
+                    if settled.pending.contains(&slot) {
+                        let message = format!(
+                            "`{segment}` of {} {} is being brought up to date",
+                            resource.name, key.id
+                        );
+                        return Err(PathError::Pending(message));
+                    }
+                    settled.doc.get(slot)
+                }
+                Some(doc) => doc.get(slot),
+                None => &Value::Absent,
+            };
             match (value, &field.kind) {
                 (Value::Ref(id), _) => Ok(Target::Resource { key: Key::new(ty, id.clone()), under: None }),
                 (value, FieldKind::Links { .. }) => {

@@ -124,7 +124,7 @@ impl From<EngineError> for Problem {
                 Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", error.to_string())
             }
             EngineError::Store(error) => Problem::unavailable(error.to_string()),
-            EngineError::Corrupt(_) | EngineError::Moved => {
+            EngineError::Corrupt(_) | EngineError::Moved | EngineError::Unsettled => {
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())
             }
         }
@@ -136,6 +136,7 @@ impl From<PathError> for Problem {
         match error {
             PathError::NotFound(message) => Problem::not_found(message),
             PathError::Malformed(message) => Problem::malformed("path", message),
+            PathError::Pending(message) => Problem { code: "pending", ..Problem::unavailable(message) },
             PathError::Engine(error) => error.into(),
         }
     }

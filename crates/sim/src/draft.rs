@@ -70,6 +70,8 @@ pub struct Derived {
     pub rank: u32,
     /// May it be an error value never?
     pub strict: bool,
+    /// Does it follow later?
+    pub background: bool,
 }
 
 /// What an expression gives.
@@ -365,6 +367,9 @@ impl Draft {
                 write!(out, " := {}", derived.text).expect("a String takes all");
                 if derived.strict {
                     out.push_str(", strict");
+                }
+                if derived.background {
+                    out.push_str(", background");
                 }
                 if field.rules.index {
                     out.push_str(", index");

@@ -5,13 +5,18 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use corollary_engine::catalog::{OpenError, stored_schema};
-use corollary_engine::{EngineError, Executor, keys, open};
+use corollary_engine::updates::Progress;
+use corollary_engine::{EngineError, Executor, keys, open, oracle};
 use corollary_store::{Direction, Fault, KeyRange, Store};
+use jiff::Timestamp;
 
 use crate::draft::{Draft, FieldKind};
 use crate::judge::{self, State};
 use crate::make::{self, Change};
 use crate::world::{World, declared, options};
+
+/// The most steps that the updates of a run may take to come to their end.
+const MAX_STEPS: usize = 100_000;
 
 /// An opening that was tried.
 struct Opened {
@@ -79,6 +84,96 @@ impl World {
         }
     }
 
+    /// Some steps of the updates that are open; one of them may meet a store that fails.
+    pub(crate) fn update(&mut self, steps: usize) -> Result<(), String> {
+        for _ in 0..steps {
+            let (now, limit) = (self.now(), 1 + self.random.below(6));
+            let fault = self.random.percent(4).then(|| {
+                *self.random.pick(&[
+                    Fault::Io,
+                    Fault::Full,
+                    Fault::Sync { survives: false },
+                    Fault::Sync { survives: true },
+                ])
+            });
+            let before = self.engine().updates();
+            self.store.fail(fault.map(|fault| (0, fault)));
+            let outcome = self.executor.borrow_mut().update_step(now, limit);
+            self.store.fail(None);
+            self.notes.add(format!("a step of at most {limit} at {now}, with {fault:?}: {outcome:?}"));
+            match (outcome, fault) {
+                (Ok(None), _) => return Ok(()),
+                (Ok(Some(progress)), _) => {
+                    self.report.update_steps += 1;
+                    self.report.updates += usize::from(progress.ended);
+                    self.stepped(&progress, now)?;
+                }
+                (Err(EngineError::Store(_)), Some(Fault::Sync { survives })) => {
+                    if survives {
+                        // Whether it had a revision shows what is stored.
+                        let snapshot =
+                            self.store.crash_image().snapshot().map_err(|error| error.to_string())?;
+                        let revision = keys::read_revision(&*snapshot).map_err(|error| error.to_string())?;
+                        if revision > self.revision {
+                            self.went_on(revision, now.max(self.last));
+                        }
+                    }
+                    return self.restart();
+                }
+                (Err(EngineError::Store(_)), Some(_)) => {
+                    self.report.failures += 1;
+                    let failed = self.engine().updates();
+                    if failed.open.len() != before.open.len() {
+                        return Err("a step that failed has ended an update, or begun one".into());
+                    }
+                }
+                (Err(error), _) => return Err(format!("a step of an update failed: {error}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows what a step of an update did.
+    fn stepped(&mut self, progress: &Progress, now: Timestamp) -> Result<(), String> {
+        let engine = self.engine();
+        let Some(commit) = &progress.commit else {
+            return if engine.revision() == self.revision {
+                Ok(())
+            } else {
+                Err(format!("a step that changed nothing is at revision {}", engine.revision()))
+            };
+        };
+        if commit.revision != self.revision + 1 || engine.revision() != commit.revision {
+            return Err(format!("a step behind {} has the revision {}", self.revision, commit.revision));
+        }
+        let draft = self.draft.clone();
+        for change in &commit.changes {
+            let place = judge::place(engine.schema(), &draft, &change.key);
+            let after = change.after.as_ref().map(|doc| doc.revision);
+            match after {
+                Some(revision) if change.before.is_some() => drop(self.revisions.insert(place, revision)),
+                _ => return Err(format!("a step of an update made or deleted {place:?}")),
+            }
+        }
+        self.went_on(commit.revision, now.max(self.last));
+        Ok(())
+    }
+
+    /// Works until no update is open; then nothing may be marked.
+    pub(crate) fn finish_updates(&mut self) -> Result<(), String> {
+        for _ in 0..MAX_STEPS {
+            if self.engine().updates().open.is_empty() {
+                let checked = judge::read(&self.engine(), self.last, |working| oracle::check(working, None))?;
+                return match checked.pending {
+                    0 => Ok(()),
+                    pending => Err(format!("no update is open, and {pending} values are marked")),
+                };
+            }
+            self.update(1)?;
+        }
+        Err("updates do not end".into())
+    }
+
     /// Another version of the schema, and its text.
     fn another(&mut self, draft: &Draft, losing: bool) -> Result<(Draft, String, Change), String> {
         let mut next = draft.clone();
@@ -109,6 +204,10 @@ impl World {
         let (next, text, change) = self.another(&self.draft.clone(), losing)?;
         let must_refuse = self.must_refuse(&next, &change);
         self.notes.add(format!("open with {change:?}:\n{text}"));
+        if has_strict(&next) {
+            // An opening that is given up builds what was behind; the values are compared then.
+            self.finish_updates()?;
+        }
         let before = (self.digest()?, self.state()?);
         let store = self.store.clone();
         let opened = self.open(&store, &text);

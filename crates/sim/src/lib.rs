@@ -51,6 +51,10 @@ pub struct Report {
     pub commits: usize,
     /// Groups whose batch the store refused.
     pub failures: usize,
+    /// Steps of updates.
+    pub update_steps: usize,
+    /// Updates that came to their end.
+    pub updates: usize,
     /// Restarts from a crash image.
     pub crashes: usize,
     /// Openings with another schema that were accepted.
@@ -81,6 +85,8 @@ impl Report {
         self.refused += other.refused;
         self.commits += other.commits;
         self.failures += other.failures;
+        self.update_steps += other.update_steps;
+        self.updates += other.updates;
         self.crashes += other.crashes;
         self.versions += other.versions;
         self.refused_versions += other.refused_versions;
@@ -99,14 +105,16 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} steps, {} transactions ({} refused), {} commits, {} failed groups, {} crashes, {} schema versions \
-             ({} refused, {} cut short), {} derived fields, {} queries, {} looks of the oracle, at most {} resources, \
-             digest {:016x}",
+            "{} steps, {} transactions ({} refused), {} commits, {} failed groups, {} updates in {} steps, {} crashes, \
+             {} schema versions ({} refused, {} cut short), {} derived fields, {} queries, {} looks of the oracle, \
+             at most {} resources, digest {:016x}",
             self.steps,
             self.transactions,
             self.refused,
             self.commits,
             self.failures,
+            self.updates,
+            self.update_steps,
             self.crashes,
             self.versions,
             self.refused_versions,

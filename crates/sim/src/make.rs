@@ -223,8 +223,9 @@ fn add_derived(draft: &mut Draft, random: &mut Random, ty: usize) -> bool {
     // Mostly a field, a type or a literal alone says nothing of propagation.
     let Some(text) = made.filter(|text| text.contains(['.', '('])) else { return false };
     let strict = random.percent(4);
+    let background = !strict && random.percent(8);
     let rules = Rules { index: random.percent(20), ..Rules::default() };
-    let kind = FieldKind::Derived(Derived { text, shape, rank, strict });
+    let kind = FieldKind::Derived(Derived { text, shape, rank, strict, background });
     draft.types[ty].fields.push(FieldDraft { name: format!("d{rank}"), kind, rules });
     true
 }
@@ -328,6 +329,7 @@ pub fn change(draft: &mut Draft, random: &mut Random) -> Change {
                 let field = any_field(draft, random, ty, |field| matches!(field.kind, FieldKind::Derived(_)));
                 if let Some(FieldKind::Derived(derived)) = field.map(|field| &mut field.kind) {
                     derived.strict = !derived.strict;
+                    derived.background &= !derived.strict;
                     change.strict |= derived.strict;
                 }
             }

@@ -17,6 +17,8 @@ fn world_with(keyspace: Keyspace) -> (World, Vec<Vec<u8>>) {
         let plan = Plan::whole(seed, STEPS);
         let mut world = World::new(&plan).expect("a world");
         plan.remaining().for_each(|step| world.step(&plan, step).expect("all is well"));
+        // Or what is done wrong to what an update has yet to come to would be put right by it.
+        world.finish_updates().expect("all is well");
         let mut found = Vec::new();
         let snapshot = world.store.snapshot().expect("a snapshot");
         snapshot

@@ -44,7 +44,7 @@ pub struct World {
     /// What the clock shows; it may go back.
     clock: Timestamp,
     /// Of the last commit.
-    last: Timestamp,
+    pub(crate) last: Timestamp,
     /// What was done so far.
     pub report: Report,
     /// What was done last.
@@ -144,7 +144,7 @@ impl World {
         self.report.steps += 1;
         let dropped = |write: usize| plan.dropped.contains(&(step, write));
         let at = At { step, dropped: &dropped };
-        match self.random.weighted(&[56, 8, 8, 5, 4, 4, 7, 4, 4]) {
+        match self.random.weighted(&[56, 8, 8, 5, 4, 4, 7, 4, 4, 20]) {
             0 => self.group(Around::Calm, &at)?,
             1 => self.group(Around::Watched, &at)?,
             2 => self.group(Around::AmidARead, &at)?,
@@ -159,7 +159,11 @@ impl World {
             5 => self.crash()?,
             6 => self.change_schema()?,
             7 => self.change_schema_cut_short()?,
-            _ => self.trim()?,
+            8 => self.trim()?,
+            _ => {
+                let steps = 1 + self.random.below(12);
+                self.update(steps)?;
+            }
         }
         self.report.resources = self.report.resources.max(self.model.records.len());
         let every = |random: &mut Random| random.percent(40);
@@ -173,6 +177,8 @@ impl World {
     pub fn finish(&mut self, plan: &Plan) -> Result<(), String> {
         self.random = plan.chance(plan.steps + 1);
         self.look(true, true, true, 10)?;
+        self.finish_updates()?;
+        self.look(true, true, true, 0)?;
         self.crash()?;
         self.look(true, true, true, 0)?;
         let written = self.report.written;
@@ -512,7 +518,7 @@ impl World {
     }
 
     /// There was a commit.
-    fn went_on(&mut self, revision: u64, time: Timestamp) {
+    pub(crate) fn went_on(&mut self, revision: u64, time: Timestamp) {
         (self.revision, self.last) = (revision, time);
         self.fold.commits.push_back((revision, time));
     }
@@ -597,7 +603,11 @@ impl Judged<'_> {
 
 /// Options with a cache of any size.
 pub(crate) fn options(random: &mut Random) -> EngineOptions {
-    EngineOptions { cache_bytes: *random.pick(&[0, 1 << 13, 1 << 16, 128 << 20]) }
+    EngineOptions {
+        cache_bytes: *random.pick(&[0, 1 << 13, 1 << 16, 128 << 20]),
+        update_budget: *random.pick(&[0, 1, 1, 2, 3, 5, 1_000]),
+        ..EngineOptions::default()
+    }
 }
 
 fn codes_of(refusals: &[Refusal]) -> Codes {

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use corollary_engine::catalog::OpenError;
+use corollary_engine::updates::Progress;
 use corollary_engine::{
     Committed, Doc, Edit, Engine, EngineError, EngineOptions, Executor, Key, Refusal, Transaction, Write,
     keys, open, oracle, side_state,
@@ -43,6 +44,15 @@ impl Db {
         self.0.borrow_mut().commit(group, now)
     }
 
+    /// One step of the updates that are open.
+    pub fn step(&self, limit: usize) -> Result<Option<Progress>, EngineError> {
+        self.0.borrow_mut().update_step(NOW, limit)
+    }
+
+    pub fn finish_updates(&self) {
+        self.0.borrow_mut().finish_updates(NOW, 64).unwrap();
+    }
+
     pub fn trim_log(&self, before: Timestamp, limit: usize) -> usize {
         self.0.borrow_mut().trim_log(before, limit).unwrap()
     }
@@ -51,6 +61,13 @@ impl Db {
 pub fn try_open(store: &Arc<MemoryStore>, schema: &str) -> Result<Db, OpenError> {
     let store: Arc<dyn Store> = store.clone();
     open(store, schema, &EngineOptions::default(), NOW, &mut |_| {}).map(Db::new)
+}
+
+/// Opens a store with a budget.
+pub fn opened_within(store: &Arc<MemoryStore>, schema: &str, budget: usize) -> Db {
+    let store: Arc<dyn Store> = store.clone();
+    let options = EngineOptions { update_budget: budget, ..EngineOptions::default() };
+    Db::new(open(store, schema, &options, NOW, &mut |_| {}).unwrap())
 }
 
 /// Opens a store with a schema that fits it.

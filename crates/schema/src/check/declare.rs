@@ -193,7 +193,7 @@ fn declare_field<'t>(
             declared.sources.push((here, expr));
             let typed = Expr::constant(Value::Null, Kind::Null);
             let text = format_expression(expr);
-            (FieldKind::Derived { text, expr: typed, strict: false }, Context::Derived)
+            (FieldKind::Derived { text, expr: typed, strict: false, background: false }, Context::Derived)
         }
     };
     // A derived field has a number of its own kind: what follows is never taken for a fact of the same name later.
@@ -218,7 +218,9 @@ fn declare_field<'t>(
         FieldKind::Link { on_delete, .. } | FieldKind::Links { on_delete, .. } => {
             *on_delete = options.on_delete
         }
-        FieldKind::Derived { strict, .. } => *strict = options.strict,
+        FieldKind::Derived { strict, background, .. } => {
+            (*strict, *background) = (options.strict, options.background);
+        }
         _ => {}
     }
     let owner = &mut schema.types[ty.0 as usize];

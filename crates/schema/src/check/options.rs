@@ -36,12 +36,19 @@ pub struct Options {
     pub on_delete: OnDelete,
     /// `strict`.
     pub strict: bool,
+    /// `background`.
+    pub background: bool,
 }
 
 /// Reads options; what is wrong with them is told, and the rest read all the same.
 pub fn read_options(texts: &[OptionText], context: &Context, found: &mut Vec<Diagnostic>) -> Options {
-    let mut options =
-        Options { rules: Rules::default(), index: false, on_delete: OnDelete::Unlink, strict: false };
+    let mut options = Options {
+        rules: Rules::default(),
+        index: false,
+        on_delete: OnDelete::Unlink,
+        strict: false,
+        background: false,
+    };
     for (at, text) in texts.iter().enumerate() {
         if texts[..at].iter().any(|other| other.name == text.name) {
             let message = format!("`{}` stands twice", text.name);
@@ -53,11 +60,16 @@ pub fn read_options(texts: &[OptionText], context: &Context, found: &mut Vec<Dia
         }
     }
     check_bounds(texts, &options.rules, found);
+    if let (true, Some(text)) = (options.strict, texts.iter().find(|text| text.name == "background")) {
+        let message =
+            "a strict field is judged before the reply to a write, and a `background` field follows later";
+        found.push(Diagnostic::error("option", text.span, message).help("leave out one of the two"));
+    }
     options
 }
 
 /// Names that the language has; those that this version refuses among them, with that reason.
-const DEFERRED: [&str; 4] = ["search", "background", "lazy", "expires after"];
+const DEFERRED: [&str; 3] = ["search", "lazy", "expires after"];
 
 fn read_option(text: &OptionText, context: &Context, options: &mut Options) -> Result<(), Diagnostic> {
     let rules = &mut options.rules;
@@ -76,6 +88,7 @@ fn read_option(text: &OptionText, context: &Context, options: &mut Options) -> R
         "write once" => rules.write_once = true,
         "append only" => rules.append_only = true,
         "strict" => options.strict = true,
+        "background" => options.background = true,
         "default" => rules.default = Some(default(argument(text)?, context)?),
         "min" | "max" => {
             let (Context::Value(ty) | Context::Member(ty)) = context else { return Ok(()) };
@@ -148,7 +161,7 @@ fn allowed(context: &Context) -> Vec<&'static str> {
         }
         Context::Links => names.extend(["required", "on delete", "max_length", "append only"]),
         Context::Reverse => {}
-        Context::Derived => names.extend(["strict", "index"]),
+        Context::Derived => names.extend(["strict", "background", "index"]),
     }
     names
 }

@@ -27,8 +27,12 @@ pub struct Lowering<'a> {
 
 impl Lowering<'_> {
     /// Makes the nodes for a derived field.
+    ///
+    /// A field that follows in the background is evaluated as a whole, or its groups would be kept with each write.
     pub fn derived_field(&mut self, field: FieldRef, expr: &Expr) {
+        let background = matches!(self.schema.field(field).kind, FieldKind::Derived { background: true, .. });
         let group = match &expr.node {
+            _ if background => None,
             Node::Aggregate(aggregate, list) => self.group(field.ty, *aggregate, list),
             Node::GroupBy(it) => self.keyed_group(field.ty, it),
             _ if expr.ty.many == Many::Set => self.group(field.ty, Aggregate::Collect, expr),
@@ -37,7 +41,7 @@ impl Lowering<'_> {
         match group {
             Some((anchor, group)) if anchor.node == Node::Owner => self.add_group(field, group),
             _ => {
-                let expr = self.lower(expr.clone(), field.ty);
+                let expr = if background { expr.clone() } else { self.lower(expr.clone(), field.ty) };
                 let constant_cost = is_constant_cost(&expr);
                 let signature = self.signature(field, &[&expr], "");
                 let definition = self.ids.definition(&signature);

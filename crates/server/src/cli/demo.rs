@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use corollary_engine::keys;
+use corollary_engine::{EngineOptions, keys};
 use corollary_store::{EmbeddedOptions, EmbeddedStore};
 use serde_json::{Value as Json, json};
 
@@ -15,6 +15,7 @@ use super::serve::{self, Options};
 use super::{Failure, import, open};
 use crate::load::file;
 use crate::load::import::Direct;
+use crate::node::Pace;
 
 const SCHEMA: &str = include_str!("../../../../examples/flights/flights.cor");
 
@@ -47,7 +48,8 @@ pub fn flights(keep: bool) -> Result<(), Failure> {
     let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
     let store = EmbeddedStore::open(folder.path(), &keys::KEYSPACES, EmbeddedOptions::default())
         .map_err(|error| error.to_string())?;
-    let mut executor = open::with_schema(Arc::new(store), SCHEMA, "flights.cor", 128 << 20)?;
+    let engine = EngineOptions { update_budget: open::AT_ONCE, ..EngineOptions::default() };
+    let mut executor = open::with_schema(Arc::new(store), SCHEMA, "flights.cor", &engine)?;
     let schema = executor.engine().schema().clone();
     println!("Flights from New York City in January 2013, loaded with every derived value kept true:\n");
     for (ty, name, packed) in FILES {
@@ -59,7 +61,13 @@ pub fn flights(keep: bool) -> Result<(), Failure> {
         }
     }
     let runtime = serve::runtime()?;
-    let options = Options { listen: ([127, 0, 0, 1], 0).into(), log_days: 7, max_body_mib: 8 };
+    let options = Options {
+        listen: ([127, 0, 0, 1], 0).into(),
+        log_days: 7,
+        max_body_mib: 8,
+        update_budget: open::AT_ONCE,
+        updates: Pace::default(),
+    };
     let serving = runtime.block_on(serve::start(executor, SCHEMA.to_string(), &options))?;
     let url = format!("http://{}", serving.address);
     println!("\nServed at {url}. What is known of one flight, of what it belongs to:\n");

@@ -8,10 +8,14 @@ use std::time::Instant;
 
 use corollary_schema::{Ids, Schema, TypeIx, check};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use jiff::Timestamp;
 
 use super::{Failure, Place, open};
 use crate::load::file::{self, Source};
 use crate::load::import::{self, Direct, Imported, Remote, Sink};
+
+/// Resources that an update does at a time.
+const UPDATE_BATCH: usize = 4_096;
 
 /// Rejected rows that are told one by one.
 const MAX_TOLD_ROWS: u64 = 20;
@@ -44,10 +48,14 @@ pub fn run(
             into(source, &schema, ix, &mut Remote { agent, url, schema: &schema }, rejects)
         }
         None => {
-            let (mut executor, _) = open::open(place)?;
+            let (mut executor, _) = open::open(place, open::AT_ONCE)?;
             let schema = executor.engine().schema().clone();
             let ix = open::type_named(&schema, ty)?;
-            into(source, &schema, ix, &mut Direct(&mut executor), rejects)
+            let imported = into(source, &schema, ix, &mut Direct(&mut executor), rejects);
+            // What is to follow in the background follows now.
+            let followed = executor.finish_updates(Timestamp::now(), UPDATE_BATCH);
+            followed.map_err(|error| error.to_string())?;
+            imported
         }
     };
     match imported {

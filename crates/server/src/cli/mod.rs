@@ -13,6 +13,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use corollary_engine::updates::budget::DEFAULT_BUDGET;
+
+use crate::node::Pace;
 
 /// A live data server: declare what your data is and what follows from it; write facts; the rest is kept true.
 #[derive(Parser, Debug)]
@@ -51,6 +54,15 @@ enum Command {
         /// Mebibytes that a request's body may have
         #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
         max_body_mib: u32,
+        /// Resources that one change may reach within its commit; what is beyond becomes an update
+        #[arg(long, value_name = "N", default_value_t = DEFAULT_BUDGET)]
+        update_budget: usize,
+        /// Resources that an update does at a time, at most
+        #[arg(long, value_name = "N", default_value_t = 4_096, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        update_batch: u32,
+        /// Resources that updates do in a second, at most; as many as go without it
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        update_rate: Option<u32>,
     },
     /// Create resources from the rows of a file
     Import {
@@ -157,8 +169,18 @@ impl From<String> for Failure {
 /// Runs the command line.
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Serve { place, listen, log_days, max_body_mib } => {
-            serve::run(&place, &serve::Options { listen, log_days, max_body_mib })
+        Command::Serve {
+            place,
+            listen,
+            log_days,
+            max_body_mib,
+            update_budget,
+            update_batch,
+            update_rate,
+        } => {
+            let updates = Pace { batch: update_batch as usize, per_second: update_rate };
+            let options = serve::Options { listen, log_days, max_body_mib, update_budget, updates };
+            serve::run(&place, &options)
         }
         Command::Import { ty, file, url, rejects, place } => {
             import::run(&ty, &file, url.as_deref(), rejects.as_deref(), &place)

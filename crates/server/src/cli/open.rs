@@ -16,6 +16,9 @@ use super::{Failure, Place};
 /// The largest schema, in bytes.
 const MAX_SCHEMA_BYTES: u64 = 1 << 20;
 
+/// The budget of changes for whom nobody waits: everything goes with its commit.
+pub const AT_ONCE: usize = usize::MAX;
+
 const EXAMPLE: &str = "\
 type Customer in customers {
   name:   str required
@@ -44,8 +47,9 @@ pub fn read_schema(file: &Path) -> Result<String, Failure> {
     })
 }
 
-/// Opens the data folder, or creates it; returns the text of the schema too.
-pub fn open(place: &Place) -> Result<(Executor, String), Failure> {
+/// Opens the data folder, or creates it; returns the text of the schema too. What a change reaches beyond the budget is
+/// left to updates.
+pub fn open(place: &Place, update_budget: usize) -> Result<(Executor, String), Failure> {
     let given = given_schema(place)?;
     let folder = &place.data;
     if given.is_none() && is_empty(folder) {
@@ -54,7 +58,7 @@ pub fn open(place: &Place) -> Result<(Executor, String), Failure> {
     if let Err(error) = std::fs::create_dir_all(folder) {
         return Err(format!("the data folder {} cannot be created: {error}", folder.display()).into());
     }
-    open_with(place, given)
+    open_with(place, given, update_budget)
 }
 
 /// Opens a data folder that is there already, with the schema that it has: who only looks changes nothing.
@@ -63,7 +67,7 @@ pub fn open_existing(place: &Place) -> Result<(Executor, String), Failure> {
     if is_empty(&place.data) {
         return Err(format!("there is no data in {}", place.data.display()).into());
     }
-    let (executor, stored) = open_with(place, None)?;
+    let (executor, stored) = open_with(place, None, AT_ONCE)?;
     if given.is_some_and(|given| format_schema(&given) != format_schema(&stored)) {
         let (schema, data) = (place.schema.display(), place.data.display());
         eprintln!("{schema} is not the schema that {data} was last served with; the latter is used");
@@ -105,7 +109,11 @@ fn no_schema(place: &Place) -> Failure {
     message.into()
 }
 
-fn open_with(place: &Place, given: Option<String>) -> Result<(Executor, String), Failure> {
+fn open_with(
+    place: &Place,
+    given: Option<String>,
+    update_budget: usize,
+) -> Result<(Executor, String), Failure> {
     let folder = &place.data;
     let store = EmbeddedStore::open(folder, &keys::KEYSPACES, EmbeddedOptions::default())
         .map_err(|error| error.to_string())?;
@@ -117,7 +125,9 @@ fn open_with(place: &Place, given: Option<String>) -> Result<(Executor, String),
             (stored.ok_or_else(|| no_schema(place))?, "the stored schema".to_string())
         }
     };
-    with_schema(store, &text, &name, (place.cache_mb as usize) << 20).map(|executor| (executor, text))
+    let cache_bytes = (place.cache_mb as usize) << 20;
+    let options = EngineOptions { cache_bytes, update_budget, ..EngineOptions::default() };
+    with_schema(store, &text, &name, &options).map(|executor| (executor, text))
 }
 
 /// Opens a store with the text of a schema.
@@ -125,11 +135,10 @@ pub fn with_schema(
     store: Arc<dyn Store>,
     text: &str,
     name: &str,
-    cache_bytes: usize,
+    options: &EngineOptions,
 ) -> Result<Executor, Failure> {
-    let options = EngineOptions { cache_bytes };
     let mut told = |what: &str| eprintln!("building {what}");
-    corollary_engine::open(store, text, &options, Timestamp::now(), &mut told).map_err(|error| match error {
+    corollary_engine::open(store, text, options, Timestamp::now(), &mut told).map_err(|error| match error {
         OpenError::Schema(diagnostics) => mistakes(&diagnostics, name, text),
         OpenError::Refused(reasons) => {
             let message =

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, Place, open};
 use crate::http::{self, App, Limits};
-use crate::node::{Node, NodeOptions, Running};
+use crate::node::{Node, NodeOptions, Pace, Running};
 
 /// How long requests that run may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
@@ -26,11 +26,15 @@ pub struct Options {
     pub log_days: i64,
     /// Mebibytes of a body.
     pub max_body_mib: u32,
+    /// Resources that a change may reach within its commit.
+    pub update_budget: usize,
+    /// How fast updates go.
+    pub updates: Pace,
 }
 
 /// Serves until it is told to stop.
 pub fn run(place: &Place, options: &Options) -> Result<(), Failure> {
-    let (executor, text) = open::open(place)?;
+    let (executor, text) = open::open(place, options.update_budget)?;
     let runtime = runtime()?;
     runtime.block_on(async {
         // Whoever reads that it is ready may tell it to stop at once.
@@ -68,6 +72,7 @@ pub async fn start(executor: Executor, schema_text: String, options: &Options) -
     let address = listener.local_addr().map_err(|error| format!("{listen}: {error}"))?;
     let node_options = NodeOptions {
         log_retention: SignedDuration::from_hours(24 * options.log_days),
+        updates: options.updates.clone(),
         ..NodeOptions::default()
     };
     let (node, running) = Node::start(executor, node_options)

@@ -12,6 +12,7 @@ use corollary_engine::working::Working;
 use corollary_engine::{Key, Transaction, Write};
 use serde_json::{Map, Value as Json};
 
+use super::updates::{self, Wait};
 use super::write::{self, Conditions, Replies};
 use super::{App, Call, Fault, REVISION_HEADER, check_headers, json, read, read_body, with_header};
 use crate::json::encode::{Encoder, Shape};
@@ -25,13 +26,15 @@ pub async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Resp
         if head.method != Method::POST {
             return Err(Problem::not_allowed("POST"));
         }
-        check_headers(&head.headers, app.node.engine())?;
+        check_headers(&head.headers, &app).await?;
+        let wait = Wait::of(&head.headers, head.uri.query())?;
+        let exact = updates::is_exact(&head.headers)?;
         let body = read_body(body, &app.limits).await?;
-        let call = Call { app: &app, method: head.method, uri: head.uri, headers: head.headers, body };
+        let call = Call { app: &app, method: head.method, uri: head.uri, headers: head.headers, body, exact };
         let Json::Array(items) = super::resource::body_json(&call)? else {
             return Err(Problem::malformed("body", "a batch is a list of {\"method\", \"path\", \"body\"}"));
         };
-        run(&app, &items).await
+        run(&app, &items, wait).await
     };
     reply.await.unwrap_or_else(|problem: Problem| problem.response())
 }
@@ -45,7 +48,7 @@ struct Step {
     path: String,
 }
 
-async fn run(app: &App, items: &[Json]) -> Result<Response<Body>, Problem> {
+async fn run(app: &App, items: &[Json], wait: Wait) -> Result<Response<Body>, Problem> {
     let limit = app.limits.batch_writes;
     if items.len() > limit {
         let detail = format!("a batch has at most {limit} items, and this has {}", items.len());
@@ -80,7 +83,7 @@ async fn run(app: &App, items: &[Json]) -> Result<Response<Body>, Problem> {
         writes.extend(step.writes.iter().cloned());
         item_of.resize(writes.len(), at);
     }
-    let committed = app.node.commit(Transaction { writes }).await.map_err(|mut problem| {
+    let committed = updates::commit(app, Transaction { writes }, wait).await.map_err(|mut problem| {
         for refusal in &mut problem.errors {
             refusal.write = refusal.write.and_then(|write| item_of.get(write).copied());
         }
@@ -111,7 +114,8 @@ async fn run(app: &App, items: &[Json]) -> Result<Response<Body>, Problem> {
         encoder.out.push(b']');
         Ok(encoder.out)
     })?;
-    Ok(with_header(json(StatusCode::OK, body), REVISION_HEADER, &committed.revision.to_string()))
+    let response = updates::named(json(StatusCode::OK, body), &committed.updates);
+    Ok(with_header(response, REVISION_HEADER, &committed.revision.to_string()))
 }
 
 fn step(working: &Working<'_>, item: &Json, earlier: &[Step]) -> Result<Step, Fault> {

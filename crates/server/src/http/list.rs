@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 
 use super::params::Params;
 use super::resource::{body_json, parse_json};
+use super::updates::{self, Wait};
 use super::write::{self, Prepared, Replies};
 use super::{Call, REVISION_HEADER, json, read, with_header};
 use crate::json::encode::{Encoder, Shape};
@@ -35,14 +36,15 @@ pub(crate) fn page(
         scan_limit: if params.allow_scan { usize::MAX } else { query::DEFAULT_SCAN_LIMIT },
     };
     let shape = params.shape(schema, list.ty)?;
-    let (body, revision) = read(engine, |working| {
+    let (body, revision, pending) = read(engine, |working| {
         // What the path leads to is read again, so that all of the reply is of one revision.
         let Target::List(list) = path::resolve(working, segments)? else {
             return Err(Problem::not_found("the list is gone").into());
         };
         let query = Query { from: list.from, ..query.clone() };
+        let by = updates::behind(working, query.filter.iter().chain(query.order.iter().map(|(key, _)| key)));
         let page = query::run(working, &query)?;
-        let mut encoder = Encoder::new(working);
+        let mut encoder = call.encoder(working);
         encoder.out.extend_from_slice(b"{\"results\":[");
         for (at, item) in page.items.iter().enumerate() {
             if at > 0 {
@@ -50,7 +52,7 @@ pub(crate) fn page(
             }
             encoder.resource(&item.key, &item.doc, &shape)?;
         }
-        let mut out = encoder.out;
+        let Encoder { mut out, mut pending, .. } = encoder;
         out.extend_from_slice(b"],\"next\":");
         match page.items.last().filter(|_| page.more) {
             Some(last) => {
@@ -66,10 +68,18 @@ pub(crate) fn page(
             out.extend_from_slice(format!(",\"count\":{}", query::count(working, &query)?).as_bytes());
         }
         let revision = working.base.revision();
-        out.extend_from_slice(format!(",\"revision\":\"{revision}\"}}").as_bytes());
-        Ok((out, revision))
+        out.extend_from_slice(format!(",\"revision\":\"{revision}\"").as_bytes());
+        if !by.is_empty() {
+            // Which resources are found, and in which order, goes by stored values.
+            out.extend_from_slice(b",\"_pending\":");
+            out.extend_from_slice(Json::from_iter(by.iter().cloned()).to_string().as_bytes());
+        }
+        out.push(b'}');
+        pending.extend(by);
+        Ok((out, revision, pending))
     })?;
-    Ok(with_header(json(StatusCode::OK, body), REVISION_HEADER, &revision.to_string()))
+    let response = updates::marked(json(StatusCode::OK, body), &pending);
+    Ok(with_header(response, REVISION_HEADER, &revision.to_string()))
 }
 
 /// Is it a POST of many?
@@ -137,7 +147,8 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
     if !errors.is_empty() {
         return Err(Problem::refused(errors));
     }
-    let committed = match node.commit(Transaction { writes }).await {
+    let wait = Wait::of(&call.headers, call.uri.query())?;
+    let committed = match updates::commit(call.app, Transaction { writes }, wait).await {
         Err(problem) if problem.code == "exists" => {
             let taken = read(node.engine(), |working| Ok(write::taken(working, &keys)?))?;
             return Err(if taken.is_empty() { problem } else { Problem::refused(taken) });
@@ -158,5 +169,6 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
         encoder.out.push(b']');
         Ok(encoder.out)
     })?;
-    Ok(with_header(json(StatusCode::CREATED, body), REVISION_HEADER, &committed.revision.to_string()))
+    let response = updates::named(json(StatusCode::CREATED, body), &committed.updates);
+    Ok(with_header(response, REVISION_HEADER, &committed.revision.to_string()))
 }

@@ -9,6 +9,7 @@ pub mod openapi;
 mod params;
 mod resource;
 mod system;
+pub mod updates;
 mod write;
 
 pub use write::{fresh_id, taken};
@@ -24,6 +25,7 @@ use corollary_engine::working::Working;
 use corollary_engine::{Engine, EngineError};
 use jiff::Timestamp;
 
+use crate::json::encode::Encoder;
 use crate::node::Node;
 use crate::path::PathError;
 use crate::problem::Problem;
@@ -67,6 +69,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/_features", get(system::features))
         .route("/api/_openapi.json", get(system::openapi))
         .route("/api/_batch", any(batch::handle))
+        .route("/api/_updates", any(updates::list))
+        .route("/api/_updates/{id}", any(updates::one))
         .route("/api/{*path}", any(handle))
         .fallback(|| async { Problem::not_found("the API is under /api").response() })
         .method_not_allowed_fallback(|| async { Problem::not_allowed("GET,HEAD").response() })
@@ -80,24 +84,34 @@ pub(crate) struct Call<'a> {
     pub uri: Uri,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// Is nothing to be shown that may be behind?
+    pub exact: bool,
+}
+
+impl Call<'_> {
+    /// What writes the reply to a read.
+    pub(crate) fn encoder<'w, 'a>(&self, working: &'w Working<'a>) -> Encoder<'w, 'a> {
+        if self.exact { Encoder::exact(working) } else { Encoder::new(working) }
+    }
 }
 
 async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
     let reply = async {
         let (head, body) = request.into_parts();
-        check_headers(&head.headers, app.node.engine())?;
+        check_headers(&head.headers, &app).await?;
         let body = match head.method {
             Method::GET | Method::HEAD | Method::DELETE => Bytes::new(),
             _ => read_body(body, &app.limits).await?,
         };
-        let call = Call { app: &app, method: head.method, uri: head.uri, headers: head.headers, body };
+        let exact = updates::is_exact(&head.headers)?;
+        let call = Call { app: &app, method: head.method, uri: head.uri, headers: head.headers, body, exact };
         resource::serve(&call).await
     };
     reply.await.unwrap_or_else(|problem: Problem| problem.response())
 }
 
 /// Headers that ask for something: what cannot be done is refused, not passed over.
-pub(crate) fn check_headers(headers: &HeaderMap, engine: &Engine) -> Result<(), Problem> {
+pub(crate) async fn check_headers(headers: &HeaderMap, app: &App) -> Result<(), Problem> {
     if headers.contains_key("idempotency-key") {
         let detail =
             "`Idempotency-Key` is not part of this version; give the resource an `_id` to create it once";
@@ -108,11 +122,7 @@ pub(crate) fn check_headers(headers: &HeaderMap, engine: &Engine) -> Result<(), 
         let wanted = wanted
             .ok_or_else(|| Problem::malformed("corollary-at-least", "`Corollary-At-Least` is a revision"))?;
         // There is one node, and its readers see a commit before its writer is told.
-        let last = engine.revision();
-        if wanted > last {
-            let detail = format!("revision {wanted} has not happened yet; the last is {last}");
-            return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "corollary-at-least", detail));
-        }
+        updates::at_least(app, wanted).await?;
     }
     Ok(())
 }

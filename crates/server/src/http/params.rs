@@ -22,8 +22,19 @@ pub const DEFAULT_LIMIT: usize = 100;
 /// The most items of a page.
 pub const MAX_LIMIT: usize = 1_000;
 
-const NAMES: [&str; 10] =
-    ["filter", "order", "limit", "page_token", "count", "expand", "fields", "allow_scan", "watch", "since"];
+const NAMES: [&str; 11] = [
+    "filter",
+    "order",
+    "limit",
+    "page_token",
+    "count",
+    "expand",
+    "fields",
+    "allow_scan",
+    "watch",
+    "since",
+    "wait",
+];
 
 /// The parameters of one request, as they were written.
 #[derive(Debug, Default)]
@@ -48,6 +59,8 @@ pub struct Params {
     pub watch: bool,
     /// After which revision it begins.
     pub since: Option<u64>,
+    /// Does a write wait for what follows from it? [`super::updates::Wait`] reads it.
+    pub wait: Option<bool>,
 }
 
 impl Params {
@@ -76,6 +89,7 @@ impl Params {
                 "count" => params.count = flag(),
                 "allow_scan" => params.allow_scan = flag(),
                 "watch" => params.watch = flag(),
+                "wait" => params.wait = Some(flag()),
                 "limit" => match value.parse() {
                     Ok(limit @ 1..=MAX_LIMIT) => params.limit = limit,
                     _ => errors.push(refuse(&name, format!("`limit` is a number from 1 to {MAX_LIMIT}"))),

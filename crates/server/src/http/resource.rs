@@ -2,10 +2,12 @@
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Response, StatusCode, header};
+use corollary_engine::updates::Settled;
 use corollary_engine::{Committed, Doc, Key, Transaction};
 use serde_json::Value as Json;
 
 use super::params::Params;
+use super::updates::{self, Wait};
 use super::write::{self, Conditions, Prepared, Replies};
 use super::{Call, Fault, REVISION_HEADER, etag, etags, json, list, read, with_header};
 use crate::json::encode::{Encoder, Shape};
@@ -22,6 +24,12 @@ pub(crate) async fn serve(call: &Call<'_>) -> Result<Response<Body>, Problem> {
     }
     let params = Params::parse(call.uri.query())?;
     match call.method {
+        Method::GET | Method::HEAD if params.wait.is_some() => {
+            Err(Problem::malformed("parameter", "`wait` is for writes; a read has `Consistency: exact`"))
+        }
+        Method::GET | Method::HEAD if call.exact => {
+            updates::exact(call, || get(call, &segments, &params)).await
+        }
         Method::GET | Method::HEAD => get(call, &segments, &params),
         Method::POST if list::is_bulk(call) => list::create_many(call, &segments).await,
         _ => change(call, &segments).await,
@@ -72,6 +80,8 @@ fn one(
         return Err(Problem::not_found(format!("there is no {name} {}", key.id)).into());
     };
     if let Some(value) = call.headers.get(header::IF_NONE_MATCH)
+        // While an update has yet to reach it, what follows changes without a new revision.
+        && !Settled::new(working).is_behind(key)?
         && shape.expand.is_empty()
         && etags(value)?.is_none_or(|revisions| revisions.contains(&doc.revision))
     {
@@ -79,10 +89,10 @@ fn one(
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Ok(with_header(response, "etag", &etag(doc.revision)));
     }
-    let mut encoder = Encoder::new(working);
+    let mut encoder = call.encoder(working);
     encoder.resource(key, &doc, shape)?;
-    let mut response =
-        with_header(json(StatusCode::OK, encoder.out), REVISION_HEADER, &working.base.revision().to_string());
+    let mut response = updates::marked(json(StatusCode::OK, encoder.out), &encoder.pending);
+    response = with_header(response, REVISION_HEADER, &working.base.revision().to_string());
     if segments.len() > 2 || !working.schema.ty(key.ty).parents.is_empty() {
         response = with_header(response, "content-location", &path::canonical(working, key, Some(&doc))?);
     }
@@ -186,15 +196,19 @@ async fn change(call: &Call<'_>, segments: &[String]) -> Result<Response<Body>, 
         write::prepare(working, &target, &call.method, &body, &conditions)
     })?;
     let Prepared { writes, key, replies } = prepared;
-    let committed = node.commit(Transaction { writes }).await.map_err(|mut problem| match problem.code {
-        // Somebody else was faster.
-        "exists" if conditions.absent => write::there(node.engine().schema(), &key),
-        _ => {
-            // Which write it was is of no use to who asked for one.
-            problem.errors.iter_mut().for_each(|refusal| refusal.write = None);
-            problem
-        }
-    })?;
+    let wait = Wait::of(&call.headers, call.uri.query())?;
+    let committed =
+        updates::commit(call.app, Transaction { writes }, wait).await.map_err(|mut problem| match problem
+            .code
+        {
+            // Somebody else was faster.
+            "exists" if conditions.absent => write::there(node.engine().schema(), &key),
+            _ => {
+                // Which write it was is of no use to who asked for one.
+                problem.errors.iter_mut().for_each(|refusal| refusal.write = None);
+                problem
+            }
+        })?;
     reply(call, &key, replies, &committed)
 }
 
@@ -210,12 +224,13 @@ fn reply(
         _ => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
-            return Ok(with_header(response, REVISION_HEADER, &revision));
+            return Ok(updates::named(with_header(response, REVISION_HEADER, &revision), &committed.updates));
         }
     };
     let (body, location) = read(call.app.node.engine(), |working| rendered(working, key, doc, replies))?;
     let status = if replies == Replies::Created { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = with_header(json(status, body), REVISION_HEADER, &revision);
+    response = updates::named(response, &committed.updates);
     response = with_header(response, "etag", &etag(doc.revision));
     if let Some(location) = location {
         response = with_header(response, "location", &location);

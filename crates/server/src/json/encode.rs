@@ -3,13 +3,18 @@
 //! Int is a JSON number, decimal a text, datetimes RFC 3339 in UTC, bytes base64, a link `{"_id", "_self"}`, an error value
 //! `{"_error": "#div0"}`. A field without a value is left out.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use corollary_engine::eval::View;
+use corollary_engine::updates::ledger::slots_behind;
+use corollary_engine::updates::settled::{READ_LIMIT, Settled, SettledDoc};
 use corollary_engine::working::Working;
-use corollary_engine::{Doc, EngineError, Key};
+use corollary_engine::{Doc, EngineError, Key, Update};
 use corollary_schema::{Field, FieldKind, FieldRef, Schema, Slot, TypeIx};
 use corollary_value::{Id, Value};
 
@@ -39,12 +44,54 @@ pub struct Encoder<'w, 'a> {
     /// What is written so far.
     pub out: Vec<u8>,
     resources: usize,
+    shows: Shows<'w, 'a>,
+    /// The fields that were marked as pending so far, by type and field.
+    pub pending: BTreeSet<String>,
+}
+
+/// What is shown of values that an update has yet to reach.
+enum Shows<'w, 'a> {
+    /// There are none.
+    Stored,
+    /// What follows from the facts, as far as a limit of values allows; what is beyond it is marked.
+    Settled(Settled<'w, 'a>, usize),
+    /// What a commit left; all that these updates may have left behind is marked.
+    Left(Vec<Arc<Update>>),
 }
 
 impl<'w, 'a> Encoder<'w, 'a> {
     /// Nothing written.
     pub fn new(working: &'w Working<'a>) -> Encoder<'w, 'a> {
-        Encoder { working, out: Vec::with_capacity(512), resources: 0 }
+        Encoder::settling(working, READ_LIMIT)
+    }
+
+    /// Computes what may be behind from the facts, however much that takes.
+    pub fn exact(working: &'w Working<'a>) -> Encoder<'w, 'a> {
+        Encoder::settling(working, usize::MAX)
+    }
+
+    fn settling(working: &'w Working<'a>, limit: usize) -> Encoder<'w, 'a> {
+        let settled = Settled::new(working);
+        let shows = if settled.is_trivial() { Shows::Stored } else { Shows::Settled(settled, limit) };
+        Encoder { working, out: Vec::with_capacity(512), resources: 0, shows, pending: BTreeSet::new() }
+    }
+
+    /// Shows resources as a commit left them, and marks what it left behind.
+    pub fn of_commit(working: &'w Working<'a>, left: Vec<Arc<Update>>) -> Encoder<'w, 'a> {
+        let shows = if left.is_empty() { Shows::Stored } else { Shows::Left(left) };
+        Encoder { working, out: Vec::with_capacity(512), resources: 0, shows, pending: BTreeSet::new() }
+    }
+
+    /// A resource as it is to be shown, and the slots of it that are to be marked.
+    fn shown<'d>(&self, key: &Key, doc: &'d Doc) -> Result<SettledDoc<'d>, EngineError> {
+        match &self.shows {
+            Shows::Stored => Ok(SettledDoc { doc: Cow::Borrowed(doc), pending: Vec::new() }),
+            Shows::Settled(settled, limit) => settled.doc(key, doc, *limit),
+            Shows::Left(left) => {
+                let pending = slots_behind(self.working.schema, left, key.ty);
+                Ok(SettledDoc { doc: Cow::Borrowed(doc), pending })
+            }
+        }
     }
 
     /// What it reads from.
@@ -60,15 +107,30 @@ impl<'w, 'a> Encoder<'w, 'a> {
                 format!("the reply would hold more than {MAX_EXPANDED_RESOURCES} resources; expand less");
             return Err(EngineError::refused("expand-limit", None, message));
         }
+        let SettledDoc { doc, pending } = self.shown(key, doc)?;
+        let doc = &*doc;
         self.out.extend_from_slice(b"{\"_id\":\"");
         let _ = write!(self.out, "{}", key.id);
         self.out.extend_from_slice(b"\",\"_self\":\"");
         path::push_canonical(self.working, key, Some(doc), &mut self.out)?;
         let _ = write!(self.out, "\",\"_revision\":\"{}\"", doc.revision);
         let resource = self.working.schema.ty(key.ty);
+        let is_shown = |slot: &Slot| shape.fields.as_ref().is_none_or(|fields| fields.contains(slot));
+        let marked = pending.iter().filter(|slot| is_shown(slot)).map(|slot| resource.field(*slot));
+        let marked: Vec<&Field> = marked.filter(|field| field.visible()).collect();
+        if !marked.is_empty() {
+            self.out.extend_from_slice(b",\"_pending\":[");
+            for (at, field) in marked.iter().enumerate() {
+                self.out.extend_from_slice(if at > 0 { b",\"" } else { b"\"" });
+                self.out.extend_from_slice(field.name.as_bytes());
+                self.out.push(b'"');
+                self.pending.insert(format!("{}.{}", resource.name, field.name));
+            }
+            self.out.push(b']');
+        }
         for (slot, field) in resource.slots() {
             let expanded = shape.expand.iter().find(|(at, _)| *at == slot).map(|(_, shape)| shape);
-            let shown = shape.fields.as_ref().is_none_or(|fields| fields.contains(&slot)) && field.visible();
+            let shown = is_shown(&slot) && field.visible();
             if !(shown || expanded.is_some()) {
                 continue;
             }

@@ -130,7 +130,8 @@ pub fn body(engine: &Engine, commit: &Commit, change: &Change) -> Bytes {
         Ok(())
     };
     let rendered = engine.read(Timestamp::now(), |working| {
-        let mut encoder = Encoder::new(working);
+        // As the commit left it: what follows later is told by an event of its own.
+        let mut encoder = Encoder::of_commit(working, engine.updates().open_at(revision));
         match (&change.after, &change.before) {
             (None, Some(before)) => {
                 // Its parents may be gone with it: their place is known from the commit itself.

@@ -1,0 +1,310 @@
+//! All updates that are open, and those that have ended not long ago.
+//!
+//! The executor has the only ledger that counts; readers see the last one that it published. It is published before the
+//! commit that it belongs to, and each update tells from which revision on, and up to which, it was open: so a reader
+//! takes from whatever ledger what holds at its own revision.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use corollary_schema::{FieldRef, Schema, Slot, TypeIx};
+use corollary_store::{Batch, Direction, KeyRange, Snapshot};
+use corollary_value::Id;
+use jiff::{SignedDuration, Timestamp};
+
+use super::budget::{Deferred, Edge, Left};
+use super::record::{Record, State, UpdateId};
+use super::walk::Place;
+use crate::error::EngineError;
+use crate::keys;
+use crate::working::Working;
+
+/// Updates of one edge that are open at a time; what comes beyond them joins the last.
+pub const OPEN_PER_EDGE: usize = 4;
+
+/// How long the record of an update is kept after its end.
+pub const RETENTION: SignedDuration = SignedDuration::from_hours(24);
+
+/// How many records are kept after their end at most.
+pub const KEPT: usize = 1_000;
+
+/// Updates that one came of, which are remembered; the oldest are forgotten first.
+const KNOWN_ORIGINS: usize = 16;
+
+/// Sources of an update that are kept in memory; of one with more it is not known whom it reaches.
+const KNOWN_SOURCES: usize = 64;
+
+/// An update, and what is known of it in memory.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// As it is stored.
+    pub record: Record,
+    /// Its edge in the plan; none for one of a plan that is no more.
+    pub edge: Option<Edge>,
+    /// From where it comes; none where there are too many to know.
+    pub sources: Option<BTreeSet<Id>>,
+    /// The revision that its values have to be marked up to; none as long as it is open.
+    pub closed: Option<u64>,
+    /// How far its resources have been counted; none where nothing is left to count.
+    pub(crate) counting: Option<Place>,
+    /// Not before this time is it tried again.
+    pub(crate) not_before: Timestamp,
+    /// By type and slot: what is computed from its node, and its node's result.
+    behind: Arc<Vec<Vec<bool>>>,
+}
+
+impl Update {
+    /// Is it open for a reader of a revision?
+    pub fn is_open_at(&self, revision: u64) -> bool {
+        self.record.id.revision <= revision && self.closed.is_none_or(|closed| closed > revision)
+    }
+
+    /// It has to do with what came of these too.
+    fn came_of(&mut self, origins: &[UpdateId]) {
+        let known = &mut self.record.origins;
+        for id in origins {
+            if !known.contains(id) && *id != self.record.id {
+                known.push(*id);
+            }
+        }
+        known.drain(..known.len().saturating_sub(KNOWN_ORIGINS));
+    }
+
+    /// May a field be behind as long as it is open?
+    pub fn concerns(&self, field: FieldRef) -> bool {
+        let ty = self.behind.get(field.ty.0 as usize);
+        ty.and_then(|ty| ty.get(field.slot.0 as usize)).copied().unwrap_or(false)
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// In the order in which they began.
+    pub open: Vec<Arc<Update>>,
+    /// In the order in which they ended.
+    pub ended: Vec<Arc<Update>>,
+}
+
+impl Ledger {
+    /// An update, open or ended.
+    pub fn get(&self, id: UpdateId) -> Option<&Arc<Update>> {
+        self.open.iter().chain(&self.ended).find(|update| update.record.id == id)
+    }
+
+    /// All of them, the newest first.
+    pub fn newest_first(&self) -> Vec<&Arc<Update>> {
+        let mut all: Vec<&Arc<Update>> = self.open.iter().chain(&self.ended).collect();
+        all.sort_unstable_by_key(|update| std::cmp::Reverse(update.record.id));
+        all
+    }
+
+    /// Those that are open for a reader of a revision.
+    pub fn open_at(&self, revision: u64) -> Vec<Arc<Update>> {
+        let later = self.ended.iter().rev().take_while(|update| update.closed > Some(revision));
+        self.open.iter().chain(later).filter(|update| update.is_open_at(revision)).cloned().collect()
+    }
+
+    /// What stands in a store.
+    pub fn load(
+        snapshot: &dyn Snapshot,
+        schema: &Schema,
+        node: &str,
+        now: Timestamp,
+    ) -> Result<Ledger, EngineError> {
+        let mut ledger = Ledger::default();
+        let mut records = Vec::new();
+        let range = KeyRange::prefix(keys::UPDATE_RECORDS);
+        snapshot.scan(keys::UPDATE, &range, Direction::Forward, usize::MAX, &mut |key, value| {
+            records.push(Record::decode(key, value));
+            ControlFlow::Continue(())
+        })?;
+        for record in records {
+            let mut record = record?;
+            let edge = record.edge(schema);
+            if record.is_done() {
+                let closed = Some(record.id.revision);
+                ledger.ended.push(Arc::new(Update { closed, ..update(schema, record, edge, now) }));
+                continue;
+            }
+            let edge = edge.ok_or_else(|| EngineError::corrupt("an update of an unknown field"))?;
+            // Whoever held it before may write nothing any more.
+            record.owner = node.into();
+            record.token += 1;
+            let mut sources = Some(BTreeSet::new());
+            let prefix = keys::sources_of(record.id);
+            let (length, mut corrupt) = (prefix.len(), false);
+            let range = KeyRange::prefix(prefix);
+            snapshot.scan(keys::UPDATE, &range, Direction::Forward, KNOWN_SOURCES + 1, &mut |key, _| {
+                match (keys::id_behind(key, length), &mut sources) {
+                    (Some(id), Some(known)) => {
+                        known.insert(id);
+                    }
+                    _ => corrupt = true,
+                }
+                ControlFlow::Continue(())
+            })?;
+            if corrupt {
+                return Err(EngineError::corrupt("a source of an update"));
+            }
+            let sources = sources.filter(|known| known.len() <= KNOWN_SOURCES);
+            let counting = (record.state == State::Waiting).then(Place::default);
+            let update = update(schema, record, Some(edge), now);
+            ledger.open.push(Arc::new(Update { sources, counting, ..update }));
+        }
+        ledger.ended.sort_by_key(|update| update.record.ended);
+        Ok(ledger)
+    }
+
+    /// Begins updates for what a transaction leaves, or a step of the update `by`, or has open ones take it over; tells
+    /// which.
+    pub(crate) fn take(
+        &mut self,
+        working: &mut Working<'_>,
+        deferred: Deferred,
+        revision: u64,
+        by: Option<UpdateId>,
+    ) -> Result<Vec<UpdateId>, EngineError> {
+        let origins = match by.and_then(|id| self.get(id)) {
+            Some(by) => by.record.origins.iter().copied().chain([by.record.id]).collect(),
+            None => Vec::new(),
+        };
+        let mut ids = Vec::new();
+        let mut number = 0;
+        for (edge, left) in deferred.0 {
+            let Left { mut sources, cause } = left;
+            let same: Vec<usize> =
+                (0..self.open.len()).filter(|at| self.open[*at].edge.as_ref() == Some(&edge)).collect();
+            // What is to be walked already begins anew, so that the newest facts win.
+            for at in &same {
+                let id = self.open[*at].record.id;
+                let mut known = Vec::new();
+                for source in &sources {
+                    if working.row(keys::UPDATE, keys::source(id, source))?.is_some() {
+                        known.push(source.clone());
+                    }
+                }
+                if known.is_empty() {
+                    continue;
+                }
+                known.iter().for_each(|source| {
+                    sources.remove(source);
+                });
+                ids.push(id);
+                let update = Arc::make_mut(&mut self.open[*at]);
+                update.came_of(&origins);
+                if update.record.place.source.as_ref().is_some_and(|at| known.contains(at)) {
+                    update.record.place.cursor.clear();
+                    if !edge.path.is_empty() {
+                        update.counting = Some(Place::default());
+                    }
+                }
+                working.put_row(keys::UPDATE, keys::update(id), update.record.encode());
+            }
+            if sources.is_empty() {
+                continue;
+            }
+            let most = if edge.path.is_empty() { 1 } else { OPEN_PER_EDGE };
+            let at = match same.last() {
+                Some(at) if same.len() >= most => *at,
+                _ => {
+                    let id = UpdateId { revision, number };
+                    number += 1;
+                    let record = Record::new(working.schema, id, &edge, &cause, working.now);
+                    let mut update = update(working.schema, record, Some(edge.clone()), working.now);
+                    update.sources = Some(BTreeSet::new());
+                    update.counting = (!edge.path.is_empty()).then(Place::default);
+                    self.open.push(Arc::new(update));
+                    self.open.len() - 1
+                }
+            };
+            let update = Arc::make_mut(&mut self.open[at]);
+            let id = update.record.id;
+            for source in &sources {
+                working.put_row(keys::UPDATE, keys::source(id, source), Vec::new());
+            }
+            update.came_of(&origins);
+            update.record.estimated += sources.len() as u64;
+            update.sources = update.sources.take().and_then(|mut known| {
+                known.append(&mut sources);
+                (known.len() <= KNOWN_SOURCES).then_some(known)
+            });
+            working.put_row(keys::UPDATE, keys::update(id), update.record.encode());
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Puts an open update among those that have ended, and drops records that were kept long enough.
+    pub(crate) fn end(&mut self, working: &mut Working<'_>, id: UpdateId, revision: u64) {
+        let Some(at) = self.open.iter().position(|update| update.record.id == id) else { return };
+        let mut update = self.open.remove(at);
+        Arc::make_mut(&mut update).closed = Some(revision);
+        self.ended.push(update);
+        let old = working.now.checked_sub(RETENTION).unwrap_or(Timestamp::MIN);
+        let surplus = self.ended.len().saturating_sub(KEPT);
+        let expired = self.ended.iter().take_while(|it| it.record.ended.is_some_and(|it| it < old)).count();
+        for update in self.ended.drain(..surplus.max(expired)) {
+            working.delete_row(keys::UPDATE, keys::update(update.record.id));
+        }
+    }
+}
+
+/// Ends all open updates in a batch that has what they would have done built anew; tells what that is.
+pub(crate) fn supersede(
+    snapshot: &dyn Snapshot,
+    batch: &mut Batch,
+    now: Timestamp,
+) -> Result<Vec<corollary_schema::FieldId>, EngineError> {
+    let mut definitions = Vec::new();
+    let mut corrupt = None;
+    let range = KeyRange::prefix(keys::UPDATE_RECORDS);
+    snapshot.scan(keys::UPDATE, &range, Direction::Forward, usize::MAX, &mut |key, value| {
+        match Record::decode(key, value) {
+            Ok(record) if record.is_done() => {}
+            Ok(mut record) => {
+                definitions.push(record.definition);
+                record.state = State::Done;
+                record.error = Some("the schema changed: all values were built anew".into());
+                record.ended = Some(now);
+                batch.put(keys::UPDATE, key.to_vec(), record.encode());
+            }
+            Err(error) => {
+                corrupt = Some(error);
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    batch.delete_range(keys::UPDATE, KeyRange::prefix(keys::UPDATE_SOURCES));
+    corrupt.map_or(Ok(definitions), Err)
+}
+
+/// What is known of an update by its record.
+fn update(schema: &Schema, record: Record, edge: Option<Edge>, now: Timestamp) -> Update {
+    let behind = Arc::new(edge.as_ref().map_or_else(Vec::new, |edge| behind(schema, edge.node)));
+    Update { record, edge, sources: None, closed: None, counting: None, not_before: now, behind }
+}
+
+/// By type and slot: the result of a node, and all that is computed from it.
+fn behind(schema: &Schema, node: usize) -> Vec<Vec<bool>> {
+    let mut behind: Vec<Vec<bool>> = schema.types().map(|(_, ty)| vec![false; ty.fields.len()]).collect();
+    let mut nodes = vec![node];
+    while let Some(at) = nodes.pop() {
+        let result = schema.plan.nodes[at].result;
+        let place = &mut behind[result.ty.0 as usize][result.slot.0 as usize];
+        if !std::mem::replace(place, true) {
+            nodes.extend(schema.plan.readers(result).iter().map(|reader| reader.node));
+        }
+    }
+    behind
+}
+
+/// The slots of a type that some updates may leave behind.
+pub fn slots_behind(schema: &Schema, updates: &[Arc<Update>], ty: TypeIx) -> Vec<Slot> {
+    let slots = schema.ty(ty).slots().map(|(slot, _)| slot);
+    slots.filter(|slot| updates.iter().any(|it| it.concerns(FieldRef { ty, slot: *slot }))).collect()
+}

@@ -1,0 +1,25 @@
+//! Updates: what follows from a change and is too large for its commit, as a durable piece of work of its own.
+//!
+//! A commit follows each change back to those who read it as far as its budget goes ([`budget`]). What is beyond it is
+//! written down in the same batch as the change: an update ([`record`]), with the sources from which the way back has
+//! yet to be walked ([`walk`]). The executor does a part of an open update whenever it is told to ([`step`]), each part
+//! one ordinary commit with the place that it came to, so an update goes on from there whatever happens. The
+//! [`ledger`] is the list of all; readers ask it what may be behind, and compute that from the facts ([`settled`]).
+//!
+//! What always holds:
+//! - A stored derived value is its expression over the *stored* values of its inputs, except where an update is open
+//!   along the edge between them. So what groups count stays right while their members lag.
+//! - What is not marked is right; when no update is open, nothing is marked.
+//! - Nothing goes back to an older value: a batch computes from what is stored when it runs.
+
+pub mod budget;
+pub mod ledger;
+pub mod record;
+pub mod settled;
+pub mod step;
+pub mod walk;
+
+pub use ledger::{Ledger, Update};
+pub use record::{Record, State, UpdateId};
+pub use settled::Settled;
+pub use step::Progress;

@@ -1,0 +1,301 @@
+//! The record of an update: what it is, how far it is, who is at it; and its form in the store.
+
+use std::fmt;
+
+use corollary_schema::plan::Hop;
+use corollary_schema::{FieldId, FieldKind, FieldRef, Schema, TypeId};
+use corollary_value::Id;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value as Json, json};
+use smol_str::SmolStr;
+
+use super::budget::Edge;
+use super::walk::Place;
+use crate::doc::Key;
+use crate::error::EngineError;
+
+/// How long whoever works on an update holds it without a sign of life.
+pub const LEASE: SignedDuration = SignedDuration::from_secs(10);
+
+/// The id of an update: the revision that began it, and which of its updates it is. Written `412-0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UpdateId {
+    /// Of the commit that began it.
+    pub revision: u64,
+    /// Among those that the commit began.
+    pub number: u32,
+}
+
+impl UpdateId {
+    /// The bytes in keys: their order is the order in which updates began.
+    pub fn to_key(self) -> [u8; 12] {
+        let mut key = [0; 12];
+        key[..8].copy_from_slice(&self.revision.to_be_bytes());
+        key[8..].copy_from_slice(&self.number.to_be_bytes());
+        key
+    }
+
+    /// Reads what it is written as.
+    pub fn parse(text: &str) -> Option<UpdateId> {
+        let (revision, number) = text.split_once('-')?;
+        Some(UpdateId { revision: revision.parse().ok()?, number: number.parse().ok()? })
+    }
+}
+
+impl fmt::Display for UpdateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.revision, self.number)
+    }
+}
+
+/// Where an update is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing is done yet.
+    Waiting,
+    /// At work.
+    Running,
+    /// All is done.
+    Done,
+    /// The last batch failed: it will be tried again.
+    Failed,
+}
+
+impl State {
+    const ALL: [State; 4] = [State::Waiting, State::Running, State::Done, State::Failed];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Waiting => "waiting",
+            State::Running => "running",
+            State::Done => "done",
+            State::Failed => "failed",
+        }
+    }
+}
+
+/// The change that began an update.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cause {
+    /// Its revision.
+    pub revision: u64,
+    /// The type of the changed resource.
+    pub ty: TypeId,
+    /// Its id.
+    pub id: Id,
+    /// The changed field.
+    pub field: FieldId,
+}
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Its id.
+    pub id: UpdateId,
+    /// What began it.
+    pub cause: Cause,
+    /// The node that is brought up to date.
+    pub definition: FieldId,
+    /// From the node's `self` to a source, true where against the link.
+    pub path: Vec<(bool, FieldId)>,
+    /// The type of the resources that are brought up to date, by name, as it was then.
+    pub ty: SmolStr,
+    /// The derived field, by name, as it was then.
+    pub field: SmolStr,
+    /// Where it is.
+    pub state: State,
+    /// Why the last batch failed.
+    pub error: Option<String>,
+    /// Resources that will have been visited in the end; a lower bound while they are being counted.
+    pub estimated: u64,
+    /// Resources that were evaluated again, one that was reached twice counted twice.
+    pub visited: u64,
+    /// Values that came out otherwise, those that follow in the same batches among them.
+    pub changed: u64,
+    /// When it began.
+    pub started: Timestamp,
+    /// The last sign of life.
+    pub heartbeat: Timestamp,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// The node that works on it.
+    pub owner: SmolStr,
+    /// Until when nobody else may.
+    pub lease: Timestamp,
+    /// Counts who worked on it: one with a lower number may write nothing any more.
+    pub token: u64,
+    /// The updates that it came of, the nearest last.
+    pub origins: Vec<UpdateId>,
+    /// How far it is.
+    pub place: Place,
+}
+
+impl Record {
+    /// Has it ended?
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// A new one.
+    pub fn new(
+        schema: &Schema,
+        id: UpdateId,
+        edge: &Edge,
+        cause: &(Key, FieldRef),
+        now: Timestamp,
+    ) -> Record {
+        let hop = |hop: &Hop| match hop {
+            Hop::Link(field) => (false, schema.field(*field).id),
+            Hop::Reverse(field) => (true, schema.field(*field).id),
+        };
+        let shown = visible(schema, edge.node);
+        Record {
+            id,
+            cause: Cause {
+                revision: id.revision,
+                ty: schema.ty(cause.0.ty).id,
+                id: cause.0.id.clone(),
+                field: schema.field(cause.1).id,
+            },
+            definition: schema.plan.nodes[edge.node].definition,
+            path: edge.path.iter().map(hop).collect(),
+            ty: schema.ty(shown.ty).name.clone(),
+            field: schema.field(shown).name.clone(),
+            state: State::Waiting,
+            error: None,
+            estimated: 0,
+            visited: 0,
+            changed: 0,
+            started: now,
+            heartbeat: now,
+            ended: None,
+            owner: SmolStr::default(),
+            lease: now,
+            token: 0,
+            origins: Vec::new(),
+            place: Place::default(),
+        }
+    }
+
+    /// Its edge in a plan; none where the schema has the node no more, or not in this form.
+    pub fn edge(&self, schema: &Schema) -> Option<Edge> {
+        let node = schema.plan.nodes.iter().position(|node| node.definition == self.definition)?;
+        let path = self.path.iter().map(|(reverse, field)| {
+            let field = field_with(schema, *field)?;
+            Some(if *reverse { Hop::Reverse(field) } else { Hop::Link(field) })
+        });
+        Some(Edge { node, path: path.collect::<Option<_>>()? })
+    }
+
+    /// For the store.
+    pub fn encode(&self) -> Vec<u8> {
+        let ids = |ids: &[Id]| ids.iter().map(Id::to_string).collect::<Vec<_>>();
+        json!({
+            "cause": {
+                "revision": self.cause.revision,
+                "type": self.cause.ty.0,
+                "id": self.cause.id.to_string(),
+                "field": self.cause.field.0,
+            },
+            "definition": self.definition.0,
+            "path": self.path.iter().map(|(reverse, field)| json!([reverse, field.0])).collect::<Vec<_>>(),
+            "type": self.ty.as_str(),
+            "field": self.field.as_str(),
+            "state": self.state.name(),
+            "error": self.error,
+            "estimated": self.estimated,
+            "visited": self.visited,
+            "changed": self.changed,
+            "started": self.started.to_string(),
+            "heartbeat": self.heartbeat.to_string(),
+            "ended": self.ended.map(|ended| ended.to_string()),
+            "owner": self.owner.as_str(),
+            "lease": self.lease.to_string(),
+            "token": self.token,
+            "origins": self.origins.iter().map(UpdateId::to_string).collect::<Vec<_>>(),
+            "source": self.place.source.as_ref().map(Id::to_string),
+            "cursor": ids(&self.place.cursor),
+        })
+        .to_string()
+        .into_bytes()
+    }
+
+    /// From the store: a row's key and value.
+    pub fn decode(key: &[u8], bytes: &[u8]) -> Result<Record, EngineError> {
+        read(key, bytes).ok_or_else(|| EngineError::corrupt("the record of an update"))
+    }
+}
+
+fn read(key: &[u8], bytes: &[u8]) -> Option<Record> {
+    let (revision, number) = key.get(1..)?.split_first_chunk::<8>()?;
+    let id = UpdateId {
+        revision: u64::from_be_bytes(*revision),
+        number: u32::from_be_bytes(number.try_into().ok()?),
+    };
+    let json: Json = serde_json::from_slice(bytes).ok()?;
+    let number = |at: &Json| u32::try_from(at.as_u64()?).ok();
+    let time = |at: &Json| at.as_str()?.parse::<Timestamp>().ok();
+    let name = |at: &Json| Id::parse(at.as_str()?).ok();
+    let cause = &json["cause"];
+    let path = json["path"].as_array()?.iter();
+    let optional = |at: &Json, f: &dyn Fn(&Json) -> Option<Timestamp>| match at {
+        Json::Null => Some(None),
+        at => f(at).map(Some),
+    };
+    Some(Record {
+        id,
+        cause: Cause {
+            revision: cause["revision"].as_u64()?,
+            ty: TypeId(number(&cause["type"])?),
+            id: name(&cause["id"])?,
+            field: FieldId(number(&cause["field"])?),
+        },
+        definition: FieldId(number(&json["definition"])?),
+        path: path.map(|hop| Some((hop[0].as_bool()?, FieldId(number(&hop[1])?)))).collect::<Option<_>>()?,
+        ty: json["type"].as_str()?.into(),
+        field: json["field"].as_str()?.into(),
+        state: State::ALL.into_iter().find(|state| json["state"] == state.name())?,
+        error: json["error"].as_str().map(str::to_string),
+        estimated: json["estimated"].as_u64()?,
+        visited: json["visited"].as_u64()?,
+        changed: json["changed"].as_u64()?,
+        started: time(&json["started"])?,
+        heartbeat: time(&json["heartbeat"])?,
+        ended: optional(&json["ended"], &time)?,
+        owner: json["owner"].as_str()?.into(),
+        lease: time(&json["lease"])?,
+        token: json["token"].as_u64()?,
+        origins: json["origins"]
+            .as_array()?
+            .iter()
+            .map(|id| UpdateId::parse(id.as_str()?))
+            .collect::<Option<_>>()?,
+        place: Place {
+            source: match &json["source"] {
+                Json::Null => None,
+                source => Some(name(source)?),
+            },
+            cursor: json["cursor"].as_array()?.iter().map(name).collect::<Option<_>>()?,
+        },
+    })
+}
+
+/// The field that people know a node by: its result, or the first that is computed from it.
+fn visible(schema: &Schema, node: usize) -> FieldRef {
+    let result = schema.plan.nodes[node].result;
+    match schema.field(result).kind {
+        FieldKind::Aggregate { .. } => {
+            let reader = schema.plan.readers(result).first();
+            reader.map_or(result, |reader| visible(schema, reader.node))
+        }
+        _ => result,
+    }
+}
+
+fn field_with(schema: &Schema, id: FieldId) -> Option<FieldRef> {
+    schema.types().find_map(|(ty, resource)| {
+        let (slot, _) = resource.slots().find(|(_, field)| field.id == id)?;
+        Some(FieldRef { ty, slot })
+    })
+}

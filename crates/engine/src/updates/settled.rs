@@ -1,0 +1,219 @@
+//! Reading while updates are open: what may be behind, and what it is by the facts.
+//!
+//! Marking is conservative: a value that is marked may be right, one that is not marked is. A value may be behind where an
+//! open update is of its field and reaches its resource, or where it is computed from what may be. Such a value is
+//! computed from the facts when it is read, as long as that takes no more than a limit. What would take more, and what
+//! is found by a way back that is itself behind, keeps its stored value and is named.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use corollary_schema::plan::Hop;
+use corollary_schema::{FieldKind, FieldRef, Slot, TypeIx};
+use corollary_value::{Id, Value};
+use hashbrown::HashMap;
+use jiff::Timestamp;
+
+use super::ledger::{Update, slots_behind};
+use crate::doc::{Doc, Key};
+use crate::error::EngineError;
+use crate::eval::{Eval, View};
+use crate::working::{Working, targets};
+
+/// Values and resources that may be looked at to compute what is behind in one resource.
+pub const READ_LIMIT: usize = 2_000;
+
+/// Values that are computed for each other, one inside the other.
+const MAX_DEPTH: usize = 64;
+
+/// Resources that are looked at to see whether an update reaches a resource; past it, it may.
+const REACH_LIMIT: usize = 64;
+
+/// A resource as it is by the facts.
+#[derive(Clone, Debug)]
+pub struct SettledDoc<'d> {
+    /// With the values that were computed in place of those that may be behind.
+    pub doc: Cow<'d, Doc>,
+    /// The derived fields whose stored values may be behind and could not be computed within the limit.
+    pub pending: Vec<Slot>,
+}
+
+/// A state in which values that may be behind are computed as they are asked for.
+pub struct Settled<'w, 'a> {
+    working: &'w Working<'a>,
+    open: Vec<Arc<Update>>,
+    known: RefCell<HashMap<(Key, Slot), Value>>,
+    left: Cell<usize>,
+    depth: Cell<usize>,
+}
+
+impl<'w, 'a> Settled<'w, 'a> {
+    /// What a read shows.
+    pub fn new(working: &'w Working<'a>) -> Settled<'w, 'a> {
+        Settled {
+            working,
+            open: working.base.open_updates(),
+            known: RefCell::default(),
+            left: Cell::new(0),
+            depth: Cell::new(0),
+        }
+    }
+
+    /// Is no update open? Then everything stored is right.
+    pub fn is_trivial(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// May the stored value of a field be behind?
+    pub fn may_be_behind(&self, field: FieldRef, id: &Id) -> Result<bool, EngineError> {
+        for update in self.open.iter().filter(|update| update.concerns(field)) {
+            let Some(edge) = &update.edge else { return Ok(true) };
+            let result = self.working.schema.plan.nodes[edge.node].result;
+            if result != field || reaches(self.working, update, &edge.path, id)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// May the stored value of any derived field of a resource be behind?
+    pub fn is_behind(&self, key: &Key) -> Result<bool, EngineError> {
+        for slot in self.slots_behind(key.ty) {
+            if self.may_be_behind(FieldRef { ty: key.ty, slot }, &key.id)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The fields of a type of which some value may be behind.
+    pub fn slots_behind(&self, ty: TypeIx) -> Vec<Slot> {
+        if self.open.is_empty() { Vec::new() } else { slots_behind(self.working.schema, &self.open, ty) }
+    }
+
+    /// May any stored value of a field be behind?
+    pub fn is_field_behind(&self, field: FieldRef) -> bool {
+        self.open.iter().any(|update| update.concerns(field))
+    }
+
+    /// A resource by the facts, looking at no more than `limit` values and resources for each of its fields.
+    pub fn doc<'d>(&self, key: &Key, doc: &'d Doc, limit: usize) -> Result<SettledDoc<'d>, EngineError> {
+        let mut settled = SettledDoc { doc: Cow::Borrowed(doc), pending: Vec::new() };
+        for slot in self.slots_behind(key.ty) {
+            let field = FieldRef { ty: key.ty, slot };
+            if !matches!(self.working.schema.field(field).kind, FieldKind::Derived { .. })
+                || !self.may_be_behind(field, &key.id)?
+            {
+                continue;
+            }
+            self.left.set(limit);
+            match self.derive(key, slot) {
+                Ok(value) if value == *settled.doc.get(slot) => {}
+                Ok(value) => {
+                    settled.doc.to_mut().set(slot, value);
+                }
+                Err(EngineError::Unsettled) => settled.pending.push(slot),
+                Err(error) => return Err(error),
+            }
+            self.depth.set(0);
+        }
+        Ok(settled)
+    }
+
+    fn derive(&self, key: &Key, slot: Slot) -> Result<Value, EngineError> {
+        let at = (key.clone(), slot);
+        if let Some(value) = self.known.borrow().get(&at) {
+            return Ok(value.clone());
+        }
+        let FieldKind::Derived { expr, .. } = &self.working.schema.field(FieldRef { ty: key.ty, slot }).kind
+        else {
+            return Err(EngineError::Unsettled);
+        };
+        if self.depth.get() == MAX_DEPTH {
+            return Err(EngineError::Unsettled);
+        }
+        self.depth.update(|depth| depth + 1);
+        let value = match Eval::new(self, &key.id).value(expr)? {
+            Value::Null => Value::Absent,
+            value => value,
+        };
+        self.depth.update(|depth| depth - 1);
+        self.known.borrow_mut().insert(at, value.clone());
+        Ok(value)
+    }
+
+    fn spend(&self, count: usize) -> Result<(), EngineError> {
+        let left = self.left.get().checked_sub(count).ok_or(EngineError::Unsettled)?;
+        self.left.set(left);
+        Ok(())
+    }
+}
+
+impl View for Settled<'_, '_> {
+    fn doc(&self, ty: TypeIx, id: &Id) -> Result<Option<Arc<Doc>>, EngineError> {
+        self.spend(1)?;
+        self.working.after(&Key::new(ty, id.clone()))
+    }
+
+    fn value(&self, field: FieldRef, id: &Id) -> Result<Option<Value>, EngineError> {
+        self.spend(1)?;
+        let key = Key::new(field.ty, id.clone());
+        let Some(doc) = self.working.after(&key)? else { return Ok(None) };
+        if self.working.schema.field(field).is_fact() || !self.may_be_behind(field, id)? {
+            return Ok(Some(doc.get(field.slot).clone()));
+        }
+        self.derive(&key, field.slot).map(Some)
+    }
+
+    fn referrers(&self, of: FieldRef, target: &Id) -> Result<Vec<Id>, EngineError> {
+        if self.is_field_behind(of) {
+            return Err(EngineError::Unsettled);
+        }
+        let limit = self.left.get().saturating_add(1);
+        let found = self.working.referrers_page(of, target, None, limit)?;
+        self.spend(found.len())?;
+        Ok(found)
+    }
+
+    fn all(&self, ty: TypeIx) -> Result<Vec<Id>, EngineError> {
+        let found = self.working.all(ty)?;
+        self.spend(found.len())?;
+        Ok(found)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.working.now()
+    }
+
+    fn holds_many(&self, field: FieldRef) -> bool {
+        self.working.holds_many(field)
+    }
+}
+
+/// May the walk of an update come to a resource?
+fn reaches(working: &Working<'_>, update: &Update, path: &[Hop], id: &Id) -> Result<bool, EngineError> {
+    let Some(sources) = &update.sources else { return Ok(true) };
+    let mut at = BTreeSet::from([id.clone()]);
+    for hop in path {
+        let mut next = BTreeSet::new();
+        for id in &at {
+            match hop {
+                Hop::Link(field) => {
+                    if let Some(doc) = working.after(&Key::new(field.ty, id.clone()))? {
+                        next.extend(targets(doc.get(field.slot)));
+                    }
+                }
+                Hop::Reverse(field) => {
+                    next.extend(working.referrers_page(*field, id, None, REACH_LIMIT + 1)?);
+                }
+            }
+            if next.len() > REACH_LIMIT {
+                return Ok(true);
+            }
+        }
+        at = next;
+    }
+    Ok(!at.is_disjoint(sources))
+}

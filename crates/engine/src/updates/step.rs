@@ -1,0 +1,248 @@
+//! One step of the updater: a part of one open update, as one ordinary commit.
+//!
+//! The values of the batch, what follows from them, the place of the walk and the counts are in one atomic batch; so an
+//! update that is cut short at any instant goes on from where it was. Values are computed from what is stored at that
+//! moment: doing a batch twice does no harm, and the newest facts win. What a batch leads to that is too large for it
+//! is left to updates of its own.
+//!
+//! Open updates take turns. Before the first batch an update is counted, some steps ahead of the work if it is large.
+
+use std::sync::Arc;
+
+use corollary_store::{KeyRange, StoreError};
+use corollary_value::Id;
+use jiff::{SignedDuration, Timestamp};
+
+use super::budget::Edge;
+use super::ledger::{Ledger, Update};
+use super::record::{LEASE, State, UpdateId};
+use super::walk::{Place, Walk};
+use crate::engine::{Executor, Finished, Kept, finish};
+use crate::error::EngineError;
+use crate::keys;
+use crate::log::Commit;
+use crate::propagate::recompute;
+use crate::working::Working;
+
+/// Resources that are counted in one step.
+const COUNT: usize = 16_384;
+
+/// How long an update waits after a batch that failed.
+pub const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(1);
+
+/// What a step did.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// Of which update.
+    pub id: UpdateId,
+    /// Was it the last one?
+    pub ended: bool,
+    /// Resources that were evaluated again.
+    pub visited: usize,
+    /// What changed; nothing where nothing did.
+    pub commit: Option<Arc<Commit>>,
+}
+
+impl Executor {
+    /// Does a part of an open update: at most about so many resources. None where nothing is open, or all that is open
+    /// waits after a failure.
+    ///
+    /// # Errors
+    ///
+    /// A batch that could not be written or was refused; it changed nothing and is tried again after [`RETRY_AFTER`].
+    pub fn update_step(&mut self, now: Timestamp, limit: usize) -> Result<Option<Progress>, EngineError> {
+        let now = self.time(now);
+        let engine = self.engine().clone();
+        let ledger = engine.updates();
+        let open = &ledger.open;
+        let ready = |it: &&Arc<Update>| it.not_before <= now;
+        let behind = open.iter().filter(|it| self.turn.is_none_or(|turn| it.record.id > turn));
+        let Some(update) = behind.chain(open).find(ready) else { return Ok(None) };
+        let id = update.record.id;
+        self.turn = Some(id);
+        let mut limit = limit.max(1);
+        let outcome = loop {
+            match self.advance(&ledger, update, now, limit) {
+                // One of them is to blame, or all of them together: those before it go on.
+                Err(EngineError::Refused(_) | EngineError::Store(StoreError::TooLarge { .. }))
+                    if limit > 1 =>
+                {
+                    limit /= 2;
+                }
+                outcome => break outcome,
+            }
+        };
+        if let Err(error) = &outcome {
+            let mut failed = Ledger::clone(&engine.updates());
+            if let Some(update) = failed.open.iter_mut().find(|it| it.record.id == id) {
+                let update = Arc::make_mut(update);
+                update.record.state = State::Failed;
+                update.record.error = Some(error.to_string());
+                update.not_before = now.checked_add(RETRY_AFTER).unwrap_or(Timestamp::MAX);
+            }
+            engine.publish_updates(Arc::new(failed));
+        }
+        outcome.map(Some)
+    }
+
+    /// Is an update open that may be worked on?
+    pub fn has_update_step(&self, now: Timestamp) -> bool {
+        let now = self.time(now);
+        self.engine().updates().open.iter().any(|it| it.not_before <= now)
+    }
+
+    /// Works until nothing is open.
+    ///
+    /// # Errors
+    ///
+    /// The first batch that fails.
+    pub fn finish_updates(&mut self, now: Timestamp, limit: usize) -> Result<(), EngineError> {
+        while !self.engine().updates().open.is_empty() {
+            let later = self.time(now).checked_add(RETRY_AFTER).unwrap_or(Timestamp::MAX);
+            self.update_step(if self.has_update_step(now) { now } else { later }, limit)?;
+        }
+        Ok(())
+    }
+
+    fn advance(
+        &mut self,
+        ledger: &Arc<Ledger>,
+        update: &Arc<Update>,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Progress, EngineError> {
+        let engine = self.engine().clone();
+        let id = update.record.id;
+        let Some(edge) = &update.edge else { return Err(EngineError::corrupt("an open update has no plan")) };
+        let base = engine.base();
+        let mut working = engine.working(&base, now);
+        let mut ledger = Ledger::clone(ledger);
+        let position = ledger.open.iter().position(|it| it.record.id == id);
+        let at = position.ok_or_else(|| EngineError::corrupt("an update that is not open"))?;
+        let mut next = Update::clone(update);
+        next.record.error = None;
+        if let Some(mut place) = next.counting.take() {
+            let (counted, complete) = count(&working, id, edge, &mut place, &next)?;
+            let known = if place_is_new(update) { next.record.visited } else { next.record.estimated };
+            next.record.estimated = known + counted;
+            if !complete {
+                next.counting = Some(place);
+                ledger.open[at] = Arc::new(next);
+                engine.publish_updates(Arc::new(ledger));
+                return Ok(Progress { id, ended: false, visited: 0, commit: None });
+            }
+        }
+        let mut place = next.record.place.clone();
+        let (subjects, ended) = subjects(&mut working, id, edge, &mut place, limit)?;
+        let visited = subjects.len();
+        let work = recompute(&mut working, edge.node, subjects)?;
+        let record = &mut next.record;
+        record.place = place;
+        record.visited += visited as u64;
+        record.changed += work.changed;
+        record.estimated = record.estimated.max(record.visited);
+        record.state = if ended { State::Done } else { State::Running };
+        if ended {
+            record.estimated = record.visited;
+            record.ended = Some(now);
+        }
+        record.heartbeat = now;
+        record.owner = engine.node_name().into();
+        record.lease = now.checked_add(LEASE).unwrap_or(Timestamp::MAX);
+        working.put_row(keys::UPDATE, keys::update(id), record.encode());
+        ledger.open[at] = Arc::new(next);
+        let from = self.revision();
+        let Finished { revision, commit, .. } = finish(&mut working, &[], from, &mut ledger, Some(id))?;
+        if ended {
+            ledger.end(&mut working, id, revision);
+        }
+        working.keep();
+        let kept = Kept::of(working, from, revision);
+        drop(base);
+        self.put(kept, ledger, now)?;
+        Ok(Progress { id, ended, visited, commit })
+    }
+}
+
+/// Has counting not yet begun?
+fn place_is_new(update: &Update) -> bool {
+    update.counting.as_ref().is_some_and(|place| *place == Place::default())
+}
+
+/// Counts on from a place what is left to visit: so many more, and was that all?
+fn count(
+    working: &Working<'_>,
+    id: UpdateId,
+    edge: &Edge,
+    place: &mut Place,
+    update: &Update,
+) -> Result<(u64, bool), EngineError> {
+    if *place == Place::default() {
+        *place = update.record.place.clone();
+    }
+    let mut walk = Walk::new(working, &edge.path, COUNT);
+    let mut last = None;
+    loop {
+        let source = match place.source.take() {
+            Some(source) => source,
+            None => match next_source(working, id, last.as_ref())? {
+                Some(source) => source,
+                None => return Ok((walk.found.len() as u64, true)),
+            },
+        };
+        if !walk.has_room() || !walk.from(&source, &mut place.cursor)? {
+            place.source = Some(source);
+            return Ok((walk.found.len() as u64, false));
+        }
+        last = Some(source);
+    }
+}
+
+/// The next subjects of an update, and were they the last? Sources that are done are struck out.
+fn subjects(
+    working: &mut Working<'_>,
+    id: UpdateId,
+    edge: &Edge,
+    place: &mut Place,
+    limit: usize,
+) -> Result<(Vec<Id>, bool), EngineError> {
+    let mut found = Vec::new();
+    let mut sources = 0;
+    loop {
+        let source = match place.source.take() {
+            Some(source) => source,
+            None => match next_source(working, id, None)? {
+                Some(source) => source,
+                None => return Ok((found, true)),
+            },
+        };
+        // Sources that lead to nobody cost something too.
+        if found.len() >= limit || sources >= limit {
+            place.source = Some(source);
+            return Ok((found, false));
+        }
+        let mut walk = Walk::new(working, &edge.path, limit - found.len());
+        let complete = walk.from(&source, &mut place.cursor)?;
+        found.append(&mut walk.found);
+        if !complete {
+            place.source = Some(source);
+            return Ok((found, false));
+        }
+        sources += 1;
+        place.cursor.clear();
+        working.delete_row(keys::UPDATE, keys::source(id, &source));
+    }
+}
+
+/// The first source of an update behind another one.
+fn next_source(working: &Working<'_>, id: UpdateId, behind: Option<&Id>) -> Result<Option<Id>, EngineError> {
+    let prefix = keys::sources_of(id);
+    let length = prefix.len();
+    let mut range = KeyRange::prefix(prefix);
+    if let Some(behind) = behind {
+        range = range.resume_after(keys::source(id, behind));
+    }
+    let first = working.keys_page(keys::UPDATE, &range, 1)?;
+    let id = first.first().map(|key| keys::id_behind(key, length));
+    id.map(|id| id.ok_or_else(|| EngineError::corrupt("a source of an update"))).transpose()
+}

@@ -1,0 +1,121 @@
+//! How fast updates go: a part of one whenever nothing waits, and behind each group.
+//!
+//! A part is as large as takes a moment, by what the last ones took: whoever writes meanwhile waits for one of them at
+//! most. A rate can hold all of them back.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use corollary_engine::{EngineError, Executor};
+use corollary_store::StoreError;
+use jiff::Timestamp;
+
+use crate::node::Feed;
+
+/// What a part may take while nobody waits.
+const IDLE_STEP: Duration = Duration::from_millis(5);
+
+/// What it may take while somebody does.
+const BUSY_STEP: Duration = Duration::from_millis(1);
+
+/// The smallest part, or the sync would cost more than the work.
+const MIN_BATCH: usize = 32;
+
+/// How long the executor rests where updates have to wait and nothing else is to be done.
+const REST: Duration = Duration::from_millis(1);
+
+/// Of how many parts the cost of one resource is the mean, about.
+const REMEMBERED: u32 = 4;
+
+/// What can be set about updates.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// Resources of one part at most.
+    pub batch: usize,
+    /// Resources in a second at most; none for as many as go.
+    pub per_second: Option<u32>,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { batch: 4_096, per_second: None }
+    }
+}
+
+/// See the module.
+pub(crate) struct Updater {
+    pace: Pace,
+    /// Of one resource; zero before anything is known.
+    cost: Duration,
+    /// Not before this, for the sake of the rate.
+    not_before: Instant,
+}
+
+impl Updater {
+    pub(crate) fn new(pace: Pace) -> Updater {
+        Updater { pace, cost: Duration::ZERO, not_before: Instant::now() }
+    }
+
+    /// Is an update open?
+    pub(crate) fn is_needed(&self, executor: &Executor) -> bool {
+        !executor.engine().updates().open.is_empty()
+    }
+
+    /// Waits a moment, where no update may go on yet.
+    pub(crate) fn rest(&self, executor: &Executor) {
+        let wait = self.not_before.saturating_duration_since(Instant::now());
+        if !wait.is_zero() || !executor.has_update_step(Timestamp::now()) {
+            thread::sleep(if wait.is_zero() { REST } else { wait.min(REST) });
+        }
+    }
+
+    /// Does a part of an update, if it is time. The error is one after which nothing may be written any more; what else
+    /// fails stands in the record, and is tried again.
+    pub(crate) fn step(
+        &mut self,
+        executor: &mut Executor,
+        feed: &Feed,
+        idle: bool,
+    ) -> Result<(), EngineError> {
+        let begun = Instant::now();
+        if begun < self.not_before {
+            return Ok(());
+        }
+        match executor.update_step(Timestamp::now(), self.batch(idle)) {
+            Ok(None) => {}
+            Ok(Some(progress)) => {
+                if let Some(commit) = &progress.commit {
+                    feed.publish(commit);
+                }
+                self.learn(progress.visited, begun.elapsed());
+                if let Some(rate) = self.pace.per_second {
+                    self.not_before = begun + Duration::from_secs(1) * progress.visited as u32 / rate.max(1);
+                }
+            }
+            Err(EngineError::Store(error)) if StoreError::is_fatal(&error) => return Err(error.into()),
+            Err(_) => {}
+        }
+        feed.moved();
+        Ok(())
+    }
+
+    fn learn(&mut self, visited: usize, took: Duration) {
+        if visited == 0 {
+            return;
+        }
+        let cost = took / visited as u32;
+        self.cost = match self.cost {
+            Duration::ZERO => cost,
+            mean => (mean * (REMEMBERED - 1) + cost) / REMEMBERED,
+        };
+    }
+
+    /// Resources of the next part.
+    fn batch(&self, idle: bool) -> usize {
+        let target = if idle { IDLE_STEP } else { BUSY_STEP };
+        let fitting = target.as_nanos() / self.cost.as_nanos().max(1);
+        let fitting = if self.cost.is_zero() { MIN_BATCH } else { fitting as usize };
+        let rated = self.pace.per_second.map_or(usize::MAX, |rate| (rate as usize / 20).max(1));
+        fitting.max(MIN_BATCH).min(self.pace.batch.max(1)).min(rated)
+    }
+}
