@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use corollary_schema::{
-    Field, FieldId, FieldKind, FieldRef, Ids, ResourceType, Schema, Slot, TypeIx, ValueType, check,
+    Field, FieldId, FieldKind, FieldRef, Ids, Member, ResourceType, Schema, Slot, TypeIx, ValueType, check,
 };
 use corollary_store::{Batch, Direction, KeyRange, Snapshot, Store, StoreError};
 use corollary_syntax::diagnostic::Diagnostic;
@@ -233,7 +233,7 @@ fn readers_of_changed_types(old: &Schema, new: &Schema) -> Vec<Structure> {
         for (slot, field) in is.slots() {
             let before = was.fields.iter().find(|was| was.id == field.id).map(|was| &was.kind);
             if let (Some(FieldKind::Stored(before)), FieldKind::Stored(now)) = (before, &field.kind)
-                && before != now
+                && !alike(before, now, &|was, is| old.ty(was).id == new.ty(is).id)
             {
                 let nodes = new.plan.readers(FieldRef { ty, slot }).iter();
                 readers.extend(nodes.map(|it| Structure::Definition(new.plan.nodes[it.node].definition)));
@@ -349,7 +349,7 @@ fn used(
 fn holds(old: &Schema, was: &Field, new: &Schema, is: &Field) -> bool {
     let same = |old_ty: TypeIx, new_ty: TypeIx| old.ty(old_ty).id == new.ty(new_ty).id;
     match (&was.kind, &is.kind) {
-        (FieldKind::Stored(was), FieldKind::Stored(is)) => holds_type(was, is),
+        (FieldKind::Stored(was), FieldKind::Stored(is)) => holds_type(was, is, &same),
         (FieldKind::Link { target: was, .. }, FieldKind::Link { target: is, .. })
         | (FieldKind::Links { target: was, .. }, FieldKind::Links { target: is, .. }) => same(*was, *is),
         (FieldKind::Parent { collection: was }, FieldKind::Parent { collection: is }) => same(was.ty, is.ty),
@@ -357,15 +357,34 @@ fn holds(old: &Schema, was: &Field, new: &Schema, is: &Field) -> bool {
     }
 }
 
-fn holds_type(was: &ValueType, is: &ValueType) -> bool {
+/// Do values of two types have the same shape? Rules decide what may be stored, not what follows from it.
+fn alike(was: &ValueType, is: &ValueType, same: &dyn Fn(TypeIx, TypeIx) -> bool) -> bool {
     match (was, is) {
+        (ValueType::Link { target: was, .. }, ValueType::Link { target: is, .. }) => same(*was, *is),
+        (ValueType::List(was), ValueType::List(is))
+        | (ValueType::Set(was), ValueType::Set(is))
+        | (ValueType::Map(was), ValueType::Map(is)) => alike(was, is, same),
+        (ValueType::Object(was), ValueType::Object(is)) => {
+            let pair = |(was, is): (&Member, &Member)| was.name == is.name && alike(&was.ty, &is.ty, same);
+            was.len() == is.len() && was.iter().zip(is).all(pair)
+        }
+        _ => was == is,
+    }
+}
+
+/// Can a type hold all values of an older one? `same` tells whether two types of resources are one.
+fn holds_type(was: &ValueType, is: &ValueType, same: &dyn Fn(TypeIx, TypeIx) -> bool) -> bool {
+    match (was, is) {
+        (ValueType::Link { target: was, .. }, ValueType::Link { target: is, .. }) => same(*was, *is),
+        // What is free of a schema holds no references.
+        (was, ValueType::Json) if was.holds_links() => false,
         (ValueType::Enum(was), ValueType::Enum(is)) => was.iter().all(|word| is.contains(word)),
         (ValueType::Enum(_), ValueType::Str) | (_, ValueType::Json) => true,
         (ValueType::List(was), ValueType::List(is))
         | (ValueType::Set(was), ValueType::Set(is))
-        | (ValueType::Map(was), ValueType::Map(is)) => holds_type(was, is),
+        | (ValueType::Map(was), ValueType::Map(is)) => holds_type(was, is, same),
         (ValueType::Object(was), ValueType::Object(is)) => was.iter().all(|member| {
-            is.iter().any(|other| other.name == member.name && holds_type(&member.ty, &other.ty))
+            is.iter().any(|other| other.name == member.name && holds_type(&member.ty, &other.ty, same))
         }),
         _ => was == is,
     }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use corollary_schema::functions::Function;
 use corollary_schema::typed::{Expr, Kind, Many, Node, Type};
-use corollary_schema::{FieldKind, FieldRef, Pattern, Schema, TypeIx};
+use corollary_schema::{FieldKind, FieldRef, Pattern, Schema, TypeIx, ValueType};
 use corollary_syntax::ast::{BinaryOp, UnaryOp};
 use corollary_value::{ErrorValue, Id, Value, compare, ops};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use smol_str::SmolStr;
 
 use crate::aggregates::{aggregate_of, map_of};
 use crate::doc::Doc;
@@ -44,7 +45,10 @@ pub(crate) fn holds_many(schema: &Schema, field: FieldRef) -> bool {
         FieldKind::Derived { expr, .. } => expr.ty.is_many(),
         FieldKind::Aggregate { ty, .. } => ty.is_many(),
         FieldKind::Link { .. } | FieldKind::Parent { .. } => false,
-        FieldKind::Links { .. } | FieldKind::Collection { .. } | FieldKind::Inverse { .. } => true,
+        FieldKind::Links { .. }
+        | FieldKind::Collection { .. }
+        | FieldKind::Inverse { .. }
+        | FieldKind::Embedded { .. } => true,
     }
 }
 
@@ -120,7 +124,17 @@ impl<'a> Eval<'a> {
                     Kind::Map(of) => Type::of_value(of).is_many(),
                     _ => false,
                 };
-                member(&self.expr(base, items)?, name, flatten)
+                let found = member(&self.expr(base, items)?, name, flatten);
+                // Links in objects are a set, as links are everywhere.
+                if expr.ty.many == Many::Set { self::found(found, Many::Set) } else { found }
+            }
+            Node::Extend(base, members) => {
+                let value = self.expr(base, items)?;
+                let of = match &base.ty.kind {
+                    Kind::Map(of) => Some(&**of),
+                    _ => None,
+                };
+                self.extended(value, of, members, items)?
             }
             Node::IdOf(base) => map(&self.expr(base, items)?, &|value| match value {
                 Value::Ref(id) => Value::Str(id.to_string().into()),
@@ -241,6 +255,48 @@ impl<'a> Eval<'a> {
                     parts.iter().map(|part| self.expr(part, items)).collect();
                 Value::List(values?.into())
             }
+        })
+    }
+
+    /// Objects with derived members: one, each of a list, or each value of a map of `values`.
+    fn extended(
+        &self,
+        value: Value,
+        values: Option<&ValueType>,
+        members: &[(SmolStr, Expr)],
+        items: &mut Vec<Value>,
+    ) -> Result<Value, EngineError> {
+        Ok(match (value, values) {
+            (Value::List(elements), _) => {
+                let extended = elements.iter().map(|it| self.extended(it.clone(), values, members, items));
+                Value::List(extended.collect::<Result<_, _>>()?)
+            }
+            (Value::Object(held), Some(of)) => {
+                let mut of = of;
+                while let ValueType::List(inner) | ValueType::Set(inner) = of {
+                    of = inner;
+                }
+                let inner = if let ValueType::Map(inner) = of { Some(&**inner) } else { None };
+                let extended = held.iter().map(|(key, value)| {
+                    Ok((key.clone(), self.extended(value.clone(), inner, members, items)?))
+                });
+                Value::Object(extended.collect::<Result<_, EngineError>>()?)
+            }
+            (Value::Object(held), None) => {
+                let mut object = held.to_vec();
+                for (name, member) in members {
+                    items.push(Value::Object(object.clone().into()));
+                    let value = self.expr(member, items);
+                    items.pop();
+                    let value = value?;
+                    object.retain(|(other, _)| other != name);
+                    if !value.is_null() {
+                        object.push((name.clone(), value));
+                    }
+                }
+                Value::Object(object.into())
+            }
+            (other, _) => other,
         })
     }
 

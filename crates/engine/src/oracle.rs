@@ -95,7 +95,15 @@ impl View for Facts<'_> {
             None => {
                 let mut all = Referrers::new();
                 for id in self.ids(of.ty)?.iter() {
-                    for target in targets(&self.value(of, id)?.unwrap_or_default()) {
+                    let targets = match self.working.schema.field(of).kind {
+                        FieldKind::Embedded { of: holder, .. } => {
+                            let holder = FieldRef { ty: of.ty, slot: holder };
+                            let value = self.value(holder, id)?.unwrap_or_default();
+                            self.working.schema.embedded(of, &value)
+                        }
+                        _ => targets(&self.value(of, id)?.unwrap_or_default()),
+                    };
+                    for target in targets {
                         let sources = all.entry(target).or_default();
                         if sources.last() != Some(id) {
                             sources.push(id.clone());

@@ -17,7 +17,7 @@ use crate::error::EngineError;
 use crate::eval::{Eval, View};
 use crate::group::{self, Counted};
 use crate::updates::budget::Budget;
-use crate::working::{Working, targets};
+use crate::working::{Working, linked, targets};
 
 /// Counts of work, for tests that hold it to what the change needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -160,7 +160,16 @@ fn seed(working: &mut Working<'_>, key: &Key, dirty: &mut Dirty) -> Result<(), E
         }
         let old = before.as_ref().map_or(&absent, |doc| doc.get(slot));
         let new = after.as_ref().map_or(&absent, |doc| doc.get(slot));
-        if old != new {
+        if let FieldKind::Embedded { .. } = schema.field(field).kind {
+            let held = |doc: Option<&Doc>| -> Value {
+                let ids = doc.map(|doc| linked(schema, field, doc)).unwrap_or_default();
+                Value::List(ids.into_iter().map(Value::Ref).collect())
+            };
+            let (old, new) = (held(before.as_deref()), held(after.as_deref()));
+            if old != new {
+                notify(working, field, key, fresh, &old, &new, dirty)?;
+            }
+        } else if old != new {
             notify(working, field, key, fresh, old, new, dirty)?;
         }
     }
@@ -254,7 +263,7 @@ fn walk_back(
                 working.prefetch(keys.iter())?;
                 for key in &keys {
                     if let Some(doc) = working.after(key)? {
-                        next.extend(targets(doc.get(field.slot)));
+                        next.extend(linked(working.schema, *field, &doc));
                     }
                     if next.len() > limit {
                         return Ok(None);

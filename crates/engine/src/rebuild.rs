@@ -22,7 +22,7 @@ use crate::group::{self, Counted};
 use crate::index;
 use crate::keys;
 use crate::propagate::{empty_result, put_result, refuse_strict};
-use crate::working::Working;
+use crate::working::{Working, linked};
 
 /// Resources in one batch of a build.
 const BATCH_RESOURCES: usize = 2_000;
@@ -98,7 +98,7 @@ pub fn build(executor: &mut Executor, structure: Structure, now: Timestamp) -> R
             walk(executor, field.ty, now, &mut |working, keys| {
                 for key in keys {
                     if let Some(doc) = working.after(key)? {
-                        working.refer(key, field, &Value::Absent, doc.get(field.slot));
+                        working.refer(key, field, &[], &linked(working.schema, field, &doc));
                     }
                 }
                 Ok(())

@@ -268,7 +268,8 @@ fn check_type(place: Place<'_>, ty: &ValueType, value: &Value, found: &mut Vec<R
         | (ValueType::Date, Value::Date(_))
         | (ValueType::Duration, Value::Duration(_))
         | (ValueType::Uuid, Value::Uuid(_))
-        | (ValueType::Bytes, Value::Bytes(_)) => {}
+        | (ValueType::Bytes, Value::Bytes(_))
+        | (ValueType::Link { .. }, Value::Ref(_)) => {}
         _ => found.push(place.refuse("type", format!("{value} is no value of `{place}`"))),
     }
 }

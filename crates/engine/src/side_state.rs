@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use corollary_schema::plan::{Group, Keeping, PlanNode, Rule};
-use corollary_schema::{FieldId, FieldKind, TypeIx};
+use corollary_schema::{FieldId, FieldKind, FieldRef, TypeIx};
 use corollary_store::{Direction, KeyRange, Keyspace};
 use corollary_value::codec::push_varint;
 use corollary_value::{Id, SumState, Value};
@@ -23,7 +23,7 @@ use crate::index;
 use crate::keys;
 use crate::rebuild::Structure;
 use crate::updates::Settled;
-use crate::working::{Row, Working, targets};
+use crate::working::{Row, Working, linked};
 
 /// The structures whose stored state is not what the stored values give, each with a sentence that says where.
 pub fn check(working: &Working<'_>) -> Result<BTreeMap<Structure, String>, EngineError> {
@@ -71,11 +71,10 @@ pub fn check(working: &Working<'_>) -> Result<BTreeMap<Structure, String>, Engin
                 }
             }
             if field.reference_index {
+                let at = FieldRef { ty, slot };
                 let expected = expected(working, ty, &|id, doc| {
-                    targets(doc.get(slot))
-                        .iter()
-                        .map(|target| keys::reference(field.id, target, id))
-                        .collect()
+                    let targets = linked(schema, at, doc).into_iter();
+                    targets.map(|target| keys::reference(field.id, &target, id)).collect()
                 })?;
                 if differs(working, keys::REFERENCE, field.id, &expected)? {
                     let name = &field.name;

@@ -193,22 +193,39 @@ impl<'a> Working<'a> {
     /// Puts a value into a slot, references along with it; was it another one before?
     pub fn set(&mut self, key: &Key, slot: Slot, value: Value) -> Result<bool, EngineError> {
         let field = FieldRef { ty: key.ty, slot };
-        let referring = self.schema.field(field).reference_index;
+        let schema = self.schema;
+        let embedded = &schema.ty(key.ty).embedded;
+        let referring = schema.field(field).reference_index || !embedded.is_empty();
         let Some(doc) = self.edit(key)? else { return Ok(false) };
         let old = if referring { doc.get(slot).clone() } else { Value::Absent };
         if !doc.set(slot, value.clone()) {
             return Ok(false);
         }
-        if referring {
-            self.refer(key, field, &old, &value);
+        if schema.field(field).reference_index {
+            self.refer(key, field, &targets(&old), &targets(&value));
+        }
+        for via in embedded {
+            let via = FieldRef { ty: key.ty, slot: *via };
+            if matches!(schema.field(via).kind, FieldKind::Embedded { of, .. } if of == slot) {
+                self.refer(key, via, &schema.embedded(via, &old), &schema.embedded(via, &value));
+            }
         }
         Ok(true)
     }
 
-    /// Brings the reference index up to date with a changed value.
-    pub fn refer(&mut self, key: &Key, field: FieldRef, old: &Value, new: &Value) {
+    /// Puts the references of a new resource into the reference index, or takes those of one that goes out of it.
+    pub fn refer_all(&mut self, key: &Key, old: Option<&Doc>, new: Option<&Doc>) {
+        let schema = self.schema;
+        for (slot, _) in schema.ty(key.ty).slots().filter(|(_, field)| field.reference_index) {
+            let field = FieldRef { ty: key.ty, slot };
+            let held = |doc: Option<&Doc>| doc.map(|doc| linked(schema, field, doc)).unwrap_or_default();
+            self.refer(key, field, &held(old), &held(new));
+        }
+    }
+
+    /// Brings the reference index up to date with a field that refers to others than before.
+    pub fn refer(&mut self, key: &Key, field: FieldRef, old: &[Id], new: &[Id]) {
         let id = self.schema.field(field).id;
-        let (old, new) = (targets(old), targets(new));
         for target in old.iter().filter(|target| !new.contains(target)) {
             self.delete_row(keys::REFERENCE, keys::reference(id, target, &key.id));
         }
@@ -429,6 +446,14 @@ fn bounds(keyspace: Keyspace, range: &KeyRange) -> (Bound<RowKey>, Bound<RowKey>
         Bound::Unbounded => Bound::Excluded((Keyspace(keyspace.0 + 1), Vec::new())),
     };
     (from, to)
+}
+
+/// What a document refers to by a field, which may be one that is kept in no document.
+pub fn linked(schema: &Schema, field: FieldRef, doc: &Doc) -> Vec<Id> {
+    match &schema.field(field).kind {
+        FieldKind::Embedded { of, .. } => schema.embedded(field, doc.get(*of)),
+        _ => targets(doc.get(field.slot)),
+    }
 }
 
 /// What a value refers to.

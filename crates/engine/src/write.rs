@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use corollary_schema::plan::lower::zero;
 use corollary_schema::typed::{Expr, Type};
-use corollary_schema::{DefaultValue, FieldKind, FieldRef, OnDelete, Slot, ValueType};
+use corollary_schema::{DefaultValue, Field, FieldKind, FieldRef, OnDelete, Slot, ValueType};
 use corollary_value::{ErrorValue, Id, Value, ops};
 use smol_str::SmolStr;
 
@@ -14,7 +14,7 @@ use crate::error::{EngineError, Refusal};
 use crate::eval::{Eval, View};
 use crate::propagate::initial;
 use crate::rules::{self, Fill};
-use crate::working::{Working, targets};
+use crate::working::{self, Working};
 
 /// One step of a transaction. Each yields the resource as it is when the transaction ends.
 #[derive(Clone, Debug)]
@@ -122,10 +122,6 @@ fn create(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Res
         doc.revision = before.revision;
         doc.states.clone_from(&before.states);
         for (slot, _) in schema.ty(key.ty).slots().filter(|(_, field)| field.is_derived()) {
-            let field = FieldRef { ty: key.ty, slot };
-            if schema.field(field).reference_index {
-                working.refer(key, field, &Value::Absent, before.get(slot));
-            }
             doc.set(slot, before.get(slot).clone());
         }
     }
@@ -149,12 +145,10 @@ fn create(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Res
         let so_far = found.len();
         rules::check(field, &value, &mut found);
         if found.len() == so_far {
-            if field.reference_index {
-                working.refer(key, FieldRef { ty: key.ty, slot }, &Value::Absent, &value);
-            }
             doc.set(slot, value);
         }
     }
+    working.refer_all(key, None, Some(&doc));
     working.replace(key, Some(doc))?;
     compute_defaults(working, key, computed, Purpose::Create, &mut found)?;
     if found.is_empty() { Ok(()) } else { Err(EngineError::Refused(found)) }
@@ -357,7 +351,9 @@ fn delete(working: &mut Working<'_>, key: &Key) -> Result<(), EngineError> {
                     FieldKind::Link { on_delete: OnDelete::Unlink, .. } if field.rules.required => {
                         OnDelete::Restrict
                     }
-                    FieldKind::Link { on_delete, .. } | FieldKind::Links { on_delete, .. } => *on_delete,
+                    FieldKind::Link { on_delete, .. }
+                    | FieldKind::Links { on_delete, .. }
+                    | FieldKind::Embedded { on_delete, .. } => *on_delete,
                     _ => OnDelete::Cascade,
                 };
                 match rule {
@@ -375,19 +371,27 @@ fn delete(working: &mut Working<'_>, key: &Key) -> Result<(), EngineError> {
         let field = schema.field(FieldRef { ty: source.ty, slot });
         let restricted = match &field.kind {
             FieldKind::Link { on_delete, .. } => *on_delete == OnDelete::Restrict || field.rules.required,
-            FieldKind::Links { on_delete, .. } => *on_delete == OnDelete::Restrict,
+            FieldKind::Links { on_delete, .. } | FieldKind::Embedded { on_delete, .. } => {
+                *on_delete == OnDelete::Restrict
+            }
             _ => false,
         };
         if restricted {
-            let message = format!(
-                "{} is linked by `{}` of {}",
-                name(working, &target),
-                field.name,
-                name(working, &source)
-            );
-            return Err(EngineError::refused("restrict", Some(&field.name), message));
+            let place = place_of(field);
+            let message =
+                format!("{} is linked by `{place}` of {}", name(working, &target), name(working, &source));
+            return Err(EngineError::refused("restrict", Some(&place), message));
         }
         let Some(doc) = working.after(&source)? else { continue };
+        if let FieldKind::Embedded { of, .. } = field.kind
+            && let FieldKind::Stored(ty) = &schema.field(FieldRef { ty: source.ty, slot: of }).kind
+        {
+            let via = FieldRef { ty: source.ty, slot };
+            let left = unlinked_in(ty, via, &target.id, doc.get(of));
+            drop(doc);
+            working.set(&source, of, left)?;
+            continue;
+        }
         let left = match doc.get(slot) {
             Value::List(elements) => {
                 let left = elements.iter().filter(|element| **element != Value::Ref(target.id.clone()));
@@ -399,12 +403,39 @@ fn delete(working: &mut Working<'_>, key: &Key) -> Result<(), EngineError> {
     }
     for key in doomed {
         let Some(doc) = working.after(&key)? else { continue };
-        for (slot, _) in schema.ty(key.ty).slots().filter(|(_, field)| field.reference_index) {
-            working.refer(&key, FieldRef { ty: key.ty, slot }, doc.get(slot), &Value::Absent);
-        }
+        working.refer_all(&key, Some(&doc), None);
         working.replace(&key, None)?;
     }
     Ok(())
+}
+
+/// The place of a link in a refusal; of an embedded one the members that lead to it, as `lines/author`.
+fn place_of(field: &Field) -> String {
+    field.name.trim_start_matches('#').replace('.', "/")
+}
+
+/// A value without the links to a target that a field of embedded links has.
+fn unlinked_in(ty: &ValueType, via: FieldRef, target: &Id, value: &Value) -> Value {
+    match (ty, value) {
+        (ValueType::Link { via: of, .. }, Value::Ref(id)) if *of == via && id == target => Value::Absent,
+        (ValueType::List(of) | ValueType::Set(of), Value::List(elements)) => {
+            Value::List(elements.iter().map(|element| unlinked_in(of, via, target, element)).collect())
+        }
+        (ValueType::Map(of), Value::Object(values)) => {
+            let unlinked =
+                |(key, value): &(SmolStr, Value)| (key.clone(), unlinked_in(of, via, target, value));
+            Value::Object(values.iter().map(unlinked).collect())
+        }
+        (ValueType::Object(members), Value::Object(held)) => {
+            let unlinked = held.iter().map(|(name, value)| {
+                let member = members.iter().find(|member| member.name == *name);
+                let value = member.map(|member| unlinked_in(&member.ty, via, target, value));
+                (name.clone(), value.unwrap_or_default())
+            });
+            Value::Object(unlinked.filter(|(_, value)| !matches!(value, Value::Absent)).collect())
+        }
+        (_, value) => value.clone(),
+    }
 }
 
 /// The most parents above a resource: its path runs through all of them.
@@ -438,17 +469,22 @@ fn check_links(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engine
         for (slot, field) in schema.ty(key.ty).slots() {
             let target = match &field.kind {
                 FieldKind::Link { target, .. } | FieldKind::Links { target, .. } => *target,
+                FieldKind::Embedded { of, target, .. } if schema.ty(key.ty).field(*of).is_fact() => *target,
                 FieldKind::Parent { collection } => collection.ty,
                 _ => continue,
             };
+            let at = match field.kind {
+                FieldKind::Embedded { of, .. } => of,
+                _ => slot,
+            };
             // What it was before leads somewhere still, unless the transaction deleted that, unlinked it, and linked it anew.
-            let same = touched.before.as_ref().is_some_and(|before| before.get(slot) == doc.get(slot));
+            let same = touched.before.as_ref().is_some_and(|before| before.get(at) == doc.get(at));
             if same && !deletes {
                 continue;
             }
-            linked.extend(
-                targets(doc.get(slot)).into_iter().map(|id| (Key::new(target, id), key.clone(), slot)),
-            );
+            let here = FieldRef { ty: key.ty, slot };
+            let targets = working::linked(schema, here, doc).into_iter();
+            linked.extend(targets.map(|id| (Key::new(target, id), key.clone(), slot)));
         }
     }
     working.prefetch(linked.iter().map(|(target, _, _)| target))?;
@@ -464,8 +500,9 @@ fn check_links(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engine
     for (target, key, slot) in linked {
         if working.after(&target)?.is_none() {
             let field = schema.field(FieldRef { ty: key.ty, slot });
-            let message = format!("`{}` links to {}, which is not there", field.name, name(working, &target));
-            let mut refusal = Refusal::new("link", Some(&field.name), message);
+            let place = place_of(field);
+            let message = format!("`{place}` links to {}, which is not there", name(working, &target));
+            let mut refusal = Refusal::new("link", Some(&place), message);
             refusal.write = writes.iter().rposition(|write| *write.key() == key);
             found.push(refusal);
         }

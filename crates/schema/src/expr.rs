@@ -56,7 +56,32 @@ pub enum Place {
 
 /// Checks an expression. The value is of no use if there are diagnostics.
 pub fn check_expr(names: &dyn Names, place: Place, expr: &ast::Expr) -> (Expr, Vec<Diagnostic>) {
-    let checker = Checker { names, place, scopes: RefCell::default(), found: RefCell::default() };
+    let checker =
+        Checker { names, place, element: None, scopes: RefCell::default(), found: RefCell::default() };
+    let typed = checker.expr(expr);
+    (typed, checker.found.into_inner())
+}
+
+/// Where the expression of a derived member of an embedded object stands.
+pub struct Element<'a> {
+    /// The field that holds the objects. Read off `self` or `parent` inside, it is as it was written.
+    pub holder: FieldRef,
+    /// The types of the object and of those around it, the innermost last, with the members so far.
+    pub objects: &'a [Type],
+    /// Derived members that are declared further below.
+    pub later: &'a [SmolStr],
+}
+
+/// Checks the expression of a derived member: `self` is the object, `parent` the resource, and a name that the object
+/// does not have is looked up in the objects around it, then in the resource.
+pub fn check_member(names: &dyn Names, element: &Element<'_>, expr: &ast::Expr) -> (Expr, Vec<Diagnostic>) {
+    let checker = Checker {
+        names,
+        place: Place::Derived(element.holder.ty),
+        element: Some(element),
+        scopes: RefCell::new(element.objects.to_vec()),
+        found: RefCell::default(),
+    };
     let typed = checker.expr(expr);
     (typed, checker.found.into_inner())
 }
@@ -83,7 +108,9 @@ fn not_a_condition(span: Span, is: &str) -> Diagnostic {
 struct Checker<'a> {
     names: &'a dyn Names,
     place: Place,
-    /// Types of the items of the enclosing filters, the innermost last.
+    /// Where in an embedded object it stands.
+    element: Option<&'a Element<'a>>,
+    /// Types of the items of the enclosing objects and filters, the innermost last.
     scopes: RefCell<Vec<Type>>,
     found: RefCell<Vec<Diagnostic>>,
 }
@@ -129,7 +156,10 @@ impl Checker<'_> {
                 }
             },
             ExprKind::Str(text) => Expr::constant(Value::Str(text.clone()), Kind::Str),
-            ExprKind::SelfRef => Expr::owner(self.owner_type()),
+            ExprKind::SelfRef => match self.element {
+                Some(element) => self.object(element, element.objects.len() - 1),
+                None => Expr::owner(self.owner_type()),
+            },
             ExprKind::Name(name) => self.bare_name(name, span),
             ExprKind::Parent => self.parent(span),
             ExprKind::Ego => {
@@ -140,6 +170,7 @@ impl Checker<'_> {
                     .help("as in `root.employees`"),
             ),
             ExprKind::Field { base, name } if base.kind == ExprKind::Root => self.root(&name.name, name.span),
+            ExprKind::Field { base, name } if base.kind == ExprKind::SelfRef => self.own(name),
             ExprKind::Field { base, name } => self.field(self.expr(base), name),
             ExprKind::Filter { base, condition } => self.filter(base, condition),
             ExprKind::Order { base, keys } => self.order(base, keys),
@@ -221,7 +252,8 @@ impl Checker<'_> {
     }
 
     fn bare_name(&self, name: &SmolStr, span: Span) -> Expr {
-        let scope = self.scopes.borrow().last().cloned();
+        let objects = self.element.map_or(0, |element| element.objects.len());
+        let scope = self.scopes.borrow().get(objects..).and_then(|scopes| scopes.last().cloned());
         let (base, ty) = match (scope, self.place) {
             (Some(item), _) => (new(Node::Item(0), item.clone()), item),
             (None, Place::Query(ty)) => {
@@ -235,8 +267,14 @@ impl Checker<'_> {
                 }
                 let diagnostic =
                     Diagnostic::error("bare-name", span, format!("`{name}` is not a root collection"));
+                let members = self.element.and_then(|element| element.objects.last());
+                let members = match members.map(|object| &object.kind) {
+                    Some(Kind::Object(members)) => members.as_slice(),
+                    _ => &[],
+                };
                 let owner = self.schema().ty(owner);
-                let candidates = owner.by_name.keys().map(SmolStr::as_str);
+                let members = members.iter().map(|member| member.name.as_str());
+                let candidates = owner.by_name.keys().map(SmolStr::as_str).chain(members);
                 return self.report(match nearest(name, candidates) {
                     Some(near) => diagnostic.help(format!("a field of this type is written `self.{near}`")),
                     None => diagnostic,
@@ -272,7 +310,47 @@ impl Checker<'_> {
         }
     }
 
+    /// One of the embedded objects that the expression stands in.
+    fn object(&self, element: &Element<'_>, at: usize) -> Expr {
+        let depth = self.scopes.borrow().len() - 1 - at;
+        new(Node::Item(depth as u32), element.objects[at].clone())
+    }
+
+    /// A field of `self`; within an embedded object perhaps of what holds it.
+    fn own(&self, name: &ast::Ident) -> Expr {
+        let owner = Expr::owner(self.owner_type());
+        let Some(element) = self.element else { return self.field(owner, name) };
+        for at in (0..element.objects.len()).rev() {
+            let Kind::Object(members) = &element.objects[at].kind else { continue };
+            if members.iter().any(|member| member.name == name.name) {
+                return self.field(self.object(element, at), name);
+            }
+        }
+        if element.later.contains(&name.name) {
+            let message =
+                format!("`{}` follows from others itself, and is declared further below", name.name);
+            return self
+                .report(Diagnostic::error("member-order", name.span, message).help(
+                    "derived members are computed in the order in which they are declared; move it up",
+                ));
+        }
+        if name.name == "_id" || self.lookup(self.owner_type(), &name.name).is_some() {
+            return self.field(owner, name);
+        }
+        let schema = self.schema();
+        let objects = element.objects.iter().filter_map(|object| match &object.kind {
+            Kind::Object(members) => Some(members.iter().map(|member| member.name.as_str())),
+            _ => None,
+        });
+        let resource = schema.ty(self.owner_type());
+        let candidates = objects.flatten().chain(resource.by_name.keys().map(SmolStr::as_str));
+        self.unknown_field(&format!("neither the object nor `{}` has a", resource.name), name, candidates)
+    }
+
     fn parent(&self, span: Span) -> Expr {
+        if self.element.is_some() {
+            return Expr::owner(self.owner_type());
+        }
         let owner = self.owner_type();
         let ty = self.schema().ty(owner);
         match ty.parents.as_slice() {
@@ -324,12 +402,16 @@ impl Checker<'_> {
             Kind::Object(members) => match members.iter().find(|member| member.name == name.name) {
                 Some(member) => {
                     let of = Type::of_value(&member.ty);
-                    let many = if base.ty.is_many() { Many::List } else { of.many };
+                    let many = match (base.ty.is_many(), &of.kind) {
+                        (true, Kind::Resource(_)) => Many::Set,
+                        (true, _) => Many::List,
+                        (false, _) => of.many,
+                    };
                     new(Node::Member(Box::new(base), name.name.clone()), Type { kind: of.kind, many })
                 }
                 None => {
                     let members = members.iter().map(|member| member.name.as_str());
-                    self.unknown_field("the object", name, members)
+                    self.unknown_field("the object has no", name, members)
                 }
             },
             Kind::Resource(_) if name.name == "_id" => {
@@ -349,7 +431,7 @@ impl Checker<'_> {
                         ty.referrers.iter().map(|of| reverse_name(schema, *of)).collect();
                     let visible = ty.by_name.keys().map(SmolStr::as_str);
                     let candidates = visible.chain(reverse.iter().map(String::as_str));
-                    self.unknown_field(&format!("`{}`", ty.name), name, candidates)
+                    self.unknown_field(&format!("`{}` has no", ty.name), name, candidates)
                 }
             },
             _ => {
@@ -369,8 +451,7 @@ impl Checker<'_> {
         name: &ast::Ident,
         candidates: impl Iterator<Item = &'n str>,
     ) -> Expr {
-        let diagnostic =
-            Diagnostic::error("unknown-field", name.span, format!("{of} has no field `{}`", name.name));
+        let diagnostic = Diagnostic::error("unknown-field", name.span, format!("{of} field `{}`", name.name));
         self.report(match nearest(&name.name, candidates) {
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
             None => diagnostic,
@@ -380,8 +461,16 @@ impl Checker<'_> {
     /// A field kept in the document, of one resource or of each of many.
     fn get(&self, base: Expr, field: FieldRef, span: Span) -> Expr {
         let schema = self.schema();
+        // What is written is there before what follows from it.
+        let within = self.element.is_some_and(|element| element.holder == field);
+        let raw = (base.node == Node::Owner && within) || matches!(self.place, Place::Default(_));
+        let field = match schema.field(field).extended {
+            Some(slot) if !raw => FieldRef { ty: field.ty, slot },
+            _ => field,
+        };
         let of = match &schema.field(field).kind {
             FieldKind::Stored(ty) => Type::of_value(ty),
+            FieldKind::Embedded { target, .. } => Type { kind: Kind::Resource(*target), many: Many::Set },
             FieldKind::Link { target, .. } => Type::one(Kind::Resource(*target)),
             FieldKind::Links { target, .. } => Type { kind: Kind::Resource(*target), many: Many::Set },
             FieldKind::Parent { collection } => Type::one(Kind::Resource(collection.ty)),

@@ -5,12 +5,12 @@
 
 use std::collections::HashMap;
 
-use corollary_value::Value;
+use corollary_value::{Id, Value};
 use smol_str::SmolStr;
 
 use crate::normalize::Normalize;
 use crate::plan::Plan;
-use crate::typed::{Expr, Type};
+use crate::typed::{Expr, Kind, Type};
 
 /// Position of a type in [`Schema::types`]; valid for one checked schema only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +65,8 @@ pub struct ResourceType {
     pub by_name: HashMap<SmolStr, Slot>,
     /// The hidden links to a parent, one for each collection that may own a resource of this type.
     pub parents: Vec<Slot>,
+    /// The [`FieldKind::Embedded`] fields of the type that have entries in the reference index.
+    pub embedded: Vec<Slot>,
     /// The link fields (of any type) that may point at a resource of this type, parents included.
     pub referrers: Vec<FieldRef>,
 }
@@ -87,6 +89,8 @@ pub struct Field {
     pub parent_index: Option<FieldId>,
     /// Are there entries in the reference index, from each target back here?
     pub reference_index: bool,
+    /// Where the value stands as it is read: with the derived members of its objects, where they have any.
+    pub extended: Option<Slot>,
 }
 
 /// What a field holds.
@@ -135,6 +139,16 @@ pub enum FieldKind {
         strict: bool,
         /// Follows a write later, by an update; it is evaluated as a whole.
         background: bool,
+    },
+    /// Hidden: the links in the objects that a field of the same type holds, as one set. Kept in no document: it is
+    /// read off that field's value.
+    Embedded {
+        /// The field with the objects.
+        of: Slot,
+        /// Type of what is referred to.
+        target: TypeIx,
+        /// What happens here when a target is deleted; `restrict` for a link that is required and would be unlinked.
+        on_delete: OnDelete,
     },
     /// Hidden: the result of an aggregate inside a derived field.
     Aggregate {
@@ -191,6 +205,96 @@ pub enum ValueType {
     Set(Box<ValueType>),
     /// An object with free keys.
     Map(Box<ValueType>),
+    /// A reference to a resource; only as a member of an object.
+    Link {
+        /// Type of what is referred to.
+        target: TypeIx,
+        /// What happens to it when the target is deleted.
+        on_delete: OnDelete,
+        /// The [`FieldKind::Embedded`] that has its targets.
+        via: FieldRef,
+    },
+}
+
+impl ValueType {
+    /// Of a link, or a list of links: the field that has its targets.
+    pub fn via(&self) -> Option<FieldRef> {
+        match self {
+            ValueType::Link { via, .. } => Some(*via),
+            ValueType::List(of) | ValueType::Set(of) => of.via(),
+            _ => None,
+        }
+    }
+
+    /// Of a link, or a list of links: says which field has its targets, and tells to what type it leads.
+    pub fn set_via(&mut self, to: FieldRef) {
+        match self {
+            ValueType::Link { via, .. } => *via = to,
+            ValueType::List(of) | ValueType::Set(of) => of.set_via(to),
+            _ => {}
+        }
+    }
+
+    /// May values of the type refer to resources?
+    pub fn holds_links(&self) -> bool {
+        match self {
+            ValueType::Link { .. } => true,
+            ValueType::List(of) | ValueType::Set(of) | ValueType::Map(of) => of.holds_links(),
+            ValueType::Object(members) => members.iter().any(|member| member.ty.holds_links()),
+            _ => false,
+        }
+    }
+
+    /// Calls `f` for each link in values of the type, with the names of the members that lead to it.
+    pub fn for_links(&mut self, path: &str, f: &mut dyn FnMut(&str, &mut Member)) {
+        match self {
+            ValueType::Object(members) => for_links_of(members, path, f),
+            ValueType::List(of) | ValueType::Set(of) | ValueType::Map(of) => of.for_links(path, f),
+            _ => {}
+        }
+    }
+
+    /// Calls `f` for each reference that a value of the type holds by one of its links.
+    pub fn references<'v>(&self, via: FieldRef, value: &'v Value, f: &mut dyn FnMut(&'v Id)) {
+        match (self, value) {
+            (ValueType::Link { via: of, .. }, Value::Ref(id)) if *of == via => f(id),
+            (ValueType::List(of) | ValueType::Set(of), Value::List(elements)) => {
+                elements.iter().for_each(|element| of.references(via, element, f));
+            }
+            (ValueType::Map(of), Value::Object(values)) => {
+                values.iter().for_each(|(_, value)| of.references(via, value, f));
+            }
+            (ValueType::Object(members), value) => references_of(members, via, value, f),
+            _ => {}
+        }
+    }
+}
+
+/// [`ValueType::for_links`] for the members of an object.
+pub fn for_links_of(members: &mut [Member], path: &str, f: &mut dyn FnMut(&str, &mut Member)) {
+    for member in members {
+        let path = format!("{path}.{}", member.name);
+        if member.ty.via().is_some() {
+            f(&path, member);
+        } else {
+            member.ty.for_links(&path, f);
+        }
+    }
+}
+
+/// [`ValueType::references`] for an object, or each of a list of them.
+pub fn references_of<'v>(members: &[Member], via: FieldRef, value: &'v Value, f: &mut dyn FnMut(&'v Id)) {
+    match value {
+        Value::Object(held) => {
+            for (name, value) in held.iter() {
+                if let Some(member) = members.iter().find(|member| member.name == *name) {
+                    member.ty.references(via, value, f);
+                }
+            }
+        }
+        Value::List(elements) => elements.iter().for_each(|element| references_of(members, via, element, f)),
+        _ => {}
+    }
 }
 
 /// A member of an embedded object.
@@ -202,6 +306,8 @@ pub struct Member {
     pub ty: ValueType,
     /// Rules for its values.
     pub rules: Rules,
+    /// Does it follow from others? Then it is only in what is read, never in what is written.
+    pub derived: bool,
 }
 
 /// Rules for the values of a stored field, a link, or a member of an object.
@@ -289,6 +395,26 @@ impl Schema {
         self.types.iter().position(|ty| ty.name == name).map(|at| TypeIx(at as u32))
     }
 
+    /// What a [`FieldKind::Embedded`] links to, given the value of the field that holds its objects: each once, in the
+    /// order of ids.
+    pub fn embedded(&self, via: FieldRef, value: &Value) -> Vec<Id> {
+        let FieldKind::Embedded { of, .. } = self.field(via).kind else { return Vec::new() };
+        let mut found = Vec::new();
+        let mut add = |id: &Id| found.push(id.clone());
+        match &self.field(FieldRef { ty: via.ty, slot: of }).kind {
+            FieldKind::Stored(ty) => ty.references(via, value, &mut add),
+            FieldKind::Derived { expr, .. } => match &expr.ty.kind {
+                Kind::Object(members) => references_of(members, via, value, &mut add),
+                Kind::Map(of) => ValueType::Map(of.clone()).references(via, value, &mut add),
+                _ => {}
+            },
+            _ => {}
+        }
+        found.sort();
+        found.dedup();
+        found
+    }
+
     /// All types with their positions.
     pub fn types(&self) -> impl Iterator<Item = (TypeIx, &ResourceType)> {
         self.types.iter().enumerate().map(|(at, ty)| (TypeIx(at as u32), ty))
@@ -307,6 +433,11 @@ impl ResourceType {
         Some((slot, self.field(slot)))
     }
 
+    /// Where the value of a field stands as it is read.
+    pub fn shown(&self, slot: Slot) -> Slot {
+        self.field(slot).extended.unwrap_or(slot)
+    }
+
     /// All fields with their positions.
     pub fn slots(&self) -> impl Iterator<Item = (Slot, &Field)> {
         self.fields.iter().enumerate().map(|(at, field)| (Slot(at as u32), field))
@@ -316,12 +447,15 @@ impl ResourceType {
 impl Field {
     /// Is it shown to clients?
     pub fn visible(&self) -> bool {
-        !matches!(self.kind, FieldKind::Parent { .. } | FieldKind::Aggregate { .. })
+        !matches!(self.kind, FieldKind::Parent { .. }) && !self.name.starts_with('#')
     }
 
     /// Is a value of it kept in the document?
     pub fn in_document(&self) -> bool {
-        !matches!(self.kind, FieldKind::Collection { .. } | FieldKind::Inverse { .. })
+        !matches!(
+            self.kind,
+            FieldKind::Collection { .. } | FieldKind::Inverse { .. } | FieldKind::Embedded { .. }
+        )
     }
 
     /// Is it a fact: stored because somebody wrote it?

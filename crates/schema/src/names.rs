@@ -1,4 +1,5 @@
-//! Names that the schema gives by itself: `link_<type>_<field>` and `parent_<type>_<field>`.
+//! Names that the schema gives by itself: `link_<type>_<field>` (`link_<type>_<field>_<member>` for a link in an
+//! embedded object) and `parent_<type>_<field>`.
 
 use crate::model::{FieldKind, FieldRef, Schema};
 
@@ -32,6 +33,11 @@ pub fn reverse_name(schema: &Schema, of: FieldRef) -> String {
     match schema.field(of).kind {
         // A child's parent link is reached back through the collection itself, which has a name of its own.
         FieldKind::Parent { collection } => schema.field(collection).name.to_string(),
+        // `#lines.author`, the links in the objects of `lines`.
+        FieldKind::Embedded { .. } => {
+            let path = schema.field(of).name.trim_start_matches('#').replace('.', "_");
+            format!("link_{}_{path}", snake_case(&schema.ty(of.ty).name))
+        }
         _ => format!("link_{}_{}", snake_case(&schema.ty(of.ty).name), schema.field(of).name),
     }
 }

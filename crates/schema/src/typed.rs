@@ -106,8 +106,11 @@ impl Type {
             ValueType::Enum(words) => Kind::Enum(words.clone()),
             ValueType::Object(members) => Kind::Object(members.clone()),
             ValueType::Map(of) => Kind::Map(of.clone()),
+            ValueType::Link { target, .. } => Kind::Resource(*target),
             ValueType::List(of) | ValueType::Set(of) => {
-                return Type { kind: Type::of_value(of).kind, many: Many::List };
+                let kind = Type::of_value(of).kind;
+                let many = if matches!(kind, Kind::Resource(_)) { Many::Set } else { Many::List };
+                return Type { kind, many };
             }
         };
         Type::one(kind)
@@ -173,6 +176,9 @@ pub enum Node {
     Member(Box<Expr>, SmolStr),
     /// The id of a resource.
     IdOf(Box<Expr>),
+    /// Objects (one, those of a list, the values of a map) with members that follow from others, in order. In each
+    /// expression the innermost item is the object with the members so far.
+    Extend(Box<Expr>, Vec<(SmolStr, Expr)>),
     /// The elements for which the condition holds.
     Filter(Box<Expr>, Box<Expr>),
     /// The elements by these keys; true is descending. Ties keep the order of ids.
@@ -222,6 +228,11 @@ impl Expr {
             Node::Member(base, name) => Node::Member(boxed(base)?, name),
             Node::IdOf(base) => Node::IdOf(boxed(base)?),
             Node::Filter(base, condition) => Node::Filter(boxed(base)?, boxed(condition)?),
+            Node::Extend(base, members) => {
+                let base = boxed(base)?;
+                let members = members.into_iter().map(|(name, member)| Ok((name, f(member)?)));
+                Node::Extend(base, members.collect::<Result<_, E>>()?)
+            }
             Node::Order(base, keys) => {
                 let base = boxed(base)?;
                 let keys = keys.into_iter().map(|(key, desc)| Ok((f(key)?, desc)));
@@ -275,6 +286,10 @@ impl Expr {
             Node::Filter(base, condition) => {
                 f(base, 0);
                 f(condition, 1);
+            }
+            Node::Extend(base, members) => {
+                f(base, 0);
+                members.iter().for_each(|(_, member)| f(member, 1));
             }
             Node::Order(base, keys) => {
                 f(base, 0);
@@ -352,6 +367,15 @@ pub(crate) fn write_expr(
         Node::IdOf(base) => {
             go(base, f)?;
             f.write_str("._id")
+        }
+        Node::Extend(base, members) => {
+            go(base, f)?;
+            f.write_str("{")?;
+            for (name, member) in members {
+                write!(f, " {name} := ")?;
+                go(member, f)?;
+            }
+            f.write_str(" }")
         }
         Node::Filter(base, condition) => {
             go(base, f)?;

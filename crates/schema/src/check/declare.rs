@@ -7,7 +7,7 @@ use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::span::Span;
 use corollary_syntax::{format_expression, nearest};
 use corollary_value::Value;
-use smol_str::SmolStr;
+use smol_str::{SmolStr, format_smolstr};
 
 use super::options::{Context, read_options};
 use crate::ids::Ids;
@@ -18,8 +18,27 @@ use crate::names::{parent_name, reverse_name};
 use crate::plan::Plan;
 use crate::typed::{Expr, Kind};
 
-/// The expressions of derived fields, which are typed later.
-pub type Sources<'t> = Vec<(FieldRef, &'t ast::Expr)>;
+/// Where a derived field comes from.
+#[derive(Clone, Copy)]
+pub enum Source<'t> {
+    /// `:= expression`.
+    Expr(&'t ast::Expr),
+    /// The objects in another field, with derived members.
+    Objects(FieldRef, &'t ast::TypeExpr),
+}
+
+impl Source<'_> {
+    /// Its place.
+    pub fn span(&self) -> Span {
+        match self {
+            Source::Expr(expr) => expr.span,
+            Source::Objects(_, ty) => ty.span,
+        }
+    }
+}
+
+/// The sources of derived fields, which are typed later.
+pub type Sources<'t> = Vec<(FieldRef, Source<'t>)>;
 
 const RESERVED: [&str; 5] = ["self", "root", "ego", "parent", "id"];
 const BASIC: [&str; 11] =
@@ -44,7 +63,8 @@ pub fn declare<'t>(
             texts.push(ty);
         }
     }
-    let mut declared = Declared { sources: Vec::new(), parents: Vec::new(), inverses: Vec::new() };
+    let mut declared =
+        Declared { sources: Vec::new(), parents: Vec::new(), inverses: Vec::new(), objects: Vec::new() };
     for (at, text) in texts.iter().enumerate() {
         let ty = TypeIx(at as u32);
         for field in &text.fields {
@@ -52,6 +72,9 @@ pub fn declare<'t>(
         }
     }
     add_parents(&mut schema, &declared.parents, ids, found);
+    for (field, text) in &declared.objects {
+        embed(&mut schema, *field, text, &mut declared.sources, ids);
+    }
     for (field, text) in &declared.inverses {
         resolve_inverse(&mut schema, *field, text, found);
     }
@@ -66,6 +89,8 @@ struct Declared<'t> {
     /// Collections, in the order of declaration.
     parents: Vec<(FieldRef, Span)>,
     inverses: Vec<(FieldRef, &'t ast::FieldText)>,
+    /// Stored fields, whose values may hold objects.
+    objects: Vec<(FieldRef, &'t ast::TypeExpr)>,
 }
 
 fn check_name(name: &ast::Ident, what: &str, found: &mut Vec<Diagnostic>) {
@@ -125,6 +150,7 @@ fn declare_type(schema: &mut Schema, text: &ast::TypeText, ids: &mut Ids, found:
         fields: Vec::new(),
         by_name: HashMap::new(),
         parents: Vec::new(),
+        embedded: Vec::new(),
         referrers: Vec::new(),
     });
 }
@@ -160,8 +186,9 @@ fn declare_field<'t>(
         return;
     }
     let (kind, context) = match &text.kind {
-        FieldKindText::Stored(of) => {
-            let Some(of) = value_type(of, found) else { return };
+        FieldKindText::Stored(text) => {
+            let Some(of) = value_type(schema, text, found) else { return };
+            declared.objects.push((here, text));
             (FieldKind::Stored(of.clone()), Context::Value(of))
         }
         FieldKindText::Link(target) => {
@@ -190,7 +217,7 @@ fn declare_field<'t>(
             (FieldKind::Inverse { of: here }, Context::Reverse)
         }
         FieldKindText::Derived(expr) => {
-            declared.sources.push((here, expr));
+            declared.sources.push((here, Source::Expr(expr)));
             let typed = Expr::constant(Value::Null, Kind::Null);
             let text = format_expression(expr);
             (FieldKind::Derived { text, expr: typed, strict: false, background: false }, Context::Derived)
@@ -209,6 +236,7 @@ fn declare_field<'t>(
         rules: Rules::default(),
         index: false,
         parent_index: None,
+        extended: None,
     };
     let options = read_options(&text.options, &context, found);
     field.rules = options.rules;
@@ -229,7 +257,7 @@ fn declare_field<'t>(
 }
 
 /// The type of a stored value; none, with a diagnostic, where there is no such type.
-fn value_type(text: &ast::TypeExpr, found: &mut Vec<Diagnostic>) -> Option<ValueType> {
+fn value_type(schema: &Schema, text: &ast::TypeExpr, found: &mut Vec<Diagnostic>) -> Option<ValueType> {
     Some(match &text.kind {
         TypeExprKind::Name(name) => match name.as_str() {
             "str" => ValueType::Str,
@@ -265,32 +293,114 @@ fn value_type(text: &ast::TypeExpr, found: &mut Vec<Diagnostic>) -> Option<Value
             }
             ValueType::Enum(words.iter().map(|word| word.name.clone()).collect())
         }
-        TypeExprKind::List(of) => ValueType::List(Box::new(value_type(of, found)?)),
-        TypeExprKind::Set(of) => ValueType::Set(Box::new(value_type(of, found)?)),
-        TypeExprKind::Map(of) => ValueType::Map(Box::new(value_type(of, found)?)),
+        TypeExprKind::List(of) => ValueType::List(Box::new(value_type(schema, of, found)?)),
+        TypeExprKind::Set(of) => ValueType::Set(Box::new(value_type(schema, of, found)?)),
+        TypeExprKind::Map(of) => ValueType::Map(Box::new(value_type(schema, of, found)?)),
         TypeExprKind::Object(fields) => {
             let mut members: Vec<Member> = Vec::with_capacity(fields.len());
-            for field in fields {
-                let FieldKindText::Stored(of) = &field.kind else {
-                    let message = "an embedded object holds values only";
-                    found.push(
-                        Diagnostic::error("object-member", field.span, message)
-                            .help("links, collections and derived fields belong to a type"),
-                    );
-                    continue;
-                };
-                if members.iter().any(|member| member.name == field.name.name) {
+            for (at, field) in fields.iter().enumerate() {
+                if fields[..at].iter().any(|other| other.name.name == field.name.name) {
                     let message = format!("the object has two members `{}`", field.name.name);
                     found.push(Diagnostic::error("duplicate-field", field.name.span, message));
                     continue;
                 }
-                let Some(ty) = value_type(of, found) else { continue };
-                let options = read_options(&field.options, &Context::Member(ty.clone()), found);
-                members.push(Member { name: field.name.name.clone(), ty, rules: options.rules });
+                let (ty, context) = match &field.kind {
+                    FieldKindText::Stored(of) => {
+                        let Some(ty) = value_type(schema, of, found) else { continue };
+                        (ty.clone(), Context::Member(ty))
+                    }
+                    FieldKindText::Link(target) => {
+                        let Some(target) = resolve_type(schema, target, found) else { continue };
+                        // The field that has its targets is made when all declared ones are known.
+                        let via = FieldRef { ty: target, slot: Slot(u32::MAX) };
+                        let link = ValueType::Link { target, on_delete: OnDelete::Unlink, via };
+                        (link, Context::MemberLink)
+                    }
+                    // It is no part of what is stored.
+                    FieldKindText::Derived(_) => {
+                        read_options(&field.options, &Context::DerivedMember, found);
+                        continue;
+                    }
+                    _ => {
+                        let message = "an embedded object holds values, links, and what follows from them";
+                        let help = "several links, collections and inverses belong to a type";
+                        found.push(Diagnostic::error("object-member", field.span, message).help(help));
+                        continue;
+                    }
+                };
+                let options = read_options(&field.options, &context, found);
+                let mut member =
+                    Member { name: field.name.name.clone(), ty, rules: options.rules, derived: false };
+                if let ValueType::Link { on_delete, .. } = &mut member.ty {
+                    *on_delete = match options.on_delete {
+                        // What must be there cannot be taken away.
+                        OnDelete::Unlink if member.rules.required => OnDelete::Restrict,
+                        rule => rule,
+                    };
+                }
+                members.push(member);
             }
             ValueType::Object(members)
         }
     })
+}
+
+/// Gives the links in the objects of a stored field hidden fields that have their targets; and the objects, where they
+/// have derived members, a hidden field with them as they are read.
+fn embed<'t>(
+    schema: &mut Schema,
+    holder: FieldRef,
+    text: &'t ast::TypeExpr,
+    sources: &mut Sources<'t>,
+    ids: &mut Ids,
+) {
+    let owner = &mut schema.types[holder.ty.0 as usize];
+    let first = owner.fields.len();
+    let (ty_name, field) = (owner.name.clone(), &mut owner.fields[holder.slot.0 as usize]);
+    let name = field.name.clone();
+    let hidden = |id, name, kind, reference_index| Field {
+        id,
+        name,
+        kind,
+        rules: Rules::default(),
+        index: false,
+        reference_index,
+        parent_index: None,
+        extended: None,
+    };
+    let mut added = Vec::new();
+    if let FieldKind::Stored(ty) = &mut field.kind {
+        ty.for_links(&name, &mut |path, member| {
+            let ValueType::Link { target, on_delete, via } = &mut member.ty else { return };
+            let kind = FieldKind::Embedded { of: holder.slot, target: *target, on_delete: *on_delete };
+            *via = FieldRef { ty: holder.ty, slot: Slot((first + added.len()) as u32) };
+            added.push(hidden(ids.field_id(&ty_name, path), format_smolstr!("#{path}"), kind, true));
+        });
+    }
+    if has_derived_members(text) {
+        let slot = Slot((first + added.len()) as u32);
+        field.extended = Some(slot);
+        sources.push((FieldRef { ty: holder.ty, slot }, Source::Objects(holder, text)));
+        let expr = Expr::constant(Value::Null, Kind::Null);
+        let kind =
+            FieldKind::Derived { text: format!("{name} with its derived members"), expr, strict: false };
+        let id = ids.field_id(&ty_name, &format!("{name} :="));
+        added.push(hidden(id, format_smolstr!("#{name}"), kind, false));
+    }
+    owner.fields.extend(added);
+}
+
+/// Has any object in values of a type members that follow from others?
+pub fn has_derived_members(text: &ast::TypeExpr) -> bool {
+    match &text.kind {
+        TypeExprKind::Object(fields) => fields.iter().any(|field| match &field.kind {
+            FieldKindText::Derived(_) => true,
+            FieldKindText::Stored(of) => has_derived_members(of),
+            _ => false,
+        }),
+        TypeExprKind::List(of) | TypeExprKind::Set(of) | TypeExprKind::Map(of) => has_derived_members(of),
+        _ => false,
+    }
 }
 
 /// Gives each child type a hidden link for each collection that may hold it.
@@ -324,6 +434,7 @@ fn add_parents(
             index: false,
             parent_index: None,
             reference_index: true,
+            extended: None,
         };
         let ty = &mut schema.types[child.0 as usize];
         let slot = Slot(ty.fields.len() as u32);
@@ -348,7 +459,8 @@ fn check_reverse_names(schema: &Schema, texts: &[&ast::TypeText], found: &mut Ve
             let name = reverse_name(schema, *of);
             let Some(other) = named.insert(name.clone(), *of) else { continue };
             let field = &schema.field(*of).name;
-            let span = texts[of.ty.0 as usize].fields.iter().find(|text| text.name.name == *field);
+            let field = field.trim_start_matches('#').split('.').next().unwrap_or_default();
+            let span = texts[of.ty.0 as usize].fields.iter().find(|text| text.name.name == field);
             let Some(span) = span.map(|text| text.name.span) else { continue };
             let message = format!(
                 "the reverse of this link would be called `{name}`, as that of `{}.{}`",
@@ -422,7 +534,9 @@ fn add_referrers(schema: &mut Schema) {
     for (ty, of) in schema.types() {
         for (slot, field) in of.slots() {
             let target = match &field.kind {
-                FieldKind::Link { target, .. } | FieldKind::Links { target, .. } => *target,
+                FieldKind::Link { target, .. }
+                | FieldKind::Links { target, .. }
+                | FieldKind::Embedded { target, .. } => *target,
                 FieldKind::Parent { collection } => collection.ty,
                 _ => continue,
             };

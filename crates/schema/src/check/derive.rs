@@ -3,17 +3,19 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use corollary_syntax::ast;
 use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::span::Span;
 
-use super::declare::Sources;
+use super::declare::{Source, Sources};
 use crate::expr::{Names, Place, check_expr};
 use crate::ids::Ids;
-use crate::model::{FieldKind, FieldRef, Schema};
+use crate::model::{
+    Field, FieldKind, FieldRef, OnDelete, Rules, Schema, Slot, TypeIx, ValueType, for_links_of,
+};
 use crate::plan::lower::Lowering;
 use crate::plan::order::{Cycle, finish};
-use crate::typed::{Expr, Kind, Many, Node, Type};
+use crate::typed::{Expr, Kind, Node, Type};
+use smol_str::format_smolstr;
 
 /// Fills in the expressions and the plan; none where a diagnostic makes that impossible.
 pub fn derive(
@@ -25,14 +27,18 @@ pub fn derive(
     let draft = Draft {
         schema: &schema,
         sources: sources.iter().copied().collect(),
+        embedded: RefCell::default(),
+        ids: RefCell::new(ids),
         typed: RefCell::default(),
         found: RefCell::default(),
         open: Cell::default(),
         chain: Cell::default(),
     };
     for (field, source) in &sources {
-        draft.type_of(*field, source.span);
+        draft.type_of(*field, source.span());
     }
+    let embedded = draft.embedded.into_inner();
+    let ids = draft.ids.into_inner();
     let typed = draft.typed.into_inner();
     let mut problems = draft.found.into_inner();
     problems.append(found);
@@ -43,10 +49,13 @@ pub fn derive(
     let mut exprs = Vec::with_capacity(sources.len());
     for (field, source) in &sources {
         if let Some(State::Done(Some(expr), _)) = typed.get(field) {
-            exprs.push((*field, expr.clone(), source.span));
+            exprs.push((*field, expr.clone(), source.span()));
         }
     }
     let mut schema = schema;
+    for (ty, field) in embedded {
+        schema.types[ty.0 as usize].fields.push(field);
+    }
     for (field, expr, span) in &exprs {
         refuse(&schema, expr, *span, found);
         let place = &mut schema.types[field.ty.0 as usize].fields[field.slot.0 as usize];
@@ -73,6 +82,12 @@ pub fn derive(
             exprs.iter().find(|(field, ..)| visible.contains(field)).map_or(Span::default(), |it| it.2);
         found.push(recursion(span, &names));
         return None;
+    }
+    for ty in &mut schema.types {
+        let embedded =
+            |field: &Field| field.reference_index && matches!(field.kind, FieldKind::Embedded { .. });
+        let found = ty.slots().filter(|(_, field)| embedded(field)).map(|(slot, _)| slot);
+        ty.embedded = found.collect();
     }
     Some(schema)
 }
@@ -120,9 +135,12 @@ enum State {
     Done(Option<Expr>, usize),
 }
 
-struct Draft<'a> {
-    schema: &'a Schema,
-    sources: HashMap<FieldRef, &'a ast::Expr>,
+pub(super) struct Draft<'a, 'i> {
+    pub(super) schema: &'a Schema,
+    sources: HashMap<FieldRef, Source<'a>>,
+    /// Hidden fields with the targets of links in derived objects; they follow the declared fields, in this order.
+    embedded: RefCell<Vec<(TypeIx, Field)>>,
+    ids: RefCell<&'i mut Ids>,
     typed: RefCell<HashMap<FieldRef, State>>,
     found: RefCell<Vec<Diagnostic>>,
     /// Fields being typed now, each for the one before.
@@ -131,7 +149,7 @@ struct Draft<'a> {
     chain: Cell<usize>,
 }
 
-impl Draft<'_> {
+impl Draft<'_, '_> {
     fn type_of(&self, field: FieldRef, used_at: Span) -> Option<Type> {
         match self.typed.borrow().get(&field) {
             Some(State::Done(expr, chain)) => {
@@ -147,18 +165,25 @@ impl Draft<'_> {
         }
         let source = *self.sources.get(&field)?;
         if self.open.get() == MAX_CHAIN {
-            self.too_long(source.span);
+            self.too_long(source.span());
             return None;
         }
         self.typed.borrow_mut().insert(field, State::Open);
         let outer = self.chain.replace(0);
         self.open.update(|open| open + 1);
-        let (expr, mut problems) = check_expr(self, Place::Derived(field.ty), source);
+        let (mut expr, mut problems) = match source {
+            Source::Expr(source) => check_expr(self, Place::Derived(field.ty), source),
+            Source::Objects(holder, text) => self.extended(field, holder, text),
+        };
+        if let Source::Expr(_) = source {
+            let path = self.schema.field(field).name.clone();
+            self.rehome(&mut expr.ty.kind, field, &path);
+        }
         self.open.update(|open| open - 1);
         let chain = self.chain.get() + 1;
         self.chain.set(outer.max(chain));
         if chain > MAX_CHAIN {
-            self.too_long(source.span);
+            self.too_long(source.span());
         }
         if self.is_too_long() {
             // Told already; what follows from it is of no use.
@@ -166,11 +191,7 @@ impl Draft<'_> {
             return None;
         }
         if problems.is_empty() && expr.ty.kind == Kind::Null {
-            problems.push(Diagnostic::error("always-null", source.span, "this is always null"));
-        }
-        if problems.is_empty() && expr.ty.many == Many::List && matches!(expr.ty.kind, Kind::Object(_)) {
-            let message = "a derived list holds resources or plain values";
-            problems.push(Diagnostic::error("unsupported", source.span, message));
+            problems.push(Diagnostic::error("always-null", source.span(), "this is always null"));
         }
         let failed = !problems.is_empty() || self.open_was_used(field);
         self.found.borrow_mut().append(&mut problems);
@@ -197,7 +218,43 @@ impl Draft<'_> {
     }
 }
 
-impl Names for Draft<'_> {
+impl Draft<'_, '_> {
+    /// Gives the links in the objects of a derived field fields of their own that have their targets: from the resource
+    /// that holds a copy of an object, the way back from a target leads to that resource.
+    pub(super) fn rehome(&self, kind: &mut Kind, home: FieldRef, path: &str) {
+        match kind {
+            Kind::Object(members) => {
+                for_links_of(members, path, &mut |path, member| self.embed(&mut member.ty, home, path));
+            }
+            Kind::Map(of) => of.for_links(path, &mut |path, member| self.embed(&mut member.ty, home, path)),
+            _ => {}
+        }
+    }
+
+    /// Gives a link, or links, in an object of a derived field a field that has its targets.
+    pub(super) fn embed(&self, ty: &mut ValueType, home: FieldRef, path: &str) {
+        let Some(target) = Type::of_value(ty).resource() else { return };
+        let mut embedded = self.embedded.borrow_mut();
+        let resource = self.schema.ty(home.ty);
+        let before = embedded.iter().filter(|(ty, _)| *ty == home.ty).count();
+        ty.set_via(FieldRef { ty: home.ty, slot: Slot((resource.fields.len() + before) as u32) });
+        let kind = FieldKind::Embedded { of: home.slot, target, on_delete: OnDelete::Unlink };
+        let field = Field {
+            id: self.ids.borrow_mut().field_id(&resource.name, &format!("{path} :=")),
+            name: format_smolstr!("#{path}"),
+            kind,
+            rules: Rules::default(),
+            index: false,
+            // It has entries where something is read through it, which the plan finds out.
+            reference_index: false,
+            parent_index: None,
+            extended: None,
+        };
+        embedded.push((home.ty, field));
+    }
+}
+
+impl Names for Draft<'_, '_> {
     fn schema(&self) -> &Schema {
         self.schema
     }

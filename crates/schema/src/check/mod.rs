@@ -3,11 +3,13 @@
 //! - `declare` reads the declarations,
 //! - `options` the options of fields,
 //! - `derive` types the derived fields, in whatever order they need each other,
+//! - `elements` the derived members of embedded objects,
 //! - `defaults` the defaults that are computed.
 
 mod declare;
 mod defaults;
 mod derive;
+mod elements;
 pub(crate) mod options;
 
 use corollary_syntax::diagnostic::{Diagnostic, Severity};

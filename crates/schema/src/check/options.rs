@@ -16,6 +16,10 @@ pub enum Context {
     Value(ValueType),
     /// A member of an embedded object.
     Member(ValueType),
+    /// A link in an embedded object.
+    MemberLink,
+    /// What follows from others in an embedded object.
+    DerivedMember,
     /// `link`.
     Link,
     /// `links`.
@@ -159,8 +163,9 @@ fn allowed(context: &Context) -> Vec<&'static str> {
             names.extend(["required", "nullable", "immutable", "write once", "index"]);
             names.extend(["unique", "unique in parent", "on delete"]);
         }
+        Context::MemberLink => names.extend(["required", "nullable", "on delete"]),
         Context::Links => names.extend(["required", "on delete", "max_length", "append only"]),
-        Context::Reverse => {}
+        Context::Reverse | Context::DerivedMember => {}
         Context::Derived => names.extend(["strict", "background", "index"]),
     }
     names
@@ -175,6 +180,8 @@ fn misplaced(text: &OptionText, context: &Context, allowed: &[&str]) -> Diagnost
     let place = match context {
         Context::Value(_) => "a field of this type",
         Context::Member(_) => "a member of this type",
+        Context::MemberLink => "a link in an object",
+        Context::DerivedMember => "a derived member",
         Context::Link => "a link",
         Context::Links => "links",
         Context::Reverse => "a list that others own",

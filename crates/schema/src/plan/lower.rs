@@ -65,7 +65,7 @@ impl Lowering<'_> {
             Node::At(list, 0) => self.group(owner, Aggregate::First, list),
             Node::At(list, -1) => self.group(owner, Aggregate::Last, list),
             // Inside a filter or an order `self` is not what it is outside; these were not turned round as a whole.
-            Node::Filter(..) | Node::Order(..) => return expr,
+            Node::Filter(..) | Node::Order(..) | Node::Extend(..) => return expr,
             _ => {
                 let mapped: Result<Expr, std::convert::Infallible> =
                     expr.map_parts(&mut |part| Ok(self.lower(part, owner)));
@@ -254,6 +254,7 @@ impl Lowering<'_> {
             index: false,
             parent_index: None,
             reference_index: false,
+            extended: None,
         });
         let result = FieldRef { ty: at, slot };
         self.nodes.push(PlanNode { result, definition: id, rule: Rule::Group(Box::new(group)) });
@@ -433,6 +434,12 @@ fn substitute(expr: Expr, depth: u32, item: Option<&Expr>, owner: Option<&Expr>)
                 value: value.map(inner),
             };
             Expr { node: Node::GroupBy(Box::new(it)), ty }
+        }
+        Node::Extend(base, members) => {
+            let members =
+                members.into_iter().map(|(name, it)| (name, substitute(it, depth + 1, item, owner)));
+            let members = members.collect();
+            Expr { node: Node::Extend(same(base), members), ty }
         }
         node => {
             let mapped: Result<Expr, std::convert::Infallible> =

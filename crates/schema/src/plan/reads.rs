@@ -42,6 +42,31 @@ fn collect(expr: &Expr, items: &mut Vec<Paths>, found: &mut Vec<Read>) -> Paths 
             }
             match expr.ty.kind {
                 Kind::Resource(_) => extend(paths, Hop::Link(*field)),
+                // The paths of an object are those to the resource that holds it, from where its links lead on.
+                Kind::Object(_) | Kind::Map(_) => paths,
+                _ => Vec::new(),
+            }
+        }
+        Node::Extend(base, members) => {
+            let paths = collect(base, items, found);
+            items.push(paths.clone());
+            for (_, member) in members {
+                collect(member, items, found);
+            }
+            items.pop();
+            paths
+        }
+        Node::Member(base, name) => {
+            let paths = collect(base, items, found);
+            match (&base.ty.kind, &expr.ty.kind) {
+                (Kind::Object(members), Kind::Resource(_)) => {
+                    let member = members.iter().find(|member| member.name == *name);
+                    match member.and_then(|member| member.ty.via()) {
+                        Some(via) => extend(paths, Hop::Link(via)),
+                        None => Vec::new(),
+                    }
+                }
+                (_, Kind::Object(_) | Kind::Map(_)) => paths,
                 _ => Vec::new(),
             }
         }
@@ -107,20 +132,25 @@ fn collect(expr: &Expr, items: &mut Vec<Paths>, found: &mut Vec<Read>) -> Paths 
         Node::Binary(_, left, right) => {
             let mut paths = collect(left, items, found);
             paths.extend(collect(right, items, found));
-            if matches!(expr.ty.kind, Kind::Resource(_)) { paths } else { Vec::new() }
+            if leads_on(&expr.ty.kind) { paths } else { Vec::new() }
         }
         Node::Call(_, parts) | Node::List(parts) => {
             let mut paths = Vec::new();
             for part in parts {
                 paths.extend(collect(part, items, found));
             }
-            if matches!(expr.ty.kind, Kind::Resource(_)) { paths } else { Vec::new() }
+            if leads_on(&expr.ty.kind) { paths } else { Vec::new() }
         }
-        Node::Member(base, _) | Node::IdOf(base) | Node::Unary(_, base) | Node::Matches(base, _) => {
+        Node::IdOf(base) | Node::Unary(_, base) | Node::Matches(base, _) => {
             collect(base, items, found);
             Vec::new()
         }
     }
+}
+
+/// May links be followed from such a value?
+fn leads_on(kind: &Kind) -> bool {
+    matches!(kind, Kind::Resource(_) | Kind::Object(_) | Kind::Map(_))
 }
 
 fn extend(mut paths: Paths, hop: Hop) -> Paths {
