@@ -14,9 +14,12 @@ use crate::error::Refusal;
 
 /// Where in a value: the field, then members and positions, as `address/city` or `tags/3`.
 #[derive(Clone, Copy)]
-enum Place<'a> {
+pub enum Place<'a> {
+    /// The whole value of a field.
     Field(&'a str),
+    /// A member of the object there.
     Member(&'a Place<'a>, &'a str),
+    /// An element of the list there.
     Element(&'a Place<'a>, usize),
 }
 

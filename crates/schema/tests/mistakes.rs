@@ -283,3 +283,44 @@ fn mistakes_in_computed_defaults() {
         assert_eq!(in_person(field), [expected], "{field}");
     }
 }
+
+#[test]
+fn mistakes_in_embedded_objects() {
+    let cases = [
+        (
+            "total := self.prize",
+            "unknown-field «prize» neither the object nor `Order` has a field `prize` | did you mean `price`?",
+        ),
+        (
+            "a := self.b, b := self.price",
+            "member-order «b» `b` follows from others itself, and is declared further below | derived members are computed in the order in which they are declared; move it up",
+        ),
+        ("price := 1", "duplicate-field «price» the object has two members `price`"),
+        (
+            "x := self.price index",
+            "option «index» a derived member has no option `index` | it has description",
+        ),
+        (
+            "who: link Author unique",
+            "option «unique» a link in an object has no option `unique` | it has description, required, nullable, on delete",
+        ),
+        ("who: link Autor", "unknown-type «Autor» there is no type `Autor` | did you mean `Author`?"),
+        (
+            "who: links Author",
+            "object-member «who: links Author» an embedded object holds values, links, and what follows from them | several links, collections and inverses belong to a type",
+        ),
+        (
+            "x := price",
+            "bare-name «price» `price` is not a root collection | a field of this type is written `self.price`",
+        ),
+        ("x := null", "always-null «null» this is always null"),
+        ("x := sum(self.lines.x)", "unknown-field «x» the object has no field `x`"),
+    ];
+    for (member, wanted) in cases {
+        let found = findings(&format!(
+            "type Order in orders {{ rate: int, lines: [{{ price: int, {member} }}] }}
+             type Author in authors {{ name: str }}"
+        ));
+        assert_eq!(found, [wanted], "{member}");
+    }
+}

@@ -246,7 +246,13 @@ fn shown(schema: &Schema, ty: TypeIx, resource: &ResourceType) -> Json {
                 reference(&schema.ty(target).name)
             }
             (_, Some(target)) => json!({"anyOf": [reference("Link"), reference(&schema.ty(target).name)]}),
-            (FieldKind::Stored(ty), None) => value(ty, &field.rules),
+            (FieldKind::Stored(ty), None) => match field.extended.map(|slot| &resource.field(slot).kind) {
+                Some(FieldKind::Derived { expr, .. }) => {
+                    let one = kind(&expr.ty.kind);
+                    if expr.ty.is_many() { json!({"type": "array", "items": one}) } else { one }
+                }
+                _ => value(ty, &field.rules),
+            },
             (FieldKind::Derived { expr, .. }, None) => {
                 let error = json!({"type": "object", "properties": {"_error": {"type": "string"}}});
                 json!({"anyOf": [kind(&expr.ty.kind), error]})
@@ -307,6 +313,7 @@ fn value(ty: &ValueType, rules: &Rules) -> Json {
         ValueType::Uuid => json!({"type": "string", "format": "uuid"}),
         ValueType::Bytes => json!({"type": "string", "contentEncoding": "base64"}),
         ValueType::Json => json!({}),
+        ValueType::Link { .. } => json!({"anyOf": [reference("Link"), {"type": "string"}]}),
         ValueType::Enum(words) => json!({"enum": words.iter().map(|word| word.as_str()).collect::<Vec<_>>()}),
         ValueType::Object(members) => object(members),
         ValueType::List(of) => json!({"type": "array", "items": value(of, &Rules::default())}),
@@ -348,8 +355,14 @@ fn number(value: &Value) -> Option<Json> {
 }
 
 fn object(members: &[Member]) -> Json {
-    let properties: Map<String, Json> =
-        members.iter().map(|member| (member.name.to_string(), value(&member.ty, &member.rules))).collect();
+    let property = |member: &Member| {
+        let mut property = value(&member.ty, &member.rules);
+        if member.derived {
+            property["readOnly"] = true.into();
+        }
+        (member.name.to_string(), property)
+    };
+    let properties: Map<String, Json> = members.iter().map(property).collect();
     let required: Vec<&str> = members
         .iter()
         .filter(|member| member.rules.required && member.rules.default.is_none())

@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use super::{Fault, etags};
 use crate::json::decode;
-use crate::json::encode::{Encoder, target_of};
+use crate::json::encode::Encoder;
+use crate::json::held::Held;
 use crate::path::{List, Post, Target};
 use crate::problem::Problem;
 
@@ -170,11 +171,19 @@ fn without_what_is_shown(
     let Some(old) = old else { return Ok(left) };
     let resource = working.schema.ty(key.ty);
     for (slot, field) in resource.slots() {
-        let FieldKind::Derived { .. } = field.kind else { continue };
+        let derived = matches!(field.kind, FieldKind::Derived { .. });
         let Some(given) = members.get(field.name.as_str()) else { continue };
+        if !derived && field.extended.is_none() {
+            continue;
+        }
         let mut encoder = Encoder::new(working);
-        encoder.value(old.get(slot), target_of(working.schema, FieldRef { ty: key.ty, slot }))?;
-        if serde_json::from_slice::<Json>(&encoder.out).is_ok_and(|shown| shown == *given) {
+        let held = Held::by(working.schema, FieldRef { ty: key.ty, slot });
+        encoder.value(old.get(resource.shown(slot)), held)?;
+        if let (false, Ok(shown)) = (derived, serde_json::from_slice::<Json>(&encoder.out)) {
+            if let Some(given) = left.get_mut(field.name.as_str()) {
+                held.take_shown(given, &[&shown]);
+            }
+        } else if serde_json::from_slice::<Json>(&encoder.out).is_ok_and(|shown| shown == *given) {
             left.remove(field.name.as_str());
         }
     }

@@ -3,14 +3,18 @@
 //! All mistakes of a body are found, not the first only; what the engine would refuse about single values is found
 //! here already, by the engine's own rules, so that one reply names everything.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use corollary_engine::{Doc, Edit, Refusal, rules};
-use corollary_schema::{Field, FieldKind, ResourceType, Schema, Slot, TypeIx, ValueType};
+use corollary_schema::{Field, FieldKind, FieldRef, ResourceType, Schema, Slot, TypeIx, ValueType};
 use corollary_syntax::nearest;
 use corollary_value::{BasicKind, Id, Value, parse_as};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
+
+use super::held::Held;
 
 /// Values of some fields of one resource.
 pub type Facts = Vec<(Slot, Value)>;
@@ -39,6 +43,7 @@ pub fn replacement(
     let mut facts = Facts::with_capacity(body.len());
     for (name, json) in body {
         let Some((slot, field)) = field_named(resource, name, &mut found) else { continue };
+        let json = &written(schema, FieldRef { ty, slot }, json, &mut found);
         if let Some(value) = of_field(schema, field, json, &mut found) {
             facts.push((slot, checked(field, value, old.map(|old| old.get(slot)), &mut found)));
         }
@@ -71,6 +76,7 @@ pub fn merge_patch(
     let mut edits = Vec::with_capacity(body.len());
     for (name, json) in body {
         let Some((slot, field)) = field_named(resource, name, &mut found) else { continue };
+        let json = &*written(schema, FieldRef { ty, slot }, json, &mut found);
         let edit = match (&field.kind, json) {
             (FieldKind::Stored(_) | FieldKind::Link { .. } | FieldKind::Links { .. }, Json::Null)
                 if !field.rules.nullable =>
@@ -81,7 +87,7 @@ pub fn merge_patch(
                 if !is_shallow(json, name, &mut found) {
                     continue;
                 }
-                merge(of, members, name, &mut found)
+                merge(schema, of, members, name, &mut found)
             }
             _ => of_field(schema, field, json, &mut found).map(Edit::Set),
         };
@@ -95,7 +101,23 @@ pub fn merge_patch(
     if found.is_empty() { Ok(edits) } else { Err(found) }
 }
 
-fn merge(ty: &ValueType, members: &Map<String, Json>, path: &str, found: &mut Vec<Refusal>) -> Option<Edit> {
+/// A value without the derived members of its objects, which are refused.
+fn written<'j>(schema: &Schema, field: FieldRef, json: &'j Json, found: &mut Vec<Refusal>) -> Cow<'j, Json> {
+    if schema.field(field).extended.is_none() {
+        return Cow::Borrowed(json);
+    }
+    let mut json = json.clone();
+    Held::by(schema, field).refuse_derived(&mut json, &schema.field(field).name, found);
+    Cow::Owned(json)
+}
+
+fn merge(
+    schema: &Schema,
+    ty: &ValueType,
+    members: &Map<String, Json>,
+    path: &str,
+    found: &mut Vec<Refusal>,
+) -> Option<Edit> {
     let part = |name: &str| -> Option<Option<&ValueType>> {
         match ty {
             ValueType::Object(declared) => {
@@ -107,7 +129,7 @@ fn merge(ty: &ValueType, members: &Map<String, Json>, path: &str, found: &mut Ve
         }
     };
     if !matches!(ty, ValueType::Object(_) | ValueType::Map(_) | ValueType::Json) {
-        return of_type(ty, &Json::Object(members.clone()), path, found).map(Edit::Set);
+        return of_type(schema, ty, &Json::Object(members.clone()), path, found).map(Edit::Set);
     }
     let mut edits = Vec::with_capacity(members.len());
     for (name, json) in members {
@@ -118,9 +140,12 @@ fn merge(ty: &ValueType, members: &Map<String, Json>, path: &str, found: &mut Ve
                 continue;
             }
             (_, Json::Null) => Some(Edit::Set(Value::Absent)),
-            (Some(Some(ty)), Json::Object(members)) => merge(ty, members, &path, found),
-            (Some(None), Json::Object(members)) => merge(&ValueType::Json, members, &path, found),
-            (Some(Some(ty)), json) => of_type(ty, json, &path, found).map(Edit::Set),
+            (Some(Some(ty @ ValueType::Link { .. })), json) => {
+                of_type(schema, ty, json, &path, found).map(Edit::Set)
+            }
+            (Some(Some(ty)), Json::Object(members)) => merge(schema, ty, members, &path, found),
+            (Some(None), Json::Object(members)) => merge(schema, &ValueType::Json, members, &path, found),
+            (Some(Some(ty)), json) => of_type(schema, ty, json, &path, found).map(Edit::Set),
             (Some(None), json) => Some(Edit::Set(free(json))),
         };
         edits.extend(edit.map(|edit| (SmolStr::new(name), edit)));
@@ -175,7 +200,7 @@ pub fn of_field(schema: &Schema, field: &Field, json: &Json, found: &mut Vec<Ref
         (FieldKind::Stored(_) | FieldKind::Link { .. } | FieldKind::Links { .. }, Json::Null) => {
             Some(Value::Null)
         }
-        (FieldKind::Stored(ty), json) => of_type(ty, json, name, found),
+        (FieldKind::Stored(ty), json) => of_type(schema, ty, json, name, found),
         (FieldKind::Link { target, .. }, json) => reference(schema, *target, json, name, found),
         (FieldKind::Links { target, .. }, Json::Array(elements)) => {
             let mut ids = Vec::with_capacity(elements.len());
@@ -287,7 +312,13 @@ fn wrong(path: &str, wanted: &str, json: &Json, found: &mut Vec<Refusal>) {
 }
 
 /// A value of a type; none where there is a mistake.
-pub fn of_type(ty: &ValueType, json: &Json, path: &str, found: &mut Vec<Refusal>) -> Option<Value> {
+pub fn of_type(
+    schema: &Schema,
+    ty: &ValueType,
+    json: &Json,
+    path: &str,
+    found: &mut Vec<Refusal>,
+) -> Option<Value> {
     let text_of = |kind: BasicKind, wanted: &str, found: &mut Vec<Refusal>| match json {
         Json::String(text) => match parse_as(kind, text) {
             Ok(value) => Some(value),
@@ -304,6 +335,7 @@ pub fn of_type(ty: &ValueType, json: &Json, path: &str, found: &mut Vec<Refusal>
     match (ty, json) {
         (ValueType::Json, json) => Some(free(json)),
         (_, Json::Null) => Some(Value::Null),
+        (ValueType::Link { target, .. }, json) => reference(schema, *target, json, path, found),
         (ValueType::Str | ValueType::Enum(_), Json::String(text)) => Some(Value::Str(text.into())),
         (ValueType::Bool, Json::Bool(value)) => Some(Value::Bool(*value)),
         (ValueType::Int, Json::Number(number)) => match number.as_i64() {
@@ -346,14 +378,15 @@ pub fn of_type(ty: &ValueType, json: &Json, path: &str, found: &mut Vec<Refusal>
         (ValueType::List(of) | ValueType::Set(of), Json::Array(elements)) => {
             let mut values = Vec::with_capacity(elements.len());
             for (at, element) in elements.iter().enumerate() {
-                values.push(of_type(of, element, &format!("{path}/{at}"), found)?);
+                values.push(of_type(schema, of, element, &format!("{path}/{at}"), found)?);
             }
             Some(Value::List(values.into()))
         }
         (ValueType::Map(of), Json::Object(members)) => {
             let mut values = Vec::with_capacity(members.len());
             for (name, json) in members {
-                values.push((SmolStr::new(name), of_type(of, json, &format!("{path}/{name}"), found)?));
+                let value = of_type(schema, of, json, &format!("{path}/{name}"), found)?;
+                values.push((SmolStr::new(name), value));
             }
             Some(Value::Object(values.into()))
         }
@@ -364,7 +397,7 @@ pub fn of_type(ty: &ValueType, json: &Json, path: &str, found: &mut Vec<Refusal>
                 let path = format!("{path}/{name}");
                 match declared.iter().find(|member| member.name == *name) {
                     Some(member) => {
-                        if let Some(value) = of_type(&member.ty, json, &path, found) {
+                        if let Some(value) = of_type(schema, &member.ty, json, &path, found) {
                             values.push((member.name.clone(), value));
                         }
                     }

@@ -18,6 +18,7 @@ use corollary_engine::{Doc, EngineError, Key, Update};
 use corollary_schema::{Field, FieldKind, FieldRef, Schema, Slot, TypeIx};
 use corollary_value::{Id, Value};
 
+use super::held::Held;
 use crate::path;
 
 /// The deepest expansion.
@@ -148,12 +149,12 @@ impl<'w, 'a> Encoder<'w, 'a> {
                 }
                 (FieldKind::Collection { .. } | FieldKind::Inverse { .. }, None) => {}
                 (_, expanded) => {
-                    let value = doc.get(slot);
+                    let value = doc.get(resource.shown(slot));
                     if !matches!(value, Value::Absent) {
                         self.name(&field.name);
                         match (expanded, target_of(self.working.schema, at)) {
                             (Some(shape), Some(target)) => self.expanded(target, value, field, shape)?,
-                            (_, target) => self.value(value, target)?,
+                            _ => self.value(value, Held::by(self.working.schema, at))?,
                         }
                     }
                 }
@@ -182,7 +183,7 @@ impl<'w, 'a> Encoder<'w, 'a> {
                 let key = Key::new(ty, id.clone());
                 match self.working.after(&key)? {
                     Some(doc) => self.resource(&key, &doc, shape),
-                    None => self.value(value, Some(ty)),
+                    None => self.value(value, Held::Link(ty)),
                 }
             }
             Value::List(elements) => {
@@ -192,7 +193,7 @@ impl<'w, 'a> Encoder<'w, 'a> {
                     .collect();
                 self.expanded_list(ty, &ids, field, shape)
             }
-            value => self.value(value, Some(ty)),
+            value => self.value(value, Held::Link(ty)),
         }
     }
 
@@ -227,13 +228,13 @@ impl<'w, 'a> Encoder<'w, 'a> {
         Ok(())
     }
 
-    /// Writes a value; `target` is the type that a reference in it leads to.
-    pub fn value(&mut self, value: &Value, target: Option<TypeIx>) -> Result<(), EngineError> {
+    /// Writes a value.
+    pub fn value(&mut self, value: &Value, held: Held<'_>) -> Result<(), EngineError> {
         match value {
             Value::Ref(id) => {
                 self.out.extend_from_slice(b"{\"_id\":\"");
                 let _ = write!(self.out, "{id}\"");
-                if let Some(ty) = target {
+                if let Held::Link(ty) = held {
                     self.out.extend_from_slice(b",\"_self\":\"");
                     path::push_canonical(self.working, &Key::new(ty, id.clone()), None, &mut self.out)?;
                     self.out.push(b'"');
@@ -246,7 +247,7 @@ impl<'w, 'a> Encoder<'w, 'a> {
                     if at > 0 {
                         self.out.push(b',');
                     }
-                    self.value(element, target)?;
+                    self.value(element, held)?;
                 }
                 self.out.push(b']');
             }
@@ -258,7 +259,7 @@ impl<'w, 'a> Encoder<'w, 'a> {
                     }
                     text(name, &mut self.out);
                     self.out.push(b':');
-                    self.value(value, target)?;
+                    self.value(value, held.member(name))?;
                 }
                 self.out.push(b'}');
             }
@@ -305,6 +306,7 @@ pub fn target_of(schema: &Schema, field: FieldRef) -> Option<TypeIx> {
         FieldKind::Parent { collection } => Some(collection.ty),
         FieldKind::Collection { child, .. } => Some(*child),
         FieldKind::Inverse { of } => Some(of.ty),
+        FieldKind::Embedded { target, .. } => Some(*target),
         FieldKind::Derived { expr, .. } => expr.ty.resource(),
         FieldKind::Aggregate { ty, .. } => ty.resource(),
         FieldKind::Stored(_) => None,

@@ -136,7 +136,7 @@ fn record_row(
                             None
                         }
                     },
-                    FieldKind::Stored(ty) => of_cell(ty, cell, &field.name, &mut found),
+                    FieldKind::Stored(ty) => of_cell(schema, ty, cell, &field.name, &mut found),
                     _ => match serde_json::from_str::<Json>(cell) {
                         Ok(json) => decode::of_field(schema, field, &json, &mut found),
                         Err(error) => {
@@ -163,7 +163,13 @@ fn record_row(
     if found.is_empty() { Ok(row) } else { Err(rejected(line, &found)) }
 }
 
-fn of_cell(ty: &ValueType, cell: &str, name: &str, found: &mut Vec<Refusal>) -> Option<Value> {
+fn of_cell(
+    schema: &Schema,
+    ty: &ValueType,
+    cell: &str,
+    name: &str,
+    found: &mut Vec<Refusal>,
+) -> Option<Value> {
     let kind = match ty {
         ValueType::Str | ValueType::Enum(_) => return Some(Value::Str(cell.into())),
         ValueType::Int => BasicKind::Int,
@@ -174,11 +180,11 @@ fn of_cell(ty: &ValueType, cell: &str, name: &str, found: &mut Vec<Refusal>) -> 
         ValueType::Date => BasicKind::Date,
         ValueType::Duration => BasicKind::Duration,
         ValueType::Uuid => BasicKind::Uuid,
-        ValueType::Bytes => return decode::of_type(ty, &Json::String(cell.into()), name, found),
+        ValueType::Bytes => return decode::of_type(schema, ty, &Json::String(cell.into()), name, found),
         _ => {
             return match serde_json::from_str::<Json>(cell) {
                 Ok(json) if !decode::is_shallow(&json, name, found) => None,
-                Ok(json) => decode::of_type(ty, &json, name, found),
+                Ok(json) => decode::of_type(schema, ty, &json, name, found),
                 Err(error) => {
                     found.push(Refusal::new(
                         "json",

@@ -5,11 +5,12 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use corollary_engine::{Change, Commit, Doc, Engine, EngineError, Key};
-use corollary_schema::FieldRef;
+use corollary_schema::{FieldRef, Slot};
 use corollary_value::Value;
 use jiff::Timestamp;
 
-use crate::json::encode::{Encoder, Shape, target_of, text};
+use crate::json::encode::{Encoder, Shape, text};
+use crate::json::held::Held;
 use crate::path;
 
 /// What happened to a resource, as seen by one watch.
@@ -103,10 +104,17 @@ pub fn body(engine: &Engine, commit: &Commit, change: &Change) -> Bytes {
         }
         encoder.out.extend_from_slice(b",\"changed\":[");
         let resource = engine.schema().ty(change.key.ty);
-        let shown = || change.changed.iter().filter(|slot| resource.field(**slot).visible());
+        // Objects with derived members are told of by the name under which they are shown.
+        let shown = || {
+            let fields = resource.slots().filter(|(_, field)| field.visible());
+            let is_told = |slot: &Slot| {
+                change.changed.contains(slot) || change.changed.contains(&resource.shown(*slot))
+            };
+            fields.map(|(slot, _)| slot).filter(is_told)
+        };
         for (at, slot) in shown().enumerate() {
             encoder.out.extend_from_slice(if at > 0 { b",\"" } else { b"\"" });
-            encoder.out.extend_from_slice(resource.field(*slot).name.as_bytes());
+            encoder.out.extend_from_slice(resource.field(slot).name.as_bytes());
             encoder.out.push(b'"');
         }
         encoder.out.push(b']');
@@ -114,15 +122,15 @@ pub fn body(engine: &Engine, commit: &Commit, change: &Change) -> Bytes {
             encoder.out.extend_from_slice(b",\"old\":{");
             let mut first = true;
             for slot in shown() {
-                let value = before.get(*slot);
+                let value = before.get(resource.shown(slot));
                 if matches!(value, Value::Absent) {
                     continue;
                 }
                 encoder.out.extend_from_slice(if std::mem::take(&mut first) { b"\"" } else { b",\"" });
-                encoder.out.extend_from_slice(resource.field(*slot).name.as_bytes());
+                encoder.out.extend_from_slice(resource.field(slot).name.as_bytes());
                 encoder.out.extend_from_slice(b"\":");
-                let field = FieldRef { ty: change.key.ty, slot: *slot };
-                encoder.value(value, target_of(engine.schema(), field))?;
+                let field = FieldRef { ty: change.key.ty, slot };
+                encoder.value(value, Held::by(engine.schema(), field))?;
             }
             encoder.out.push(b'}');
         }
