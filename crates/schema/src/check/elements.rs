@@ -60,8 +60,8 @@ impl Draft<'_, '_> {
     ) -> Expr {
         let mut members = match &base.ty.kind {
             Kind::Object(members) => members.clone(),
-            Kind::Map(of) => match &mut innermost(of.clone()) {
-                ValueType::Object(members) => std::mem::take(members),
+            Kind::Map(of) => match innermost(of) {
+                ValueType::Object(members) => members.clone(),
                 _ => return base,
             },
             _ => return base,
@@ -135,8 +135,8 @@ fn fields_of(text: &ast::TypeExpr) -> &[ast::FieldText] {
 }
 
 /// What the lists and maps of a type hold in the end.
-fn innermost(ty: Box<ValueType>) -> ValueType {
-    match *ty {
+fn innermost(ty: &ValueType) -> &ValueType {
+    match ty {
         ValueType::List(of) | ValueType::Set(of) | ValueType::Map(of) => innermost(of),
         ty => ty,
     }
