@@ -23,7 +23,7 @@ use crate::index;
 use crate::keys;
 use crate::rebuild::Structure;
 use crate::updates::Settled;
-use crate::working::{Row, Working, linked};
+use crate::working::{Row, Working, linked, targets};
 
 /// The structures whose stored state is not what the stored values give, each with a sentence that says where.
 pub fn check(working: &Working<'_>) -> Result<BTreeMap<Structure, String>, EngineError> {
