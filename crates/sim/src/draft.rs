@@ -9,6 +9,9 @@ use std::ops::Range;
 
 use corollary_value::Value;
 
+use crate::elements;
+use crate::make::TYPES;
+
 /// A schema; a type is known by its position.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
@@ -133,6 +136,10 @@ pub enum ValueType {
     Set(Box<ValueType>),
     Map(Box<ValueType>),
     Object(Vec<Member>),
+    /// A list of objects with members that follow from others.
+    Elements(Vec<Member>, Vec<DerivedMember>),
+    /// Only as a member of the objects of a list.
+    Link(usize, OnDelete),
 }
 
 /// A member of an object.
@@ -144,6 +151,17 @@ pub struct Member {
     pub ty: ValueType,
     /// Its options.
     pub rules: Rules,
+}
+
+/// A member of an object that follows from others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DerivedMember {
+    /// Its name.
+    pub name: &'static str,
+    /// What it gives.
+    pub kind: Kind,
+    /// As written.
+    pub text: String,
 }
 
 /// Options of a field or of a member.
@@ -213,6 +231,25 @@ impl FactKind<'_> {
     }
 }
 
+impl OnDelete {
+    fn text(self) -> &'static str {
+        match self {
+            OnDelete::Unlink => "",
+            OnDelete::Restrict => " on delete restrict",
+            OnDelete::Cascade => " on delete cascade",
+        }
+    }
+}
+
+fn write_members(members: &[Member], out: &mut String) {
+    for (at, member) in members.iter().enumerate() {
+        let before = if at == 0 { "{ " } else { ", " };
+        write!(out, "{before}{}: ", member.name).expect("a String takes all");
+        member.ty.write(out);
+        member.rules.write(out);
+    }
+}
+
 impl ValueType {
     /// The kind of its values in an expression, where it has one that expressions are made of.
     pub fn kind(&self) -> Option<Kind> {
@@ -248,13 +285,19 @@ impl ValueType {
             ValueType::Set(of) => of.write_within("set<", ">", out),
             ValueType::Map(of) => of.write_within("map<", ">", out),
             ValueType::Object(members) => {
-                for (at, member) in members.iter().enumerate() {
-                    let before = if at == 0 { "{ " } else { ", " };
-                    write!(out, "{before}{}: ", member.name).expect("a String takes all");
-                    member.ty.write(out);
-                    member.rules.write(out);
-                }
+                write_members(members, out);
                 out.push_str(" }");
+            }
+            ValueType::Elements(members, derived) => {
+                out.push('[');
+                write_members(members, out);
+                for member in derived {
+                    write!(out, ", {} := {}", member.name, member.text).expect("a String takes all");
+                }
+                out.push_str(" }]");
+            }
+            ValueType::Link(target, rule) => {
+                write!(out, "link {}{}", TYPES[*target], rule.text()).expect("a String takes all");
             }
         }
     }
@@ -328,7 +371,12 @@ impl Draft {
             for field in &ty.fields {
                 let start = out.len();
                 self.write_field(field, &mut out);
-                if matches!(field.kind, FieldKind::Derived(_)) {
+                let follows = match &field.kind {
+                    FieldKind::Derived(_) => true,
+                    FieldKind::Stored(ValueType::Elements(_, derived)) => !derived.is_empty(),
+                    _ => false,
+                };
+                if follows {
                     places.push((at, field.name.clone(), start..out.len()));
                 }
                 out.push('\n');
@@ -341,11 +389,6 @@ impl Draft {
     fn write_field(&self, field: &FieldDraft, out: &mut String) {
         write!(out, "  {}", field.name).expect("a String takes all");
         let name = |ty: usize| self.types[ty].name;
-        let rule = |rule: OnDelete| match rule {
-            OnDelete::Unlink => "",
-            OnDelete::Restrict => " on delete restrict",
-            OnDelete::Cascade => " on delete cascade",
-        };
         match &field.kind {
             FieldKind::Stored(ty) => {
                 out.push_str(": ");
@@ -354,7 +397,7 @@ impl Draft {
             }
             FieldKind::Link(target, on_delete) | FieldKind::Links(target, on_delete) => {
                 let word = if matches!(field.kind, FieldKind::Link(..)) { "link" } else { "links" };
-                write!(out, ": {word} {}{}", name(*target), rule(*on_delete)).expect("a String takes all");
+                write!(out, ": {word} {}{}", name(*target), on_delete.text()).expect("a String takes all");
                 field.rules.write(out);
             }
             FieldKind::Collection(child) => {
@@ -393,6 +436,16 @@ impl Draft {
         })
     }
 
+    /// How many members of embedded objects follow from others.
+    pub fn derived_members(&self) -> usize {
+        let fields = self.types.iter().flat_map(|ty| &ty.fields);
+        let members = fields.map(|field| match &field.kind {
+            FieldKind::Stored(ValueType::Elements(_, derived)) => derived.len(),
+            _ => 0,
+        });
+        members.sum()
+    }
+
     /// All that a resource of a type may hold because somebody wrote it.
     pub fn facts(&self, ty: usize) -> Vec<Fact<'_>> {
         let own = self.types[ty].fields.iter().filter_map(|field| {
@@ -427,6 +480,14 @@ impl Draft {
         let mut found = Vec::new();
         for (source, ty) in self.types.iter().enumerate() {
             for field in &ty.fields {
+                if let FieldKind::Stored(of) = &field.kind {
+                    for (member, ..) in elements::links(of).filter(|(_, to, _)| *to == target) {
+                        found.push((
+                            source,
+                            format!("link_{}_{}_{member}", ty.name.to_lowercase(), field.name),
+                        ));
+                    }
+                }
                 if let FieldKind::Link(to, _) | FieldKind::Links(to, _) = field.kind
                     && to == target
                 {

@@ -3,7 +3,8 @@
 //! They are made from the types that the draft declares, and read derived fields of lower ranks only, so nearly all
 //! are accepted. What they mean is the checker's business.
 
-use crate::draft::{Draft, FieldDraft, FieldKind, Kind, Shape, ValueType, root_name};
+use crate::draft::{DerivedMember, Draft, FieldDraft, FieldKind, Kind, Shape, ValueType, root_name};
+use crate::elements::{self, MEMBER_RANK};
 use crate::random::Random;
 
 /// Where an expression stands.
@@ -116,6 +117,11 @@ impl<'a> Express<'a> {
         let mut found: Vec<(String, usize)> =
             self.draft.reverses(ty).into_iter().map(|(source, name)| (name, source)).collect();
         for field in &self.draft.types[ty].fields {
+            if let FieldKind::Stored(of) = &field.kind {
+                let links = elements::links(of);
+                found.extend(links.map(|(member, to, _)| (format!("{}.{member}", field.name), to)));
+                continue;
+            }
             let target = match &field.kind {
                 FieldKind::Links(target, _)
                 | FieldKind::Collection(target)
@@ -277,7 +283,21 @@ impl<'a> Express<'a> {
             FieldKind::Derived(it) => self.readable(it.rank) && it.shape == Shape::List(kind),
             _ => false,
         };
-        self.draft.types[ty].fields.iter().filter(is).map(|field| field.name.clone()).collect()
+        let fields = &self.draft.types[ty].fields;
+        let mut found: Vec<String> = fields.iter().filter(is).map(|field| field.name.clone()).collect();
+        for field in fields {
+            let FieldKind::Stored(ValueType::Elements(members, derived)) = &field.kind else { continue };
+            let members = members.iter().filter(|member| member.ty.kind() == Some(kind));
+            let members = members.map(|member| member.name);
+            let follows = |member: &&DerivedMember| member.kind == kind && self.readable(MEMBER_RANK);
+            let derived = derived.iter().filter(follows).map(|member| member.name);
+            for member in members.chain(derived) {
+                let name = &field.name;
+                found.extend([format!("{name}.{member}"), format!("{name}[m > 1].{member}")]);
+                found.push(format!("{name}[order by m desc, {member}].{member}"));
+            }
+        }
+        found
     }
 
     /// Values of a kind: those that there are, each once, or the largest of them.

@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub mod ask;
 pub mod draft;
+pub mod elements;
 pub mod event;
 pub mod express;
 pub mod fold;
@@ -97,6 +98,7 @@ impl Report {
         self.resources = self.resources.max(other.resources);
         self.written.derived += other.written.derived;
         self.written.refused += other.written.refused;
+        self.written.members += other.written.members;
         self.digest ^= other.digest;
     }
 }

@@ -8,12 +8,13 @@ use crate::draft::{
     DefaultValue, Derived, Draft, FieldDraft, FieldKind, Kind, Member, OnDelete, Rules, Shape, TypeDraft,
     ValueType,
 };
+use crate::elements;
 use crate::express::{Express, Standing};
 use crate::random::Random;
 use crate::rules;
 use crate::values;
 
-const TYPES: [&str; 7] = ["Ant", "Bee", "Cat", "Dog", "Elk", "Fox", "Gnu"];
+pub(crate) const TYPES: [&str; 7] = ["Ant", "Bee", "Cat", "Dog", "Elk", "Fox", "Gnu"];
 const WORDS: [&str; 4] = ["red", "green", "blue", "grey"];
 const DEPTH: u32 = 3;
 const MAX_DERIVED: usize = 40;
@@ -25,6 +26,8 @@ pub struct Written {
     pub derived: usize,
     /// Refused.
     pub refused: usize,
+    /// Derived members of embedded objects, in all versions of the schema that were accepted.
+    pub members: usize,
 }
 
 /// A new schema.
@@ -38,6 +41,11 @@ pub fn draft(random: &mut Random) -> Draft {
             draft.types[ty].fields.push(stored(random, name));
         }
         (0..random.below(4)).for_each(|_| add_relation(&mut draft, random, ty));
+    }
+    for ty in 0..count {
+        if random.percent(35) {
+            elements::add(&mut draft, random, ty);
+        }
     }
     for ty in 0..count {
         let held = !draft.parents(ty).is_empty();
@@ -248,6 +256,7 @@ pub fn settle(draft: &mut Draft, before: Option<&Draft>, written: &mut Written) 
         let (text, places) = draft.text();
         let checked = check(&text, &mut Ids::default());
         if checked.schema.is_some() {
+            written.members += draft.derived_members();
             return Ok(text);
         }
         let at: Vec<usize> = checked.diagnostics.iter().map(|found| found.span.start as usize).collect();
@@ -257,6 +266,11 @@ pub fn settle(draft: &mut Draft, before: Option<&Draft>, written: &mut Written) 
             return Err(format!("not the language: {}", render(&checked.diagnostics, "schema", &text)));
         }
         for (ty, name, _) in refused {
+            let field = draft.types[ty].fields.iter_mut().find(|field| field.name == name);
+            if let Some(FieldKind::Stored(ValueType::Elements(_, derived))) = field.map(|it| &mut it.kind) {
+                derived.clear();
+                continue;
+            }
             let old = before.filter(|before| ty < before.types.len());
             let old = old.and_then(|before| text_in(before, ty, &name));
             written.refused += usize::from(old.is_none() || old != text_in(draft, ty, &name));
@@ -285,6 +299,7 @@ pub fn change(draft: &mut Draft, random: &mut Random) -> Change {
         let ty = random.below(draft.types.len());
         match random.weighted(&[30, 14, 14, 14, 10, 8, 5, 4, 3, 4, 3, 2]) {
             0 => change.derived += usize::from(add_derived(draft, random, ty)),
+            1 if random.percent(25) => elements::rewrite(draft, random, ty),
             1 => remove_derived(draft, random, ty),
             2 => change.derived += usize::from(rewrite(draft, random, ty)),
             3 => {
@@ -292,6 +307,7 @@ pub fn change(draft: &mut Draft, random: &mut Random) -> Change {
                     field.rules.index = !field.rules.index && !matches!(field.kind, FieldKind::Links(..));
                 }
             }
+            4 if random.percent(25) => drop(elements::add(draft, random, ty)),
             4 if random.percent(60) => {
                 let name = draft.fresh_name("f");
                 draft.types[ty].fields.push(stored(random, name.clone()));

@@ -11,6 +11,7 @@ use corollary_value::{ErrorValue, Id, Value, compare, ops};
 use jiff::Timestamp;
 
 use crate::draft::{Draft, Fact, FactKind, FieldDraft, OnDelete, Rules, ValueType};
+use crate::elements;
 use crate::rules::{self, Codes, Fill};
 
 /// A resource: the position of its type in the draft, and its id.
@@ -268,6 +269,12 @@ impl Attempt<'_> {
             next += 1;
             for (source, record) in &self.now.records {
                 let leads = |fact: &Fact<'_>| {
+                    if let FactKind::Stored(of) = fact.kind {
+                        return elements::links(of).any(|(member, ty, rule)| {
+                            let refers = || elements::references(record.get(&fact.name), member);
+                            rule == OnDelete::Cascade && ty == target.ty && refers().contains(&target.id)
+                        });
+                    }
                     let cascades = match fact.kind {
                         FactKind::Parent(_) => true,
                         FactKind::Link(_, rule) | FactKind::Links(_, rule) => rule == OnDelete::Cascade,
@@ -289,6 +296,27 @@ impl Attempt<'_> {
         let mut left = Vec::new();
         for (source, record) in &self.now.records {
             for fact in &facts[source.ty] {
+                if let (FactKind::Stored(of), Some(value)) = (fact.kind, record.get(&fact.name)) {
+                    let mut found = Vec::new();
+                    for (member, ty, rule) in elements::links(of) {
+                        let lost = elements::references(Some(value), member);
+                        let lost = lost.into_iter().filter(|id| gone(ty, id));
+                        let lost: Vec<_> = lost.map(|id| (member, id)).collect();
+                        if !lost.is_empty() && rule == OnDelete::Restrict {
+                            return Err(only("restrict"));
+                        }
+                        found.extend(lost);
+                    }
+                    if !found.is_empty() {
+                        let stays = &mut |name: &str, id: &Id| {
+                            let lost = found.iter().any(|(member, lost)| *member == name && lost == id);
+                            (!lost).then(|| id.clone())
+                        };
+                        let value = elements::with_references(value, stays);
+                        left.push((source.clone(), fact.name.clone(), value));
+                    }
+                    continue;
+                }
                 let Some(ty) = fact.kind.target() else { continue };
                 let Some(value) = record.get(&fact.name) else { continue };
                 if !targets(Some(value)).iter().any(|id| gone(ty, id)) {
@@ -320,6 +348,14 @@ impl Attempt<'_> {
         let mut wrong = Codes::new();
         for (place, record) in &self.now.records {
             for fact in &self.setting.facts[place.ty] {
+                if let FactKind::Stored(of) = fact.kind {
+                    for (member, ty, _) in elements::links(of) {
+                        let references = elements::references(record.get(&fact.name), member);
+                        if !references.into_iter().all(|id| self.now.has(&Place { ty, id })) {
+                            wrong.insert("link");
+                        }
+                    }
+                }
                 let Some(ty) = fact.kind.target() else { continue };
                 let there = |id: Id| self.now.has(&Place { ty, id });
                 if !targets(record.get(&fact.name)).into_iter().all(there) {

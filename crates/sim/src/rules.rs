@@ -71,6 +71,10 @@ fn stored_form(ty: &ValueType, rules: &Rules, value: Value, fill: Fill, now: Tim
             }
             Value::List(ordered.into())
         }
+        (ValueType::Elements(members, _), value @ Value::List(_)) => {
+            let objects = ValueType::List(ValueType::Object(members.clone()).into());
+            part(&objects, &value)
+        }
         (ValueType::Map(of), Value::Object(members)) => {
             Value::Object(members.iter().map(|(name, value)| (name.clone(), part(of, value))).collect())
         }
@@ -150,6 +154,11 @@ fn check_type(ty: &ValueType, value: &Value, wrong: &mut Codes) {
             elements.iter().for_each(|element| check_type(of, element, wrong));
             true
         }
+        (ValueType::Elements(members, _), Value::List(elements)) => {
+            let object = ValueType::Object(members.clone());
+            elements.iter().for_each(|element| check_type(&object, element, wrong));
+            true
+        }
         (ValueType::Map(of), Value::Object(members)) => {
             members.iter().for_each(|(_, value)| check_type(of, value, wrong));
             true
@@ -173,7 +182,8 @@ fn check_type(ty: &ValueType, value: &Value, wrong: &mut Codes) {
         | (ValueType::Date, Value::Date(_))
         | (ValueType::Duration, Value::Duration(_))
         | (ValueType::Uuid, Value::Uuid(_))
-        | (ValueType::Bytes, Value::Bytes(_)) => true,
+        | (ValueType::Bytes, Value::Bytes(_))
+        | (ValueType::Link(..), Value::Ref(_)) => true,
         _ => false,
     };
     if !fits {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::draft::{Member, Rules, ValueType};
 use crate::random::Random;
 use crate::rules;
+use crate::workload;
 
 const FLOATS: [f64; 12] = [0.0, -0.0, 0.1, 0.2, 0.5, 1.0, 2.0, -3.0, 3.5, 7.0, 1e300, -1e300];
 const DECIMALS: [&str; 8] =
@@ -63,6 +64,10 @@ pub fn of_type(random: &mut Random, ty: &ValueType) -> Value {
             let keys: Vec<&str> = ["a", "b", "c"].into_iter().filter(|_| random.percent(40)).collect();
             Value::Object(keys.into_iter().map(|key| (key.into(), of_type(random, of))).collect())
         }
+        ValueType::Elements(members, _) => {
+            Value::List(elements(random, &ValueType::Object(members.clone())).into())
+        }
+        ValueType::Link(target, _) => Value::Ref(workload::id(*target, random.below(4))),
         ValueType::Object(declared) => {
             let mut declared: Vec<&Member> = declared.iter().collect();
             random.shuffle(&mut declared);

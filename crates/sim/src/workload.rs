@@ -8,7 +8,8 @@ use corollary_value::{Id, Value};
 use jiff::SignedDuration;
 use uuid::Uuid;
 
-use crate::draft::{Draft, Fact, FactKind, FieldKind, ValueType};
+use crate::draft::{Draft, Fact, FactKind, FieldKind, OnDelete, ValueType};
+use crate::elements;
 use crate::model::{Facts, Place, Step};
 use crate::random::Random;
 use crate::values;
@@ -205,10 +206,13 @@ impl Workload<'_> {
     fn value(&mut self, fact: &Fact<'_>) -> Value {
         match fact.kind {
             FactKind::Stored(ty) if self.random.percent(ODD_PERCENT) => values::odd(self.random, ty),
-            FactKind::Stored(ty) => match fact.rules {
-                Some(rules) if !self.random.percent(1) => values::valid(self.random, ty, rules),
-                _ => values::of_type(self.random, ty),
-            },
+            FactKind::Stored(ty) => {
+                let value = match fact.rules {
+                    Some(rules) if !self.random.percent(1) => values::valid(self.random, ty, rules),
+                    _ => values::of_type(self.random, ty),
+                };
+                self.linked(ty, value)
+            }
             FactKind::Link(target, _) | FactKind::Parent(target) => match self.random.below(300) {
                 0 => Value::Null,
                 1 => Value::Int(1),
@@ -224,6 +228,19 @@ impl Workload<'_> {
                 }
             },
         }
+    }
+
+    /// The objects of a list with links that mostly lead somewhere.
+    fn linked(&mut self, ty: &ValueType, value: Value) -> Value {
+        let links: Vec<_> = elements::links(ty).collect();
+        elements::with_references(&value, &mut |name, id| {
+            let (_, target, rule) = *links.iter().find(|(member, ..)| *member == name)?;
+            match self.any(target) {
+                Some(_) => Some(self.target(target)),
+                None if rule == OnDelete::Restrict => Some(id.clone()),
+                None => None,
+            }
+        })
     }
 
     fn any(&self, ty: usize) -> Option<&Place> {
@@ -289,6 +306,7 @@ impl Workload<'_> {
                 0 => Edit::Increment(Value::Int(1)),
                 _ => Edit::Merge(vec![("a".into(), self.edit_value(&ValueType::Json))]),
             },
+            FactKind::Stored(ValueType::Elements(..)) => Edit::Set(self.value(fact)),
             FactKind::Stored(ty) if special => self.edit_value(ty),
             FactKind::Links(target, _) if special => {
                 let id = self.target(target);
