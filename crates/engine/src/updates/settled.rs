@@ -20,7 +20,7 @@ use super::ledger::{Update, slots_behind};
 use crate::doc::{Doc, Key};
 use crate::error::EngineError;
 use crate::eval::{Eval, View};
-use crate::working::{Working, targets};
+use crate::working::{Working, linked};
 
 /// Values and resources that may be looked at to compute what is behind in one resource.
 pub const READ_LIMIT: usize = 2_000;
@@ -202,7 +202,7 @@ fn reaches(working: &Working<'_>, update: &Update, path: &[Hop], id: &Id) -> Res
             match hop {
                 Hop::Link(field) => {
                     if let Some(doc) = working.after(&Key::new(field.ty, id.clone()))? {
-                        next.extend(targets(doc.get(field.slot)));
+                        next.extend(linked(working.schema, *field, &doc));
                     }
                 }
                 Hop::Reverse(field) => {

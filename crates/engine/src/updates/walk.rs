@@ -9,7 +9,7 @@ use corollary_value::Id;
 
 use crate::doc::Key;
 use crate::error::EngineError;
-use crate::working::{Working, targets};
+use crate::working::{Working, linked};
 
 /// Ids that are read together.
 const PAGE: usize = 512;
@@ -124,7 +124,7 @@ fn children(
         }
         Hop::Reverse(field) => {
             let Some(doc) = working.after(&Key::new(field.ty, at.clone()))? else { return Ok(Vec::new()) };
-            let mut ids = targets(doc.get(field.slot));
+            let mut ids = linked(working.schema, field, &doc);
             ids.sort_unstable();
             ids.dedup();
             ids.retain(|id| from.is_none_or(|(from, inclusive)| id > from || (*inclusive && id == from)));

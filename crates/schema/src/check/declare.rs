@@ -382,8 +382,8 @@ fn embed<'t>(
         field.extended = Some(slot);
         sources.push((FieldRef { ty: holder.ty, slot }, Source::Objects(holder, text)));
         let expr = Expr::constant(Value::Null, Kind::Null);
-        let kind =
-            FieldKind::Derived { text: format!("{name} with its derived members"), expr, strict: false };
+        let text = format!("{name} with its derived members");
+        let kind = FieldKind::Derived { text, expr, strict: false, background: false };
         let id = ids.field_id(&ty_name, &format!("{name} :="));
         added.push(hidden(id, format_smolstr!("#{name}"), kind, false));
     }

@@ -117,8 +117,13 @@ impl<'w, 'a> Encoder<'w, 'a> {
         let _ = write!(self.out, "\",\"_revision\":\"{}\"", doc.revision);
         let resource = self.working.schema.ty(key.ty);
         let is_shown = |slot: &Slot| shape.fields.as_ref().is_none_or(|fields| fields.contains(slot));
-        let marked = pending.iter().filter(|slot| is_shown(slot)).map(|slot| resource.field(*slot));
-        let marked: Vec<&Field> = marked.filter(|field| field.visible()).collect();
+        // Objects with derived members stand under the name of their field.
+        let is_behind = |slot: &Slot| pending.contains(slot) || pending.contains(&resource.shown(*slot));
+        let visible = resource.slots().filter(|(slot, field)| is_shown(slot) && field.visible());
+        let marked: Vec<&Field> = match pending.is_empty() {
+            true => Vec::new(),
+            false => visible.filter(|(slot, _)| is_behind(slot)).map(|(_, field)| field).collect(),
+        };
         if !marked.is_empty() {
             self.out.extend_from_slice(b",\"_pending\":[");
             for (at, field) in marked.iter().enumerate() {
