@@ -164,6 +164,7 @@ fn attempt(
     let old = old.and_then(|catalog| check(&catalog.text, &mut catalog.ids.clone()).schema);
     if let Some(old) = &old {
         missing.extend(readers_of_changed_types(old, &schema));
+        missing.extend(rebuild::readers_of_noted_creations(&schema, &missing));
     }
     let changed = stored.as_ref().is_some_and(|stored| stored.text != text);
     let mut superseded = Batch::new();
@@ -204,10 +205,14 @@ fn attempt(
         executor.engine().store.commit(&batch)?;
     }
     executor.take_over_updates(now)?;
+    if !empty {
+        // Those whose type begins to expire count from now on.
+        rebuild::note_creations(&mut executor, &missing, now)?;
+    }
     for structure in wanted {
         if !empty && missing.contains(&structure) {
             told(&describe(executor.engine().schema(), structure));
-            match rebuild::build(&mut executor, structure, now) {
+            match rebuild::build(&mut executor, structure) {
                 Err(EngineError::Refused(refusals)) => {
                     let what = describe(executor.engine().schema(), structure);
                     let reasons = refusals.iter().map(|it| format!("{what}: {}", it.message)).collect();

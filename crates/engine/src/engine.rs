@@ -11,13 +11,15 @@ use corollary_store::{Batch, Direction, KeyRange, Store};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use jiff::Timestamp;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use smol_str::SmolStr;
 
 use crate::base::{Base, Revisions};
 use crate::cache::Cache;
+use crate::clock;
 use crate::doc::{Doc, Key, Layout};
 use crate::error::EngineError;
+use crate::eval::View;
 use crate::index;
 use crate::keys;
 use crate::log::{self, Commit};
@@ -43,6 +45,17 @@ pub struct Committed {
     pub commit: Option<Arc<Commit>>,
     /// For each write, the resource as it is after the transaction.
     pub results: Vec<Option<Arc<Doc>>>,
+    /// What it took.
+    pub work: Work,
+    /// The updates that it began, or that have more to do because of it.
+    pub updates: Vec<UpdateId>,
+}
+
+/// What the clock did: resources that expired, and derived values that are others by now.
+#[derive(Clone, Debug)]
+pub struct Tick {
+    /// As the log tells it.
+    pub commit: Arc<Commit>,
     /// What it took.
     pub work: Work,
     /// The updates that it began, or that have more to do because of it.
@@ -76,6 +89,8 @@ pub struct Engine {
     budgets: Budgets,
     node: SmolStr,
     updates: RwLock<Arc<Ledger>>,
+    /// See [`Engine::time`].
+    time: Mutex<Timestamp>,
 }
 
 impl Engine {
@@ -96,6 +111,7 @@ impl Engine {
             budgets,
             node: options.node.clone(),
             updates: RwLock::default(),
+            time: Mutex::new(Timestamp::MIN),
         })
     }
 
@@ -117,6 +133,12 @@ impl Engine {
     /// The last published revision.
     pub fn revision(&self) -> u64 {
         self.revisions.published()
+    }
+
+    /// The time as at which all that is stored is right: that of the last commit. It is right at any later time as well
+    /// that is before [`Executor::next_due`].
+    pub fn time(&self) -> Timestamp {
+        *self.time.lock()
     }
 
     /// The updates that are open, and those that have ended not long ago.
@@ -202,10 +224,13 @@ impl Engine {
 pub struct Executor {
     engine: Arc<Engine>,
     revision: u64,
-    /// Of the last commit; time never runs backwards.
+    /// Of the last commit; time never runs backwards, and all that is stored is right as at it.
     last: Timestamp,
     /// The update that had its turn last.
     pub(crate) turn: Option<UpdateId>,
+    /// No timer is due before. There may be none at it either.
+    next_due: Option<Timestamp>,
+    tick: Option<Tick>,
 }
 
 impl Executor {
@@ -224,7 +249,28 @@ impl Executor {
         if corrupt {
             return Err(EngineError::corrupt("the end of the log"));
         }
-        Ok(Executor { engine, revision, last, turn: None })
+        let next_due = clock::first(&*snapshot, &engine.schema)?;
+        drop(snapshot);
+        let mut executor = Executor { engine, revision, last, next_due, tick: None, turn: None };
+        executor.pass(last);
+        Ok(executor)
+    }
+
+    /// Remembers, and tells readers, as at which time all is right.
+    fn pass(&mut self, time: Timestamp) {
+        self.last = time;
+        *self.engine.time.lock() = time;
+    }
+
+    /// When the clock changes something next, if nobody writes: then [`Executor::commit`] wants to be called, with or
+    /// without transactions. A time that has passed where more was due than one commit goes through.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.next_due
+    }
+
+    /// What the clock did in the last [`Executor::commit`], before its transactions.
+    pub fn tick(&self) -> Option<&Tick> {
+        self.tick.as_ref()
     }
 
     /// Takes over the updates that are open in the store. When the store fits the schema, before anything is committed.
@@ -233,6 +279,11 @@ impl Executor {
         let ledger = Ledger::load(&*engine.store.snapshot()?, &engine.schema, &engine.node, now)?;
         engine.publish_updates(Arc::new(ledger));
         Ok(())
+    }
+
+    /// A time at which all that is stored is right: this one, or, where something is due by then, the last commit's.
+    pub(crate) fn time_before_timers(&self, now: Timestamp) -> Timestamp {
+        if self.next_due.is_some_and(|due| due <= now) { self.last } else { self.time(now) }
     }
 
     pub(crate) fn revision(&self) -> u64 {
@@ -249,7 +300,9 @@ impl Executor {
         &self.engine
     }
 
-    /// Runs transactions one after the other and makes all that succeed durable with one batch.
+    /// Runs transactions one after the other and makes all that succeed durable with one batch. Before them comes what the
+    /// clock has to change by then, as a commit of its own ([`Executor::tick`]): all of it, or as much as
+    /// [`clock::MAX_TIMERS_PER_COMMIT`] lets; in the second case time stands, for the transactions, where that ends.
     ///
     /// A transaction that is refused changes nothing and leaves the others alone. An error of the store is the error of
     /// the whole group: nothing of it happened.
@@ -265,6 +318,35 @@ impl Executor {
         let mut ledger = Ledger::clone(&engine.updates());
         let mut revision = self.revision;
         let mut outcomes = Vec::with_capacity(group.len());
+        self.tick = None;
+        let looked = self.next_due.is_some_and(|due| due <= now);
+        let mut tick = None;
+        if looked {
+            let due = clock::due(&working, now)?;
+            let until = due.until;
+            if !due.is_empty() {
+                working.move_on(self.last, until);
+                let ran = due.run(&mut working);
+                let finished = |work| Ok((finish(&mut working, &[], revision, &mut ledger, None)?, work));
+                match ran.and_then(finished) {
+                    Ok((finished, work)) => {
+                        revision = finished.revision;
+                        let updates = finished.updates;
+                        tick = finished.commit.map(|commit| Tick { commit, work, updates });
+                        working.keep();
+                        working.settle(until);
+                    }
+                    // A value that the clock brings about is too long for its index, say. Time stands still until a
+                    // write mends that, and writes go on.
+                    Err(EngineError::Refused(_)) => {
+                        working.undo();
+                        working.settle(self.last);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        let now = working.now();
         for transaction in group {
             match run(&mut working, transaction, revision, &mut ledger) {
                 Ok(committed) => {
@@ -284,6 +366,13 @@ impl Executor {
             // A snapshot that is open would keep the store from reusing its log.
             drop(base);
             self.put(kept, ledger, now)?;
+            self.tick = tick;
+        } else {
+            drop(working);
+            drop(base);
+        }
+        if looked {
+            self.next_due = clock::first(&*engine.store.snapshot()?, &engine.schema)?;
         }
         Ok(outcomes)
     }
@@ -300,9 +389,17 @@ impl Executor {
             return Err(error);
         }
         if is_commit {
-            self.last = now;
+            self.pass(now);
         }
+        self.note_armed(kept.armed);
         Ok(())
+    }
+
+    fn note_armed(&mut self, armed: Option<Timestamp>) {
+        self.next_due = match (self.next_due, armed) {
+            (Some(due), Some(armed)) => Some(due.min(armed)),
+            (due, armed) => due.or(armed),
+        };
     }
 
     /// Makes a batch durable, and then shows it to readers.
@@ -322,15 +419,15 @@ impl Executor {
     }
 
     /// Runs a step of maintenance that no log entry tells of: a batch and a revision of its own. Returns what `f` does.
+    ///
+    /// Time does not go on in it: what is built is right as at the same time as all else.
     pub(crate) fn maintain<T>(
         &mut self,
-        now: Timestamp,
         f: impl FnOnce(&mut Working<'_>, &mut Batch) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
         let engine = self.engine.clone();
-        let now = now.max(self.last);
         let base = engine.base();
-        let mut working = Working::new(&engine.schema, &engine.layouts, &base, now);
+        let mut working = Working::new(&engine.schema, &engine.layouts, &base, self.last);
         let mut extra = Batch::new();
         let done = f(&mut working, &mut extra)?;
         working.check_keys()?;
@@ -346,9 +443,11 @@ impl Executor {
         let mut batch = batch(&mut working, self.revision, revision);
         extra.append(&mut batch);
         let kept = std::mem::take(&mut working.kept);
+        let armed = working.armed;
         drop(working);
         drop(base);
         self.write(&extra, kept, revision)?;
+        self.note_armed(armed);
         Ok(done)
     }
 
@@ -391,13 +490,14 @@ pub(crate) struct Kept {
     batch: Batch,
     docs: HashMap<Key, Option<Arc<Doc>>, RandomState>,
     revision: u64,
+    armed: Option<Timestamp>,
 }
 
 impl Kept {
     /// All that was kept, between two revisions.
     pub(crate) fn of(mut working: Working<'_>, from: u64, to: u64) -> Kept {
         let batch = batch(&mut working, from, to);
-        Kept { batch, docs: working.kept, revision: to }
+        Kept { batch, armed: working.armed, docs: working.kept, revision: to }
     }
 }
 
@@ -460,7 +560,8 @@ pub(crate) fn finish(
     working.touched.retain(|_, touched| touched.before != touched.after);
     let mut finished = Finished { revision, commit: None, updates: Vec::new() };
     let deferred = std::mem::take(&mut working.deferred);
-    if !working.touched.is_empty() {
+    // What the clock changed may be nothing that anybody sees: it is a commit all the same, for its time.
+    if !working.touched.is_empty() || working.by_clock {
         index::maintain(working, writes)?;
         working.check_keys()?;
         let revision = revision + 1;

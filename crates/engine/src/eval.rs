@@ -2,10 +2,11 @@
 //!
 //! It reads through a [`View`]: the state before a change, the state after it, or a reader's snapshot.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use corollary_schema::functions::Function;
-use corollary_schema::typed::{Expr, Kind, Many, Node, Type};
+use corollary_schema::typed::{Expr, Kind, Many, Node, Type, mentions_now};
 use corollary_schema::{FieldKind, FieldRef, Pattern, Schema, TypeIx, ValueType};
 use corollary_syntax::ast::{BinaryOp, UnaryOp};
 use corollary_value::{ErrorValue, Id, Value, compare, ops};
@@ -15,7 +16,7 @@ use smol_str::SmolStr;
 use crate::aggregates::{aggregate_of, map_of};
 use crate::doc::Doc;
 use crate::error::EngineError;
-use crate::{convert, text};
+use crate::{convert, text, time, window};
 
 /// What an expression is evaluated over.
 pub trait View {
@@ -52,7 +53,11 @@ pub(crate) fn holds_many(schema: &Schema, field: FieldRef) -> bool {
     }
 }
 
+/// The earliest time at which the clock changes one of the comparisons that an evaluation has met.
+pub type Wake = Cell<Option<Timestamp>>;
+
 /// One evaluation: the view, and the resource that is `self`.
+#[derive(Clone, Copy)]
 pub struct Eval<'a> {
     /// What is read.
     view: &'a dyn View,
@@ -60,17 +65,26 @@ pub struct Eval<'a> {
     owner: &'a Id,
     /// The document of `self`, where it is at hand.
     own: Option<&'a Doc>,
+    /// The time.
+    now: Timestamp,
+    /// Where to tell when the clock changes what is evaluated; what is not evaluated decides nothing until then.
+    wake: Option<&'a Wake>,
 }
 
 impl<'a> Eval<'a> {
     /// Reads all through the view.
     pub fn new(view: &'a dyn View, owner: &'a Id) -> Eval<'a> {
-        Eval { view, owner, own: None }
+        Eval { view, owner, own: None, now: view.now(), wake: None }
     }
 
     /// Reads fields of `self` from its document, which has to be what the view would give.
     pub fn of(view: &'a dyn View, owner: &'a Id, own: &'a Doc) -> Eval<'a> {
-        Eval { view, owner, own: Some(own) }
+        Eval { own: Some(own), ..Eval::new(view, owner) }
+    }
+
+    /// Tells when the clock will change what it evaluates.
+    pub fn waking(self, wake: &'a Wake) -> Eval<'a> {
+        Eval { wake: Some(wake), ..self }
     }
 
     /// The value of an expression.
@@ -86,7 +100,7 @@ impl<'a> Eval<'a> {
     fn expr(&self, expr: &Expr, items: &mut Vec<Value>) -> Result<Value, EngineError> {
         Ok(match &expr.node {
             Node::Const(value) => value.clone(),
-            Node::Now => Value::Datetime(self.view.now()),
+            Node::Now => Value::Datetime(self.now),
             Node::Owner => Value::Ref(self.owner.clone()),
             Node::Item(depth) => {
                 let at = items.len().checked_sub(1 + *depth as usize);
@@ -218,12 +232,14 @@ impl<'a> Eval<'a> {
             }
             Node::Unary(UnaryOp::Not, operand) => ops::not(&self.expr(operand, items)?),
             Node::Unary(UnaryOp::Negate, operand) => ops::negate(&self.expr(operand, items)?),
-            Node::Binary(op, left, right) => {
-                let left = self.expr(left, items)?;
+            Node::Binary(op, left_expr, right) => {
+                let left = self.expr(left_expr, items)?;
                 if matches!(op, BinaryOp::Else | BinaryOp::IfNull) {
                     return if gives_way(*op, &left) { self.expr(right, items) } else { Ok(left) };
                 }
-                binary(*op, &left, &self.expr(right, items)?)
+                let right_value = self.expr(right, items)?;
+                self.meet(*op, (left_expr, &left), (right, &right_value))?;
+                binary(*op, &left, &right_value)
             }
             Node::Conditional(condition, then, otherwise) => match self.expr(condition, items)? {
                 error @ Value::Error(_) => error,
@@ -298,6 +314,30 @@ impl<'a> Eval<'a> {
             }
             (other, _) => other,
         })
+    }
+
+    /// Notes when the clock changes a comparison, where one side is the clock.
+    fn meet(
+        &self,
+        op: BinaryOp,
+        (left, left_is): (&Expr, &Value),
+        (right, right_is): (&Expr, &Value),
+    ) -> Result<(), EngineError> {
+        let Some(wake) = self.wake else { return Ok(()) };
+        let (clock, fixed) = match (mentions_now(left), mentions_now(right)) {
+            (true, false) => (left, right_is),
+            (false, true) => (right, left_is),
+            _ => return Ok(()),
+        };
+        let at = |time| Eval { now: time, wake: None, ..*self }.value(clock);
+        let compared = |clock_is: &Value| match std::ptr::eq(clock, left) {
+            true => binary(op, clock_is, fixed),
+            false => binary(op, fixed, clock_is),
+        };
+        if let Some(next) = window::next_change(self.now, clock, fixed, &at, &compared)? {
+            wake.set(Some(wake.get().map_or(next, |other| other.min(next))));
+        }
+        Ok(())
     }
 
     fn get(&self, base: &Value, field: FieldRef, many: Many) -> Result<Value, EngineError> {
@@ -528,6 +568,9 @@ fn known(function: Function, arguments: &[Value]) -> Option<Value> {
         Function::Hours => span(60 * 60)?,
         Function::Days => span(24 * 60 * 60)?,
         Function::Weeks => span(7 * 24 * 60 * 60)?,
+        Function::Months => time::add_months(first, &arguments[1], 1)?,
+        Function::Years => time::add_months(first, &arguments[1], 12)?,
+        Function::Truncate => time::truncate(first, text(1)?)?,
         Function::Str
         | Function::Int
         | Function::Float

@@ -11,6 +11,7 @@
 //! | log | revision | commit |
 //! | update | 0, id of the update | its record |
 //! | update | 1, id of the update, source id | – |
+//! | timer | definition number, time (order bytes), subject id | – |
 
 use corollary_schema::{FieldId, TypeId};
 use corollary_store::{Keyspace, KeyspaceSpec, Snapshot};
@@ -36,9 +37,11 @@ pub const LOG: Keyspace = Keyspace(5);
 
 /// Updates, and from where they have yet to go on.
 pub const UPDATE: Keyspace = Keyspace(6);
+/// What the clock is going to change, and when.
+pub const TIMER: Keyspace = Keyspace(7);
 
 /// What a store must be opened with.
-pub const KEYSPACES: [KeyspaceSpec; 7] = [
+pub const KEYSPACES: [KeyspaceSpec; 8] = [
     KeyspaceSpec { keyspace: META, name: "meta" },
     KeyspaceSpec { keyspace: DOC, name: "doc" },
     KeyspaceSpec { keyspace: REFERENCE, name: "reference" },
@@ -46,6 +49,7 @@ pub const KEYSPACES: [KeyspaceSpec; 7] = [
     KeyspaceSpec { keyspace: MEMBER, name: "member" },
     KeyspaceSpec { keyspace: LOG, name: "log" },
     KeyspaceSpec { keyspace: UPDATE, name: "pending_update" },
+    KeyspaceSpec { keyspace: TIMER, name: "timer" },
 ];
 
 /// In [`META`]: the last revision.
@@ -159,6 +163,28 @@ pub fn source(id: UpdateId, source: &Id) -> Vec<u8> {
     let mut key = sources_of(id);
     source.push_key(&mut key);
     key
+}
+
+/// The prefix of the timers of a node.
+pub fn timers_of(definition: FieldId) -> Vec<u8> {
+    definition.0.to_be_bytes().to_vec()
+}
+
+/// The key of a timer.
+pub fn timer(definition: FieldId, time: Timestamp, subject: &Id) -> Vec<u8> {
+    let mut key = timers_of(definition);
+    // Seconds and nanoseconds, with the least second first.
+    key.extend_from_slice(&time.as_nanosecond().wrapping_sub(i128::MIN).to_be_bytes());
+    subject.push_key(&mut key);
+    key
+}
+
+/// The time and the subject of a timer.
+pub fn read_timer(key: &[u8]) -> Option<(Timestamp, Id)> {
+    let (time, subject) = key.get(4..)?.split_first_chunk()?;
+    let nanoseconds = i128::from_be_bytes(*time).wrapping_add(i128::MIN);
+    let time = Timestamp::from_nanosecond(nanoseconds).ok()?;
+    Some((time, id_behind(subject, 0)?))
 }
 
 fn numbered(number: u32, ids: &[&Id]) -> Vec<u8> {

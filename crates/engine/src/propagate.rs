@@ -6,15 +6,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use corollary_schema::plan::{Group, Hop, PlanNode, Rule, Start};
+use corollary_schema::plan::{Evaluate, Group, Hop, PlanNode, Rule, Start, Timer};
 use corollary_schema::{FieldKind, FieldRef, Schema, TypeIx};
 use corollary_value::{Id, Value};
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
 
+use crate::clock;
 use crate::doc::{Doc, Key};
 use crate::error::EngineError;
-use crate::eval::{Eval, View};
+use crate::eval::{Eval, View, Wake};
 use crate::group::{self, Counted};
 use crate::updates::budget::Budget;
 use crate::working::{Working, linked, targets};
@@ -49,6 +50,19 @@ pub fn propagate(working: &mut Working<'_>) -> Result<Work, EngineError> {
     follow(working, dirty)
 }
 
+/// Brings up to date what the clock changes of some subjects, by node, and what the current transaction did to facts.
+pub(crate) fn propagate_due(
+    working: &mut Working<'_>,
+    due: BTreeMap<usize, Vec<Id>>,
+) -> Result<Work, EngineError> {
+    let subjects = |own: Vec<Id>| Subjects { own, reached: HashSet::default() };
+    let mut dirty: Dirty = due.into_iter().map(|(node, own)| (node, subjects(own))).collect();
+    for key in &working.touched_keys() {
+        seed(working, key, &mut dirty)?;
+    }
+    follow(working, dirty)
+}
+
 /// Brings some subjects of a node up to date, and all that follows.
 pub(crate) fn recompute(
     working: &mut Working<'_>,
@@ -74,10 +88,10 @@ fn follow(working: &mut Working<'_>, mut dirty: Dirty) -> Result<Work, EngineErr
             Rule::Evaluate(evaluate) => {
                 let mut changed = Vec::new();
                 for key in &keys {
-                    let Some(doc) = working.after(key)? else { continue };
-                    let value = Eval::of(working, &key.id, &doc).value(&evaluate.expr)?;
-                    drop(doc);
-                    changed.extend(store_result(working, node, key, value)?);
+                    let value = evaluate_owner(working, node, evaluate, key)?;
+                    if let Some(value) = value {
+                        changed.extend(store_result(working, node, key, value)?);
+                    }
                 }
                 changed
             }
@@ -95,6 +109,35 @@ fn follow(working: &mut Working<'_>, mut dirty: Dirty) -> Result<Work, EngineErr
     Ok(work)
 }
 
+/// The value of a node for an owner that is there; its timer, if it has one, is set along with it.
+pub fn evaluate_owner(
+    working: &mut Working<'_>,
+    node: &PlanNode,
+    evaluate: &Evaluate,
+    key: &Key,
+) -> Result<Option<Value>, EngineError> {
+    let wake = Wake::default();
+    let value = match working.after(key)? {
+        Some(doc) => {
+            let mut eval = Eval::of(working, &key.id, &doc);
+            if let Some(Timer::Changes(_)) = evaluate.timer {
+                eval = eval.waking(&wake);
+            }
+            Some(eval.value(&evaluate.expr)?)
+        }
+        None => None,
+    };
+    match evaluate.timer {
+        Some(Timer::Changes(slot)) => clock::rearm_owner(working, node, key, slot, wake.get())?,
+        Some(Timer::Expires) => {
+            let end = value.as_ref().and_then(clock::time_in);
+            clock::rearm_owner(working, node, key, node.result.slot, end)?;
+        }
+        None => {}
+    }
+    Ok(value)
+}
+
 /// A changed result: whose, the old and the new value.
 pub type Changed = (Key, Value, Value);
 
@@ -106,7 +149,9 @@ pub fn store_result(
     value: Value,
 ) -> Result<Option<Changed>, EngineError> {
     let changed = put_result(working, node, key, value)?;
-    if let Some((_, _, new @ Value::Error(_))) = &changed {
+    if let Some((_, _, new @ Value::Error(_))) = &changed
+        && !working.by_clock
+    {
         refuse_strict(working.schema, node.result, new)?;
     }
     Ok(changed)
@@ -149,7 +194,7 @@ fn seed(working: &mut Working<'_>, key: &Key, dirty: &mut Dirty) -> Result<(), E
         let ty = key.ty.0 as usize;
         for node in nodes.evaluated[ty].iter().chain(&nodes.grouped[ty]) {
             let subject = (*node, nodes.nodes[*node].result);
-            own(working, subject.0, key, subject.1, dirty);
+            own(working, subject.0, key, subject.1, dirty)?;
         }
     }
     let absent = Value::Absent;
@@ -177,11 +222,20 @@ fn seed(working: &mut Working<'_>, key: &Key, dirty: &mut Dirty) -> Result<(), E
 }
 
 /// Marks a subject that changed itself.
-fn own(working: &mut Working<'_>, node: usize, key: &Key, field: FieldRef, dirty: &mut Dirty) {
+fn own(
+    working: &mut Working<'_>,
+    node: usize,
+    key: &Key,
+    field: FieldRef,
+    dirty: &mut Dirty,
+) -> Result<(), EngineError> {
+    // The timer of what is gone goes at once.
+    let gone = working.schema.plan.nodes[node].is_timed() && working.after(key)?.is_none();
     match working.budgets.map(|budgets| budgets.of(node)) {
-        Some(Budget::Nothing) => working.deferred.add(node, &[], [key.id.clone()], (key, field)),
+        Some(Budget::Nothing) if !gone => working.deferred.add(node, &[], [key.id.clone()], (key, field)),
         _ => dirty.entry(node).or_default().own.push(key.id.clone()),
     }
+    Ok(())
 }
 
 /// Marks the subjects of all readers of a changed field; `fresh` where the resource itself came or went.
@@ -201,7 +255,7 @@ fn notify(
             // are facts changed a link in the same transaction. A derived link may follow later.
             (Start::Changed, path) if fresh && path.iter().all(|hop| is_fact(schema, *hop)) => continue,
             (Start::Changed, []) => {
-                own(working, reader.node, key, field, dirty);
+                own(working, reader.node, key, field, dirty)?;
                 continue;
             }
             (Start::Changed, _) => BTreeSet::from([key.id.clone()]),

@@ -8,20 +8,19 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use corollary_schema::plan::{PlanNode, Rule};
-use corollary_schema::{Field, FieldId, FieldKind, FieldRef, Schema, TypeIx};
-use corollary_store::{Direction, KeyRange, Snapshot};
+use corollary_schema::plan::{PlanNode, Rule, Timer};
+use corollary_schema::{Field, FieldId, FieldKind, FieldRef, Kept, Schema, TypeIx};
+use corollary_store::{Direction, KeyRange, Keyspace, Snapshot};
 use corollary_value::{Id, SumState, Value};
 use jiff::Timestamp;
 
 use crate::doc::{Key, Layout};
 use crate::engine::Executor;
 use crate::error::EngineError;
-use crate::eval::Eval;
 use crate::group::{self, Counted};
 use crate::index;
 use crate::keys;
-use crate::propagate::{empty_result, put_result, refuse_strict};
+use crate::propagate::{empty_result, evaluate_owner, put_result, refuse_strict};
 use crate::working::{Working, linked};
 
 /// Resources in one batch of a build.
@@ -74,18 +73,20 @@ pub fn with_dependents(schema: &Schema, changed: &BTreeSet<Structure>) -> BTreeS
 
 /// Removes all rows of a structure that no schema needs any more; values in documents are passed over from now on.
 pub fn drop_rows(structure: Structure, batch: &mut corollary_store::Batch) {
-    let (keyspace, id) = match structure {
-        Structure::References(id) => (keys::REFERENCE, id),
-        Structure::Definition(id) => (keys::MEMBER, id),
-        Structure::Index(id) => (keys::INDEX, id),
+    let (keyspaces, id): (&[Keyspace], FieldId) = match structure {
+        Structure::References(id) => (&[keys::REFERENCE], id),
+        Structure::Definition(id) => (&[keys::MEMBER, keys::TIMER], id),
+        Structure::Index(id) => (&[keys::INDEX], id),
     };
-    batch.delete_range(keyspace, KeyRange::prefix(id.0.to_be_bytes().to_vec()));
+    for keyspace in keyspaces {
+        batch.delete_range(*keyspace, KeyRange::prefix(id.0.to_be_bytes().to_vec()));
+    }
 }
 
 /// Builds one structure from what is stored.
-pub fn build(executor: &mut Executor, structure: Structure, now: Timestamp) -> Result<(), EngineError> {
+pub fn build(executor: &mut Executor, structure: Structure) -> Result<(), EngineError> {
     let schema = executor.engine().schema().clone();
-    executor.maintain(now, |_, batch| {
+    executor.maintain(|_, batch| {
         drop_rows(structure, batch);
         // What is built is not in the log: whoever follows the log has to start afresh.
         batch.delete_range(keys::LOG, KeyRange::all());
@@ -95,7 +96,7 @@ pub fn build(executor: &mut Executor, structure: Structure, now: Timestamp) -> R
         Structure::References(id) => {
             let Some(field) = field_with(&schema, id) else { return Ok(()) };
             // Those of a derived field that is yet to be built come from what is stored; its building corrects them.
-            walk(executor, field.ty, now, &mut |working, keys| {
+            walk(executor, field.ty, &mut |working, keys| {
                 for key in keys {
                     if let Some(doc) = working.after(key)? {
                         working.refer(key, field, &[], &linked(working.schema, field, &doc));
@@ -107,7 +108,7 @@ pub fn build(executor: &mut Executor, structure: Structure, now: Timestamp) -> R
         Structure::Index(id) => {
             let Some((at, _)) = indexed_by(&schema, id) else { return Ok(()) };
             let (ty, field) = (schema.ty(at.ty), schema.field(at));
-            walk(executor, at.ty, now, &mut |working, keys| {
+            walk(executor, at.ty, &mut |working, keys| {
                 for key in keys {
                     let Some(doc) = working.after(key)? else { continue };
                     let entry = match field.id == id {
@@ -126,15 +127,19 @@ pub fn build(executor: &mut Executor, structure: Structure, now: Timestamp) -> R
                 return Ok(());
             };
             match &node.rule {
-                Rule::Evaluate(evaluate) => walk(executor, node.result.ty, now, &mut |working, keys| {
+                Rule::Evaluate(evaluate) => walk(executor, node.result.ty, &mut |working, keys| {
                     for key in keys {
-                        let value = Eval::new(working, &key.id).value(&evaluate.expr)?;
-                        put_result(working, node, key, value)?;
+                        if let Some(slot) = node.keeps_time() {
+                            working.set(key, slot, Value::Absent)?;
+                        }
+                        if let Some(value) = evaluate_owner(working, node, evaluate, key)? {
+                            put_result(working, node, key, value)?;
+                        }
                     }
                     Ok(())
                 })?,
                 Rule::Group(group) => {
-                    walk(executor, node.result.ty, now, &mut |working, keys| {
+                    walk(executor, node.result.ty, &mut |working, keys| {
                         for key in keys {
                             let empty = empty_result(group);
                             working.set(key, node.result.slot, empty)?;
@@ -144,7 +149,7 @@ pub fn build(executor: &mut Executor, structure: Structure, now: Timestamp) -> R
                         }
                         Ok(())
                     })?;
-                    walk(executor, group.member, now, &mut |working, keys| {
+                    walk(executor, group.member, &mut |working, keys| {
                         group::apply(working, node, group, keys, Counted::NotYet).map(drop)
                     })?;
                 }
@@ -185,6 +190,56 @@ pub fn error_of(
     if corrupt { Err(EngineError::corrupt("a document")) } else { Ok(found) }
 }
 
+/// The types that begin to expire with some structures to be built, each with the field of the creation.
+fn beginning_to_expire<'s>(
+    schema: &'s Schema,
+    missing: &'s BTreeSet<Structure>,
+) -> impl Iterator<Item = FieldRef> + 's {
+    let nodes = schema.plan.nodes.iter().filter(|node| {
+        let timer = match &node.rule {
+            Rule::Evaluate(evaluate) => evaluate.timer,
+            Rule::Group(_) => None,
+        };
+        timer == Some(Timer::Expires) && missing.contains(&Structure::Definition(node.definition))
+    });
+    nodes.filter_map(|node| {
+        let ty = node.result.ty;
+        let (slot, _) = schema.ty(ty).slots().find(|(_, field)| field.rules.kept == Some(Kept::Created))?;
+        Some(FieldRef { ty, slot })
+    })
+}
+
+/// What has to be built because [`note_creations`] changes what it reads.
+pub fn readers_of_noted_creations(schema: &Schema, missing: &BTreeSet<Structure>) -> Vec<Structure> {
+    let mut found = Vec::new();
+    for created in beginning_to_expire(schema, missing) {
+        let readers = schema.plan.readers(created).iter();
+        found.extend(readers.map(|it| Structure::Definition(schema.plan.nodes[it.node].definition)));
+        found.extend(schema.field(created).index.then_some(Structure::Index(schema.field(created).id)));
+    }
+    found
+}
+
+/// Gives the resources whose type begins to expire, and that have no time of their creation, this one.
+pub fn note_creations(
+    executor: &mut Executor,
+    missing: &BTreeSet<Structure>,
+    now: Timestamp,
+) -> Result<(), EngineError> {
+    let schema = executor.engine().schema().clone();
+    for created in beginning_to_expire(&schema, missing) {
+        walk(executor, created.ty, &mut |working, keys| {
+            for key in keys {
+                if working.after(key)?.is_some_and(|doc| doc.get(created.slot).is_null()) {
+                    working.set(key, created.slot, Value::Datetime(now))?;
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
 fn field_with(schema: &Schema, id: FieldId) -> Option<FieldRef> {
     schema.types().find_map(|(ty, resource)| {
         let (slot, _) = resource.slots().find(|(_, field)| field.id == id)?;
@@ -205,10 +260,10 @@ pub fn indexed_by(schema: &Schema, id: FieldId) -> Option<(FieldRef, bool)> {
 type Step<'f> = dyn FnMut(&mut Working<'_>, &[Key]) -> Result<(), EngineError> + 'f;
 
 /// Hands all resources of a type to `f`, in the order of their ids, one batch and one commit after the other.
-fn walk(executor: &mut Executor, ty: TypeIx, now: Timestamp, f: &mut Step<'_>) -> Result<(), EngineError> {
+fn walk(executor: &mut Executor, ty: TypeIx, f: &mut Step<'_>) -> Result<(), EngineError> {
     let mut last: Option<Id> = None;
     loop {
-        let keys = executor.maintain(now, |working, _| {
+        let keys = executor.maintain(|working, _| {
             let keys = page(working, ty, last.as_ref())?;
             working.prefetch(keys.iter())?;
             f(working, &keys)?;

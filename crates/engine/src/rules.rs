@@ -155,6 +155,12 @@ pub fn check(field: &Field, value: &Value, found: &mut Vec<Refusal>) {
         found.push(place.refuse("read-only", format!("`{place}` follows from other fields")));
         return;
     }
+    if field.rules.kept.is_some() {
+        found.push(
+            place.refuse("read-only", format!("`{place}` is kept by the server, and cannot be written")),
+        );
+        return;
+    }
     if value.is_null() {
         found.extend(check_null(&field.rules, place, value));
         return;

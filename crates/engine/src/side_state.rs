@@ -8,16 +8,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use corollary_schema::plan::{Group, Keeping, PlanNode, Rule};
+use corollary_schema::plan::{Evaluate, Group, Keeping, PlanNode, Rule, Timer};
 use corollary_schema::{FieldId, FieldKind, FieldRef, TypeIx};
 use corollary_store::{Direction, KeyRange, Keyspace};
 use corollary_value::codec::push_varint;
 use corollary_value::{Id, SumState, Value};
 
 use crate::aggregates::{aggregate_of, map_of};
+use crate::clock;
 use crate::doc::{Doc, Key};
 use crate::error::EngineError;
-use crate::eval::{Eval, View};
+use crate::eval::{Eval, View, Wake};
 use crate::group::{self, Given, Header, Place};
 use crate::index;
 use crate::keys;
@@ -33,22 +34,11 @@ pub fn check(working: &Working<'_>) -> Result<BTreeMap<Structure, String>, Engin
     for node in &schema.plan.nodes {
         let what = match &node.rule {
             Rule::Group(group) => check_group(working, node, group)?,
-            Rule::Evaluate(evaluate) => match schema.field(node.result).kind {
-                FieldKind::Aggregate { .. } => {
-                    let wrong = |key: &Key| -> Result<bool, EngineError> {
-                        let value = Eval::new(working, &key.id).value(&evaluate.expr)?;
-                        let stored = working.after(key)?;
-                        let differs = stored.is_some_and(|doc| differ(doc.get(node.result.slot), &value));
-                        Ok(differs && !settled.may_be_behind(node.result, &key.id)?)
-                    };
-                    first(working, node.result.ty, &wrong)?
-                }
-                _ => None,
-            },
+            Rule::Evaluate(evaluate) => check_owners(working, &settled, node, evaluate)?,
         };
         if let Some(id) = what {
             let (ty, field) = (&schema.ty(node.result.ty).name, &schema.field(node.result).name);
-            let message = format!("what {ty} {id} keeps for `{field}` is not what its members give");
+            let message = format!("what {ty} {id} keeps for `{field}` is not what follows from the values");
             wrong.insert(Structure::Definition(node.definition), message);
         }
     }
@@ -92,28 +82,19 @@ fn differ(stored: &Value, expected: &Value) -> bool {
     stored != expected && !(stored.is_null() && expected.is_null())
 }
 
-fn first(
-    working: &Working<'_>,
-    ty: TypeIx,
-    wrong: &dyn Fn(&Key) -> Result<bool, EngineError>,
-) -> Result<Option<Id>, EngineError> {
-    for id in working.all(ty)? {
-        if wrong(&Key::new(ty, id.clone()))? {
-            return Ok(Some(id));
-        }
-    }
-    Ok(None)
-}
-
 /// The members of one place in the order of its elements, each with what it gives.
 type Members = Vec<(Id, Given)>;
 
 /// The first owner whose state is wrong; where only rows are, the owner of the first of them is not told apart.
 fn check_group(working: &Working<'_>, node: &PlanNode, group: &Group) -> Result<Option<Id>, EngineError> {
+    let mut timers = BTreeSet::new();
     let mut owners: BTreeMap<Id, Members> = BTreeMap::new();
     for member in working.all(group.member)? {
         let Some(doc) = working.after(&Key::new(group.member, member.clone()))? else { continue };
-        let Some(it) = group::contribution(working, group, &member, &doc)? else { continue };
+        let wake = Wake::default();
+        let it = group::contribution(working, group, &member, &doc, &wake)?;
+        timers.extend(wake.get().map(|time| keys::timer(node.definition, time, &member)));
+        let Some(it) = it else { continue };
         owners.entry(it.owner).or_default().push((member, it.given));
     }
     for members in owners.values_mut() {
@@ -163,7 +144,62 @@ fn check_group(working: &Working<'_>, node: &PlanNode, group: &Group) -> Result<
         ControlFlow::Break(())
     })?;
     let odd = odd.or_else(|| expected.next().map(|(key, _)| key));
-    odd.map(|key| owner_of(&key).ok_or_else(|| EngineError::corrupt("the row of a member"))).transpose()
+    if let Some(key) = odd {
+        return owner_of(&key).map(Some).ok_or_else(|| EngineError::corrupt("the row of a member"));
+    }
+    first_odd_timer(working, node, timers)
+}
+
+/// The first owner of an evaluated node for which its hidden result, or its timer, is wrong.
+fn check_owners(
+    working: &Working<'_>,
+    settled: &Settled<'_, '_>,
+    node: &PlanNode,
+    evaluate: &Evaluate,
+) -> Result<Option<Id>, EngineError> {
+    let hidden = matches!(working.schema.field(node.result).kind, FieldKind::Aggregate { .. });
+    if !hidden && evaluate.timer.is_none() {
+        return Ok(None);
+    }
+    let mut timers = BTreeSet::new();
+    for id in working.all(node.result.ty)? {
+        let Some(doc) = working.after(&Key::new(node.result.ty, id.clone()))? else { continue };
+        let wake = Wake::default();
+        let value = Eval::new(working, &id).waking(&wake).value(&evaluate.expr)?;
+        let time = match evaluate.timer {
+            Some(Timer::Expires) => clock::time_in(&value),
+            _ => wake.get(),
+        };
+        let kept = node.keeps_time().and_then(|slot| clock::time_in(doc.get(slot)));
+        if settled.may_be_behind(node.result, &id)? {
+            // Its timer is behind with it.
+            timers.extend(kept.map(|time| keys::timer(node.definition, time, &id)));
+            continue;
+        }
+        if (hidden && differ(doc.get(node.result.slot), &value)) || (evaluate.timer.is_some() && kept != time)
+        {
+            return Ok(Some(id));
+        }
+        timers.extend(time.map(|time| keys::timer(node.definition, time, &id)));
+    }
+    first_odd_timer(working, node, timers)
+}
+
+/// The subject of the first timer of a node that is not there and should be, or is and should not.
+fn first_odd_timer(
+    working: &Working<'_>,
+    node: &PlanNode,
+    expected: BTreeSet<Vec<u8>>,
+) -> Result<Option<Id>, EngineError> {
+    let mut there = BTreeSet::new();
+    let prefix = KeyRange::prefix(keys::timers_of(node.definition));
+    working.base.scan(keys::TIMER, &prefix, Direction::Forward, &mut |key, _| {
+        there.insert(key.to_vec());
+        ControlFlow::Continue(())
+    })?;
+    let odd = expected.symmetric_difference(&there).next();
+    let subject = |key: &Vec<u8>| keys::read_timer(key).map(|(_, id)| id);
+    odd.map(|key| subject(key).ok_or_else(|| EngineError::corrupt("a timer"))).transpose()
 }
 
 /// What a place with these members keeps; its rows are put to the others.

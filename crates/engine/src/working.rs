@@ -64,6 +64,12 @@ pub struct Working<'a> {
     /// What is stored.
     pub base: &'a Base<'a>,
     pub(crate) now: Timestamp,
+    /// The time as at which what the current transaction found is right.
+    then: Timestamp,
+    /// Is the current transaction the clock's?
+    pub(crate) by_clock: bool,
+    /// The earliest time for which a timer was set.
+    pub(crate) armed: Option<Timestamp>,
     rows: Rows,
     /// Changed by the current transaction.
     pub touched: HashMap<Key, Touched, RandomState>,
@@ -84,6 +90,9 @@ impl<'a> Working<'a> {
             layouts,
             base,
             now,
+            then: now,
+            by_clock: false,
+            armed: None,
             rows: Rows::new(),
             touched: HashMap::default(),
             changed_rows: Rows::new(),
@@ -91,6 +100,27 @@ impl<'a> Working<'a> {
             budgets: None,
             deferred: Deferred::default(),
         }
+    }
+
+    /// Begins the transaction of the clock, in which time goes on from `then` to `now`.
+    pub(crate) fn move_on(&mut self, then: Timestamp, now: Timestamp) {
+        (self.then, self.now, self.by_clock) = (then, now, true);
+    }
+
+    /// The time as at which what was there before the current transaction is right.
+    fn time_before(&self) -> Timestamp {
+        self.then
+    }
+
+    /// Goes on at a time at which nothing is due.
+    pub(crate) fn settle(&mut self, now: Timestamp) {
+        (self.then, self.now, self.by_clock) = (now, now, false);
+    }
+
+    /// Sets a timer.
+    pub(crate) fn arm(&mut self, key: Vec<u8>, time: Timestamp) {
+        self.armed = Some(self.armed.map_or(time, |armed| armed.min(time)));
+        self.put_row(keys::TIMER, key, Vec::new());
     }
 
     /// Keeps what the current transaction did.
@@ -541,7 +571,7 @@ impl View for Before<'_, '_> {
     }
 
     fn now(&self) -> Timestamp {
-        self.0.now
+        self.0.time_before()
     }
 
     fn holds_many(&self, field: FieldRef) -> bool {

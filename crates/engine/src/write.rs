@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use corollary_schema::plan::lower::zero;
 use corollary_schema::typed::{Expr, Type};
-use corollary_schema::{DefaultValue, Field, FieldKind, FieldRef, OnDelete, Slot, ValueType};
+use corollary_schema::{DefaultValue, Field, FieldKind, FieldRef, Kept, OnDelete, Slot, ValueType};
 use corollary_value::{ErrorValue, Id, Value, ops};
 use smol_str::SmolStr;
 
@@ -82,7 +82,31 @@ pub fn apply(working: &mut Working<'_>, writes: &[Write]) -> Result<(), EngineEr
             error => error,
         })?;
     }
+    note_updates(working);
     check_links(working, writes)
+}
+
+/// Notes the time in the resources that keep that of their last change, where the current transaction changed a fact.
+pub(crate) fn note_updates(working: &mut Working<'_>) {
+    let (schema, now) = (working.schema, working.now());
+    let kept = |kept: Kept| move |field: &(Slot, &Field)| field.1.rules.kept == Some(kept);
+    if !schema.types().any(|(_, ty)| ty.slots().any(|field| kept(Kept::Updated)(&field))) {
+        return;
+    }
+    for (key, touched) in &mut working.touched {
+        let ty = schema.ty(key.ty);
+        let Some((slot, _)) = ty.slots().find(kept(Kept::Updated)) else { continue };
+        let Some(after) = &mut touched.after else { continue };
+        let same = touched.before.as_ref().filter(|before| {
+            let mut facts = ty.slots().filter(|(at, field)| field.is_fact() && *at != slot);
+            facts.all(|(at, _)| before.get(at) == after.get(at))
+        });
+        // Facts that came out as they were, also in a resource that took the place of one that was deleted, are no change.
+        let time = same.map_or(Value::Datetime(now), |before| before.get(slot).clone());
+        if *after.get(slot) != time {
+            Arc::make_mut(after).set(slot, time);
+        }
+    }
 }
 
 fn name(working: &Working<'_>, key: &Key) -> String {
@@ -129,6 +153,12 @@ fn create(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Res
     let mut computed = Vec::new();
     for (slot, field) in schema.ty(key.ty).slots() {
         let given = values.iter().rfind(|(given, _)| *given == slot).map(|(_, value)| value);
+        if let (Some(kept), None) = (field.rules.kept, given) {
+            if kept == Kept::Created {
+                doc.set(slot, Value::Datetime(now));
+            }
+            continue;
+        }
         let value = match (given, &field.rules.default) {
             (Some(value), _) => value.clone(),
             (None, Some(DefaultValue::Computed(expr))) => {
@@ -208,8 +238,8 @@ fn replace(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Re
             continue;
         }
         let given = values.iter().rfind(|(given, _)| *given == slot).map(|(_, value)| value.clone());
-        if given.is_none() && field.rules.immutable {
-            // What cannot change stays, and need not be repeated.
+        if given.is_none() && (field.rules.immutable || field.rules.kept.is_some()) {
+            // What cannot change, or only by itself, stays, and need not be repeated.
             continue;
         }
         if let (None, Some(DefaultValue::Computed(expr))) = (&given, &field.rules.default) {
@@ -336,7 +366,7 @@ fn set(
 }
 
 /// Deletes a resource, its children, and what cascades; a work list, since chains of links may be long.
-fn delete(working: &mut Working<'_>, key: &Key) -> Result<(), EngineError> {
+pub(crate) fn delete(working: &mut Working<'_>, key: &Key) -> Result<(), EngineError> {
     existing(working, key)?;
     let schema = working.schema;
     let mut doomed = BTreeSet::from([key.clone()]);

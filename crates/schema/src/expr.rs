@@ -6,6 +6,7 @@
 mod aggregates;
 mod operators;
 mod text;
+pub mod time;
 
 use std::cell::RefCell;
 
@@ -56,8 +57,14 @@ pub enum Place {
 
 /// Checks an expression. The value is of no use if there are diagnostics.
 pub fn check_expr(names: &dyn Names, place: Place, expr: &ast::Expr) -> (Expr, Vec<Diagnostic>) {
-    let checker =
-        Checker { names, place, element: None, scopes: RefCell::default(), found: RefCell::default() };
+    let checker = Checker {
+        names,
+        place,
+        element: None,
+        scopes: RefCell::default(),
+        clocks: RefCell::default(),
+        found: RefCell::default(),
+    };
     let typed = checker.expr(expr);
     (typed, checker.found.into_inner())
 }
@@ -80,6 +87,7 @@ pub fn check_member(names: &dyn Names, element: &Element<'_>, expr: &ast::Expr) 
         place: Place::Derived(element.holder.ty),
         element: Some(element),
         scopes: RefCell::new(element.objects.to_vec()),
+        clocks: RefCell::default(),
         found: RefCell::default(),
     };
     let typed = checker.expr(expr);
@@ -112,6 +120,8 @@ struct Checker<'a> {
     element: Option<&'a Element<'a>>,
     /// Types of the items of the enclosing objects and filters, the innermost last.
     scopes: RefCell<Vec<Type>>,
+    /// The places of the clock that a comparison allows.
+    clocks: RefCell<Vec<Span>>,
     found: RefCell<Vec<Diagnostic>>,
 }
 
@@ -530,15 +540,12 @@ impl Checker<'_> {
             let text = format!("`{}` takes {wanted}, and {given} were given", name.name);
             self.report(Diagnostic::error("arguments", span, text))
         };
-        if name.name == "now" {
-            return match arguments {
-                [] => new(Node::Now, Type::one(Kind::Datetime)),
-                _ => count("no arguments"),
-            };
+        if let Some(clock) = self.clock(&name.name, arguments, span) {
+            return clock;
         }
         let Some(row) = functions::named(&name.name) else {
             let functions = functions::TABLE.iter().map(|row| row.name);
-            let all = functions.chain(Aggregate::names()).chain(["now"]);
+            let all = functions.chain(Aggregate::names()).chain(["now", "today"]);
             let diagnostic = Diagnostic::error(
                 "unknown-function",
                 name.span,
@@ -549,6 +556,9 @@ impl Checker<'_> {
                 None => diagnostic,
             });
         };
+        if matches!(row.function, Function::Months | Function::Years) {
+            return self.misplaced_span(row.function, span);
+        }
         let most = row.parameters.len();
         let least = most - row.optional;
         if arguments.len() < least || (arguments.len() > most && !row.variadic) {
@@ -573,6 +583,11 @@ impl Checker<'_> {
                 ));
             }
             typed.push(value);
+        }
+        if row.function == Function::Truncate
+            && let Some(mistake) = self.check_unit(arguments, &typed[0].ty)
+        {
+            return mistake;
         }
         if let Some(known) = self.text_call(row.function, arguments, &typed) {
             return known;

@@ -69,6 +69,8 @@ pub struct ResourceType {
     pub embedded: Vec<Slot>,
     /// The link fields (of any type) that may point at a resource of this type, parents included.
     pub referrers: Vec<FieldRef>,
+    /// The time, an expression of the resource, at which it is deleted, where its type expires.
+    pub expires: Option<Expr>,
 }
 
 /// A field of a type.
@@ -150,7 +152,7 @@ pub enum FieldKind {
         /// What happens here when a target is deleted; `restrict` for a link that is required and would be unlinked.
         on_delete: OnDelete,
     },
-    /// Hidden: the result of an aggregate inside a derived field.
+    /// Hidden: the result of an aggregate inside a derived field, or the time at which the clock changes one.
     Aggregate {
         /// The type of its result.
         ty: Type,
@@ -343,6 +345,17 @@ pub struct Rules {
     pub normalize: Vec<Normalize>,
     /// For people.
     pub description: Option<SmolStr>,
+    /// What the engine keeps there; nobody writes it then.
+    pub kept: Option<Kept>,
+}
+
+/// A time that the engine keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Of the commit that created the resource.
+    Created,
+    /// Of the last commit that changed one of its facts.
+    Updated,
 }
 
 /// A default.
@@ -467,6 +480,11 @@ impl Field {
                 | FieldKind::Links { .. }
                 | FieldKind::Parent { .. }
         )
+    }
+
+    /// Is it a fact that somebody may write?
+    pub fn is_written(&self) -> bool {
+        self.is_fact() && self.rules.kept.is_none()
     }
 
     /// Does it follow from other fields, and is it kept in the document?

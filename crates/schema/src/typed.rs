@@ -324,6 +324,13 @@ impl Expr {
     }
 }
 
+/// Does it ask for the time, anywhere in it?
+pub fn mentions_now(expr: &Expr) -> bool {
+    let mut found = expr.node == Node::Now;
+    expr.for_parts(&mut |part, _| found = found || mentions_now(part));
+    found
+}
+
 /// Shows an expression with the schema's names, for signatures, plans and `explain`.
 pub struct Show<'a>(pub &'a Expr, pub &'a Schema);
 

@@ -324,3 +324,69 @@ fn mistakes_in_embedded_objects() {
         assert_eq!(found, [wanted], "{member}");
     }
 }
+
+#[test]
+fn mistakes_about_time() {
+    let clock = "stands only on one side of <, <=, > or >=, plus or minus constant spans | as in `self.orders[at > now() - \
+                 days(30)]` or `self.born <= today() - years(18)`";
+    let as_in = clock.split_once(" | ").unwrap().1;
+    let cases = [
+        ("x := now()", format!("clock «now()» in a derived field `now()` {clock}")),
+        ("x := self.born = today()", format!("clock «today()» in a derived field `today()` {clock}")),
+        ("x := year(today()) - year(self.born) > 18", format!("clock «today()» in a derived field `today()` {clock}")),
+        ("x := self.seen - now() < days(3)", format!("clock «now()» in a derived field `now()` {clock}")),
+        ("x := truncate(now(), 'day') < self.seen", format!("clock «now()» in a derived field `now()` {clock}")),
+        (
+            "x := now() > datetime(today())",
+            format!("clock «today()» in a derived field `today()` {clock}"),
+        ),
+        ("x := now() > now() - days(1)", format!("clock «now() - days(1)» both sides of the comparison are the time | {as_in}")),
+        (
+            "x := self.seen > now() - days(self.age)",
+            format!("clock «now() - days(self.age)» a span next to the time is a constant, and this one reads a field | {as_in}"),
+        ),
+        (
+            "x := self.seen > now() - months(1) - days(3)",
+            "clock «now() - months(1) - days(3)» next to the time stands one span of months or years, or exact ones, and \
+             not both | write `months(14)` for a year and two months; an exact span goes to the other side"
+                .into(),
+        ),
+        ("x := now(1) > self.seen", "arguments «now(1)» `now` takes no arguments, and 1 were given".into()),
+        (
+            "x := months(self.age)",
+            "calendar-span «months(self.age)» `months` has no length of its own: it stands next to a datetime or a date, \
+             behind + or - | as in `self.born + months(18)`; `days`, `weeks` and shorter are durations"
+                .into(),
+        ),
+        (
+            "x := self.age + years(1)",
+            "operand-type «+» `+` goes between a datetime or a date and `years`, and this is int".into(),
+        ),
+        ("x := self.born + years('1')", "argument-type «'1'» `years` takes an int, and this is str".into()),
+        ("x := self.born + years()", "arguments «years()» `years` takes one argument, and 0 were given".into()),
+        (
+            "x := truncate(self.seen, 'dya')",
+            "unit «'dya'» `truncate` knows no unit \"dya\" here | did you mean \"day\"?".into(),
+        ),
+        (
+            "x := truncate(self.born, 'hour')",
+            "unit «'hour'» `truncate` knows no unit \"hour\" here | there are day, week, month, year".into(),
+        ),
+        (
+            "x := truncate(self.born, self.name)",
+            "unit «self.name» the unit of `truncate` is a text as it stands | as in `truncate(self.at, 'day')`".into(),
+        ),
+    ];
+    for (field, expected) in cases {
+        assert_eq!(in_person(&format!("seen: datetime\n {field}")), [expected], "{field}");
+    }
+    for right in [
+        "x := self.seen > now() - days(30)",
+        "x := hours(1) + now() + days(2) * 3 <= self.seen + months(self.age)",
+        "x := today() - years(18) >= self.born",
+        "x := count(self.team.members[born < today() - months(2 * 6)])",
+        "x := now() > '2030-01-01T00:00:00Z'",
+    ] {
+        assert_eq!(in_person(&format!("seen: datetime\n {right}")), Vec::<String>::new(), "{right}");
+    }
+}

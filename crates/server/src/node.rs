@@ -3,6 +3,8 @@
 //! Transactions wait in one bounded queue. The executor takes all that wait, up to a limit, as one group with one
 //! durable sync, and replies when it is durable. While it works the next group gathers, so groups grow with the load.
 //! Between groups it goes on with the updates that are open ([`crate::updater`]).
+//!
+//! Where nobody writes, it sleeps until the engine's next timer is due, and lets it come.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -11,7 +13,9 @@ use std::time::{Duration, Instant};
 use corollary_engine::{Commit, Committed, Engine, EngineError, Executor, Transaction};
 use corollary_store::StoreError;
 use jiff::{SignedDuration, Timestamp};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 use crate::problem::Problem;
 pub use crate::updater::Pace;
@@ -47,6 +51,9 @@ impl Default for NodeOptions {
 
 /// How long a group waits for others where the one before was at least twice as large: less than a sync takes.
 const GATHER: Duration = Duration::from_micros(50);
+
+/// How long the executor lets a timer be that is due and that it could not let come.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// How often the log is looked at for what is past its retention.
 const TRIM_EVERY: Duration = Duration::from_secs(60);
@@ -92,8 +99,9 @@ impl Running {
 }
 
 impl Node {
-    /// Starts the executor.
+    /// Starts the executor. Within a runtime, whose clock wakes it.
     pub fn start(executor: Executor, options: NodeOptions) -> std::io::Result<(Arc<Node>, Running)> {
+        let runtime = Handle::try_current().map_err(std::io::Error::other)?;
         let engine = executor.engine().clone();
         let hub = Arc::new(Hub::new(engine.clone()));
         let (jobs, waiting) = mpsc::channel(options.queue_transactions);
@@ -101,7 +109,7 @@ impl Node {
         let feed = Feed { hub: hub.clone(), moves };
         let thread = thread::Builder::new()
             .name("executor".into())
-            .spawn(move || execute(executor, waiting, &feed, &options))?;
+            .spawn(move || execute(executor, waiting, &feed, &options, &runtime))?;
         Ok((Arc::new(Node { engine, jobs, moved, hub }), Running { thread }))
     }
 
@@ -158,33 +166,12 @@ impl Feed {
     }
 }
 
-/// The next transaction; none where a step of an update may be done meanwhile. An error is the end.
-fn next(
-    waiting: &mut mpsc::Receiver<Job>,
-    updater: &Updater,
-    executor: &Executor,
-) -> Result<Option<Job>, Ended> {
-    if !updater.is_needed(executor) {
-        return waiting.blocking_recv().map(Some).ok_or(Ended);
-    }
-    match waiting.try_recv() {
-        Ok(job) => Ok(Some(job)),
-        Err(mpsc::error::TryRecvError::Disconnected) => Err(Ended),
-        Err(mpsc::error::TryRecvError::Empty) => {
-            updater.rest(executor);
-            Ok(None)
-        }
-    }
-}
-
-/// Nothing more is to be done.
-struct Ended;
-
 fn execute(
     mut executor: Executor,
     mut waiting: mpsc::Receiver<Job>,
     feed: &Feed,
     options: &NodeOptions,
+    runtime: &Handle,
 ) -> Result<(), EngineError> {
     let mut updater = Updater::new(options.updates.clone());
     let mut trimmed = Instant::now();
@@ -192,10 +179,21 @@ fn execute(
     let mut group = Vec::new();
     let mut replies = Vec::new();
     let mut last = 0;
-    while let Ok(job) = next(&mut waiting, &updater, &executor) {
-        let Some(job) = job else {
-            updater.step(&mut executor, feed, waiting.is_empty())?;
-            continue;
+    let mut stalled = false;
+    loop {
+        let job = match next(&executor, &mut waiting, &updater, runtime, stalled) {
+            Next::Job(job) => job,
+            Next::Due => {
+                run(&mut executor, &[], &mut replies, feed)?;
+                stalled = is_overdue(&executor, Timestamp::now()) && executor.tick().is_none();
+                feed.moved();
+                continue;
+            }
+            Next::Update => {
+                updater.step(&mut executor, feed, waiting.is_empty())?;
+                continue;
+            }
+            Next::End => return Ok(()),
         };
         // Those who have just been answered mostly ask again: a moment later they share this group's sync.
         if (waiting.len() + 1) * 2 <= last {
@@ -229,6 +227,66 @@ fn execute(
             trimmed = Instant::now();
         }
     }
+}
+
+/// What the executor does next.
+enum Next {
+    /// What somebody wants.
+    Job(Job),
+    /// What the clock wants.
+    Due,
+    /// A step of an update.
+    Update,
+    /// Nothing any more.
+    End,
+}
+
+/// Waits for a job, or until a timer is due; not at all where updates have to go on. Jobs do not hold timers up: each
+/// group begins with what is due.
+fn next(
+    executor: &Executor,
+    waiting: &mut mpsc::Receiver<Job>,
+    updater: &Updater,
+    runtime: &Handle,
+    stalled: bool,
+) -> Next {
+    let job = |job: Option<Job>| job.map_or(Next::End, Next::Job);
+    if updater.is_needed(executor) {
+        return match waiting.try_recv() {
+            Ok(job) => Next::Job(job),
+            Err(mpsc::error::TryRecvError::Disconnected) => Next::End,
+            Err(mpsc::error::TryRecvError::Empty) if !stalled && is_overdue(executor, Timestamp::now()) => {
+                Next::Due
+            }
+            Err(mpsc::error::TryRecvError::Empty) => {
+                updater.rest(executor);
+                Next::Update
+            }
+        };
+    }
+    let Some(due) = executor.next_due() else { return job(waiting.blocking_recv()) };
+    // A time in the past is none to wait for.
+    let wait = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
+    let wait = if stalled { wait.max(RETRY) } else { wait };
+    match runtime.block_on(async { timeout(wait, waiting.recv()).await }) {
+        Ok(next) => job(next),
+        Err(_) => Next::Due,
+    }
+}
+
+fn is_overdue(executor: &Executor, now: Timestamp) -> bool {
+    executor.next_due().is_some_and(|due| due <= now)
+}
+
+/// Lets all come that came due while nobody was there to see it.
+pub fn catch_up(executor: &mut Executor) -> Result<(), EngineError> {
+    let now = Timestamp::now();
+    while is_overdue(executor, now) {
+        executor.commit(&[], now)?;
+        if executor.tick().is_none() {
+            break;
+        }
+    }
     Ok(())
 }
 
@@ -241,6 +299,9 @@ fn run(
 ) -> Result<(), EngineError> {
     match executor.commit(group, Timestamp::now()) {
         Ok(outcomes) => {
+            if let Some(tick) = executor.tick() {
+                feed.publish(&tick.commit);
+            }
             for (reply, outcome) in replies.drain(..).zip(outcomes) {
                 if let Ok(Committed { commit: Some(commit), .. }) = &outcome {
                     feed.publish(commit);

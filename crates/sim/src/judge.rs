@@ -106,9 +106,9 @@ pub fn facts(
 }
 
 /// What is kept follows from the facts.
-pub fn derived(engine: &Engine, now: Timestamp) -> Result<(), String> {
+pub fn derived(engine: &Engine) -> Result<(), String> {
     let schema = engine.schema();
-    let checked = read(engine, now, |working| oracle::check(working, None))?;
+    let checked = read(engine, engine.time(), |working| oracle::check(working, None))?;
     let mut wrong: Vec<String> = Vec::new();
     for it in checked.differences.iter().take(5) {
         let (ty, field) = (&schema.ty(it.key.ty).name, schema.field(it.field));
@@ -116,7 +116,7 @@ pub fn derived(engine: &Engine, now: Timestamp) -> Result<(), String> {
         let what = format!("{ty} {}.{} := {text}", it.key.id, field.name);
         wrong.push(format!("{what}\n  is {:?}\n  and follows as {:?}", it.stored, it.expected));
     }
-    wrong.extend(read(engine, now, side_state::check)?.into_values());
+    wrong.extend(read(engine, engine.time(), side_state::check)?.into_values());
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
 

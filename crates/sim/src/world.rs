@@ -205,7 +205,7 @@ impl World {
         }
         if derived {
             self.report.oracles += 1;
-            judge::derived(&engine, self.clock)?;
+            judge::derived(&engine)?;
         }
         for _ in 0..queries {
             if ask::ask(&engine, &draft, &mut self.random, self.clock)? {

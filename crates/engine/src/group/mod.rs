@@ -18,9 +18,10 @@ use corollary_value::{Id, SumState, Value};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use crate::clock;
 use crate::doc::{Doc, Key};
 use crate::error::EngineError;
-use crate::eval::{Eval, View};
+use crate::eval::{Eval, View, Wake};
 use crate::keys;
 use crate::propagate::{Changed, put_result, store_result};
 use crate::working::{Before, Working};
@@ -92,14 +93,20 @@ pub fn apply(
     let mut by_owner: HashMap<Id, Vec<Change>, RandomState> = HashMap::default();
     for key in members {
         let (before, after) = working.before_and_after(key)?;
+        let (was, will) = (Wake::default(), Wake::default());
         let old = match &before {
-            Some(doc) if counted == Counted::Before => contribution(&Before(working), group, &key.id, doc)?,
+            Some(doc) if counted == Counted::Before => {
+                contribution(&Before(working), group, &key.id, doc, &was)?
+            }
             _ => None,
         };
         let new = match &after {
-            Some(doc) => contribution(&*working, group, &key.id, doc)?,
+            Some(doc) => contribution(&*working, group, &key.id, doc, &will)?,
             None => None,
         };
+        if group.timed {
+            clock::rearm(working, node, &key.id, was.get(), will.get());
+        }
         if old == new {
             continue;
         }
@@ -139,14 +146,18 @@ pub fn apply(
     Ok(changed)
 }
 
-/// What a member gives, and to whom; nothing where it does not count.
+/// What a member gives, and to whom; nothing where it does not count. `wake` tells when the clock changes that.
 pub(crate) fn contribution(
     view: &dyn View,
     group: &Group,
     member: &Id,
     doc: &Doc,
+    wake: &Wake,
 ) -> Result<Option<Contribution>, EngineError> {
-    let eval = Eval::of(view, member, doc);
+    let mut eval = Eval::of(view, member, doc);
+    if group.timed {
+        eval = eval.waking(wake);
+    }
     let Value::Ref(owner) = eval.value(&group.owner)? else { return Ok(None) };
     for condition in &group.conditions {
         if !eval.holds(condition)? {

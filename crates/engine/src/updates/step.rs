@@ -115,7 +115,9 @@ impl Executor {
         let id = update.record.id;
         let Some(edge) = &update.edge else { return Err(EngineError::corrupt("an open update has no plan")) };
         let base = engine.base();
-        let mut working = engine.working(&base, now);
+        // Timers are let come by commits of their own.
+        let time = self.time_before_timers(now);
+        let mut working = engine.working(&base, time);
         let mut ledger = Ledger::clone(ledger);
         let position = ledger.open.iter().position(|it| it.record.id == id);
         let at = position.ok_or_else(|| EngineError::corrupt("an update that is not open"))?;
@@ -159,7 +161,7 @@ impl Executor {
         working.keep();
         let kept = Kept::of(working, from, revision);
         drop(base);
-        self.put(kept, ledger, now)?;
+        self.put(kept, ledger, time)?;
         Ok(Progress { id, ended, visited, commit })
     }
 }

@@ -53,6 +53,10 @@ impl Db {
         self.0.borrow_mut().finish_updates(NOW, 64).unwrap();
     }
 
+    pub fn with<T>(&self, f: impl FnOnce(&Executor) -> T) -> T {
+        f(&self.0.borrow())
+    }
+
     pub fn trim_log(&self, before: Timestamp, limit: usize) -> usize {
         self.0.borrow_mut().trim_log(before, limit).unwrap()
     }
@@ -193,9 +197,14 @@ pub fn get(db: &Db, ty: &str, name: &str, field: &str) -> Value {
 
 /// What the oracle and the check of side state find wrong.
 pub fn wrong(db: &Db) -> Vec<String> {
+    wrong_as_at(db, db.engine().time())
+}
+
+/// The same, as at a time.
+pub fn wrong_as_at(db: &Db, time: Timestamp) -> Vec<String> {
     let engine = db.engine();
     let schema = engine.schema();
-    let checked = engine.read(NOW, |working| oracle::check(working, None)).unwrap();
+    let checked = engine.read(time, |working| oracle::check(working, None)).unwrap();
     let mut found: Vec<String> = checked
         .differences
         .iter()
@@ -204,7 +213,7 @@ pub fn wrong(db: &Db) -> Vec<String> {
             format!("{ty} {}.{field}: stored {:?} expected {:?}", it.key.id, it.stored, it.expected)
         })
         .collect();
-    found.extend(engine.read(NOW, side_state::check).unwrap().into_values());
+    found.extend(engine.read(time, side_state::check).unwrap().into_values());
     found.extend(dangling(db));
     found
 }

@@ -9,6 +9,7 @@ use corollary_syntax::{format_expression, nearest};
 use corollary_value::Value;
 use smol_str::{SmolStr, format_smolstr};
 
+use super::lifetime;
 use super::options::{Context, read_options};
 use crate::ids::Ids;
 use crate::model::{
@@ -70,6 +71,7 @@ pub fn declare<'t>(
         for field in &text.fields {
             declare_field(&mut schema, ty, field, &mut declared, ids, found);
         }
+        lifetime::declare(&mut schema, ty, text, ids, found);
     }
     add_parents(&mut schema, &declared.parents, ids, found);
     for (field, text) in &declared.objects {
@@ -81,6 +83,7 @@ pub fn declare<'t>(
     add_referrers(&mut schema);
     check_reverse_names(&schema, &texts, found);
     check_siblings(&schema, &texts, found);
+    lifetime::check_holds(&schema, &texts, found);
     (schema, declared.sources)
 }
 
@@ -127,7 +130,7 @@ fn declare_type(schema: &mut Schema, text: &ast::TypeText, ids: &mut Ids, found:
         let message = "abstract types and interfaces are not part of this version of the language";
         found.push(Diagnostic::error("unsupported", span, message));
     }
-    for option in &text.options {
+    for option in text.options.iter().filter(|option| !lifetime::reads(option)) {
         let message =
             format!("the type option `{}` is not part of this version of the language", option.name);
         found.push(Diagnostic::error("unsupported", option.span, message));
@@ -152,6 +155,7 @@ fn declare_type(schema: &mut Schema, text: &ast::TypeText, ids: &mut Ids, found:
         parents: Vec::new(),
         embedded: Vec::new(),
         referrers: Vec::new(),
+        expires: None,
     });
 }
 

@@ -70,6 +70,11 @@ pub fn derive(
     for (field, expr, _) in &exprs {
         lowering.derived_field(*field, expr);
     }
+    for ty in (0..lowering.schema.types.len()).map(|at| TypeIx(at as u32)) {
+        if let Some(end) = lowering.schema.ty(ty).expires.clone() {
+            lowering.end(ty, &end);
+        }
+    }
     let nodes = lowering.nodes;
     if let Err(Cycle(fields)) = finish(&mut schema, nodes) {
         let visible: Vec<FieldRef> =
@@ -103,17 +108,13 @@ fn recursion(span: Span, names: &[String]) -> Diagnostic {
 /// Constructs that have a meaning in the language, but no maintenance rule.
 fn refuse(schema: &Schema, expr: &Expr, span: Span, found: &mut Vec<Diagnostic>) {
     let mut message = None;
-    visit(expr, &mut |part| match &part.node {
-        Node::All(ty) => {
+    visit(expr, &mut |part| {
+        if let Node::All(ty) = &part.node {
             let name = schema.ty(*ty).root.clone().unwrap_or_default();
             message = Some(format!(
                 "a derived field starts from `self` or `parent`; the root collection `{name}` can be used in queries"
             ));
         }
-        Node::Now => {
-            message = Some("`now()` cannot stand in a derived field in this version of the language".into())
-        }
-        _ => {}
     });
     if let Some(message) = message {
         found.push(Diagnostic::error("unsupported", span, message));

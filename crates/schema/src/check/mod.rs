@@ -10,6 +10,7 @@ mod declare;
 mod defaults;
 mod derive;
 mod elements;
+mod lifetime;
 pub(crate) mod options;
 
 use corollary_syntax::diagnostic::{Diagnostic, Severity};

@@ -131,8 +131,15 @@ impl Checker<'_> {
             | BinaryOp::LessEqual
             | BinaryOp::Greater
             | BinaryOp::GreaterEqual => {
-                let (left, right) = self.literals(left, right, op);
+                let spans = (left.span, right.span);
                 let ordered = !matches!(op, BinaryOp::Equal | BinaryOp::NotEqual);
+                if ordered {
+                    self.allow_clocks(left, right);
+                }
+                let (left, right) = self.literals(left, right, op);
+                if ordered {
+                    self.check_window((&left, spans.0), (&right, spans.1));
+                }
                 let resource = |ty: &Type| matches!(ty.kind, Kind::Resource(_));
                 if !comparable(&left.ty.kind, &right.ty.kind)
                     || (ordered && (resource(&left.ty) || resource(&right.ty)))
@@ -154,6 +161,9 @@ impl Checker<'_> {
             | BinaryOp::Multiply
             | BinaryOp::Divide
             | BinaryOp::Remainder => {
+                if let Some(moved) = self.calendar(op, op_span, left, right) {
+                    return moved;
+                }
                 let (left, right) = self.literals(left, right, op);
                 match arithmetic(op, &left.ty.kind, &right.ty.kind) {
                     Some(kind) => new(Node::Binary(op, Box::new(left), Box::new(right)), Type::one(kind)),

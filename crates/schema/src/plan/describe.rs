@@ -47,6 +47,9 @@ fn describe_node(schema: &Schema, at: usize, node: &PlanNode, out: &mut String) 
             writeln!(out)?;
         }
     }
+    if node.is_timed() {
+        writeln!(out, "  by the clock, at times that are kept per {}", schema.ty(node.subject()).name)?;
+    }
     for (ty, of) in schema.types() {
         for (slot, _) in of.slots() {
             let field = FieldRef { ty, slot };

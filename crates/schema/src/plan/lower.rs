@@ -9,11 +9,11 @@ use corollary_syntax::ast::{BinaryOp, UnaryOp};
 use corollary_value::Value;
 use smol_str::{SmolStr, format_smolstr};
 
-use super::{Evaluate, Group, PlanNode, Rule};
+use super::{Evaluate, Group, PlanNode, Rule, Timer};
 use crate::functions::Function;
 use crate::ids::Ids;
-use crate::model::{Field, FieldKind, FieldRef, Rules, Schema, Slot, TypeIx};
-use crate::typed::{Aggregate, Expr, GroupBy, Kind, Many, Node, Type, write_expr};
+use crate::model::{Field, FieldId, FieldKind, FieldRef, Rules, Schema, Slot, TypeIx};
+use crate::typed::{Aggregate, Expr, GroupBy, Kind, Many, Node, Type, mentions_now, write_expr};
 
 /// Lowers derived fields one after the other, adding hidden fields to the schema where it must.
 pub struct Lowering<'a> {
@@ -45,10 +45,22 @@ impl Lowering<'_> {
                 let constant_cost = is_constant_cost(&expr);
                 let signature = self.signature(field, &[&expr], "");
                 let definition = self.ids.definition(&signature);
-                let rule = Rule::Evaluate(Evaluate { expr, constant_cost });
+                let timer =
+                    mentions_now(&expr).then(|| Timer::Changes(self.hidden_time(field.ty, &signature)));
+                let rule = Rule::Evaluate(Evaluate { expr, constant_cost, timer });
                 self.nodes.push(PlanNode { result: field, definition, rule });
             }
         }
+    }
+
+    /// Makes the node for the end of resources that expire.
+    pub fn end(&mut self, ty: TypeIx, expr: &Expr) {
+        let nowhere = FieldRef { ty, slot: Slot(u32::MAX) };
+        let signature = self.signature(nowhere, &[expr], "expires");
+        let (definition, slot) = self.push_hidden(ty, Type::one(Kind::Datetime), signature);
+        let evaluate = Evaluate { expr: expr.clone(), constant_cost: true, timer: Some(Timer::Expires) };
+        let result = FieldRef { ty, slot };
+        self.nodes.push(PlanNode { result, definition, rule: Rule::Evaluate(evaluate) });
     }
 
     /// Replaces each aggregate that can be a group by the hidden field that holds its result.
@@ -261,6 +273,28 @@ impl Lowering<'_> {
         result
     }
 
+    /// A hidden field for the time at which the clock changes what a node computes.
+    fn hidden_time(&mut self, at: TypeIx, definition: &str) -> Slot {
+        self.push_hidden(at, Type::one(Kind::Datetime), format!("when {definition}")).1
+    }
+
+    fn push_hidden(&mut self, at: TypeIx, ty: Type, signature: String) -> (FieldId, Slot) {
+        let id = self.ids.definition(&signature);
+        let fields = &mut self.schema.types[at.0 as usize].fields;
+        let slot = Slot(fields.len() as u32);
+        fields.push(Field {
+            id,
+            name: format_smolstr!("#{}", id.0),
+            kind: FieldKind::Aggregate { ty, signature },
+            rules: Rules::default(),
+            index: false,
+            parent_index: None,
+            reference_index: false,
+            extended: None,
+        });
+        (id, slot)
+    }
+
     fn add_group(&mut self, field: FieldRef, group: Group) {
         let signature = self.group_signature(Some(field), field.ty, &group);
         let definition = self.ids.definition(&signature);
@@ -352,7 +386,10 @@ impl Members {
         keys: Vec<(Expr, bool)>,
     ) -> (Expr, Group) {
         let Members { anchor, member, owner, conditions, target } = self;
-        (anchor, Group { aggregate, member, owner, conditions, by, value, keys, target })
+        let timed = false;
+        let group = Group { aggregate, member, owner, conditions, by, value, keys, target, timed };
+        let timed = group.expressions().any(mentions_now);
+        (anchor, Group { timed, ..group })
     }
 }
 

@@ -60,6 +60,17 @@ pub struct Evaluate {
     pub expr: Expr,
     /// Does it read only the owner, and what to-one links lead to? Then its cost is constant.
     pub constant_cost: bool,
+    /// What the clock does to it; nothing where it does not ask for the time.
+    pub timer: Option<Timer>,
+}
+
+/// What the clock does to the result of an evaluated node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    /// The result may change. When it may next is kept in a hidden field of the owner.
+    Changes(Slot),
+    /// The result is the time at which the owner is deleted.
+    Expires,
 }
 
 /// An aggregate over the members of a group: resources that reach their owner by to-one links.
@@ -84,6 +95,8 @@ pub struct Group {
     pub keys: Vec<(Expr, bool)>,
     /// From a member to the resource that stands for it; several members may share one, which then counts once.
     pub target: Option<Expr>,
+    /// Does any of its expressions ask for the time?
+    pub timed: bool,
 }
 
 /// Somebody who reads a field.
@@ -131,6 +144,24 @@ impl PlanNode {
         match &self.rule {
             Rule::Evaluate(_) => self.result.ty,
             Rule::Group(group) => group.member,
+        }
+    }
+
+    /// The field in which each owner keeps the time of its timer; groups keep none, since what a member gives, and when the
+    /// clock changes that, can be told from the facts as they were.
+    pub fn keeps_time(&self) -> Option<Slot> {
+        match &self.rule {
+            Rule::Evaluate(Evaluate { timer: Some(Timer::Changes(slot)), .. }) => Some(*slot),
+            Rule::Evaluate(Evaluate { timer: Some(Timer::Expires), .. }) => Some(self.result.slot),
+            _ => None,
+        }
+    }
+
+    /// Does the clock change its results? Then there is a timer for each subject for which it will.
+    pub fn is_timed(&self) -> bool {
+        match &self.rule {
+            Rule::Evaluate(evaluate) => evaluate.timer.is_some(),
+            Rule::Group(group) => group.timed,
         }
     }
 }

@@ -1,7 +1,6 @@
 //! `corollary check`.
 
 use corollary_engine::{EngineError, Executor, oracle, rebuild, side_state};
-use jiff::Timestamp;
 
 use super::{Failure, Place, open};
 
@@ -28,7 +27,7 @@ pub fn run(place: &Place, sample: Option<usize>, repair: bool) -> Result<(), Fai
     let structures = rebuild::with_dependents(executor.engine().schema(), &found.structures);
     let all = rebuild::structures(executor.engine().schema());
     for structure in all.into_iter().filter(|it| structures.contains(it)) {
-        rebuild::build(&mut executor, structure, Timestamp::now()).map_err(|error| error.to_string())?;
+        rebuild::build(&mut executor, structure).map_err(|error| error.to_string())?;
     }
     let after = compare(&executor, None)?;
     println!("after the repair: {}", after.summary);
@@ -45,7 +44,7 @@ fn compare(executor: &Executor, sample: Option<usize>) -> Result<Found, Failure>
     let engine = executor.engine();
     let schema = engine.schema();
     let failed = |error: EngineError| Failure::from(error.to_string());
-    let checked = engine.read(Timestamp::now(), |working| oracle::check(working, sample)).map_err(failed)?;
+    let checked = engine.read(engine.time(), |working| oracle::check(working, sample)).map_err(failed)?;
     for it in checked.differences.iter().take(MAX_TOLD) {
         let (ty, field) = (&schema.ty(it.key.ty).name, &schema.field(it.field).name);
         println!("{ty} {}: {field} is {}, and {} follows from the facts", it.key.id, it.stored, it.expected);
@@ -58,7 +57,7 @@ fn compare(executor: &Executor, sample: Option<usize>) -> Result<Found, Failure>
     let mut wrong = checked.differences.len();
     // What is kept beside the values is looked at as a whole, or not at all.
     if sample.is_none() {
-        let side = engine.read(Timestamp::now(), side_state::check).map_err(failed)?;
+        let side = engine.read(engine.time(), side_state::check).map_err(failed)?;
         // Where a value is wrong, what is kept beside it and made of it may well be: that is told already.
         let told = rebuild::with_dependents(schema, &structures);
         for (structure, message) in side {

@@ -49,7 +49,8 @@ pub fn run(ty: &str, out: Option<&Path>, derived: bool, place: &Place) -> Result
             text(&item.key.id.to_string(), &mut line);
             let resource = engine.schema().ty(ty);
             for (slot, field) in resource.slots().filter(|(_, field)| !field.name.starts_with('#')) {
-                let shown = field.is_fact() || (derived && matches!(field.kind, FieldKind::Derived { .. }));
+                let shown =
+                    field.is_written() || (derived && matches!(field.kind, FieldKind::Derived { .. }));
                 let value = item.doc.get(if derived { resource.shown(slot) } else { slot });
                 if shown && !matches!(value, Value::Absent) {
                     line.extend_from_slice(format!(",\"{}\":", field.name).as_bytes());

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, Place, open};
 use crate::http::{self, App, Limits};
-use crate::node::{Node, NodeOptions, Pace, Running};
+use crate::node::{Node, NodeOptions, Pace, Running, catch_up};
 
 /// How long requests that run may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
@@ -64,7 +64,12 @@ pub struct Serving {
 }
 
 /// Listens, and serves in the background.
-pub async fn start(executor: Executor, schema_text: String, options: &Options) -> Result<Serving, Failure> {
+pub async fn start(
+    mut executor: Executor,
+    schema_text: String,
+    options: &Options,
+) -> Result<Serving, Failure> {
+    catch_up(&mut executor).map_err(|error| format!("what came due cannot be brought about: {error}"))?;
     let listen = options.listen;
     let listener = TcpListener::bind(listen)
         .await

@@ -260,7 +260,8 @@ fn shown(schema: &Schema, ty: TypeIx, resource: &ResourceType) -> Json {
             _ => json!({}),
         };
         let mut property = if many { json!({"type": "array", "items": one}) } else { one };
-        if let (FieldKind::Derived { .. }, Some(members)) = (&field.kind, property.as_object_mut()) {
+        let read_only = matches!(field.kind, FieldKind::Derived { .. }) || field.rules.kept.is_some();
+        if let (true, Some(members)) = (read_only, property.as_object_mut()) {
             members.insert("readOnly".into(), true.into());
         }
         properties.insert(field.name.to_string(), property);
@@ -275,7 +276,7 @@ fn facts(resource: &ResourceType, whole: bool) -> Json {
         properties.insert("_id".into(), json!({"type": "string"}));
     }
     let mut required = Vec::new();
-    for field in resource.fields.iter().filter(|field| field.visible() && field.is_fact()) {
+    for field in resource.fields.iter().filter(|field| field.visible() && field.is_written()) {
         properties.insert(field.name.to_string(), written(field, whole));
         if whole && field.rules.required && field.rules.default.is_none() {
             required.push(field.name.to_string());

@@ -75,8 +75,12 @@ fn csv(
         }
         columns.push(match (name, resource.named(name)) {
             ("_id", _) => Column::Id,
-            (_, Some((slot, field))) if field.is_fact() => Column::Field(slot),
-            (_, Some(_)) => return Err(format!("column `{name}`: it follows from other fields")),
+            (_, Some((slot, field))) if field.is_written() => Column::Field(slot),
+            (_, Some(_)) => {
+                return Err(format!(
+                    "column `{name}`: it follows from other fields, or is kept by the server"
+                ));
+            }
             (_, None) => return Err(format!("column `{name}`: {}", unknown_field(resource, name))),
         });
     }
