@@ -72,8 +72,12 @@ fn compare(executor: &Executor, sample: Option<usize>) -> Result<Found, Failure>
         1 => "1 difference".to_string(),
         n => format!("{n} differences"),
     };
+    let pending = match checked.pending {
+        0 => String::new(),
+        pending => format!("; {pending} are yet to be reached by an update"),
+    };
     let summary = format!(
-        "compared {} derived values of {} resources: {differences}",
+        "compared {} derived values of {} resources: {differences}{pending}",
         checked.values, checked.resources
     );
     Ok(Found { wrong, structures, summary })

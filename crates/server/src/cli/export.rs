@@ -3,9 +3,11 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use corollary_engine::EngineError;
 use corollary_engine::query::{self, From, Query};
+use corollary_engine::updates::Settled;
 use corollary_schema::FieldKind;
 use corollary_value::Value;
 use jiff::Timestamp;
@@ -40,8 +42,29 @@ pub fn run(ty: &str, out: Option<&Path>, derived: bool, place: &Place) -> Result
             after: after.take(),
             scan_limit: usize::MAX,
         };
-        let page = engine.read(Timestamp::now(), |working| query::run(working, &query));
-        let page = page.map_err(|error: EngineError| error.to_string())?;
+        let page = engine.read(Timestamp::now(), |working| {
+            let mut page = query::run(working, &query)?;
+            let settled = Settled::new(working);
+            let mut pending = None;
+            if derived && !settled.is_trivial() {
+                for item in &mut page.items {
+                    let shown = settled.doc(&item.key, &item.doc, usize::MAX)?;
+                    pending = pending.or(shown.pending.first().copied());
+                    item.doc = Arc::new(shown.doc.into_owned());
+                }
+            }
+            Ok((page, pending))
+        });
+        let (page, pending) = page.map_err(|error: EngineError| error.to_string())?;
+        if let Some(slot) = pending {
+            let ty = engine.schema().ty(ty);
+            let field = &ty.field(slot).name;
+            let name = &ty.name;
+            return Err(format!(
+                "{name}.{field} is being brought up to date; serve the data until that is done"
+            )
+            .into());
+        }
         let mut line = Vec::new();
         for item in &page.items {
             line.clear();

@@ -7,6 +7,7 @@ mod import;
 mod open;
 mod schema;
 mod serve;
+mod updates;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -103,6 +104,15 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// List what a running server is bringing up to date, and follow it
+    Updates {
+        /// The server
+        #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7437")]
+        url: String,
+        /// List only; without it, on a terminal, bars show the progress of what is open until its end
+        #[arg(long)]
+        no_follow: bool,
+    },
     /// Work on a schema file
     Schema {
         #[command(subcommand)]
@@ -187,6 +197,7 @@ pub fn main() -> ExitCode {
         }
         Command::Export { ty, out, derived, place } => export::run(&ty, out.as_deref(), derived, &place),
         Command::Check { sample, repair, place } => check::run(&place, sample, repair),
+        Command::Updates { url, no_follow } => updates::run(&url, !no_follow),
         Command::Schema { command: SchemaCommand::Check { file, plan } } => schema::check(&file, plan),
         Command::Schema { command: SchemaCommand::Openapi { file } } => schema::openapi(&file),
         Command::Schema { command: SchemaCommand::Fmt { file, check } } => schema::fmt(&file, check),

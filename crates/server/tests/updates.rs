@@ -1,0 +1,212 @@
+//! Large consequences on the real binary: the reply names the update, reads are exact meanwhile, progress only grows,
+//! watches hear of each change once, and a kill at any time loses nothing.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use common::*;
+
+const SCHEMA: &str = r#"
+type Hub in hubs {
+  name:   str required
+  leaves: inverse Leaf.hub
+}
+
+type Leaf in leaves {
+  hub:    link Hub
+  n:      int default 0
+  label   := upper(self.hub.name)
+  longer  := self.label + '!'
+  later   := self.n * 2, background
+}
+"#;
+
+const LEAVES: usize = 3_000;
+
+/// A server with many dependants of one hub; slow enough that an update can be looked at.
+fn hub(place: &Place, more: &[&str]) -> Server {
+    let server = Server::start(place, more);
+    let mut client = server.client();
+    client.post("/api/hubs", &json!({"_id": "h", "name": "one"})).expect(201);
+    let leaves: Vec<Json> = (0..LEAVES).map(|at| json!({"_id": format!("l{at:04}"), "hub": "h"})).collect();
+    client.with("POST", "/api/leaves", &[("prefer", "wait=20")], &Json::Array(leaves)).expect(201);
+    server
+}
+
+fn rename(client: &mut Client, name: &str, headers: &[(&str, &str)]) -> Reply {
+    let reply = client.with("PATCH", "/api/hubs/h", headers, &json!({"name": name}));
+    reply.expect(200);
+    reply
+}
+
+/// Waits until no update is open.
+#[track_caller]
+fn settled(client: &mut Client) -> Vec<Json> {
+    let begun = Instant::now();
+    loop {
+        let updates = client.read("/api/_updates")["results"].as_array().unwrap().clone();
+        if updates.iter().all(|update| update["state"] == "done") {
+            return updates;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{updates:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_large_consequence_is_named_followed_and_exact_throughout() {
+    let place = Place::new(SCHEMA);
+    let server = hub(&place, &["--update-budget", "10", "--update-rate", "2000", "--update-batch", "100"]);
+    let mut client = server.client();
+    let since = client.get("/api/leaves/l0000").revision();
+    let mut watch = server.watch(&format!("/api/leaves?watch=true&since={since}"));
+    let reply = rename(&mut client, "two", &[]);
+    let id = reply.header("corollary-updates").expect("an update").to_string();
+    assert!(!id.contains(','), "{id}");
+    let path = format!("/api/_updates/{id}");
+    let begun = client.read(&path);
+    assert_eq!((&begun["type"], &begun["field"]), (&json!("Leaf"), &json!("label")), "{begun}");
+    assert_eq!(begun["cause"]["path"], "/api/hubs/h");
+    assert_eq!(begun["cause"]["revision"], reply.revision().to_string());
+
+    // Every read is exact from then on, whether the update has come there or not.
+    let mut progress = server.watch(&path);
+    let mut random = Random::new(7);
+    let mut reads = 0;
+    loop {
+        for _ in 0..20 {
+            let leaf = client.get(&format!("/api/leaves/l{:04}", random.below(LEAVES as u64)));
+            let json = leaf.expect(200);
+            assert_eq!((&json["label"], &json["longer"]), (&json!("TWO"), &json!("TWO!")), "{json}");
+            assert!(json.get("_pending").is_none() && leaf.header("corollary-pending").is_none(), "{leaf:?}");
+            reads += 1;
+        }
+        if client.read(&path)["state"] == "done" {
+            break;
+        }
+    }
+    assert!(reads > 20, "the update was still running while it was read");
+
+    // What is found by a field that is behind says so, and does not any more in the end.
+    let mut told = Vec::new();
+    while let Ok(event) = progress.try_next() {
+        told.push(event.data);
+    }
+    let visited: Vec<u64> = told.iter().map(|update| update["visited"].as_u64().unwrap()).collect();
+    assert!(visited.len() > 3 && visited.is_sorted(), "{visited:?}");
+    let last = told.last().unwrap();
+    assert_eq!((&last["state"], &last["visited"]), (&json!("done"), &json!(LEAVES)), "{last}");
+    assert_eq!((&last["estimated"], &last["changed"]), (&json!(LEAVES), &json!(2 * LEAVES)), "{last}");
+
+    // One event for each resource.
+    let mut changed = BTreeMap::new();
+    while changed.len() < LEAVES {
+        let event = watch.next();
+        if event.kind() == "modified" {
+            let resource = &event.data["resource"];
+            assert_eq!(resource["label"], "TWO");
+            *changed.entry(resource["_id"].as_str().unwrap().to_string()).or_insert(0) += 1;
+        }
+    }
+    assert!(changed.values().all(|times| *times == 1));
+    drop(server);
+    place.check();
+}
+
+#[test]
+fn a_list_that_goes_by_what_is_behind_says_so_and_is_exact_on_demand() {
+    let place = Place::new(SCHEMA);
+    let server = hub(&place, &["--update-budget", "10", "--update-rate", "4000", "--update-batch", "100"]);
+    let mut client = server.client();
+    rename(&mut client, "two", &[]);
+    let query = format!("/api/leaves?count=true&limit=1&filter={}", client::encoded("label = 'TWO'"));
+    let reply = client.get(&query);
+    assert_eq!(reply.header("corollary-pending"), Some("Leaf.label"), "{reply:?}");
+    assert_eq!(reply.json()["_pending"], json!(["Leaf.label"]));
+    // By facts alone nothing is behind.
+    let by_facts = client.get(&format!("/api/leaves?limit=1&filter={}", client::encoded("n = 0")));
+    assert_eq!(by_facts.header("corollary-pending"), None);
+    let exact = client.request("GET", &query, &[("consistency", "exact")], b"");
+    let json = exact.expect(200);
+    assert_eq!((&json["count"], json.get("_pending")), (&json!(LEAVES), None), "{json}");
+    client.request("GET", &query, &[("consistency", "roughly")], b"").problem(400, "consistency");
+}
+
+#[test]
+fn a_write_waits_as_long_as_it_is_told_to() {
+    let place = Place::new(SCHEMA);
+    let server = hub(&place, &["--update-budget", "10", "--update-rate", "3000", "--update-batch", "100"]);
+    let mut client = server.client();
+    let begun = Instant::now();
+    let short = rename(&mut client, "two", &[("prefer", "respond-async, wait=0")]);
+    assert!(begun.elapsed() < Duration::from_secs(1) && short.header("corollary-updates").is_some());
+    let long = client.with("PATCH", "/api/hubs/h?wait=true", &[], &json!({"name": "three"}));
+    long.expect(200);
+    assert_eq!(long.header("corollary-updates"), None, "all has ended: {long:?}");
+    assert!(settled(&mut client).iter().all(|update| update["ended_at"].is_string()));
+    assert_eq!(client.read("/api/leaves/l2999")["label"], "THREE");
+    client
+        .with("PATCH", "/api/hubs/h", &[("prefer", "wait=soon")], &json!({"name": "x"}))
+        .problem(400, "prefer");
+    client.get("/api/hubs/h?wait=true").problem(400, "parameter");
+}
+
+#[test]
+fn a_background_field_is_computed_for_whoever_reads_it_before() {
+    let place = Place::new(SCHEMA);
+    let server = hub(&place, &["--update-rate", "1", "--update-batch", "1"]);
+    let mut client = server.client();
+    for n in 1..4 {
+        let reply = client.patch("/api/leaves/l0001", &json!({"n": n}));
+        assert!(reply.header("corollary-updates").is_some(), "{reply:?}");
+        assert_eq!(reply.expect(200)["later"], 2 * n);
+        assert_eq!(client.read("/api/leaves/l0001")["later"], 2 * n);
+    }
+}
+
+#[test]
+fn what_is_asked_for_and_is_not_there_is_told() {
+    let place = Place::new(SCHEMA);
+    let server = place.serve();
+    let mut client = server.client();
+    assert_eq!(client.read("/api/_updates"), json!({"results": []}));
+    client.get("/api/_updates/7-0").problem(404, "not-found");
+    client.get("/api/_updates/nonsense").problem(404, "not-found");
+    client.get("/api/_updates?limit=3").problem(400, "parameter");
+    client.delete("/api/_updates").problem(405, "method-not-allowed");
+    let output = run(&["updates", "--url", &server.url()]);
+    assert!(output.status.success() && stdout(&output) == "no updates\n", "{output:?}");
+}
+
+/// Killed again and again while updates run, with the name changed again meanwhile.
+#[test]
+fn an_update_survives_being_killed() {
+    let place = Place::new(SCHEMA);
+    let flags = ["--update-budget", "10", "--update-batch", "64"];
+    let mut server = hub(&place, &flags);
+    let mut random = Random::new(seed());
+    let mut name = String::new();
+    for round in 0..8 {
+        let mut client = server.client();
+        if round % 2 == 0 {
+            name = format!("name{round}");
+            rename(&mut client, &name, &[]);
+        }
+        std::thread::sleep(Duration::from_millis(random.below(40)));
+        server.kill();
+        server = Server::start(&place, &flags);
+        let shown = server.client().read(&format!("/api/leaves/l{:04}", random.below(LEAVES as u64)));
+        assert_eq!(shown["label"], name.to_uppercase(), "in round {round}");
+    }
+    let mut client = server.client();
+    let updates = settled(&mut client);
+    assert!(!updates.is_empty());
+    assert!(updates.iter().all(|update| update["visited"] == update["estimated"]), "{updates:?}");
+    let label = client.read("/api/leaves/l0000")["label"].clone();
+    assert_eq!(label, name.to_uppercase());
+    assert!(client.list("/api/leaves").iter().all(|leaf| leaf["label"] == label));
+    server.kill();
+    place.check();
+}
