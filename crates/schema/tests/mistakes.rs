@@ -390,3 +390,18 @@ fn mistakes_about_time() {
         assert_eq!(in_person(&format!("seen: datetime\n {right}")), Vec::<String>::new(), "{right}");
     }
 }
+
+#[test]
+fn a_strict_field_cannot_follow_later() {
+    assert_eq!(
+        in_person("x := self.age / 2, strict, background"),
+        [
+            "option «background» a strict field is judged before the reply to a write, and a `background` field follows later | leave out one of the two"
+        ]
+    );
+    assert_eq!(in_person("x := self.age / 2, background, index"), Vec::<String>::new());
+    assert!(
+        in_person("y: int background")[0]
+            .starts_with("option «background» a field of this type has no option")
+    );
+}

@@ -156,14 +156,25 @@ fn a_write_waits_as_long_as_it_is_told_to() {
 #[test]
 fn a_background_field_is_computed_for_whoever_reads_it_before() {
     let place = Place::new(SCHEMA);
-    let server = hub(&place, &["--update-rate", "1", "--update-batch", "1"]);
+    // So slow that it does not come to all of them.
+    let server = Server::start(&place, &["--update-rate", "1"]);
     let mut client = server.client();
-    for n in 1..4 {
-        let reply = client.patch("/api/leaves/l0001", &json!({"n": n}));
+    for n in 0..20 {
+        let reply = client.post("/api/leaves", &json!({"_id": format!("l{n}"), "n": n}));
         assert!(reply.header("corollary-updates").is_some(), "{reply:?}");
-        assert_eq!(reply.expect(200)["later"], 2 * n);
-        assert_eq!(client.read("/api/leaves/l0001")["later"], 2 * n);
+        assert_eq!(reply.expect(201)["later"], 2 * n);
+        assert_eq!(client.read(&format!("/api/leaves/l{n}"))["later"], 2 * n);
     }
+    let visited = |updates: &[Json]| updates.iter().map(|it| it["visited"].as_u64().unwrap()).sum::<u64>();
+    let updates = client.read("/api/_updates")["results"].as_array().unwrap().clone();
+    let open = updates.iter().filter(|update| update["state"] != "done").count();
+    assert!(open == 1 && visited(&updates) < 20, "what waits shares one: {updates:?}");
+    // SIGTERM does not wait for it, and the next start goes on.
+    let (status, _) = server.stop();
+    assert!(status.success());
+    let server = Server::start(&place, &[]);
+    let updates = settled(&mut server.client());
+    assert_eq!(visited(&updates), 20, "each is done once: {updates:?}");
 }
 
 #[test]

@@ -28,6 +28,15 @@ pub fn document(schema: &Schema) -> Json {
         collection(schema, ty, &base, &[], &mut paths);
     }
     paths.insert(format!("{PREFIX}/_batch"), json!({"post": batch()}));
+    paths.insert(
+        format!("{PREFIX}/_updates"),
+        json!({"get": plain("What is being brought up to date, and what was not long ago; as events until the end")}),
+    );
+    let id = json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}});
+    paths.insert(
+        format!("{PREFIX}/_updates/{{id}}"),
+        json!({"parameters": [id], "get": plain("One update; as events until its end")}),
+    );
     paths.insert(format!("{PREFIX}/_schema"), json!({"get": plain("The schema, as it was written")}));
     paths.insert(format!("{PREFIX}/_features"), json!({"get": plain("What the store can do")}));
     paths.insert(format!("{PREFIX}/_openapi.json"), json!({"get": plain("This document")}));
@@ -233,6 +242,12 @@ fn shown(schema: &Schema, ty: TypeIx, resource: &ResourceType) -> Json {
     let mut properties = Map::new();
     for name in ["_id", "_self", "_revision"] {
         properties.insert(name.into(), json!({"type": "string"}));
+    }
+    if resource.fields.iter().any(|field| matches!(field.kind, FieldKind::Derived { .. })) {
+        let what = "The derived fields whose values an update has yet to bring up to date; left out where there are none";
+        let names =
+            json!({"type": "array", "items": {"type": "string"}, "readOnly": true, "description": what});
+        properties.insert("_pending".into(), names);
     }
     for (slot, field) in resource.slots().filter(|(_, field)| field.visible()) {
         let at = FieldRef { ty, slot };
