@@ -221,3 +221,62 @@ fn an_update_survives_being_killed() {
     server.kill();
     place.check();
 }
+
+/// Several write to what an update is about while it runs, and the source changes again and again.
+#[test]
+fn writers_and_updates_do_not_get_in_each_others_way() {
+    const WRITERS: usize = 4;
+    const ROUNDS: usize = 40;
+    let place = Place::new(SCHEMA);
+    let server = hub(&place, &["--update-budget", "10", "--update-batch", "128"]);
+    std::thread::scope(|scope| {
+        for me in 0..WRITERS {
+            let mut client = server.client();
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let path = format!("/api/leaves/l{:04}", round * WRITERS + me);
+                    match round % 4 {
+                        0 => drop(client.delete(&path).expect(204)),
+                        1 => {
+                            let body = json!({"_id": format!("new{me}-{round}"), "hub": "h", "n": round});
+                            assert_eq!(client.post("/api/leaves", &body).expect(201)["later"], 2 * round);
+                        }
+                        2 => assert_eq!(
+                            client.patch(&path, &json!({"hub": null})).expect(200).get("label"),
+                            None
+                        ),
+                        // The name may change at any time, and goes forward only.
+                        _ => {
+                            let name = |client: &mut Client| {
+                                let hub = client.read("/api/hubs/h")["name"].as_str().unwrap().to_string();
+                                hub.strip_prefix("name").map_or(0, |number| number.parse::<u32>().unwrap())
+                            };
+                            let before = name(&mut client);
+                            let leaf = client.read(&path)["label"].as_str().unwrap().to_string();
+                            let seen =
+                                leaf.strip_prefix("NAME").map_or(0, |number| number.parse::<u32>().unwrap());
+                            let after = name(&mut client);
+                            assert!(before <= seen && seen <= after, "{before} {seen} {after}");
+                        }
+                    }
+                }
+            });
+        }
+        let mut client = server.client();
+        for round in 1..=12 {
+            rename(&mut client, &format!("name{round}"), &[]);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let mut client = server.client();
+    settled(&mut client);
+    let leaves = client.list("/api/leaves");
+    assert_eq!(leaves.len(), LEAVES, "as many are gone as have come");
+    assert!(leaves.iter().all(|leaf| match leaf["hub"].is_null() {
+        true => leaf.get("label").is_none(),
+        false => leaf["longer"] == "NAME12!",
+    }));
+    drop(client);
+    server.kill();
+    place.check();
+}

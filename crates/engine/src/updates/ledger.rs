@@ -83,19 +83,19 @@ impl Update {
 pub struct Ledger {
     /// In the order in which they began.
     pub open: Vec<Arc<Update>>,
-    /// In the order in which they ended.
-    pub ended: Vec<Arc<Update>>,
+    /// In the order in which they ended. Shared, since every commit takes the ledger over.
+    pub ended: Arc<Vec<Arc<Update>>>,
 }
 
 impl Ledger {
     /// An update, open or ended.
     pub fn get(&self, id: UpdateId) -> Option<&Arc<Update>> {
-        self.open.iter().chain(&self.ended).find(|update| update.record.id == id)
+        self.open.iter().chain(&*self.ended).find(|update| update.record.id == id)
     }
 
     /// All of them, the newest first.
     pub fn newest_first(&self) -> Vec<&Arc<Update>> {
-        let mut all: Vec<&Arc<Update>> = self.open.iter().chain(&self.ended).collect();
+        let mut all: Vec<&Arc<Update>> = self.open.iter().chain(&*self.ended).collect();
         all.sort_unstable_by_key(|update| std::cmp::Reverse(update.record.id));
         all
     }
@@ -114,7 +114,7 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<Ledger, EngineError> {
         let mut ledger = Ledger::default();
-        let mut records = Vec::new();
+        let (mut records, mut ended) = (Vec::new(), Vec::new());
         let range = KeyRange::prefix(keys::UPDATE_RECORDS);
         snapshot.scan(keys::UPDATE, &range, Direction::Forward, usize::MAX, &mut |key, value| {
             records.push(Record::decode(key, value));
@@ -125,7 +125,7 @@ impl Ledger {
             let edge = record.edge(schema);
             if record.is_done() {
                 let closed = Some(record.id.revision);
-                ledger.ended.push(Arc::new(Update { closed, ..update(schema, record, edge, now) }));
+                ended.push(Arc::new(Update { closed, ..update(schema, record, edge, now) }));
                 continue;
             }
             let edge = edge.ok_or_else(|| EngineError::corrupt("an update of an unknown field"))?;
@@ -153,7 +153,8 @@ impl Ledger {
             let update = update(schema, record, Some(edge), now);
             ledger.open.push(Arc::new(Update { sources, counting, ..update }));
         }
-        ledger.ended.sort_by_key(|update| update.record.ended);
+        ended.sort_by_key(|update: &Arc<Update>| update.record.ended);
+        ledger.ended = Arc::new(ended);
         Ok(ledger)
     }
 
@@ -243,11 +244,12 @@ impl Ledger {
         let Some(at) = self.open.iter().position(|update| update.record.id == id) else { return };
         let mut update = self.open.remove(at);
         Arc::make_mut(&mut update).closed = Some(revision);
-        self.ended.push(update);
+        let ended = Arc::make_mut(&mut self.ended);
+        ended.push(update);
         let old = working.now.checked_sub(RETENTION).unwrap_or(Timestamp::MIN);
-        let surplus = self.ended.len().saturating_sub(KEPT);
-        let expired = self.ended.iter().take_while(|it| it.record.ended.is_some_and(|it| it < old)).count();
-        for update in self.ended.drain(..surplus.max(expired)) {
+        let surplus = ended.len().saturating_sub(KEPT);
+        let expired = ended.iter().take_while(|it| it.record.ended.is_some_and(|it| it < old)).count();
+        for update in ended.drain(..surplus.max(expired)) {
             working.delete_row(keys::UPDATE, keys::update(update.record.id));
         }
     }

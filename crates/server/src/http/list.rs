@@ -43,6 +43,12 @@ pub(crate) fn page(
         };
         let query = Query { from: list.from, ..query.clone() };
         let by = updates::behind(working, query.filter.iter().chain(query.order.iter().map(|(key, _)| key)));
+        if call.exact && !by.is_empty() {
+            // It waits, and is not worth its while before.
+            let fields: Vec<&str> = by.iter().map(String::as_str).collect();
+            let problem = Problem::unavailable(format!("{} is being brought up to date", fields.join(", ")));
+            return Err(Problem { code: "pending", ..problem }.into());
+        }
         let page = query::run(working, &query)?;
         let mut encoder = call.encoder(working);
         encoder.out.extend_from_slice(b"{\"results\":[");

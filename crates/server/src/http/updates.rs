@@ -334,7 +334,7 @@ impl Telling {
             None => !update.record.is_done() || self.told.iter().any(|(id, _)| *id == update.record.id),
         };
         let mut told = Vec::new();
-        let all = ledger.open.iter().chain(&ledger.ended).collect::<Vec<_>>();
+        let all = ledger.open.iter().chain(&*ledger.ended).collect::<Vec<_>>();
         for update in all.iter().filter(|update| wanted(update)) {
             let id = update.record.id;
             let text = shown(engine, update).to_string();
