@@ -20,6 +20,9 @@ pub enum EngineError {
     /// A value may be behind, and cannot be computed from the facts within the limit. Never leaves the engine.
     #[error("a value is not settled")]
     Unsettled,
+    /// A value that an expression reads has to be computed first; then it starts again. Never leaves the engine.
+    #[error("a value has to be computed first")]
+    Awaited,
 }
 
 /// Why a request was refused.

@@ -157,28 +157,24 @@ impl<'a> Eval<'a> {
             Node::Filter(base, condition) => {
                 let list = self.expr(base, items)?;
                 let Value::List(elements) = &list else { return Ok(list) };
-                let mut kept = Vec::new();
-                for element in elements.iter() {
+                let kept = each(elements.iter(), |element| {
                     items.push(element.clone());
                     let holds = self.expr(condition, items);
                     items.pop();
-                    if holds?.is_true() {
-                        kept.push(element.clone());
-                    }
-                }
-                Value::List(kept.into())
+                    Ok(holds?.is_true().then(|| element.clone()))
+                })?;
+                Value::List(kept.into_iter().flatten().collect())
             }
             Node::Order(base, keys) => {
                 let list = self.expr(base, items)?;
                 let Value::List(elements) = &list else { return Ok(list) };
-                let mut keyed = Vec::with_capacity(elements.len());
-                for element in elements.iter() {
+                let mut keyed = each(elements.iter(), |element| {
                     items.push(element.clone());
                     let key: Result<Vec<Value>, EngineError> =
                         keys.iter().map(|(key, _)| self.expr(key, items)).collect();
                     items.pop();
-                    keyed.push((key?, element.clone()));
-                }
+                    Ok((key?, element.clone()))
+                })?;
                 keyed.sort_by(|(left, _), (right, _)| {
                     let mut order = std::cmp::Ordering::Equal;
                     for ((left, right), (_, descending)) in left.iter().zip(right).zip(keys) {
@@ -216,17 +212,16 @@ impl<'a> Eval<'a> {
                     Value::Error(_) => return Ok(list),
                     _ => &[],
                 };
-                let mut keyed = Vec::with_capacity(elements.len());
-                for element in elements {
+                let keyed = each(elements.iter(), |element| {
                     items.push(element.clone());
-                    let key = self.expr(&it.by, items);
-                    let value = match &it.value {
-                        Some(value) => self.expr(value, items),
-                        None => Ok(element.clone()),
-                    };
+                    // Where there is no key, there is no need for a value.
+                    let entry = self.expr(&it.by, items).and_then(|key| match &it.value {
+                        Some(value) if !key.is_null() => Ok((key, self.expr(value, items)?)),
+                        _ => Ok((key, element.clone())),
+                    });
                     items.pop();
-                    keyed.push((key?, value?));
-                }
+                    entry
+                })?;
                 let kind = it.value.as_ref().map_or(&it.list.ty.kind, |value| &value.ty.kind);
                 map_of(keyed, it.aggregate, kind)
             }
@@ -352,9 +347,12 @@ impl<'a> Eval<'a> {
             Value::List(bases) => {
                 let mut values = Vec::with_capacity(bases.len());
                 let flatten = self.view.holds_many(field);
-                for base in bases.iter() {
-                    let Value::Ref(id) = base else { continue };
-                    match one(id)? {
+                let ids = bases.iter().filter_map(|base| match base {
+                    Value::Ref(id) => Some(id),
+                    _ => None,
+                });
+                for value in each(ids, one)? {
+                    match value {
                         Value::List(elements) if flatten => values.extend(elements.iter().cloned()),
                         value => values.push(value),
                     }
@@ -366,6 +364,22 @@ impl<'a> Eval<'a> {
             _ => Value::List(Arc::new([])),
         })
     }
+}
+
+/// Does something for each of some elements, for all of them also where one has to be awaited: so all that has to be
+/// computed first is asked for at once.
+fn each<T, U>(
+    elements: impl Iterator<Item = T>,
+    mut f: impl FnMut(T) -> Result<U, EngineError>,
+) -> Result<Vec<U>, EngineError> {
+    let (mut done, mut awaited) = (Vec::with_capacity(elements.size_hint().0), false);
+    for element in elements {
+        match f(element) {
+            Err(EngineError::Awaited) => awaited = true,
+            outcome => done.push(outcome?),
+        }
+    }
+    if awaited { Err(EngineError::Awaited) } else { Ok(done) }
 }
 
 /// A field's value as an expression sees it.

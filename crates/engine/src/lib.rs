@@ -23,6 +23,7 @@ pub mod oracle;
 pub mod propagate;
 pub mod query;
 pub mod rebuild;
+mod recursive;
 pub mod rules;
 pub mod side_state;
 mod text;

@@ -3,12 +3,17 @@
 //! It reads the facts of documents only, finds referrers by looking at every document, and computes derived fields by
 //! evaluating their expressions as they were written, never their plan. It shares no code with propagation and reads
 //! none of the rows that propagation keeps. What is kept beside the values is the business of [`crate::side_state`].
+//!
+//! What a field that depends on itself means is defined here. A value reads another if the evaluation of its expression
+//! asks for it: a conditional evaluates only the branch that it takes, `else` its right side only where it is needed.
+//! Values that read each other in a circle, or one that reads itself, are `#cycle`, whatever their expressions would
+//! catch, and are seen as that by whoever reads them. Whoever merely reads from a circle is evaluated as always.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use corollary_schema::{FieldKind, FieldRef, Slot, TypeIx};
-use corollary_value::{Id, Value};
+use corollary_value::{ErrorValue, Id, Value};
 use hashbrown::HashMap;
 use jiff::Timestamp;
 
@@ -34,17 +39,44 @@ pub struct Difference {
 /// Who refers to a target, by target.
 type Referrers = HashMap<Id, Vec<Id>>;
 
+/// A derived value: whose, and of which field.
+type Place = (Key, Slot);
+
+/// What is known of an open value.
+struct Open {
+    /// Its number, in the order in which the values were begun.
+    index: usize,
+    /// The least number of an open value that is reached from here.
+    low: usize,
+    /// The value of the expression, once it has one.
+    value: Option<Value>,
+}
+
 /// The facts, with derived values computed as they are asked for.
 struct Facts<'a> {
     working: &'a Working<'a>,
-    derived: RefCell<HashMap<(Key, Slot), Value>>,
+    derived: RefCell<HashMap<Place, Value>>,
+    /// Values that are being computed, or were computed and may be part of a circle whose end is not known yet.
+    open: RefCell<HashMap<Place, Open>>,
+    /// The open values that the current evaluation has read.
+    met: RefCell<Vec<Place>>,
+    /// The values that have to be computed before the current evaluation can go on.
+    awaited: RefCell<Vec<Place>>,
     referrers: RefCell<HashMap<FieldRef, Arc<Referrers>>>,
     ids: RefCell<HashMap<TypeIx, Arc<Vec<Id>>>>,
 }
 
 impl<'a> Facts<'a> {
     fn new(working: &'a Working<'a>) -> Facts<'a> {
-        Facts { working, derived: RefCell::default(), referrers: RefCell::default(), ids: RefCell::default() }
+        Facts {
+            working,
+            derived: RefCell::default(),
+            open: RefCell::default(),
+            met: RefCell::default(),
+            awaited: RefCell::default(),
+            referrers: RefCell::default(),
+            ids: RefCell::default(),
+        }
     }
 
     fn ids(&self, ty: TypeIx) -> Result<Arc<Vec<Id>>, EngineError> {
@@ -56,21 +88,66 @@ impl<'a> Facts<'a> {
         Ok(ids)
     }
 
-    /// The value of a derived field. Fields do not depend on themselves, so this ends.
+    /// The value of a derived field.
+    ///
+    /// An expression that asks for what is not known yet is put off until that is computed, and then evaluated again from
+    /// the start; so a chain of resources may be as long as it likes. The circles are found as Tarjan's algorithm finds
+    /// them: a value that is still open when it is asked for is part of a circle with the one that asks.
     fn derive(&self, key: &Key, slot: Slot) -> Result<Value, EngineError> {
-        let at = (key.clone(), slot);
-        if let Some(value) = self.derived.borrow().get(&at) {
-            return Ok(value.clone());
+        let wanted = (key.clone(), slot);
+        let (mut walk, mut stack) = (vec![wanted.clone()], Vec::new());
+        while let Some(at) = walk.last().cloned() {
+            let is_known = self.derived.borrow().contains_key(&at)
+                || self.open.borrow().get(&at).is_some_and(|open| open.value.is_some());
+            if is_known {
+                walk.pop();
+                continue;
+            }
+            let index = self.open.borrow().get(&at).map_or(stack.len(), |open| open.index);
+            if index == stack.len() {
+                stack.push(at.clone());
+                self.open.borrow_mut().insert(at.clone(), Open { index, low: index, value: None });
+            }
+            self.met.borrow_mut().clear();
+            let value = match self.evaluate(&at) {
+                Err(EngineError::Awaited) => {
+                    walk.append(&mut self.awaited.borrow_mut());
+                    continue;
+                }
+                value => value?,
+            };
+            walk.pop();
+            let met = self.met.borrow();
+            let mut open = self.open.borrow_mut();
+            let low = met.iter().filter_map(|it| open.get(it)).map(|it| it.low).min().unwrap_or(index);
+            let low = low.min(index);
+            if let Some(at) = open.get_mut(&at) {
+                (at.low, at.value) = (low, Some(value));
+            }
+            if low < index {
+                continue;
+            }
+            // Nothing here reads what was begun before: these read each other, or this one is by itself.
+            let circle = stack.split_off(index);
+            let is_circle = circle.len() > 1 || met.contains(&at);
+            for at in circle {
+                let value = open.remove(&at).and_then(|open| open.value).unwrap_or_default();
+                let value = if is_circle { Value::Error(ErrorValue::Cycle) } else { value };
+                self.derived.borrow_mut().insert(at, value);
+            }
         }
-        let field = self.working.schema.field(FieldRef { ty: key.ty, slot });
+        Ok(self.derived.borrow().get(&wanted).cloned().unwrap_or_default())
+    }
+
+    /// The value of an expression, if all that it asks for is there.
+    fn evaluate(&self, (key, slot): &Place) -> Result<Value, EngineError> {
+        let field = self.working.schema.field(FieldRef { ty: key.ty, slot: *slot });
         let FieldKind::Derived { expr, .. } = &field.kind else { return Ok(Value::Absent) };
         // Resources come in the order of their ids, unless the expression puts them in another.
-        let value = match Eval::new(self, &key.id).value(expr)? {
+        Ok(match Eval::new(self, &key.id).value(expr)? {
             Value::Null => Value::Absent,
             value => value,
-        };
-        self.derived.borrow_mut().insert(at, value.clone());
-        Ok(value)
+        })
     }
 }
 
@@ -85,7 +162,16 @@ impl View for Facts<'_> {
         if self.working.schema.field(field).is_fact() {
             return Ok(Some(doc.get(field.slot).clone()));
         }
-        self.derive(&key, field.slot).map(Some)
+        let at = (key, field.slot);
+        if let Some(value) = self.derived.borrow().get(&at) {
+            return Ok(Some(value.clone()));
+        }
+        if self.open.borrow().contains_key(&at) {
+            self.met.borrow_mut().push(at);
+            return Ok(Some(Value::Error(ErrorValue::Cycle)));
+        }
+        self.awaited.borrow_mut().push(at);
+        Err(EngineError::Awaited)
     }
 
     fn referrers(&self, of: FieldRef, target: &Id) -> Result<Vec<Id>, EngineError> {

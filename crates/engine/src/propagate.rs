@@ -2,9 +2,11 @@
 //!
 //! A node's subjects are the resources that a change may reach: owners of an evaluated node, members of a group. The
 //! plan tells how to find them from a change. A value that comes out as it was ends the walk there. What is beyond the
-//! budget of a node is left to an update ([`crate::updates`]).
+//! budget of a node is left to an update ([`crate::updates`]). Nodes that need each other are the business of
+//! [`crate::recursive`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use corollary_schema::plan::{Evaluate, Group, Hop, PlanNode, Rule, Start, Timer};
 use corollary_schema::{FieldKind, FieldRef, Schema, TypeIx};
@@ -17,6 +19,7 @@ use crate::doc::{Doc, Key};
 use crate::error::EngineError;
 use crate::eval::{Eval, View, Wake};
 use crate::group::{self, Counted};
+use crate::recursive;
 use crate::updates::budget::Budget;
 use crate::working::{Working, linked, targets};
 
@@ -36,6 +39,8 @@ struct Subjects {
     own: Vec<Id>,
     /// Those that were reached from what changed elsewhere.
     reached: HashSet<Id, RandomState>,
+    /// Of a node of a recursive stratum: those that may read fields of the stratum of other resources than before.
+    steered: Vec<Id>,
 }
 
 /// By node: the subjects to look at.
@@ -69,13 +74,30 @@ pub(crate) fn recompute(
     node: usize,
     subjects: Vec<Id>,
 ) -> Result<Work, EngineError> {
-    follow(working, Dirty::from([(node, Subjects { own: subjects, reached: HashSet::default() })]))
+    follow(working, Dirty::from([(node, Subjects { own: subjects, ..Subjects::default() })]))
 }
 
 fn follow(working: &mut Working<'_>, mut dirty: Dirty) -> Result<Work, EngineError> {
     let schema = working.schema;
     let mut work = Work::default();
-    while let Some((at, Subjects { own: mut subjects, reached })) = dirty.pop_first() {
+    while let Some((at, subjects)) = dirty.pop_first() {
+        if let Some(stratum) = schema.plan.stratum(at) {
+            let others = (at + 1..stratum.nodes.end).filter_map(|at| Some((at, dirty.remove(&at)?)));
+            let subjects = [(at, subjects)].into_iter().chain(others).map(|(at, subjects)| {
+                let all = subjects.own.into_iter().chain(subjects.reached).map(|id| (id, false));
+                (at, all.chain(subjects.steered.into_iter().map(|id| (id, true))).collect())
+            });
+            let subjects = subjects.collect();
+            let settled = recursive::settle(working, stratum, subjects)?;
+            work.evaluations += settled.evaluations;
+            work.changed += settled.changed.len() as u64;
+            for (node, (key, old, new)) in &settled.changed {
+                let (result, fresh) = (schema.plan.nodes[*node].result, working.is_fresh(key));
+                notify(working, result, key, fresh, old, new, &stratum.nodes, &mut dirty)?;
+            }
+            continue;
+        }
+        let Subjects { own: mut subjects, reached, .. } = subjects;
         subjects.extend(reached);
         // Mostly in order already, which this sort makes use of.
         subjects.sort();
@@ -103,7 +125,7 @@ fn follow(working: &mut Working<'_>, mut dirty: Dirty) -> Result<Work, EngineErr
         }
         for (key, old, new) in &changed {
             let fresh = working.is_fresh(key);
-            notify(working, node.result, key, fresh, old, new, &mut dirty)?;
+            notify(working, node.result, key, fresh, old, new, &NOBODY, &mut dirty)?;
         }
     }
     Ok(work)
@@ -194,7 +216,7 @@ fn seed(working: &mut Working<'_>, key: &Key, dirty: &mut Dirty) -> Result<(), E
         let ty = key.ty.0 as usize;
         for node in nodes.evaluated[ty].iter().chain(&nodes.grouped[ty]) {
             let subject = (*node, nodes.nodes[*node].result);
-            own(working, subject.0, key, subject.1, dirty)?;
+            own(working, subject.0, key, subject.1, nodes.stratum(*node).is_some(), dirty)?;
         }
     }
     let absent = Value::Absent;
@@ -212,33 +234,43 @@ fn seed(working: &mut Working<'_>, key: &Key, dirty: &mut Dirty) -> Result<(), E
             };
             let (old, new) = (held(before.as_deref()), held(after.as_deref()));
             if old != new {
-                notify(working, field, key, fresh, &old, &new, dirty)?;
+                notify(working, field, key, fresh, &old, &new, &NOBODY, dirty)?;
             }
         } else if old != new {
-            notify(working, field, key, fresh, old, new, dirty)?;
+            notify(working, field, key, fresh, old, new, &NOBODY, dirty)?;
         }
     }
     Ok(())
 }
 
-/// Marks a subject that changed itself.
+/// Marks a subject that changed itself; `steers` where it may read fields of its own stratum of others than before.
 fn own(
     working: &mut Working<'_>,
     node: usize,
     key: &Key,
     field: FieldRef,
+    steers: bool,
     dirty: &mut Dirty,
 ) -> Result<(), EngineError> {
     // The timer of what is gone goes at once.
     let gone = working.schema.plan.nodes[node].is_timed() && working.after(key)?.is_none();
     match working.budgets.map(|budgets| budgets.of(node)) {
         Some(Budget::Nothing) if !gone => working.deferred.add(node, &[], [key.id.clone()], (key, field)),
-        _ => dirty.entry(node).or_default().own.push(key.id.clone()),
+        _ => {
+            let subjects = dirty.entry(node).or_default();
+            let marked = if steers { &mut subjects.steered } else { &mut subjects.own };
+            marked.push(key.id.clone());
+        }
     }
     Ok(())
 }
 
-/// Marks the subjects of all readers of a changed field; `fresh` where the resource itself came or went.
+/// No nodes are passed over.
+const NOBODY: Range<usize> = 0..0;
+
+/// Marks the subjects of all readers of a changed field other than those that are passed over; `fresh` where the resource
+/// itself came or went.
+#[allow(clippy::too_many_arguments)] // a change has five parts, and they are named at each call
 fn notify(
     working: &mut Working<'_>,
     field: FieldRef,
@@ -246,16 +278,17 @@ fn notify(
     fresh: bool,
     old: &Value,
     new: &Value,
+    except: &Range<usize>,
     dirty: &mut Dirty,
 ) -> Result<(), EngineError> {
     let schema = working.schema;
-    for reader in schema.plan.readers(field) {
+    for reader in schema.plan.readers(field).iter().filter(|reader| !except.contains(&reader.node)) {
         let start: BTreeSet<Id> = match (reader.start, &reader.path[..]) {
             // All nodes of a new or a deleted resource are looked at in any case; and whoever reaches it by links that
             // are facts changed a link in the same transaction. A derived link may follow later.
             (Start::Changed, path) if fresh && path.iter().all(|hop| is_fact(schema, *hop)) => continue,
             (Start::Changed, []) => {
-                own(working, reader.node, key, field, dirty)?;
+                own(working, reader.node, key, field, reader.steers, dirty)?;
                 continue;
             }
             (Start::Changed, _) => BTreeSet::from([key.id.clone()]),
@@ -274,6 +307,9 @@ fn notify(
         let reached = dirty.get(&reader.node).map_or(0, |subjects| subjects.reached.len());
         match subjects {
             Some(subjects) if subjects.is_empty() => {}
+            Some(subjects) if reader.steers => {
+                dirty.entry(reader.node).or_default().steered.extend(subjects);
+            }
             Some(subjects) if reached.saturating_add(subjects.len()) <= limit => {
                 dirty.entry(reader.node).or_default().reached.extend(subjects);
             }
@@ -291,7 +327,7 @@ fn is_fact(schema: &Schema, hop: Hop) -> bool {
 
 /// From where a change is, back along a path to the subjects that read it, a whole set at each step; none where one of
 /// them has more than `limit`.
-fn walk_back(
+pub(crate) fn walk_back(
     working: &Working<'_>,
     path: &[Hop],
     start: BTreeSet<Id>,

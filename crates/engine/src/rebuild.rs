@@ -1,7 +1,8 @@
 //! Builds what follows from what is stored, over all of it: derived values, their side state, indexes, references.
 //!
 //! Each [`Structure`] is built by itself: first what there may be of it is cleared, then all resources are walked in
-//! key order, a batch at a time. A build that is cut short begins again at the structure that was not finished.
+//! key order, a batch at a time. Derived fields that need each other are built together, in one step and so in memory.
+//! A build that is cut short begins again at the structure that was not finished.
 //! Needed when a schema declares something new over existing data, and for repair. No log entry tells of it, so the
 //! log ends where a build begins, and watchers start afresh.
 
@@ -21,6 +22,7 @@ use crate::group::{self, Counted};
 use crate::index;
 use crate::keys;
 use crate::propagate::{empty_result, evaluate_owner, put_result, refuse_strict};
+use crate::recursive;
 use crate::working::{Working, linked};
 
 /// Resources in one batch of a build.
@@ -54,8 +56,15 @@ pub fn structures(schema: &Schema) -> Vec<Structure> {
 /// With some structures, all that is computed from them.
 pub fn with_dependents(schema: &Schema, changed: &BTreeSet<Structure>) -> BTreeSet<Structure> {
     let mut all = changed.clone();
-    // Each node comes after all that it reads, so one walk is enough.
-    for node in &schema.plan.nodes {
+    // Each node comes after all that it reads, so one walk is enough; those that need each other are built together.
+    for (at, node) in schema.plan.nodes.iter().enumerate() {
+        if let Some(stratum) = schema.plan.stratum(at).filter(|stratum| stratum.nodes.start == at) {
+            let together = schema.plan.nodes[stratum.nodes.clone()].iter();
+            let together: Vec<_> = together.map(|node| Structure::Definition(node.definition)).collect();
+            if together.iter().any(|it| all.contains(it)) {
+                all.extend(together);
+            }
+        }
         if all.contains(&Structure::Definition(node.definition)) {
             for reader in schema.plan.readers(node.result) {
                 all.insert(Structure::Definition(schema.plan.nodes[reader.node].definition));
@@ -86,7 +95,18 @@ pub fn drop_rows(structure: Structure, batch: &mut corollary_store::Batch) {
 /// Builds one structure from what is stored.
 pub fn build(executor: &mut Executor, structure: Structure) -> Result<(), EngineError> {
     let schema = executor.engine().schema().clone();
+    let node_at = match structure {
+        Structure::Definition(id) => schema.plan.nodes.iter().position(|node| node.definition == id),
+        _ => None,
+    };
+    // Nodes that need each other are built with the first of them.
+    let stratum = node_at.and_then(|at| schema.plan.stratum(at));
+    if stratum.is_some_and(|stratum| Some(stratum.nodes.start) != node_at) {
+        return Ok(());
+    }
     executor.maintain(|_, batch| {
+        let others = stratum.map_or(&[][..], |stratum| &schema.plan.nodes[stratum.nodes.clone()]);
+        others.iter().for_each(|node| drop_rows(Structure::Definition(node.definition), batch));
         drop_rows(structure, batch);
         // What is built is not in the log: whoever follows the log has to start afresh.
         batch.delete_range(keys::LOG, KeyRange::all());
@@ -122,45 +142,66 @@ pub fn build(executor: &mut Executor, structure: Structure) -> Result<(), Engine
                 Ok(())
             })
         }
-        Structure::Definition(id) => {
-            let Some(node) = schema.plan.nodes.iter().find(|node| node.definition == id) else {
-                return Ok(());
-            };
-            match &node.rule {
-                Rule::Evaluate(evaluate) => walk(executor, node.result.ty, &mut |working, keys| {
-                    for key in keys {
-                        if let Some(slot) = node.keeps_time() {
-                            working.set(key, slot, Value::Absent)?;
-                        }
-                        if let Some(value) = evaluate_owner(working, node, evaluate, key)? {
-                            put_result(working, node, key, value)?;
-                        }
+        Structure::Definition(_) => {
+            let Some(at) = node_at else { return Ok(()) };
+            let built = match stratum {
+                Some(stratum) => {
+                    for node in &schema.plan.nodes[stratum.nodes.clone()] {
+                        empty(executor, node)?;
                     }
-                    Ok(())
-                })?,
-                Rule::Group(group) => {
-                    walk(executor, node.result.ty, &mut |working, keys| {
-                        for key in keys {
-                            let empty = empty_result(group);
-                            working.set(key, node.result.slot, empty)?;
-                            if let Some(doc) = working.edit(key)? {
-                                doc.set_state(node.result.slot, SumState::default());
-                            }
-                        }
-                        Ok(())
-                    })?;
-                    walk(executor, group.member, &mut |working, keys| {
-                        group::apply(working, node, group, keys, Counted::NotYet).map(drop)
-                    })?;
+                    // In one step: what a resource has depends on others in whatever order.
+                    executor.maintain(|working, _| recursive::build(working, stratum))?;
+                    stratum.nodes.clone()
+                }
+                None => {
+                    build_node(executor, &schema.plan.nodes[at])?;
+                    at..at + 1
+                }
+            };
+            let engine = executor.engine();
+            let snapshot = engine.store().snapshot()?;
+            for node in &schema.plan.nodes[built] {
+                if let Some((_, error)) = error_of(&*snapshot, &schema, engine.layouts(), node.result)? {
+                    refuse_strict(&schema, node.result, &error)?;
                 }
             }
-            let engine = executor.engine();
-            match error_of(&*engine.store().snapshot()?, &schema, engine.layouts(), node.result)? {
-                Some((_, error)) => refuse_strict(&schema, node.result, &error),
-                None => Ok(()),
-            }
+            Ok(())
         }
     }
+}
+
+/// Builds a node that does not need itself.
+fn build_node(executor: &mut Executor, node: &PlanNode, now: Timestamp) -> Result<(), EngineError> {
+    match &node.rule {
+        Rule::Evaluate(evaluate) => walk(executor, node.result.ty, now, &mut |working, keys| {
+            for key in keys {
+                let value = Eval::new(working, &key.id).value(&evaluate.expr)?;
+                put_result(working, node, key, value)?;
+            }
+            Ok(())
+        }),
+        Rule::Group(group) => {
+            empty(executor, node, now)?;
+            walk(executor, group.member, now, &mut |working, keys| {
+                group::apply(working, node, group, keys, Counted::NotYet).map(drop)
+            })
+        }
+    }
+}
+
+/// Makes the groups of a node, if it has groups, those of no members.
+fn empty(executor: &mut Executor, node: &PlanNode, now: Timestamp) -> Result<(), EngineError> {
+    let Rule::Group(group) = &node.rule else { return Ok(()) };
+    walk(executor, node.result.ty, now, &mut |working, keys| {
+        for key in keys {
+            let empty = empty_result(group);
+            working.set(key, node.result.slot, empty)?;
+            if let Some(doc) = working.edit(key)? {
+                doc.set_state(node.result.slot, SumState::default());
+            }
+        }
+        Ok(())
+    })
 }
 
 /// A resource for which a strict field is stored as an error, and which one; a field that is not strict has none.

@@ -212,3 +212,43 @@ fn medians_maps_and_the_like_are_groups() {
         ",
     );
 }
+
+#[test]
+fn fields_that_depend_on_themselves_are_a_stratum_with_hidden_groups() {
+    expect(
+        "type Folder in folders {
+           bytes: int
+           up: link Folder
+           folders: inverse Folder.up
+           size := sum(self.folders.size) + self.bytes
+           path := self.up.path + '/' + str(self.bytes) else ''
+         }",
+        "
+        Folder.#7 = sum of Folder by self.up, value self.size, again and again with Folder.size
+          Folder.up
+          Folder.size
+        Folder.size = evaluate Add(self.#7, self.bytes), again and again with Folder.#7
+          Folder.bytes
+          Folder.#7
+        Folder.path = evaluate Else(Add(Add(self.up.path, Str(\"/\")), str(self.bytes)), Str(\"\")), again and again with itself
+          Folder.bytes
+          Folder.up, steers
+          Folder.path ← Folder.up
+        ",
+    );
+}
+
+#[test]
+fn a_group_is_not_made_where_its_members_are_chosen_by_the_recursion() {
+    // Whether a member counts depends on the recursion here: then it is not known who the members are before their
+    // values are, and the aggregate is evaluated per owner.
+    let plan = plan(
+        "type Folder in folders {
+           up: link Folder
+           folders: inverse Folder.up
+           size := 1 + sum(self.folders[size > 1].size) + count(self.folders)
+         }",
+    );
+    assert!(plan.contains("recompute"), "{plan}");
+    assert!(plan.contains("count of Folder by self.up\n"), "{plan}");
+}

@@ -82,6 +82,17 @@ pub enum Counted {
     NotYet,
 }
 
+/// A member whose part in groups is another now.
+#[derive(Debug)]
+pub(crate) struct Shift {
+    /// Which.
+    pub member: Id,
+    /// What the groups know of it.
+    pub old: Option<Contribution>,
+    /// What they should.
+    pub new: Option<Contribution>,
+}
+
 /// Applies the changes of members; tells which results changed.
 pub fn apply(
     working: &mut Working<'_>,
@@ -90,7 +101,7 @@ pub fn apply(
     members: &[Key],
     counted: Counted,
 ) -> Result<Vec<Changed>, EngineError> {
-    let mut by_owner: HashMap<Id, Vec<Change>, RandomState> = HashMap::default();
+    let mut shifts = Vec::new();
     for key in members {
         let (before, after) = working.before_and_after(key)?;
         let (was, will) = (Wake::default(), Wake::default());
@@ -107,13 +118,35 @@ pub fn apply(
         if group.timed {
             clock::rearm(working, node, &key.id, was.get(), will.get());
         }
+        shifts.push(Shift { member: key.id.clone(), old, new });
+    }
+    let mut changed = Vec::new();
+    for (owner, result) in shift(working, node, group, shifts)? {
+        changed.extend(match counted {
+            Counted::Before => store_result(working, node, &owner, result)?,
+            // Not all members are in it yet: whether a strict field is an error shows in the end.
+            Counted::NotYet => put_result(working, node, &owner, result)?,
+        });
+    }
+    Ok(changed)
+}
+
+/// Takes old contributions out and puts new ones in; gives the results of the owners that this concerns, which are yet
+/// to be stored.
+pub(crate) fn shift(
+    working: &mut Working<'_>,
+    node: &PlanNode,
+    group: &Group,
+    shifts: Vec<Shift>,
+) -> Result<Vec<(Key, Value)>, EngineError> {
+    let mut by_owner: HashMap<Id, Vec<Change>, RandomState> = HashMap::default();
+    for Shift { member, old, new } in shifts {
         if old == new {
             continue;
         }
-        let member = &key.id;
         match (old, new) {
             (Some(old), Some(new)) if old.owner == new.owner => {
-                let change = Change { member: member.clone(), old: Some(old.given), new: Some(new.given) };
+                let change = Change { member, old: Some(old.given), new: Some(new.given) };
                 by_owner.entry(new.owner).or_default().push(change);
             }
             (old, new) => {
@@ -122,7 +155,7 @@ pub fn apply(
                     by_owner.entry(old.owner).or_default().push(change);
                 }
                 if let Some(new) = new {
-                    let change = Change { member: member.clone(), old: None, new: Some(new.given) };
+                    let change = Change { member, old: None, new: Some(new.given) };
                     by_owner.entry(new.owner).or_default().push(change);
                 }
             }
@@ -132,18 +165,13 @@ pub fn apply(
         by_owner.into_iter().map(|(id, changes)| (Key::new(node.result.ty, id), changes)).collect();
     owners.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
     working.prefetch(owners.iter().map(|(key, _)| key))?;
-    let mut changed = Vec::new();
+    let mut results = Vec::with_capacity(owners.len());
     for (owner, changes) in owners {
-        let result = apply_to_owner(working, node, group, &owner, changes)?;
-        if let Some(result) = result {
-            changed.extend(match counted {
-                Counted::Before => store_result(working, node, &owner, result)?,
-                // Not all members are in it yet: whether a strict field is an error shows in the end.
-                Counted::NotYet => put_result(working, node, &owner, result)?,
-            });
+        if let Some(result) = apply_to_owner(working, node, group, &owner, changes)? {
+            results.push((owner, result));
         }
     }
-    Ok(changed)
+    Ok(results)
 }
 
 /// What a member gives, and to whom; nothing where it does not count. `wake` tells when the clock changes that.
@@ -158,6 +186,15 @@ pub(crate) fn contribution(
     if group.timed {
         eval = eval.waking(wake);
     }
+    contribution_by(&eval, group, member)
+}
+
+/// The same, by an evaluation that may read the member's own fields through its view.
+pub(crate) fn contribution_by(
+    eval: &Eval<'_>,
+    group: &Group,
+    member: &Id,
+) -> Result<Option<Contribution>, EngineError> {
     let Value::Ref(owner) = eval.value(&group.owner)? else { return Ok(None) };
     for condition in &group.conditions {
         if !eval.holds(condition)? {

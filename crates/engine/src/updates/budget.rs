@@ -45,15 +45,20 @@ impl Budgets {
         // Each node comes after all that it reads.
         for (at, node) in nodes.iter().enumerate().rev() {
             let read = schema.plan.readers(node.result).iter().any(|reader| at_once[reader.node]);
-            at_once[at] = read || is_held(schema, node.result);
+            at_once[at] |= read || is_held(schema, node.result);
+            // Those that need each other are brought up to date together.
+            if let Some(stratum) = schema.plan.stratum(at).filter(|stratum| stratum.nodes.start == at) {
+                let together = at_once[stratum.nodes.clone()].contains(&true);
+                at_once[stratum.nodes.clone()].fill(together);
+            }
         }
-        let budget = |(node, at_once): (&corollary_schema::plan::PlanNode, bool)| match &node.rule {
+        let budget = |(at, node): (usize, &corollary_schema::plan::PlanNode)| match &node.rule {
             Rule::Group(_) => Budget::Unbounded,
-            Rule::Evaluate(_) if at_once => Budget::Unbounded,
+            Rule::Evaluate(_) if at_once[at] || schema.plan.stratum(at).is_some() => Budget::Unbounded,
             Rule::Evaluate(_) if is_background(schema, node.result) => Budget::Nothing,
             Rule::Evaluate(_) => Budget::Walked(resources),
         };
-        Budgets(nodes.iter().zip(at_once).map(budget).collect())
+        Budgets(nodes.iter().enumerate().map(budget).collect())
     }
 
     /// Of a node.

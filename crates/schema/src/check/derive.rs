@@ -1,7 +1,7 @@
 //! Types the expressions of derived fields, in whatever order they need each other, and makes the plan.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::span::Span;
@@ -13,7 +13,8 @@ use crate::model::{
     Field, FieldKind, FieldRef, OnDelete, Rules, Schema, Slot, TypeIx, ValueType, for_links_of,
 };
 use crate::plan::lower::Lowering;
-use crate::plan::order::{Cycle, finish};
+use crate::plan::order::finish;
+use crate::plan::recursion::{Cycle, Recursion};
 use crate::typed::{Expr, Kind, Node, Type};
 use smol_str::format_smolstr;
 
@@ -33,10 +34,12 @@ pub fn derive(
         found: RefCell::default(),
         open: Cell::default(),
         chain: Cell::default(),
+        looped: RefCell::default(),
     };
-    for (field, source) in &sources {
-        draft.type_of(*field, source.span());
+    for (field, _) in &sources {
+        draft.type_of(*field);
     }
+    draft.settle(&sources);
     let embedded = draft.embedded.into_inner();
     let ids = draft.ids.into_inner();
     let typed = draft.typed.into_inner();
@@ -66,8 +69,17 @@ pub fn derive(
     if !found.is_empty() {
         return None;
     }
-    let mut lowering = Lowering { schema: &mut schema, ids, nodes: Vec::new() };
-    for (field, expr, _) in &exprs {
+    let typed: Vec<(FieldRef, &Expr)> = exprs.iter().map(|(field, expr, _)| (*field, expr)).collect();
+    let recursion = match Recursion::of(&typed) {
+        Ok(recursion) => recursion,
+        Err(Cycle(fields)) => {
+            let span = exprs.iter().find(|(field, ..)| fields.first() == Some(field));
+            found.push(needs_itself(&schema, span.map_or(Span::default(), |it| it.2), &fields));
+            return None;
+        }
+    };
+    let mut lowering = Lowering::new(&mut schema, ids, &recursion);
+    for (field, expr) in &typed {
         lowering.derived_field(*field, expr);
     }
     for ty in (0..lowering.schema.types.len()).map(|at| TypeIx(at as u32)) {
@@ -76,18 +88,7 @@ pub fn derive(
         }
     }
     let nodes = lowering.nodes;
-    if let Err(Cycle(fields)) = finish(&mut schema, nodes) {
-        let visible: Vec<FieldRef> =
-            fields.into_iter().filter(|field| schema.field(*field).visible()).collect();
-        let names: Vec<String> = visible
-            .iter()
-            .map(|field| format!("{}.{}", schema.ty(field.ty).name, schema.field(*field).name))
-            .collect();
-        let span =
-            exprs.iter().find(|(field, ..)| visible.contains(field)).map_or(Span::default(), |it| it.2);
-        found.push(recursion(span, &names));
-        return None;
-    }
+    finish(&mut schema, nodes, &typed, &recursion);
     for ty in &mut schema.types {
         let embedded =
             |field: &Field| field.reference_index && matches!(field.kind, FieldKind::Embedded { .. });
@@ -97,12 +98,17 @@ pub fn derive(
     Some(schema)
 }
 
-fn recursion(span: Span, names: &[String]) -> Diagnostic {
-    let mut chain = names.to_vec();
-    chain.extend(names.first().cloned());
-    let message = format!("derived fields depend on themselves: {}", chain.join(" → "));
+fn name_of(schema: &Schema, field: FieldRef) -> String {
+    format!("{}.{}", schema.ty(field.ty).name, schema.field(field).name)
+}
+
+/// The refusal of fields that need each other on one and the same resource.
+fn needs_itself(schema: &Schema, span: Span, fields: &[FieldRef]) -> Diagnostic {
+    let chain = fields.iter().chain(fields.first()).map(|field| name_of(schema, *field));
+    let chain = chain.collect::<Vec<_>>().join(" → ");
+    let message = format!("derived fields depend on themselves on one resource: {chain}");
     Diagnostic::error("recursion", span, message)
-        .help("recursion along links is not part of this version of the language")
+        .help("a field may depend on itself of another resource, as in `1 + self.boss.chain else 1`")
 }
 
 /// Constructs that have a meaning in the language, but no maintenance rule.
@@ -126,8 +132,12 @@ fn visit(expr: &Expr, f: &mut dyn FnMut(&Expr)) {
     expr.for_parts(&mut |part, _| visit(part, f));
 }
 
-/// The most derived fields that may follow from each other in a row.
+/// The most derived fields that may follow from each other in a row, those that depend on themselves counted once.
 const MAX_CHAIN: usize = 64;
+
+/// How often the fields of a schema in which some depend on themselves are typed, at most. A type becomes known from
+/// where the recursion ends, and wider by what is mixed into it, a step in each round.
+const MAX_ROUNDS: usize = 2 * MAX_CHAIN;
 
 enum State {
     /// Being typed now, further out.
@@ -148,19 +158,21 @@ pub(super) struct Draft<'a, 'i> {
     open: Cell<usize>,
     /// The longest chain up to a field that the one being typed uses.
     chain: Cell<usize>,
+    /// Fields that were used while they were being typed: they depend on themselves.
+    looped: RefCell<BTreeSet<FieldRef>>,
 }
 
 impl Draft<'_, '_> {
-    fn type_of(&self, field: FieldRef, used_at: Span) -> Option<Type> {
+    fn type_of(&self, field: FieldRef) -> Option<Type> {
         match self.typed.borrow().get(&field) {
             Some(State::Done(expr, chain)) => {
                 self.chain.set(self.chain.get().max(*chain));
                 return expr.as_ref().map(|expr| expr.ty.clone());
             }
             Some(State::Open) => {
-                let name = format!("{}.{}", self.schema.ty(field.ty).name, self.schema.field(field).name);
-                self.found.borrow_mut().push(recursion(used_at, &[name]));
-                return None;
+                // Not known yet: null fits everywhere, and `settle` looks again.
+                self.looped.borrow_mut().insert(field);
+                return Some(Type::one(Kind::Null));
             }
             None => {}
         }
@@ -172,14 +184,7 @@ impl Draft<'_, '_> {
         self.typed.borrow_mut().insert(field, State::Open);
         let outer = self.chain.replace(0);
         self.open.update(|open| open + 1);
-        let (mut expr, mut problems) = match source {
-            Source::Expr(source) => check_expr(self, Place::Derived(field.ty), source),
-            Source::Objects(holder, text) => self.extended(field, holder, text),
-        };
-        if let Source::Expr(_) = source {
-            let path = self.schema.field(field).name.clone();
-            self.rehome(&mut expr.ty.kind, field, &path);
-        }
+        let (expr, mut problems) = self.check(field, source);
         self.open.update(|open| open - 1);
         let chain = self.chain.get() + 1;
         self.chain.set(outer.max(chain));
@@ -191,14 +196,81 @@ impl Draft<'_, '_> {
             self.typed.borrow_mut().insert(field, State::Done(None, chain));
             return None;
         }
-        if problems.is_empty() && expr.ty.kind == Kind::Null {
-            problems.push(Diagnostic::error("always-null", source.span(), "this is always null"));
+        if problems.is_empty() && expr.ty.kind == Kind::Null && self.looped.borrow().is_empty() {
+            problems.push(always_null(source.span()));
         }
-        let failed = !problems.is_empty() || self.open_was_used(field);
+        let expr = problems.is_empty().then_some(expr);
         self.found.borrow_mut().append(&mut problems);
-        let ty = expr.ty.clone();
-        self.typed.borrow_mut().insert(field, State::Done((!failed).then_some(expr), chain));
-        (!failed).then_some(ty)
+        let ty = expr.as_ref().map(|expr| expr.ty.clone());
+        self.typed.borrow_mut().insert(field, State::Done(expr, chain));
+        ty
+    }
+
+    /// Types the expression of a field.
+    fn check(&self, field: FieldRef, source: Source<'_>) -> (Expr, Vec<Diagnostic>) {
+        match source {
+            Source::Expr(source) => {
+                let (mut expr, problems) = check_expr(self, Place::Derived(field.ty), source);
+                let path = self.schema.field(field).name.clone();
+                self.rehome(&mut expr.ty.kind, field, &path);
+                (expr, problems)
+            }
+            Source::Objects(holder, text) => self.extended(field, holder, text),
+        }
+    }
+
+    /// Types all fields again, where some depend on themselves, until no type changes: from null for what is not known,
+    /// a field has the type that the ends of its recursion give it. What was found wrong before does not count, since
+    /// it was found with types that were not known yet.
+    fn settle(&self, sources: &Sources) {
+        if self.looped.borrow().is_empty() || self.is_too_long() {
+            return;
+        }
+        let mut changed = Vec::new();
+        for _ in 0..MAX_ROUNDS {
+            self.found.borrow_mut().clear();
+            changed.clear();
+            for (field, source) in sources {
+                let (expr, mut problems) = self.check(*field, *source);
+                let expr = problems.is_empty().then_some(expr);
+                self.found.borrow_mut().append(&mut problems);
+                let ty = |expr: &Option<Expr>| expr.as_ref().map(|expr| expr.ty.clone());
+                let mut typed = self.typed.borrow_mut();
+                let before = match typed.get(field) {
+                    Some(State::Done(before, _)) => ty(before),
+                    _ => None,
+                };
+                if before != ty(&expr) {
+                    changed.push((*field, source.span()));
+                }
+                typed.insert(*field, State::Done(expr, 0));
+            }
+            if changed.is_empty() {
+                break;
+            }
+        }
+        let mut found = self.found.borrow_mut();
+        if let Some((field, span)) = changed.first() {
+            found.push(unknown_type(*span, &format!("the type of `{}` does not settle", self.name(*field))));
+        }
+        if !found.is_empty() {
+            return;
+        }
+        let typed = self.typed.borrow();
+        let is_null = |field: &FieldRef| matches!(typed.get(field), Some(State::Done(Some(expr), _)) if expr.ty.kind == Kind::Null);
+        let looped = self.looped.borrow();
+        for (field, source) in sources.iter().filter(|(field, _)| is_null(field) && looped.contains(field)) {
+            let message = format!("what `{}` is follows from nothing but itself", self.name(*field));
+            found.push(unknown_type(source.span(), &message));
+        }
+        if found.is_empty() {
+            let nulls = sources.iter().filter(|(field, _)| is_null(field));
+            found.extend(nulls.map(|(_, source)| always_null(source.span())));
+        }
+    }
+
+    fn name(&self, field: FieldRef) -> String {
+        name_of(self.schema, field)
     }
 
     fn too_long(&self, span: Span) {
@@ -211,12 +283,15 @@ impl Draft<'_, '_> {
     fn is_too_long(&self) -> bool {
         self.found.borrow().iter().any(|found| found.code == "chain")
     }
+}
 
-    /// Was a mistake already told that makes this field's type unknown? Its users stay silent then.
-    fn open_was_used(&self, field: FieldRef) -> bool {
-        let name = format!("{}.{}", self.schema.ty(field.ty).name, self.schema.field(field).name);
-        self.found.borrow().iter().any(|found| found.code == "recursion" && found.message.contains(&name))
-    }
+fn always_null(span: Span) -> Diagnostic {
+    Diagnostic::error("always-null", span, "this is always null")
+}
+
+fn unknown_type(span: Span, message: &str) -> Diagnostic {
+    Diagnostic::error("recursion-type", span, message)
+        .help("say what it is where it ends, as in `1 + self.boss.chain else 1`")
 }
 
 impl Draft<'_, '_> {
@@ -237,12 +312,25 @@ impl Draft<'_, '_> {
         let Some(target) = Type::of_value(ty).resource() else { return };
         let mut embedded = self.embedded.borrow_mut();
         let resource = self.schema.ty(home.ty);
-        let before = embedded.iter().filter(|(ty, _)| *ty == home.ty).count();
+        let name = format_smolstr!("#{path}");
+        // Where the field is typed again, it has one already.
+        let there = {
+            let mut here = embedded.iter().filter(|(ty, _)| *ty == home.ty);
+            here.position(|(_, field)| field.name == name)
+        };
+        let before = there.unwrap_or_else(|| embedded.iter().filter(|(ty, _)| *ty == home.ty).count());
         ty.set_via(FieldRef { ty: home.ty, slot: Slot((resource.fields.len() + before) as u32) });
         let kind = FieldKind::Embedded { of: home.slot, target, on_delete: OnDelete::Unlink };
+        if there.is_some() {
+            let mut here = embedded.iter_mut().filter(|(ty, _)| *ty == home.ty);
+            if let Some((_, field)) = here.nth(before) {
+                field.kind = kind;
+            }
+            return;
+        }
         let field = Field {
             id: self.ids.borrow_mut().field_id(&resource.name, &format!("{path} :=")),
-            name: format_smolstr!("#{path}"),
+            name,
             kind,
             rules: Rules::default(),
             index: false,
@@ -260,7 +348,7 @@ impl Names for Draft<'_, '_> {
         self.schema
     }
 
-    fn derived_type(&self, field: FieldRef, used_at: Span) -> Option<Type> {
-        self.type_of(field, used_at)
+    fn derived_type(&self, field: FieldRef, _used_at: Span) -> Option<Type> {
+        self.type_of(field)
     }
 }

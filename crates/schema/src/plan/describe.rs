@@ -25,7 +25,7 @@ fn describe_node(schema: &Schema, at: usize, node: &PlanNode, out: &mut String) 
     match &node.rule {
         Rule::Evaluate(evaluate) => {
             let cost = if evaluate.constant_cost { "evaluate" } else { "recompute" };
-            writeln!(out, "{cost} {}", show(&evaluate.expr))?;
+            write!(out, "{cost} {}", show(&evaluate.expr))?;
         }
         Rule::Group(group) => {
             write!(out, "{} of {} by {}", group.aggregate, schema.ty(group.member).name, show(&group.owner))?;
@@ -44,9 +44,16 @@ fn describe_node(schema: &Schema, at: usize, node: &PlanNode, out: &mut String) 
             if let Some(target) = &group.target {
                 write!(out, ", each {} once", show(target))?;
             }
-            writeln!(out)?;
         }
     }
+    if let Some(stratum) = schema.plan.stratum(at) {
+        let others = stratum.nodes.clone().filter(|other| *other != at);
+        let others: Vec<String> =
+            others.map(|other| field_name(schema, schema.plan.nodes[other].result)).collect();
+        let others = if others.is_empty() { "itself".into() } else { others.join(", ") };
+        write!(out, ", again and again with {others}")?;
+    }
+    writeln!(out)?;
     if node.is_timed() {
         writeln!(out, "  by the clock, at times that are kept per {}", schema.ty(node.subject()).name)?;
     }
@@ -73,6 +80,9 @@ fn way_back(schema: &Schema, reader: &Reader) -> String {
             Hop::Reverse(field) => format!(" → {}", field_name(schema, *field)),
         };
         out.push_str(&step);
+    }
+    if reader.steers {
+        out.push_str(", steers");
     }
     out
 }

@@ -5,10 +5,13 @@
 //! expression of the member, the filters become conditions on the member, and the aggregate becomes a [`Group`].
 //! What cannot be turned round stays in the expression and is evaluated per owner.
 
+use std::collections::HashSet;
+
 use corollary_syntax::ast::{BinaryOp, UnaryOp};
 use corollary_value::Value;
 use smol_str::{SmolStr, format_smolstr};
 
+use super::recursion::{Recursion, reads_any};
 use super::{Evaluate, Group, PlanNode, Rule, Timer};
 use crate::functions::Function;
 use crate::ids::Ids;
@@ -23,16 +26,37 @@ pub struct Lowering<'a> {
     pub ids: &'a mut Ids,
     /// The nodes made so far, in no particular order.
     pub nodes: Vec<PlanNode>,
+    /// Which fields need each other.
+    pub recursion: &'a Recursion,
+    /// The fields that the one that is being lowered needs and that need it, hidden ones among them; by group of
+    /// recursion, as they come about.
+    pub entangled: Vec<HashSet<FieldRef>>,
+    /// The group of the field that is being lowered.
+    pub current: Option<usize>,
 }
 
-impl Lowering<'_> {
+impl<'a> Lowering<'a> {
+    /// Nothing is lowered yet.
+    pub fn new(schema: &'a mut Schema, ids: &'a mut Ids, recursion: &'a Recursion) -> Lowering<'a> {
+        let entangled = recursion.groups().to_vec();
+        Lowering { schema, ids, nodes: Vec::new(), recursion, entangled, current: None }
+    }
+
+    /// Does an expression read what the field that is being lowered needs, and needs it?
+    fn is_entangled(&self, expr: &Expr) -> bool {
+        self.current.is_some_and(|group| reads_any(expr, &|field| self.entangled[group].contains(&field)))
+    }
+
     /// Makes the nodes for a derived field.
     ///
-    /// A field that follows in the background is evaluated as a whole, or its groups would be kept with each write.
+    /// A field that follows in the background is evaluated as a whole, or its groups would be kept with each write. One
+    /// that depends on itself is evaluated, also where it is nothing but an aggregate, so that a cycle of resources has
+    /// the error in the field itself; the aggregate is a hidden field then.
     pub fn derived_field(&mut self, field: FieldRef, expr: &Expr) {
+        self.current = self.recursion.group_of(field);
         let background = matches!(self.schema.field(field).kind, FieldKind::Derived { background: true, .. });
         let group = match &expr.node {
-            _ if background => None,
+            _ if background || self.current.is_some() => None,
             Node::Aggregate(aggregate, list) => self.group(field.ty, *aggregate, list),
             Node::GroupBy(it) => self.keyed_group(field.ty, it),
             _ if expr.ty.many == Many::Set => self.group(field.ty, Aggregate::Collect, expr),
@@ -87,7 +111,11 @@ impl Lowering<'_> {
         let Some((anchor, group)) = group else { return expr };
         let Some(at) = anchor.ty.resource() else { return expr };
         let nothing = group.of_nothing(&group.kind());
+        let entangled = group.expressions().any(|part| self.is_entangled(part));
         let hidden = self.hidden_field(at, group, expr.ty.clone());
+        if let (Some(current), true) = (self.current, entangled) {
+            self.entangled[current].insert(hidden);
+        }
         let anchored = anchor.node != Node::Owner;
         let get = Expr { node: Node::Get(Box::new(anchor.clone()), hidden), ty: expr.ty.clone() };
         // What a list is of no resource, it is of nothing.
@@ -139,7 +167,8 @@ impl Lowering<'_> {
             return None;
         }
         let (members, keys) = self.ordered_members(owner, it.aggregate, &it.list)?;
-        if members.target.is_some() {
+        // Who the members are, and under which key each is, must be known before any of their values is.
+        if members.target.is_some() || self.is_entangled(&it.by) {
             return None;
         }
         let item = Expr::owner(members.member);
@@ -162,6 +191,10 @@ impl Lowering<'_> {
             Node::Order(list, keys) if aggregate.follows_order() => (&**list, keys.as_slice()),
             _ => (list, &[][..]),
         };
+        // In which order the members are must be known before any of their values is.
+        if keys.iter().any(|(key, _)| self.is_entangled(key)) {
+            return None;
+        }
         let members = self.members(owner, list)?;
         if members.target.is_some() && aggregate.follows_order() {
             return None;
@@ -205,6 +238,7 @@ impl Lowering<'_> {
                     target: None,
                 })
             }
+            Node::Filter(_, condition) if self.is_entangled(condition) => None,
             Node::Filter(base, condition) => {
                 let mut members = self.members(owner, base)?;
                 let item = members.target.clone().unwrap_or_else(|| Expr::owner(members.member));
@@ -218,7 +252,7 @@ impl Lowering<'_> {
                     FieldKind::Derived { expr, .. } => expr.ty.many == Many::One,
                     _ => true,
                 };
-                if !to_one {
+                if !to_one || self.current.is_some_and(|group| self.entangled[group].contains(field)) {
                     return None;
                 }
                 let mut members = self.members(owner, base)?;

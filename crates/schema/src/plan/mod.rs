@@ -4,7 +4,9 @@
 //!   own that is maintained from the change of one member; everything else is evaluated per owner.
 //! - [`reads`] finds what each node reads, and by which path, so that a change of one field leads back to the
 //!   resources whose nodes must look again: the inverse path.
-//! - [`order`] puts the nodes into an order in which each comes after all it reads.
+//! - [`recursion`] finds the fields that need each other, along links, and what steers their reading.
+//! - [`order`] puts the nodes into an order in which each comes after all it reads; those that need each other are a
+//!   stratum of their own.
 //!
 //! The engine's `propagate` module walks this plan; it never looks at an expression to decide what to do.
 
@@ -12,6 +14,9 @@ pub mod describe;
 pub mod lower;
 pub mod order;
 pub mod reads;
+pub mod recursion;
+
+use std::ops::Range;
 
 use std::sync::Arc;
 
@@ -23,8 +28,12 @@ use crate::typed::{Aggregate, Expr, Kind};
 /// The maintenance plan of a whole schema.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// All nodes; each reads facts and the results of nodes before it only.
+    /// All nodes; each reads facts and the results of nodes before it only, or of nodes of its own stratum.
     pub nodes: Vec<PlanNode>,
+    /// The nodes that need each other, each stratum after all that it reads.
+    pub strata: Vec<Stratum>,
+    /// By node: its place in [`Plan::strata`], where it has one.
+    pub stratum_of: Vec<Option<usize>>,
     /// `[type][slot]`: who reads the field.
     pub readers: Vec<Vec<Vec<Reader>>>,
     /// `[type]`: nodes evaluated per resource of the type, in order.
@@ -99,6 +108,31 @@ pub struct Group {
     pub timed: bool,
 }
 
+/// Nodes that need each other: derived fields that depend on themselves along links, parents, collections or inverses,
+/// and the groups between them.
+///
+/// The fields that people see are evaluated nodes; of a group only the value reads fields of the stratum, so it is
+/// known without them who its members are.
+#[derive(Debug)]
+pub struct Stratum {
+    /// Positions in [`Plan::nodes`], one after the other: groups first, then each field after those that it reads of
+    /// the same resource.
+    pub nodes: Range<usize>,
+    /// What each evaluated node may read of the others, as it was written.
+    pub needs: Vec<Need>,
+}
+
+/// That a node of a stratum may read another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Need {
+    /// Who reads.
+    pub node: usize,
+    /// From the reader's resource to the one that is read.
+    pub path: Vec<Hop>,
+    /// What is read.
+    pub needed: usize,
+}
+
 /// Somebody who reads a field.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reader {
@@ -108,6 +142,8 @@ pub struct Reader {
     pub path: Vec<Hop>,
     /// Where the walk begins.
     pub start: Start,
+    /// Does it decide of which resources fields of the reader's own stratum are read?
+    pub steers: bool,
 }
 
 /// Where the walk back from a change begins.
@@ -135,6 +171,11 @@ impl Plan {
             .get(field.ty.0 as usize)
             .and_then(|ty| ty.get(field.slot.0 as usize))
             .map_or(&[], Vec::as_slice)
+    }
+
+    /// The stratum of a node, where it needs itself by way of others.
+    pub fn stratum(&self, node: usize) -> Option<&Stratum> {
+        self.stratum_of.get(node).copied().flatten().map(|at| &self.strata[at])
     }
 }
 

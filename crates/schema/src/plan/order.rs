@@ -1,50 +1,126 @@
 //! The order of evaluation, and who reads what.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::reads::{Read, reads};
-use super::{Hop, Plan, PlanNode, Reader, Rule, slot_ix};
+use super::recursion::{Recursion, components, is_cyclic, steering};
+use super::{Hop, Need, Plan, PlanNode, Reader, Rule, Start, Stratum, slot_ix};
 use crate::model::{FieldRef, Schema};
+use crate::typed::Expr;
 
-/// Fields that depend on each other, in the order of the dependency.
-pub struct Cycle(pub Vec<FieldRef>);
-
-/// Puts the nodes in order and finds their readers.
-pub fn finish(schema: &mut Schema, nodes: Vec<PlanNode>) -> Result<(), Cycle> {
+/// Puts the nodes in order and finds their readers. `exprs` are the derived fields as they were written.
+pub fn finish(schema: &mut Schema, nodes: Vec<PlanNode>, exprs: &[(FieldRef, &Expr)], recursion: &Recursion) {
     let reads_of: Vec<Vec<Read>> = nodes.iter().map(node_reads).collect();
     let by_result: HashMap<FieldRef, usize> =
         nodes.iter().enumerate().map(|(at, node)| (node.result, at)).collect();
-    let order = topological(&nodes, &reads_of, &by_result)?;
+    let needs = |which: &dyn Fn(&Read) -> bool| -> Vec<Vec<usize>> {
+        let of = |reads: &Vec<Read>| -> Vec<usize> {
+            let reads = reads.iter().filter(|read| which(read));
+            reads.filter_map(|read| by_result.get(&read.field).copied()).collect()
+        };
+        reads_of.iter().map(of).collect()
+    };
+    let all = needs(&|_| true);
+    let on_one_resource = needs(&|read| read.path.is_empty() && read.start == Start::Changed);
+    let rank = ranks(&on_one_resource);
 
     let mut plan = Plan {
         nodes: Vec::with_capacity(nodes.len()),
+        strata: Vec::new(),
+        stratum_of: Vec::with_capacity(nodes.len()),
         readers: schema.types.iter().map(|ty| vec![Vec::new(); ty.fields.len()]).collect(),
         evaluated: vec![Vec::new(); schema.types.len()],
         grouped: vec![Vec::new(); schema.types.len()],
     };
     let mut nodes: Vec<Option<PlanNode>> = nodes.into_iter().map(Some).collect();
-    for (position, at) in order.into_iter().enumerate() {
-        let Some(node) = nodes[at].take() else { continue };
-        for read in &reads_of[at] {
-            for hop in &read.path {
-                if let Hop::Link(field) = hop {
-                    schema.types[field.ty.0 as usize].fields[slot_ix(field.slot)].reference_index = true;
-                }
+    for mut component in components(&all) {
+        let stratum = is_cyclic(&component, &all).then_some(plan.strata.len());
+        let is_group =
+            |at: &usize| nodes[*at].as_ref().is_some_and(|node| matches!(node.rule, Rule::Group(_)));
+        component.sort_by_key(|at| (!is_group(at), rank[*at]));
+        let results: HashSet<FieldRef> =
+            component.iter().filter_map(|at| nodes[*at].as_ref()).map(|node| node.result).collect();
+        let first = plan.nodes.len();
+        for at in component {
+            let Some(node) = nodes[at].take() else { continue };
+            add_readers(schema, &mut plan, &node, &reads_of[at], stratum.map(|_| &results));
+            let position = plan.nodes.len();
+            match &node.rule {
+                Rule::Evaluate(_) => plan.evaluated[node.result.ty.0 as usize].push(position),
+                Rule::Group(group) => plan.grouped[group.member.0 as usize].push(position),
             }
-            let reader = Reader { node: position, path: read.path.clone(), start: read.start };
-            let readers = &mut plan.readers[read.field.ty.0 as usize][slot_ix(read.field.slot)];
-            if !readers.contains(&reader) {
-                readers.push(reader);
-            }
+            plan.nodes.push(node);
+            plan.stratum_of.push(stratum);
         }
-        match &node.rule {
-            Rule::Evaluate(_) => plan.evaluated[node.result.ty.0 as usize].push(position),
-            Rule::Group(group) => plan.grouped[group.member.0 as usize].push(position),
+        if stratum.is_some() {
+            let nodes = first..plan.nodes.len();
+            plan.strata.push(Stratum { nodes, needs: Vec::new() });
         }
-        plan.nodes.push(node);
     }
+    add_needs(schema, &mut plan, exprs, recursion);
     schema.plan = plan;
-    Ok(())
+}
+
+/// The order of nodes by what they read of the same resource, which is no cycle.
+fn ranks(needs: &[Vec<usize>]) -> Vec<usize> {
+    let mut rank = vec![0; needs.len()];
+    for (position, at) in components(needs).into_iter().flatten().enumerate() {
+        rank[at] = position;
+    }
+    rank
+}
+
+/// Enters the node that comes next as a reader of all it reads; `stratum` are the results of the nodes that it needs and
+/// that need it.
+fn add_readers(
+    schema: &mut Schema,
+    plan: &mut Plan,
+    node: &PlanNode,
+    reads: &[Read],
+    stratum: Option<&HashSet<FieldRef>>,
+) {
+    let mut steer = HashSet::new();
+    if let (Some(results), Rule::Evaluate(evaluate)) = (stratum, &node.rule) {
+        steering(&evaluate.expr, &|field| results.contains(&field), &mut steer);
+    }
+    for read in reads {
+        refer_back(schema, &read.path);
+        let (path, start, steers) = (read.path.clone(), read.start, steer.contains(&read.field));
+        let reader = Reader { node: plan.nodes.len(), path, start, steers };
+        let readers = &mut plan.readers[read.field.ty.0 as usize][slot_ix(read.field.slot)];
+        if !readers.contains(&reader) {
+            readers.push(reader);
+        }
+    }
+}
+
+/// Sees to it that a path can be walked backwards.
+fn refer_back(schema: &mut Schema, path: &[Hop]) {
+    for hop in path {
+        if let Hop::Link(field) = hop {
+            schema.types[field.ty.0 as usize].fields[slot_ix(field.slot)].reference_index = true;
+        }
+    }
+}
+
+/// Enters what the fields of each stratum may read of each other.
+fn add_needs(schema: &mut Schema, plan: &mut Plan, exprs: &[(FieldRef, &Expr)], recursion: &Recursion) {
+    let at: HashMap<FieldRef, usize> =
+        plan.nodes.iter().enumerate().map(|(at, node)| (node.result, at)).collect();
+    for (field, expr) in exprs {
+        let Some(group) = recursion.group_of(*field) else { continue };
+        let (Some(&node), fields) = (at.get(field), recursion.fields(group)) else { continue };
+        let Some(stratum) = plan.stratum_of[node] else { continue };
+        for read in reads(expr).into_iter().filter(|read| fields.contains(&read.field)) {
+            refer_back(schema, &read.path);
+            let Some(&needed) = at.get(&read.field) else { continue };
+            let need = Need { node, path: read.path, needed };
+            let needs = &mut plan.strata[stratum].needs;
+            if !needs.contains(&need) {
+                needs.push(need);
+            }
+        }
+    }
 }
 
 fn node_reads(node: &PlanNode) -> Vec<Read> {
@@ -52,50 +128,4 @@ fn node_reads(node: &PlanNode) -> Vec<Read> {
         Rule::Evaluate(evaluate) => reads(&evaluate.expr),
         Rule::Group(group) => group.expressions().flat_map(reads).collect(),
     }
-}
-
-/// Depth first, in the order of declaration, so that the order is the same each time.
-fn topological(
-    nodes: &[PlanNode],
-    reads_of: &[Vec<Read>],
-    by_result: &HashMap<FieldRef, usize>,
-) -> Result<Vec<usize>, Cycle> {
-    #[derive(Clone, Copy, PartialEq)]
-    enum State {
-        New,
-        Open,
-        Done,
-    }
-    let mut state = vec![State::New; nodes.len()];
-    let mut order = Vec::with_capacity(nodes.len());
-    // Each entry: a node and how many of its reads have been looked at. An explicit stack, since schemas may be large.
-    for start in 0..nodes.len() {
-        if state[start] != State::New {
-            continue;
-        }
-        let mut stack = vec![(start, 0)];
-        state[start] = State::Open;
-        while let Some((at, looked)) = stack.last_mut() {
-            let Some(read) = reads_of[*at].get(*looked) else {
-                state[*at] = State::Done;
-                order.push(*at);
-                stack.pop();
-                continue;
-            };
-            *looked += 1;
-            let Some(&needed) = by_result.get(&read.field) else { continue };
-            match state[needed] {
-                State::Done => {}
-                State::New => {
-                    state[needed] = State::Open;
-                    stack.push((needed, 0));
-                }
-                State::Open => {
-                    let from = stack.iter().position(|(at, _)| *at == needed).unwrap_or(0);
-                    return Err(Cycle(stack[from..].iter().map(|(at, _)| nodes[*at].result).collect()));
-                }
-            }
-        }
-    }
-    Ok(order)
 }
