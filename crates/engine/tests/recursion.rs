@@ -107,3 +107,192 @@ fn a_cycle_has_the_error_and_heals() {
     assert_eq!(get(&db, "Folder", "y", "size"), int(7));
     assert_eq!(get(&db, "Folder", "p", "size"), CYCLE);
 }
+
+/// A spine of folders, each in the one before, and some beside it that hang in the first.
+fn spine(depth: usize, beside: usize) -> Db {
+    let db = fresh(FOLDERS);
+    let name = |at: usize| format!("s{at}");
+    let mut writes = vec![folder(&db, &name(0), None, 1)];
+    writes.extend((1..depth).map(|at| folder(&db, &name(at), Some(&name(at - 1)), 1)));
+    writes.extend((0..beside).map(|at| folder(&db, &format!("m{at}"), Some("s0"), 1 + at as i64)));
+    // Each with one folder in it, so that it is trees that are moved.
+    writes.extend((0..beside).map(|at| folder(&db, &format!("l{at}"), Some(&format!("m{at}")), 1)));
+    commit(&db, writes);
+    db
+}
+
+#[test]
+fn a_move_costs_as_much_as_there_are_folders_above() {
+    const DEPTH: usize = 120;
+    const BESIDE: usize = 5;
+    let db = spine(DEPTH, BESIDE);
+    let mut at = [0usize; BESIDE];
+    let mut random = 7u64;
+    for _ in 0..60 {
+        random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        let (moved, to) = ((random >> 33) as usize % BESIDE, (random >> 40) as usize % DEPTH);
+        let given = [("up", reference(&format!("s{to}")))];
+        let work = commit(&db, vec![update(&db, "Folder", &format!("m{moved}"), &given)]).work;
+        // In each folder above: the size, the largest, and what both give to the folder above it, each twice at most;
+        // and what lies in the two that are moved.
+        let above = at[moved].max(to) as u64 + 1;
+        assert!(work.evaluations <= 8 * above + 20, "{work:?} for {above} above");
+        at[moved] = to;
+        let total = DEPTH + (1..=BESIDE).sum::<usize>() + BESIDE;
+        assert_eq!(get(&db, "Folder", "s0", "size"), int(total as i64));
+    }
+    agree(&db);
+}
+
+#[test]
+fn what_comes_out_as_it_was_ends_the_walk() {
+    let db = spine(200, 0);
+    let work = |writes| commit(&db, writes).work.evaluations;
+    assert_eq!(work(vec![update(&db, "Folder", "s100", &[("bytes", int(1))])]), 0, "nothing has changed");
+    // Its own largest and its own size, and what is given to the 100 above; the largest is the same.
+    let above = work(vec![update(&db, "Folder", "s100", &[("bytes", int(0))])]);
+    assert!((200..=210).contains(&above), "{above}");
+    let below = work(vec![update(&db, "Folder", "s10", &[("flag", Value::Bool(true))])]);
+    assert!((190..=191).contains(&below), "{below}");
+    // Those below are archived already.
+    assert_eq!(work(vec![update(&db, "Folder", "s20", &[("flag", Value::Bool(true))])]), 1);
+    assert_eq!(work(vec![update(&db, "Folder", "s20", &[("flag", Value::Bool(false))])]), 1);
+    agree(&db);
+}
+
+#[test]
+fn two_changes_of_one_branch_are_brought_up_together() {
+    // Where the walks from two changes merge, what lies above is not walked once for each.
+    let db = spine(200, 0);
+    let writes =
+        ["s199", "s150", "s100", "s50"].map(|name| update(&db, "Folder", name, &[("bytes", int(9))]));
+    let work = commit(&db, writes.to_vec()).work;
+    assert!(work.evaluations <= 2 * 4 * 200, "{work:?}");
+    assert_eq!(get(&db, "Folder", "s0", "size"), int(232));
+    agree(&db);
+}
+
+#[test]
+fn a_long_chain_needs_no_stack() {
+    const LONG: usize = 10_000;
+    let db = fresh("type P in ps { boss: link P, chain := 1 + self.boss.chain else 0 }");
+    let name = |at: usize| format!("p{at}");
+    let person = |at: usize| {
+        let boss = at.checked_sub(1).map(|boss| ("boss", reference(&name(boss))));
+        create(&db, "P", &name(at), &boss.into_iter().collect::<Vec<_>>())
+    };
+    commit(&db, (0..LONG).map(person).collect());
+    assert_eq!(get(&db, "P", &name(LONG - 1), "chain"), int(LONG as i64 - 1));
+    agree(&db);
+    let last = name(LONG - 1);
+    let work = commit(&db, vec![update(&db, "P", "p0", &[("boss", reference(&last))])]).work;
+    assert!(work.evaluations <= 2 * LONG as u64 + 2, "{work:?}");
+    assert_eq!(get(&db, "P", "p777", "chain"), CYCLE);
+    agree(&db);
+    commit(&db, vec![update(&db, "P", "p5000", &[("boss", Value::Absent)])]);
+    assert_eq!(get(&db, "P", "p4999", "chain"), int(LONG as i64 - 1));
+    agree(&db);
+}
+
+#[test]
+fn a_strict_field_refuses_the_circle_and_nothing_in_between() {
+    let db = fresh(
+        "type P in ps { boss: link P, n: int, reports: inverse P.boss,
+           share := self.n / (1 + sum(self.reports.share)), strict }",
+    );
+    let person = |name: &str, boss: Option<&str>, n: i64| {
+        let mut given = vec![("n", int(n))];
+        given.extend(boss.map(|boss| ("boss", reference(boss))));
+        create(&db, "P", name, &given)
+    };
+    commit(&db, vec![person("a", None, 4), person("b", Some("a"), 1)]);
+    assert_eq!(get(&db, "P", "a", "share"), Value::Float(2.0));
+    let found = refused(&db, vec![update(&db, "P", "a", &[("boss", reference("b"))])]);
+    assert_eq!(codes(&found), ["strict share"]);
+    let found = refused(&db, vec![update(&db, "P", "b", &[("n", int(-1))])]);
+    assert_eq!(codes(&found), ["strict share"], "a division by 0 further up");
+    // What would be an error is put right in the same transaction, whatever is computed first.
+    let writes = vec![
+        update(&db, "P", "b", &[("n", int(-1))]),
+        person("c", Some("b"), 1),
+        update(&db, "P", "a", &[("n", int(3))]),
+    ];
+    commit(&db, writes);
+    agree(&db);
+    assert_eq!(get(&db, "P", "a", "share"), Value::Float(6.0));
+}
+
+#[test]
+fn what_people_write() {
+    let db = fresh(
+        "type Item in items {
+           price: decimal
+           parts: collection Part
+           cost := (self.price else decimal('0')) + sum(self.parts.cost_in)
+         }
+         type Part { item: link Item, times: int, cost_in := self.item.cost * self.times }
+         type Stop in stops {
+           is_root: bool
+           next: links Stop
+           hops := self.is_root = true -> 0 : 1 + min(self.next.hops)
+         }
+         type Page in pages {
+           slug: str required
+           pages: collection Page
+           path := parent = null -> '/' + self.slug : parent.path + '/' + self.slug
+           top := parent = null -> self : parent.top
+           in_top := count(self.top.pages)
+         }",
+    );
+    let part = |name: &str, of: &str, item: &str, times: i64| {
+        create(
+            &db,
+            "Part",
+            name,
+            &[("parent_item_parts", reference(of)), ("item", reference(item)), ("times", int(times))],
+        )
+    };
+    let price = |text: &str| corollary_value::parse_as(corollary_value::BasicKind::Decimal, text).unwrap();
+    commit(
+        &db,
+        vec![
+            create(&db, "Item", "bike", &[]),
+            create(&db, "Item", "wheel", &[("price", price("10.5"))]),
+            create(&db, "Item", "spoke", &[("price", price("0.25"))]),
+            part("w", "bike", "wheel", 2),
+            part("s", "wheel", "spoke", 30),
+            part("x", "bike", "spoke", 1),
+        ],
+    );
+    agree(&db);
+    assert_eq!(get(&db, "Item", "bike", "cost"), price("36.25"));
+    commit(&db, vec![update(&db, "Item", "spoke", &[("price", price("0.5"))])]);
+    agree(&db);
+    assert_eq!(get(&db, "Item", "bike", "cost"), price("51.5"));
+
+    let stop = |name: &str, next: &[&str]| create(&db, "Stop", name, &[("next", references(next))]);
+    let root = create(&db, "Stop", "r", &[("is_root", Value::Bool(true)), ("next", references(&["a"]))]);
+    commit(&db, vec![root, stop("a", &["r"]), stop("b", &["a"]), stop("c", &["b", "r"]), stop("d", &["c"])]);
+    agree(&db);
+    // The root reads nobody, so the way back to it is no circle.
+    assert_eq!(get(&db, "Stop", "d", "hops"), int(2));
+    commit(&db, vec![update(&db, "Stop", "r", &[("is_root", Value::Absent)])]);
+    agree(&db);
+    assert_eq!(get(&db, "Stop", "a", "hops"), CYCLE);
+    commit(&db, vec![update(&db, "Stop", "b", &[("is_root", Value::Bool(true))])]);
+    agree(&db);
+
+    let page = |name: &str, up: Option<&str>| {
+        let mut given = vec![("slug", text(name))];
+        given.extend(up.map(|up| ("parent_page_pages", reference(up))));
+        create(&db, "Page", name, &given)
+    };
+    commit(&db, vec![page("docs", None), page("guide", Some("docs")), page("one", Some("guide"))]);
+    agree(&db);
+    assert_eq!(get(&db, "Page", "one", "path"), text("/docs/guide/one"));
+    assert_eq!(get(&db, "Page", "one", "top"), reference("docs"));
+    commit(&db, vec![update(&db, "Page", "docs", &[("slug", text("d"))]), page("two", Some("docs"))]);
+    agree(&db);
+    assert_eq!(get(&db, "Page", "one", "path"), text("/d/guide/one"));
+    assert_eq!(get(&db, "Page", "one", "in_top"), int(2));
+}

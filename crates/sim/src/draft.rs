@@ -69,7 +69,7 @@ pub struct Derived {
     pub text: String,
     /// What it gives.
     pub shape: Shape,
-    /// It reads derived fields of lower ranks only, so that none depends on itself.
+    /// Of its own resource it reads derived fields of lower ranks only, so that none needs itself there.
     pub rank: u32,
     /// May it be an error value never?
     pub strict: bool,

@@ -1,9 +1,9 @@
 //! Random expressions of a wanted type: paths up and down, filters, orders, aggregates, operators.
 //!
-//! They are made from the types that the draft declares, and read derived fields of lower ranks only, so nearly all
-//! are accepted. What they mean is the checker's business.
+//! They are made from the types that the draft declares, and read derived fields of lower ranks only, or, where they may
+//! recur, of any rank of other resources; so nearly all are accepted. What they mean is the checker's business.
 
-use crate::draft::{DerivedMember, Draft, FieldDraft, FieldKind, Kind, Shape, ValueType, root_name};
+use crate::draft::{Derived, DerivedMember, Draft, FieldDraft, FieldKind, Kind, Shape, ValueType, root_name};
 use crate::elements::{self, MEMBER_RANK};
 use crate::random::Random;
 
@@ -27,11 +27,27 @@ pub struct Express<'a> {
     items: Vec<usize>,
     /// How deep the expression may still become.
     depth: u32,
+    /// May it read derived fields of any rank of other resources?
+    recurs: bool,
 }
 
 const NUMBERS: [Kind; 3] = [Kind::Int, Kind::Float, Kind::Decimal];
 const COMPARED: [Kind; 8] =
     [Kind::Int, Kind::Int, Kind::Float, Kind::Decimal, Kind::Str, Kind::Datetime, Kind::Date, Kind::Duration];
+
+/// Is this the text of a path that has not left `self`?
+fn is_own(text: &str) -> bool {
+    text == "self."
+}
+
+/// The shapes of fields that may depend on themselves: not those that could double with each step of a recursion.
+pub fn may_recur(shape: &Shape) -> bool {
+    match shape {
+        Shape::One(kind) => matches!(kind, Kind::Bool | Kind::Int | Kind::Float | Kind::Decimal),
+        Shape::Resource(_) | Shape::Set(_) => true,
+        _ => false,
+    }
+}
 
 impl<'a> Express<'a> {
     /// A maker of expressions of a depth.
@@ -42,7 +58,12 @@ impl<'a> Express<'a> {
         standing: Standing,
         depth: u32,
     ) -> Self {
-        Express { draft, random, owner, standing, items: Vec::new(), depth }
+        Express { draft, random, owner, standing, items: Vec::new(), depth, recurs: false }
+    }
+
+    /// Lets it depend on itself, by other resources.
+    pub fn recurring(self) -> Self {
+        Express { recurs: true, ..self }
     }
 
     /// An expression of a shape; none where the schema has nothing to make it of.
@@ -87,21 +108,27 @@ impl<'a> Express<'a> {
         }
     }
 
-    fn readable(&self, rank: u32) -> bool {
+    /// May a derived field be read? `own` where it is that of `self`.
+    fn readable(&self, it: &Derived, own: bool) -> bool {
         match self.standing {
-            Standing::Derived(limit) => rank < limit,
+            Standing::Derived(limit) => it.rank < limit || (self.recurs && !own && may_recur(&it.shape)),
             Standing::Query => true,
         }
     }
 
+    /// Is it one that only a recursion may read?
+    fn recurs_by(&self, it: &Derived) -> bool {
+        matches!(self.standing, Standing::Derived(limit) if it.rank >= limit)
+    }
+
     /// Steps from a type to one resource.
-    fn to_one(&self, ty: usize) -> Vec<(String, usize)> {
+    fn to_one(&self, ty: usize, own: bool) -> Vec<(String, usize)> {
         let mut found: Vec<(String, usize)> =
             self.draft.parents(ty).into_iter().map(|(owner, name)| (name, owner)).collect();
         for field in &self.draft.types[ty].fields {
             match &field.kind {
                 FieldKind::Link(target, _) => found.push((field.name.clone(), *target)),
-                FieldKind::Derived(it) if self.readable(it.rank) => {
+                FieldKind::Derived(it) if self.readable(it, own) => {
                     if let Shape::Resource(target) = it.shape {
                         found.push((field.name.clone(), target));
                     }
@@ -113,7 +140,7 @@ impl<'a> Express<'a> {
     }
 
     /// Steps from a type to many resources.
-    fn to_many(&self, ty: usize) -> Vec<(String, usize)> {
+    fn to_many(&self, ty: usize, own: bool) -> Vec<(String, usize)> {
         let mut found: Vec<(String, usize)> =
             self.draft.reverses(ty).into_iter().map(|(source, name)| (name, source)).collect();
         for field in &self.draft.types[ty].fields {
@@ -126,7 +153,7 @@ impl<'a> Express<'a> {
                 FieldKind::Links(target, _)
                 | FieldKind::Collection(target)
                 | FieldKind::Inverse(target, _) => *target,
-                FieldKind::Derived(it) if self.readable(it.rank) => match it.shape {
+                FieldKind::Derived(it) if self.readable(it, own) => match it.shape {
                     Shape::Set(target) => target,
                     _ => continue,
                 },
@@ -138,7 +165,7 @@ impl<'a> Express<'a> {
     }
 
     /// Fields of a type with one value of a kind, members of objects among them.
-    fn fields(&self, ty: usize, kind: Kind) -> Vec<String> {
+    fn fields(&self, ty: usize, kind: Kind, own: bool) -> Vec<String> {
         let mut found = Vec::new();
         for field in &self.draft.types[ty].fields {
             match &field.kind {
@@ -150,12 +177,13 @@ impl<'a> Express<'a> {
                     found.push(format!("{}.a", field.name));
                 }
                 FieldKind::Stored(of) if of.kind() == Some(kind) => found.push(field.name.clone()),
-                FieldKind::Derived(it) if self.readable(it.rank) && it.shape == Shape::Map(kind) => {
+                FieldKind::Derived(it) if self.readable(it, own) && it.shape == Shape::Map(kind) => {
                     found.push(format!("{}.a", field.name));
                 }
-                FieldKind::Derived(it) if self.readable(it.rank) && it.shape == Shape::One(kind) => {
-                    // What is computed makes the better input.
-                    found.extend([field.name.clone(), field.name.clone()]);
+                FieldKind::Derived(it) if self.readable(it, own) && it.shape == Shape::One(kind) => {
+                    // What is computed makes the better input, and most of all what makes a recursion.
+                    let times = if self.recurs_by(it) { 6 } else { 2 };
+                    found.extend(std::iter::repeat_n(field.name.clone(), times));
                 }
                 _ => {}
             }
@@ -167,7 +195,7 @@ impl<'a> Express<'a> {
     fn up(&mut self) -> (String, usize) {
         let (mut text, mut ty) = self.start();
         for _ in 0..self.random.weighted(&[5, 4, 1]) {
-            let steps = self.to_one(ty);
+            let steps = self.to_one(ty, is_own(&text));
             let Some((step, target)) = self.random.pick_any(&steps) else { break };
             text = format!("{text}{step}.");
             ty = *target;
@@ -179,7 +207,7 @@ impl<'a> Express<'a> {
     fn field(&mut self, kind: Kind) -> Option<String> {
         for _ in 0..4 {
             let (base, ty) = self.up();
-            let fields = self.fields(ty, kind);
+            let fields = self.fields(ty, kind, is_own(&base));
             if let Some(field) = self.random.pick_any(&fields) {
                 return Some(format!("{base}{field}"));
             }
@@ -193,9 +221,9 @@ impl<'a> Express<'a> {
             let (mut text, mut ty) = self.up();
             let mut reached = false;
             for _ in 0..1 + self.random.weighted(&[6, 3, 1]) {
-                let mut steps = self.to_many(ty);
+                let mut steps = self.to_many(ty, !reached && is_own(&text));
                 if reached {
-                    steps.extend(self.to_one(ty));
+                    steps.extend(self.to_one(ty, false));
                 }
                 let Some((step, target)) = self.random.pick_any(&steps).cloned() else { break };
                 text = format!("{}{step}", if reached { format!("{text}.") } else { text });
@@ -277,10 +305,10 @@ impl<'a> Express<'a> {
     }
 
     /// Fields of a type with many values of a kind.
-    fn lists(&self, ty: usize, kind: Kind) -> Vec<String> {
+    fn lists(&self, ty: usize, kind: Kind, own: bool) -> Vec<String> {
         let is = |field: &&FieldDraft| match &field.kind {
             FieldKind::Stored(ValueType::List(of) | ValueType::Set(of)) => of.kind() == Some(kind),
-            FieldKind::Derived(it) => self.readable(it.rank) && it.shape == Shape::List(kind),
+            FieldKind::Derived(it) => self.readable(it, own) && it.shape == Shape::List(kind),
             _ => false,
         };
         let fields = &self.draft.types[ty].fields;
@@ -289,7 +317,7 @@ impl<'a> Express<'a> {
             let FieldKind::Stored(ValueType::Elements(members, derived)) = &field.kind else { continue };
             let members = members.iter().filter(|member| member.ty.kind() == Some(kind));
             let members = members.map(|member| member.name);
-            let follows = |member: &&DerivedMember| member.kind == kind && self.readable(MEMBER_RANK);
+            let follows = |member: &&DerivedMember| member.kind == kind && self.is_below(MEMBER_RANK);
             let derived = derived.iter().filter(follows).map(|member| member.name);
             for member in members.chain(derived) {
                 let name = &field.name;
@@ -384,7 +412,7 @@ impl<'a> Express<'a> {
         }
         if self.random.percent(15) {
             let (base, ty) = self.up();
-            let lists = self.lists(ty, kind);
+            let lists = self.lists(ty, kind, is_own(&base));
             if let Some(list) = self.random.pick_any(&lists) {
                 return Some(format!("{base}{list}"));
             }
@@ -392,8 +420,8 @@ impl<'a> Express<'a> {
         for _ in 0..6 {
             let ordered = self.random.percent(20);
             let (text, ty) = self.many(ordered)?;
-            let mut fields = self.fields(ty, kind);
-            fields.extend(self.lists(ty, kind));
+            let mut fields = self.fields(ty, kind, false);
+            fields.extend(self.lists(ty, kind, false));
             if let Some(field) = self.random.pick_any(&fields) {
                 return Some(format!("{text}.{field}"));
             }
@@ -437,7 +465,7 @@ impl<'a> Express<'a> {
             4 | 5 => {
                 let ordered = self.random.percent(60);
                 let (text, ty) = self.many(ordered)?;
-                let fields = self.fields(ty, kind);
+                let fields = self.fields(ty, kind, false);
                 let field = self.random.pick_any(&fields)?;
                 let function = ["first", "last"][self.random.below(2)];
                 if self.random.percent(40) {

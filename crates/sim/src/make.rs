@@ -9,7 +9,7 @@ use crate::draft::{
     ValueType,
 };
 use crate::elements;
-use crate::express::{Express, Standing};
+use crate::express::{Express, Standing, may_recur};
 use crate::random::Random;
 use crate::rules;
 use crate::values;
@@ -55,6 +55,12 @@ pub fn draft(random: &mut Random) -> Draft {
         }
         for _ in 0..1 + random.below(6) {
             add_derived(&mut draft, random, ty);
+        }
+    }
+    // What is written anew may read what was written after it: so fields of several types come to need each other.
+    for ty in 0..count {
+        if random.percent(40) {
+            rewrite(&mut draft, random, ty);
         }
     }
     draft
@@ -227,14 +233,26 @@ fn add_derived(draft: &mut Draft, random: &mut Random, ty: usize) -> bool {
     }
     draft.next_name += 1;
     let (rank, shape) = (draft.next_name, shape(draft, random));
-    let made = Express::new(draft, random, ty, Standing::Derived(rank), DEPTH).shaped(&shape);
-    // Mostly a field, a type or a literal alone says nothing of propagation.
-    let Some(text) = made.filter(|text| text.contains(['.', '('])) else { return false };
+    let recurs = may_recur(&shape) && random.percent(25);
     let strict = random.percent(4);
-    let background = !strict && random.percent(8);
+    let background = !strict && !recurs && random.percent(8);
     let rules = Rules { index: random.percent(20), ..Rules::default() };
-    let kind = FieldKind::Derived(Derived { text, shape, rank, strict, background });
+    let derived = Derived { text: String::new(), shape: shape.clone(), rank, strict, background };
+    let kind = FieldKind::Derived(derived);
+    // It is there before its expression, which may read it of other resources.
     draft.types[ty].fields.push(FieldDraft { name: format!("d{rank}"), kind, rules });
+    let express = Express::new(draft, random, ty, Standing::Derived(rank), DEPTH);
+    let made = if recurs { express.recurring() } else { express }.shaped(&shape);
+    // Mostly a field, a type or a literal alone says nothing of propagation.
+    let made = made.filter(|text| text.contains(['.', '(']));
+    let field = draft.types[ty].fields.last_mut();
+    match (made, field.map(|field| &mut field.kind)) {
+        (Some(text), Some(FieldKind::Derived(derived))) => derived.text = text,
+        _ => {
+            draft.types[ty].fields.pop();
+            return false;
+        }
+    }
     true
 }
 
@@ -427,7 +445,9 @@ fn rewrite(draft: &mut Draft, random: &mut Random, ty: usize) -> bool {
     let Some(FieldDraft { name, kind: FieldKind::Derived(derived), .. }) = field.cloned() else {
         return false;
     };
-    let made = Express::new(draft, random, ty, Standing::Derived(derived.rank), DEPTH).shaped(&derived.shape);
+    let recurs = random.percent(30);
+    let express = Express::new(draft, random, ty, Standing::Derived(derived.rank), DEPTH);
+    let made = if recurs { express.recurring() } else { express }.shaped(&derived.shape);
     let Some(new) = made else { return false };
     for field in &mut draft.types[ty].fields {
         if let FieldKind::Derived(derived) = &mut field.kind

@@ -1,20 +1,23 @@
 //! The exact way, for whatever order and circles there are: all that may still change is computed as it is asked for.
 //!
-//! First comes the *closure*: what is dirty, and all that may read it, and so on. Then each value of the closure is
-//! evaluated once all that it asks for is there; what lies outside the closure is right as it is stored. An expression
-//! that asks for what is not there yet is put off and evaluated again, so no chain is too long for the stack. Circles are
-//! found as by Tarjan: a value that is still open when it is asked for is on one circle with the one that asks, so it is
-//! seen as `#cycle` at once, which is what it will be. A group is applied when it is asked for, to those of its members
-//! that lie in the closure, after all of theirs.
+//! First comes the *closure*: what is dirty, and all that may read it, and so on. What lies outside is right as it is
+//! stored. The closure is gone through in the order in which its parts may read each other, and what is neither dirty nor
+//! reads anything that came out as another stays as it is, without a look at it.
+//!
+//! What may read itself has no such order. It is evaluated as it is asked for: an expression that asks for what is not
+//! there yet is put off and evaluated again, so no chain is too long for the stack. Circles are found as by Tarjan: a
+//! value that is still open when it is asked for is on one circle with the one that asks, so it is seen as `#cycle` at
+//! once, which is what it will be. A group is applied when it is asked for, to those of its members that lie in the
+//! closure, after all of theirs.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use corollary_schema::plan::{Group, Rule};
 use corollary_schema::{FieldRef, TypeIx};
 use corollary_value::{ErrorValue, Id, Value};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use jiff::Timestamp;
 
 use super::{Place, Run};
@@ -24,6 +27,17 @@ use crate::eval::{Eval, View};
 use crate::group;
 use crate::propagate::walk_back;
 use crate::working::Working;
+
+/// What may read a part of the closure, and whether it has to be looked at.
+#[derive(Default)]
+struct Order {
+    /// Who may read it.
+    readers: Vec<Task>,
+    /// How many that it may read have not been gone through.
+    waits: usize,
+    /// Is it dirty, or did something come out as another that it may read?
+    touched: bool,
+}
 
 /// What is known of a value of the closure.
 enum State {
@@ -71,8 +85,14 @@ struct Closure {
     nodes: HashMap<FieldRef, usize>,
     values: Vec<(Place, State)>,
     value_at: HashMap<Place, usize>,
+    /// By value.
+    value_order: Vec<Order>,
     groups: Vec<Owned>,
     group_at: HashMap<Place, usize>,
+    /// By group.
+    group_order: Vec<Order>,
+    /// Whose result came out as another.
+    changed: HashSet<Place>,
 }
 
 impl Closure {
@@ -83,26 +103,60 @@ impl Closure {
         }
     }
 
-    fn add(&mut self, place: &Place) -> bool {
-        let new = !self.value_at.contains_key(place);
-        if new {
-            self.value_at.insert(place.clone(), self.values.len());
-            self.values.push((place.clone(), State::New));
+    /// The part of the closure that a value is; true where it is a new one.
+    fn add(&mut self, place: Place) -> (Task, bool) {
+        if let Some(at) = self.value_at.get(&place) {
+            return (Task::Value(*at), false);
         }
-        new
+        self.value_at.insert(place.clone(), self.values.len());
+        self.values.push((place, State::New));
+        self.value_order.push(Order::default());
+        (Task::Value(self.values.len() - 1), true)
     }
 
-    /// Enters a member of a group; is the group a new one?
-    fn add_member(&mut self, place: Place, member: Id) -> bool {
-        let at = self.group_at.get(&place).copied();
-        let new = at.is_none();
-        let at = at.unwrap_or_else(|| {
-            self.group_at.insert(place.clone(), self.groups.len());
-            self.groups.push(Owned { place, members: Vec::new(), read: None });
-            self.groups.len() - 1
-        });
-        self.groups[at].members.push(member);
-        new
+    /// The part of the closure that a group is; true where it is a new one.
+    fn add_group(&mut self, place: Place) -> (usize, bool) {
+        if let Some(at) = self.group_at.get(&place) {
+            return (*at, false);
+        }
+        self.group_at.insert(place.clone(), self.groups.len());
+        self.groups.push(Owned { place, members: Vec::new(), read: None });
+        self.group_order.push(Order::default());
+        (self.groups.len() - 1, true)
+    }
+
+    /// Leaves a part as it is stored.
+    fn pass(&mut self, task: Task) {
+        match task {
+            Task::Value(at) => {
+                if let state @ State::New = &mut self.values[at].1 {
+                    *state = State::Done;
+                }
+            }
+            Task::Group(at) => {
+                self.groups[at].read.get_or_insert_default();
+            }
+        }
+    }
+
+    fn order(&mut self, task: Task) -> &mut Order {
+        match task {
+            Task::Value(at) => &mut self.value_order[at],
+            Task::Group(at) => &mut self.group_order[at],
+        }
+    }
+
+    fn place(&self, task: Task) -> &Place {
+        match task {
+            Task::Value(at) => &self.values[at].0,
+            Task::Group(at) => &self.groups[at].place,
+        }
+    }
+
+    /// Enters that one part may read another.
+    fn link(&mut self, read: Task, reader: Task) {
+        self.order(read).readers.push(reader);
+        self.order(reader).waits += 1;
     }
 }
 
@@ -111,65 +165,98 @@ impl Run<'_> {
     pub(super) fn order(&mut self, working: &mut Working<'_>, dirty: Vec<Place>) -> Result<(), EngineError> {
         let mut closure = self.closure(working, dirty)?;
         let values = (0..closure.values.len()).map(Task::Value);
-        let tasks: Vec<Task> = values.chain((0..closure.groups.len()).map(Task::Group)).collect();
+        let all: Vec<Task> = values.chain((0..closure.groups.len()).map(Task::Group)).collect();
         let mut stack = Vec::new();
-        for task in tasks {
-            let mut walk = vec![task];
-            while let Some(task) = walk.last().copied() {
-                let awaited = match task {
-                    Task::Value(at) => self.value(working, &mut closure, at, &mut stack)?,
-                    Task::Group(at) => self.group(working, &mut closure, at)?,
-                };
-                if awaited.is_empty() {
-                    walk.pop();
-                }
-                walk.extend(awaited);
+        let ready = all.iter().copied().filter(|task| closure.order(*task).waits == 0);
+        let mut ready: VecDeque<Task> = ready.collect();
+        while let Some(task) = ready.pop_front() {
+            if closure.order(task).touched {
+                self.run(working, &mut closure, task, &mut stack)?;
+            } else {
+                closure.pass(task);
             }
+            let changed = closure.changed.contains(closure.place(task));
+            for reader in std::mem::take(&mut closure.order(task).readers) {
+                let order = closure.order(reader);
+                order.touched |= changed;
+                order.waits -= 1;
+                if order.waits == 0 {
+                    ready.push_back(reader);
+                }
+            }
+        }
+        // What is left may read itself.
+        for task in all {
+            self.run(working, &mut closure, task, &mut stack)?;
         }
         Ok(())
     }
 
-    /// What is dirty, and all that may read it. In the order of the distance, so that mostly what is read comes before
-    /// what reads it.
+    /// Does something, and all that has to be done before.
+    fn run(
+        &mut self,
+        working: &mut Working<'_>,
+        closure: &mut Closure,
+        task: Task,
+        stack: &mut Vec<usize>,
+    ) -> Result<(), EngineError> {
+        let mut walk = vec![task];
+        while let Some(task) = walk.last().copied() {
+            let awaited = match task {
+                Task::Value(at) => self.value(working, closure, at, stack)?,
+                Task::Group(at) => self.group(working, closure, at)?,
+            };
+            if awaited.is_empty() {
+                walk.pop();
+            }
+            walk.extend(awaited);
+        }
+        Ok(())
+    }
+
+    /// What is dirty, and all that may read it.
     fn closure(&self, working: &Working<'_>, dirty: Vec<Place>) -> Result<Closure, EngineError> {
         let plan = &self.schema.plan;
         let mut closure = Closure::default();
         closure.nodes.extend(self.stratum.nodes.clone().map(|at| (plan.nodes[at].result, at)));
-        let mut level: Vec<Place> = dirty.into_iter().filter(|place| closure.add(place)).collect();
-        let members: Vec<Place> = self.members.clone();
-        for (at, member) in members {
-            if let Rule::Group(group) = &plan.nodes[at].rule
-                && let Some(owner) = owner(working, group, &member)?
+        let mut next = VecDeque::new();
+        for place in dirty {
+            let (task, _) = closure.add(place);
+            closure.order(task).touched = true;
+            next.push_back(task);
+        }
+        // Where groups are being built, all members are there from the start.
+        for (at, member) in &self.members {
+            if let Rule::Group(group) = &plan.nodes[*at].rule
+                && let Some(owner) = owner(working, group, member)?
             {
-                closure.add_member((at, owner), member);
+                let (at, new) = closure.add_group((*at, owner));
+                closure.groups[at].members.push(member.clone());
+                closure.group_order[at].touched = true;
+                next.extend(new.then_some(Task::Group(at)));
             }
         }
-        let mut entered: BTreeSet<Place> = BTreeSet::new();
-        while !level.is_empty() {
-            let mut by_node: std::collections::BTreeMap<usize, BTreeSet<Id>> = Default::default();
-            for (at, id) in level.drain(..) {
-                by_node.entry(at).or_default().insert(id);
-            }
-            for (at, ids) in by_node {
-                let readers = plan.readers(plan.nodes[at].result).iter();
-                for reader in readers.filter(|reader| self.stratum.nodes.contains(&reader.node)) {
-                    let subjects = walk_back(working, &reader.path, ids.clone(), usize::MAX)?.unwrap_or_default();
-                    let places = subjects.into_iter().map(|id| (reader.node, id));
-                    match &plan.nodes[reader.node].rule {
-                        Rule::Evaluate(_) => level.extend(places.filter(|place| closure.add(place))),
-                        // All members are there from the start.
-                        Rule::Group(_) if !self.members.is_empty() => {}
+        let mut entered: HashSet<Place> = self.members.iter().cloned().collect();
+        while let Some(task) = next.pop_front() {
+            let (at, id) = closure.place(task).clone();
+            let readers = plan.readers(plan.nodes[at].result).iter();
+            for reader in readers.filter(|reader| self.stratum.nodes.contains(&reader.node)) {
+                let from = BTreeSet::from([id.clone()]);
+                for id in walk_back(working, &reader.path, from, usize::MAX)?.unwrap_or_default() {
+                    let place = (reader.node, id);
+                    let (found, new) = match &plan.nodes[reader.node].rule {
+                        Rule::Evaluate(_) => closure.add(place),
                         Rule::Group(group) => {
-                            for (at, member) in places {
-                                if entered.insert((at, member.clone()))
-                                    && let Some(owner) = owner(working, group, &member)?
-                                    && closure.add_member((at, owner.clone()), member)
-                                {
-                                    level.push((at, owner));
-                                }
+                            let Some(owner) = owner(working, group, &place.1)? else { continue };
+                            let (at, new) = closure.add_group((reader.node, owner));
+                            if entered.insert(place.clone()) {
+                                closure.groups[at].members.push(place.1);
                             }
+                            (Task::Group(at), new)
                         }
-                    }
+                    };
+                    closure.link(task, found);
+                    next.extend(new.then_some(found));
                 }
             }
         }
@@ -221,7 +308,9 @@ impl Run<'_> {
                 let value =
                     if is_circle { Value::Error(ErrorValue::Cycle) } else { value.unwrap_or_default() };
                 let key = Key::new(self.schema.plan.nodes[place.0].result.ty, place.1.clone());
-                self.store(working, place.0, &key, value)?;
+                if self.store(working, place.0, &key, value)? {
+                    closure.changed.insert(place.clone());
+                }
                 self.evaluated.insert(place.clone());
             }
         }
@@ -265,7 +354,9 @@ impl Run<'_> {
             .collect();
         for (of, result) in group::shift(working, node, group, shifts?)? {
             debug_assert_eq!(of, owner, "members change their owner before the closure is made");
-            self.store(working, node_at, &of, result)?;
+            if self.store(working, node_at, &of, result)? {
+                closure.changed.insert((node_at, of.id));
+            }
         }
         Ok(Vec::new())
     }
