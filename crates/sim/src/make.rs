@@ -241,8 +241,7 @@ fn add_derived(draft: &mut Draft, random: &mut Random, ty: usize) -> bool {
     let kind = FieldKind::Derived(derived);
     // It is there before its expression, which may read it of other resources.
     draft.types[ty].fields.push(FieldDraft { name: format!("d{rank}"), kind, rules });
-    let express = Express::new(draft, random, ty, Standing::Derived(rank), DEPTH);
-    let made = if recurs { express.recurring() } else { express }.shaped(&shape);
+    let made = expression(draft, random, ty, rank, &shape, recurs);
     // Mostly a field, a type or a literal alone says nothing of propagation.
     let made = made.filter(|text| text.contains(['.', '(']));
     let field = draft.types[ty].fields.last_mut();
@@ -254,6 +253,29 @@ fn add_derived(draft: &mut Draft, random: &mut Random, ty: usize) -> bool {
         }
     }
     true
+}
+
+/// An expression of a shape for a derived field; one that recurs has an end, which says what it is.
+fn expression(
+    draft: &Draft,
+    random: &mut Random,
+    ty: usize,
+    rank: u32,
+    shape: &Shape,
+    recurs: bool,
+) -> Option<String> {
+    let mut express = Express::new(draft, random, ty, Standing::Derived(rank), DEPTH);
+    let plain = express.shaped(shape)?;
+    if !recurs {
+        return Some(plain);
+    }
+    let condition = express.condition();
+    let recurring = express.recurring().shaped(shape)?;
+    Some(match random.below(3) {
+        0 => format!("({recurring} else {plain})"),
+        1 => format!("({condition} -> {recurring} : {plain})"),
+        _ => format!("({condition} -> {plain} : {recurring})"),
+    })
 }
 
 /// Checks a draft, and drops derived fields that are refused until all of it is accepted; gives its text. An error
@@ -446,9 +468,7 @@ fn rewrite(draft: &mut Draft, random: &mut Random, ty: usize) -> bool {
         return false;
     };
     let recurs = random.percent(30);
-    let express = Express::new(draft, random, ty, Standing::Derived(derived.rank), DEPTH);
-    let made = if recurs { express.recurring() } else { express }.shaped(&derived.shape);
-    let Some(new) = made else { return false };
+    let Some(new) = expression(draft, random, ty, derived.rank, &derived.shape, recurs) else { return false };
     for field in &mut draft.types[ty].fields {
         if let FieldKind::Derived(derived) = &mut field.kind
             && field.name == name
