@@ -171,18 +171,22 @@ pub fn build(executor: &mut Executor, structure: Structure) -> Result<(), Engine
 }
 
 /// Builds a node that does not need itself.
-fn build_node(executor: &mut Executor, node: &PlanNode, now: Timestamp) -> Result<(), EngineError> {
+fn build_node(executor: &mut Executor, node: &PlanNode) -> Result<(), EngineError> {
     match &node.rule {
-        Rule::Evaluate(evaluate) => walk(executor, node.result.ty, now, &mut |working, keys| {
+        Rule::Evaluate(evaluate) => walk(executor, node.result.ty, &mut |working, keys| {
             for key in keys {
-                let value = Eval::new(working, &key.id).value(&evaluate.expr)?;
-                put_result(working, node, key, value)?;
+                if let Some(slot) = node.keeps_time() {
+                    working.set(key, slot, Value::Absent)?;
+                }
+                if let Some(value) = evaluate_owner(working, node, evaluate, key)? {
+                    put_result(working, node, key, value)?;
+                }
             }
             Ok(())
         }),
         Rule::Group(group) => {
-            empty(executor, node, now)?;
-            walk(executor, group.member, now, &mut |working, keys| {
+            empty(executor, node)?;
+            walk(executor, group.member, &mut |working, keys| {
                 group::apply(working, node, group, keys, Counted::NotYet).map(drop)
             })
         }
@@ -190,9 +194,9 @@ fn build_node(executor: &mut Executor, node: &PlanNode, now: Timestamp) -> Resul
 }
 
 /// Makes the groups of a node, if it has groups, those of no members.
-fn empty(executor: &mut Executor, node: &PlanNode, now: Timestamp) -> Result<(), EngineError> {
+fn empty(executor: &mut Executor, node: &PlanNode) -> Result<(), EngineError> {
     let Rule::Group(group) = &node.rule else { return Ok(()) };
-    walk(executor, node.result.ty, now, &mut |working, keys| {
+    walk(executor, node.result.ty, &mut |working, keys| {
         for key in keys {
             let empty = empty_result(group);
             working.set(key, node.result.slot, empty)?;

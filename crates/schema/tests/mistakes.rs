@@ -209,6 +209,14 @@ fn fields_that_depend_on_themselves_on_one_resource_are_refused() {
 }
 
 #[test]
+fn a_field_that_depends_on_itself_cannot_follow_later() {
+    let found = findings("type A in as { up: link A, x := 1 + self.up.x else 0, background }");
+    let help = "it follows each write along the resources, as far as values change; leave `background` out";
+    let message = "`A.x` depends on itself, and such a field cannot be `background`";
+    assert_eq!(found, [format!("background-recursion «1 + self.up.x else 0» {message} | {help}")]);
+}
+
+#[test]
 fn fields_whose_type_follows_from_nothing_are_refused() {
     let help = "say what it is where it ends, as in `1 + self.boss.chain else 1`";
     let found = findings("type A in as { up: link A, x := self.up.x, y := self.up.z, z := self.up.y }");

@@ -111,7 +111,9 @@ impl<'a> Express<'a> {
     /// May a derived field be read? `own` where it is that of `self`.
     fn readable(&self, it: &Derived, own: bool) -> bool {
         match self.standing {
-            Standing::Derived(limit) => it.rank < limit || (self.recurs && !own && may_recur(&it.shape)),
+            Standing::Derived(limit) => {
+                it.rank < limit || (self.recurs && !own && !it.background && may_recur(&it.shape))
+            }
             Standing::Query => true,
         }
     }

@@ -467,7 +467,7 @@ fn rewrite(draft: &mut Draft, random: &mut Random, ty: usize) -> bool {
     let Some(FieldDraft { name, kind: FieldKind::Derived(derived), .. }) = field.cloned() else {
         return false;
     };
-    let recurs = random.percent(30);
+    let recurs = !derived.background && may_recur(&derived.shape) && random.percent(30);
     let Some(new) = expression(draft, random, ty, derived.rank, &derived.shape, recurs) else { return false };
     for field in &mut draft.types[ty].fields {
         if let FieldKind::Derived(derived) = &mut field.kind

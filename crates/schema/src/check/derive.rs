@@ -78,6 +78,15 @@ pub fn derive(
             return None;
         }
     };
+    for (field, _, span) in &exprs {
+        let background = matches!(schema.field(*field).kind, FieldKind::Derived { background: true, .. });
+        if background && recursion.group_of(*field).is_some() {
+            found.push(always_at_once(&schema, *span, *field));
+        }
+    }
+    if !found.is_empty() {
+        return None;
+    }
     let mut lowering = Lowering::new(&mut schema, ids, &recursion);
     for (field, expr) in &typed {
         lowering.derived_field(*field, expr);
@@ -100,6 +109,14 @@ pub fn derive(
 
 fn name_of(schema: &Schema, field: FieldRef) -> String {
     format!("{}.{}", schema.ty(field.ty).name, schema.field(field).name)
+}
+
+/// The refusal of an option that means to follow later.
+fn always_at_once(schema: &Schema, span: Span, field: FieldRef) -> Diagnostic {
+    let name = name_of(schema, field);
+    let message = format!("`{name}` depends on itself, and such a field cannot be `background`");
+    Diagnostic::error("background-recursion", span, message)
+        .help("it follows each write along the resources, as far as values change; leave `background` out")
 }
 
 /// The refusal of fields that need each other on one and the same resource.
