@@ -2,8 +2,8 @@
 //!
 //! Marking is conservative: a value that is marked may be right, one that is not marked is. A value may be behind where an
 //! open update is of its field and reaches its resource, or where it is computed from what may be. Such a value is
-//! computed from the facts when it is read, as long as that takes no more than a limit. What would take more, and what
-//! is found by a way back that is itself behind, keeps its stored value and is named.
+//! computed from the facts when it is read, as long as that takes no more than a limit. What would take more, what
+//! depends on itself, and what is found by a way back that is itself behind, keeps its stored value and is named.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -127,11 +127,12 @@ impl<'w, 'a> Settled<'w, 'a> {
         if let Some(value) = self.known.borrow().get(&at) {
             return Ok(value.clone());
         }
-        let FieldKind::Derived { expr, .. } = &self.working.schema.field(FieldRef { ty: key.ty, slot }).kind
-        else {
+        let field = FieldRef { ty: key.ty, slot };
+        let FieldKind::Derived { expr, .. } = &self.working.schema.field(field).kind else {
             return Err(EngineError::Unsettled);
         };
-        if self.depth.get() == MAX_DEPTH {
+        // What depends on itself may lie on a circle, and that is found by looking at all of it.
+        if self.depth.get() == MAX_DEPTH || self.working.schema.plan.is_recursive(field) {
             return Err(EngineError::Unsettled);
         }
         self.depth.update(|depth| depth + 1);

@@ -173,6 +173,11 @@ impl Plan {
             .map_or(&[], Vec::as_slice)
     }
 
+    /// Does a field depend on itself, by other resources?
+    pub fn is_recursive(&self, field: FieldRef) -> bool {
+        self.strata.iter().any(|it| self.nodes[it.nodes.clone()].iter().any(|node| node.result == field))
+    }
+
     /// The stratum of a node, where it needs itself by way of others.
     pub fn stratum(&self, node: usize) -> Option<&Stratum> {
         self.stratum_of.get(node).copied().flatten().map(|at| &self.strata[at])
