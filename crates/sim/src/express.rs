@@ -108,19 +108,22 @@ impl<'a> Express<'a> {
         }
     }
 
-    /// May a derived field be read? `own` where it is that of `self`.
-    fn readable(&self, it: &Derived, own: bool) -> bool {
+    /// May what has this rank be read, of whatever resource?
+    fn is_below(&self, rank: u32) -> bool {
         match self.standing {
-            Standing::Derived(limit) => {
-                it.rank < limit || (self.recurs && !own && !it.background && may_recur(&it.shape))
-            }
+            Standing::Derived(limit) => rank < limit,
             Standing::Query => true,
         }
     }
 
+    /// May a derived field be read? `own` where it is that of `self`.
+    fn readable(&self, it: &Derived, own: bool) -> bool {
+        self.is_below(it.rank) || (self.recurs && !own && !it.background && may_recur(&it.shape))
+    }
+
     /// Is it one that only a recursion may read?
     fn recurs_by(&self, it: &Derived) -> bool {
-        matches!(self.standing, Standing::Derived(limit) if it.rank >= limit)
+        !self.is_below(it.rank)
     }
 
     /// Steps from a type to one resource.
