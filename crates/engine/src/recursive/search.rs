@@ -13,7 +13,7 @@ use hashbrown::HashSet;
 use super::Place;
 use crate::doc::Key;
 use crate::error::EngineError;
-use crate::working::{Working, targets};
+use crate::working::{Working, linked};
 
 /// Steps of all searches of one transaction in one stratum, about; past that, all that may change is ordered instead, for
 /// about the same cost as going on.
@@ -156,7 +156,8 @@ fn walk(
             match (hop, way) {
                 (Hop::Link(field), Way::Forwards) | (Hop::Reverse(field), Way::Backwards) => {
                     if let Some(doc) = working.after(&Key::new(field.ty, id))? {
-                        next.extend(targets(doc.get(field.slot)));
+                        // A link in an object is stored with the object.
+                        next.extend(linked(working.schema, field, &doc));
                     }
                 }
                 (Hop::Reverse(field), Way::Forwards) | (Hop::Link(field), Way::Backwards) => {
