@@ -60,7 +60,7 @@ pub(crate) fn propagate_due(
     working: &mut Working<'_>,
     due: BTreeMap<usize, Vec<Id>>,
 ) -> Result<Work, EngineError> {
-    let subjects = |own: Vec<Id>| Subjects { own, reached: HashSet::default() };
+    let subjects = |own: Vec<Id>| Subjects { own, ..Subjects::default() };
     let mut dirty: Dirty = due.into_iter().map(|(node, own)| (node, subjects(own))).collect();
     for key in &working.touched_keys() {
         seed(working, key, &mut dirty)?;

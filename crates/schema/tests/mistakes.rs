@@ -433,3 +433,16 @@ fn a_strict_field_cannot_follow_later() {
             .starts_with("option «background» a field of this type has no option")
     );
 }
+
+#[test]
+fn the_clock_stands_beside_a_recursion() {
+    let schema = |field: &str| {
+        format!("type A in as {{ up: link A, due: datetime, late := self.due < now(), {field} }}")
+    };
+    let found = findings(&schema("x := self.due < now() | self.up.x else false"));
+    let help = "put the comparison into a field of its own, `late := self.due < now()`, and read that";
+    let message = "`A.x` depends on itself, and such a field cannot look at the clock";
+    let marked = "self.due < now() | self.up.x else false";
+    assert_eq!(found, [format!("recursion-clock «{marked}» {message} | {help}")]);
+    assert_eq!(findings(&schema("x := self.late | self.up.x else false")), Vec::<String>::new());
+}

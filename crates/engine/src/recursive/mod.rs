@@ -198,7 +198,7 @@ impl<'s> Run<'s> {
         let (mut shifts, mut lost, mut gained) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         for key in members {
             let new = match working.after(key)? {
-                Some(doc) => group::contribution(&*working, group, &key.id, &doc)?,
+                Some(doc) => group::contribution_by(&Eval::of(&*working, &key.id, &doc), group, &key.id)?,
                 None => None,
             };
             let shift = self.shifted(working, at, group, &key.id, new)?;
@@ -235,7 +235,9 @@ impl<'s> Run<'s> {
             Some(applied) => applied,
             None if self.counted == Counted::NotYet => None,
             None => match working.before(&Key::new(group.member, member.clone()))? {
-                Some(doc) => group::contribution(&Before(working), group, member, &doc)?,
+                Some(doc) => {
+                    group::contribution_by(&Eval::of(&Before(working), member, &doc), group, member)?
+                }
                 None => None,
             },
         };

@@ -365,7 +365,7 @@ impl Run<'_> {
 /// The owner of the group that a member is in, which does not depend on the stratum.
 fn owner(working: &Working<'_>, group: &Group, member: &Id) -> Result<Option<Id>, EngineError> {
     let Some(doc) = working.after(&Key::new(group.member, member.clone()))? else { return Ok(None) };
-    Ok(group::contribution(working, group, member, &doc)?.map(|it| it.owner))
+    Ok(group::contribution_by(&Eval::of(working, member, &doc), group, member)?.map(|it| it.owner))
 }
 
 /// The stored values, those of the closure as they are asked for.

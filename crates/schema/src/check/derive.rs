@@ -15,7 +15,7 @@ use crate::model::{
 use crate::plan::lower::Lowering;
 use crate::plan::order::finish;
 use crate::plan::recursion::{Cycle, Recursion};
-use crate::typed::{Expr, Kind, Node, Type};
+use crate::typed::{Expr, Kind, Node, Type, mentions_now};
 use smol_str::format_smolstr;
 
 /// Fills in the expressions and the plan; none where a diagnostic makes that impossible.
@@ -78,7 +78,10 @@ pub fn derive(
             return None;
         }
     };
-    for (field, _, span) in &exprs {
+    for (field, expr, span) in &exprs {
+        if mentions_now(expr) && recursion.group_of(*field).is_some() {
+            found.push(by_clock_and_itself(&schema, *span, *field));
+        }
         let background = matches!(schema.field(*field).kind, FieldKind::Derived { background: true, .. });
         if background && recursion.group_of(*field).is_some() {
             found.push(always_at_once(&schema, *span, *field));
@@ -109,6 +112,14 @@ pub fn derive(
 
 fn name_of(schema: &Schema, field: FieldRef) -> String {
     format!("{}.{}", schema.ty(field.ty).name, schema.field(field).name)
+}
+
+/// The refusal of the clock in a field that needs itself.
+fn by_clock_and_itself(schema: &Schema, span: Span, field: FieldRef) -> Diagnostic {
+    let name = name_of(schema, field);
+    let message = format!("`{name}` depends on itself, and such a field cannot look at the clock");
+    Diagnostic::error("recursion-clock", span, message)
+        .help("put the comparison into a field of its own, `late := self.due < now()`, and read that")
 }
 
 /// The refusal of an option that means to follow later.
