@@ -23,6 +23,7 @@ use crate::doc::{Key, Layout};
 use crate::engine::{Engine, EngineOptions, Executor};
 use crate::error::EngineError;
 use crate::keys;
+use crate::order::Build;
 use crate::rebuild::{self, Structure};
 use crate::updates::ledger;
 
@@ -117,16 +118,26 @@ pub fn open(
     now: Timestamp,
     told: &mut dyn FnMut(&str),
 ) -> Result<Executor, OpenError> {
-    let (reasons, before) = match attempt(store.clone(), text, options, now, told) {
+    let (reasons, before) = match attempt(store.clone(), text, options, now, told, Turn::First) {
         Ok(executor) => return Ok(executor),
         Err(Unopened::Error(error)) => return Err(error),
         Err(Unopened::Unfit(reasons, before)) => (reasons, before),
     };
-    match before.map(|before| attempt(store, &before, options, now, told)) {
+    match before.map(|before| attempt(store, &before, options, now, told, Turn::Back)) {
         Some(Err(Unopened::Error(error))) => Err(error),
         // What came before may not fit either, where its own opening was cut short. There is no way further back.
         _ => Err(OpenError::Refused(reasons)),
     }
+}
+
+/// Which attempt to open it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// With the schema that is wanted.
+    First,
+    /// With the one from before, since the data does not fit what is wanted. What an order has been given to since is no
+    /// fact that anybody wrote.
+    Back,
 }
 
 /// How an attempt to open ended without success.
@@ -151,6 +162,7 @@ fn attempt(
     options: &EngineOptions,
     now: Timestamp,
     told: &mut dyn FnMut(&str),
+    turn: Turn,
 ) -> Result<Executor, Unopened> {
     let snapshot = store.snapshot()?;
     let stored = Catalog::load(&*snapshot)?;
@@ -175,7 +187,9 @@ fn attempt(
     }
     let missing = rebuild::with_dependents(&schema, &missing);
     if let Some(old) = &old {
-        let mut reasons = losses(&*snapshot, old, &schema)?;
+        // An order that is not built yet has been given to nobody.
+        let ordered = if turn == Turn::First { have.clone() } else { BTreeSet::new() };
+        let mut reasons = losses(&*snapshot, old, &schema, &ordered)?;
         if reasons.is_empty() {
             reasons = duplicates(&*snapshot, old, &schema)?;
         }
@@ -212,7 +226,7 @@ fn attempt(
     for structure in wanted {
         if !empty && missing.contains(&structure) {
             told(&describe(executor.engine().schema(), structure));
-            match rebuild::build(&mut executor, structure) {
+            match rebuild::build(&mut executor, structure, Build::Afresh) {
                 Err(EngineError::Refused(refusals)) => {
                     let what = describe(executor.engine().schema(), structure);
                     let reasons = refusals.iter().map(|it| format!("{what}: {}", it.message)).collect();
@@ -273,7 +287,12 @@ fn describe(schema: &Schema, structure: Structure) -> String {
 }
 
 /// What facts the new schema has no place for.
-fn losses(snapshot: &dyn Snapshot, old: &Schema, new: &Schema) -> Result<Vec<String>, OpenError> {
+fn losses(
+    snapshot: &dyn Snapshot,
+    old: &Schema,
+    new: &Schema,
+    built: &BTreeSet<Structure>,
+) -> Result<Vec<String>, OpenError> {
     let mut reasons = Vec::new();
     for (old_ty, was) in old.types() {
         let mut any = false;
@@ -295,7 +314,13 @@ fn losses(snapshot: &dyn Snapshot, old: &Schema, new: &Schema) -> Result<Vec<Str
                 was.name
             ));
         }
-        let facts: Vec<(Slot, &Field)> = was.slots().filter(|(_, field)| field.is_fact()).collect();
+        let counts = |field: &Field| match field.kind {
+            FieldKind::Position { .. } => {
+                field.parent_index.is_some_and(|index| built.contains(&Structure::Index(index)))
+            }
+            _ => field.is_fact(),
+        };
+        let facts: Vec<(Slot, &Field)> = was.slots().filter(|(_, field)| counts(field)).collect();
         let in_the_way = |field: &Field| {
             let other = is.fields.iter().find(|other| other.id == field.id);
             other.is_none_or(|other| !holds(old, field, new, other))
@@ -305,6 +330,10 @@ fn losses(snapshot: &dyn Snapshot, old: &Schema, new: &Schema) -> Result<Vec<Str
         let used = used(snapshot, old, old_ty, &suspect)?;
         for (_, field) in facts.iter().filter(|(slot, _)| used.contains(slot)) {
             match is.fields.iter().find(|other| other.id == field.id) {
+                None if matches!(field.kind, FieldKind::Position { .. }) => reasons.push(format!(
+                    "a collection of {} has an order, and the new schema gives it none",
+                    was.name
+                )),
                 None => reasons.push(format!(
                     "{}.{} has values, and the new schema does not have it",
                     was.name, field.name
@@ -358,6 +387,7 @@ fn holds(old: &Schema, was: &Field, new: &Schema, is: &Field) -> bool {
         (FieldKind::Link { target: was, .. }, FieldKind::Link { target: is, .. })
         | (FieldKind::Links { target: was, .. }, FieldKind::Links { target: is, .. }) => same(*was, *is),
         (FieldKind::Parent { collection: was }, FieldKind::Parent { collection: is }) => same(was.ty, is.ty),
+        (FieldKind::Position { .. }, FieldKind::Position { .. }) => true,
         _ => false,
     }
 }

@@ -45,7 +45,7 @@ pub(crate) fn holds_many(schema: &Schema, field: FieldRef) -> bool {
         FieldKind::Stored(ty) => Type::of_value(ty).is_many(),
         FieldKind::Derived { expr, .. } => expr.ty.is_many(),
         FieldKind::Aggregate { ty, .. } => ty.is_many(),
-        FieldKind::Link { .. } | FieldKind::Parent { .. } => false,
+        FieldKind::Link { .. } | FieldKind::Parent { .. } | FieldKind::Position { .. } => false,
         FieldKind::Links { .. }
         | FieldKind::Collection { .. }
         | FieldKind::Inverse { .. }

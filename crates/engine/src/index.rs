@@ -1,9 +1,9 @@
 //! Secondary indexes: an entry for each resource, under the order bytes of its value (of null, where it has none).
 //!
 //! An index by parent has the link to the parent and the parent's id before the value, and entries of those alone that
-//! have a parent. A unique field is held to the index in which equal values stand side by side.
+//! have a parent. (That of a position in an ordered collection is the business of [`crate::order`].) A unique field is held to the index in which equal values stand side by side.
 
-use corollary_schema::{Field, ResourceType, Slot};
+use corollary_schema::{Field, FieldKind, ResourceType, Slot};
 use corollary_store::limits::MAX_KEY_BYTES;
 use corollary_store::{Direction, KeyRange};
 use corollary_value::order_key::push_order_key;
@@ -64,7 +64,10 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
     let schema = working.schema;
     let mut claims: Vec<Claim<'_>> = Vec::new();
     let mut found = Vec::new();
-    let is_indexed = |field: &Field| field.index || field.parent_index.is_some();
+    // The places of children are kept as they are written.
+    let by_parent =
+        |field: &Field| field.parent_index.is_some() && !matches!(field.kind, FieldKind::Position { .. });
+    let is_indexed = |field: &Field| field.index || by_parent(field);
     if !schema.types().any(|(_, ty)| ty.fields.iter().any(is_indexed)) {
         return Ok(());
     }
@@ -73,7 +76,7 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
         let ty = schema.ty(key.ty);
         for (slot, field) in ty.slots().filter(|(_, field)| is_indexed(field)) {
             let plain = |doc: &Doc| entry(field, slot, &key.id, doc);
-            let by_parent = |doc: &Doc| entry_by_parent(ty, slot, &key.id, doc);
+            let among_siblings = |doc: &Doc| entry_by_parent(ty, slot, &key.id, doc);
             let value = after.as_ref().map_or(&Value::Absent, |doc| doc.get(slot));
             // Mostly the value is as it was, and then so is its entry.
             let same = before.as_ref().is_some_and(|before| after.is_some() && before.get(slot) == value);
@@ -82,8 +85,9 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
                 let entries = (before.as_deref().and_then(plain), after.as_deref().and_then(plain));
                 changes.push((entries, field.rules.unique, ""));
             }
-            if field.parent_index.is_some() {
-                let entries = (before.as_deref().and_then(by_parent), after.as_deref().and_then(by_parent));
+            if by_parent(field) {
+                let entries =
+                    (before.as_deref().and_then(among_siblings), after.as_deref().and_then(among_siblings));
                 changes.push((entries, field.rules.unique_in_parent, ", under the same parent,"));
             }
             for ((old, new), unique, among) in changes {

@@ -7,6 +7,7 @@
 //! | reference | field number, target id, source id | – |
 //! | index | field number, value (order bytes), id | – |
 //! | index | number of the index by parent, parent link's field number, parent id, value (order bytes), id | – |
+//! | index | number of the index by parent of a position, 0, level, parent id, position (order bytes), id | count of children |
 //! | member | definition number, owner id, order bytes, member id | value of the member |
 //! | log | revision | commit |
 //! | update | 0, id of the update | its record |
@@ -124,6 +125,14 @@ pub fn indexed(field: FieldId, value: &Value) -> Vec<u8> {
 pub fn children(index: FieldId, via: FieldId, parent: &Id) -> Vec<u8> {
     let mut key = index.0.to_be_bytes().to_vec();
     key.extend_from_slice(&via.0.to_be_bytes());
+    parent.push_key(&mut key);
+    key
+}
+
+/// The prefix of the counts of a parent's children at a level, beside their index by parent; no link has the number 0.
+pub fn counted_children(index: FieldId, level: u8, parent: &Id) -> Vec<u8> {
+    let mut key = index.0.to_be_bytes().to_vec();
+    key.extend_from_slice(&[0, 0, 0, 0, level]);
     parent.push_key(&mut key);
     key
 }

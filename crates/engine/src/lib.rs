@@ -20,6 +20,7 @@ pub mod index;
 pub mod keys;
 pub mod log;
 pub mod oracle;
+pub mod order;
 pub mod propagate;
 pub mod query;
 pub mod rebuild;

@@ -12,8 +12,8 @@ use std::cmp::Ordering;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use corollary_schema::typed::{Expr, Node};
-use corollary_schema::{FieldRef, TypeIx};
+use corollary_schema::typed::{Expr, Kind, Node, Type};
+use corollary_schema::{FieldRef, Schema, TypeIx};
 use corollary_store::{Direction, KeyRange, Keyspace};
 use corollary_syntax::ast::BinaryOp;
 use corollary_value::codec::{self, DecodeError};
@@ -25,6 +25,7 @@ use crate::doc::{Doc, Key};
 use crate::error::EngineError;
 use crate::eval::{Eval, View};
 use crate::keys;
+use crate::order::ranks;
 use crate::working::Working;
 
 /// Candidates that are loaded together.
@@ -123,10 +124,22 @@ struct Path {
 enum Rows {
     /// Documents themselves.
     Docs(KeyRange),
-    /// Rows with the id at their end.
-    Ids(Keyspace, KeyRange),
+    /// Rows with the id at their end, and how it is read from a key.
+    Ids(Keyspace, KeyRange, fn(&[u8]) -> Option<Id>),
     /// A list, by id.
     Listed(Vec<Id>),
+}
+
+/// The order in which a list stands by itself: of the children of an ordered collection their places, of others their ids.
+pub fn natural_order(schema: &Schema, from: &From) -> Vec<(Expr, bool)> {
+    let From::Referring(via, _) = from else { return Vec::new() };
+    schema.position_of(*via).map(by_position).into_iter().collect()
+}
+
+/// The part of an order that is by a position.
+pub fn by_position(position: FieldRef) -> (Expr, bool) {
+    let node = Node::Get(Box::new(Expr::owner(position.ty)), position);
+    (Expr { node, ty: Type::one(Kind::Str) }, false)
 }
 
 /// Runs a query.
@@ -248,13 +261,13 @@ fn each(
             )?;
             failed.map_or(Ok(complete), Err)
         }
-        Rows::Ids(keyspace, range) => {
+        Rows::Ids(keyspace, range, id_in) => {
             let mut range = range.clone();
             loop {
                 let mut chunk: Vec<Key> = Vec::with_capacity(CHUNK);
                 let mut end = None;
                 working.base.scan(*keyspace, &range, path.direction, &mut |key, _| {
-                    match id_at_end(*keyspace, key) {
+                    match id_in(key) {
                         Some(id) => chunk.push(Key::new(ty, id)),
                         None => failed = Some(EngineError::corrupt("an index entry")),
                     }
@@ -305,14 +318,23 @@ fn take_all(
     Ok(true)
 }
 
-/// The id at the end of the key of an index entry or of a reference.
-fn id_at_end(keyspace: Keyspace, key: &[u8]) -> Option<Id> {
-    let behind_field = key.get(4..)?;
-    let rest = match keyspace {
-        keys::REFERENCE => Id::read_key(behind_field)?.1,
-        _ => skip_order_key(behind_field)?,
-    };
-    Id::read_key(rest).filter(|(_, rest)| rest.is_empty()).map(|(id, _)| id)
+/// The id at the end of the key of an index entry.
+fn behind_value(key: &[u8]) -> Option<Id> {
+    whole_id(skip_order_key(key.get(4..)?)?)
+}
+
+/// The id at the end of the key of a reference.
+fn behind_target(key: &[u8]) -> Option<Id> {
+    whole_id(Id::read_key(key.get(4..)?)?.1)
+}
+
+/// The id at the end of the key of an entry of an index by parent.
+fn behind_parent_and_value(key: &[u8]) -> Option<Id> {
+    whole_id(skip_order_key(Id::read_key(key.get(8..)?)?.1)?)
+}
+
+fn whole_id(bytes: &[u8]) -> Option<Id> {
+    Id::read_key(bytes).filter(|(_, rest)| rest.is_empty()).map(|(id, _)| id)
 }
 
 /// The paths worth trying, the most selective first; the last is the one that must do.
@@ -347,7 +369,7 @@ fn paths(working: &Working<'_>, query: &Query) -> Vec<Path> {
                 range = range.resume_after(keys::index(working.schema.field(*field).id, value, &after.id));
             }
             paths.push(Path {
-                rows: Rows::Ids(keys::INDEX, range),
+                rows: Rows::Ids(keys::INDEX, range, behind_value),
                 direction: Direction::Forward,
                 ordered: by_id,
             });
@@ -376,7 +398,7 @@ fn paths(working: &Working<'_>, query: &Query) -> Vec<Path> {
             let key = keys::index(id, value, &after.id);
             range = if descending { range.resume_before(key) } else { range.resume_after(key) };
         }
-        paths.push(Path { rows: Rows::Ids(keys::INDEX, range), direction, ordered: true });
+        paths.push(Path { rows: Rows::Ids(keys::INDEX, range, behind_value), direction, ordered: true });
     }
     for it in &comparisons {
         if let Comparison::AtLeast(field, _) | Comparison::AtMost(field, _) = it
@@ -384,7 +406,7 @@ fn paths(working: &Working<'_>, query: &Query) -> Vec<Path> {
             && by_field.is_none_or(|(by, _)| by != *field)
         {
             let range = bounds(working.schema.field(*field).id, *field, &comparisons);
-            let rows = Rows::Ids(keys::INDEX, range);
+            let rows = Rows::Ids(keys::INDEX, range, behind_value);
             paths.push(Path { rows, direction: Direction::Forward, ordered: false });
             break;
         }
@@ -398,13 +420,41 @@ fn paths(working: &Working<'_>, query: &Query) -> Vec<Path> {
 }
 
 fn references(working: &Working<'_>, field: FieldRef, target: &Id, query: &Query) -> Path {
+    if let Some(path) = siblings(working, field, target, query) {
+        return path;
+    }
     let id = working.schema.field(field).id;
     let mut range = KeyRange::prefix(keys::references_to(id, target));
     let by_id = query.order.is_empty();
     if let (true, Some(after)) = (by_id, &query.after) {
         range = range.resume_after(keys::reference(id, target, &after.id));
     }
-    Path { rows: Rows::Ids(keys::REFERENCE, range), direction: Direction::Forward, ordered: by_id }
+    Path {
+        rows: Rows::Ids(keys::REFERENCE, range, behind_target),
+        direction: Direction::Forward,
+        ordered: by_id,
+    }
+}
+
+/// The children of an ordered collection, where they are asked for in its order or against it.
+fn siblings(working: &Working<'_>, via: FieldRef, parent: &Id, query: &Query) -> Option<Path> {
+    let position = working.schema.position_of(via)?;
+    let [(key, descending)] = &query.order[..] else { return None };
+    if own_field(key) != Some(position) {
+        return None;
+    }
+    let index = working.schema.field(position).parent_index?;
+    let prefix = keys::children(index, working.schema.field(via).id, parent);
+    let mut range = KeyRange::prefix(prefix.clone());
+    if let Some(after) = &query.after
+        && let [value] = &after.values[..]
+    {
+        let mut key = prefix;
+        key.extend(ranks::suffix(value, &after.id));
+        range = if *descending { range.resume_before(key) } else { range.resume_after(key) };
+    }
+    let direction = if *descending { Direction::Backward } else { Direction::Forward };
+    Some(Path { rows: Rows::Ids(keys::INDEX, range, behind_parent_and_value), direction, ordered: true })
 }
 
 /// The part of an index that the comparisons leave.

@@ -21,6 +21,7 @@ use crate::error::EngineError;
 use crate::group::{self, Counted};
 use crate::index;
 use crate::keys;
+use crate::order;
 use crate::propagate::{empty_result, evaluate_owner, put_result, refuse_strict};
 use crate::recursive;
 use crate::working::{Working, linked};
@@ -42,12 +43,17 @@ pub enum Structure {
 /// All that a schema needs, in the order in which it can be built.
 pub fn structures(schema: &Schema) -> Vec<Structure> {
     let fields = || schema.types().flat_map(|(_, ty)| &ty.fields);
+    let is_position = |field: &&Field| matches!(field.kind, FieldKind::Position { .. });
+    // The places of children come first: derived values follow from them.
+    let positions = fields().filter(is_position).filter_map(|field| field.parent_index);
     let references = fields().filter(|field| field.reference_index).map(|field| field.id);
     let definitions = schema.plan.nodes.iter().map(|node| node.definition);
+    let indexes = fields().filter(|field| !is_position(field));
     let indexes =
-        fields().flat_map(|field| field.index.then_some(field.id).into_iter().chain(field.parent_index));
-    references
-        .map(Structure::References)
+        indexes.flat_map(|field| field.index.then_some(field.id).into_iter().chain(field.parent_index));
+    positions
+        .map(Structure::Index)
+        .chain(references.map(Structure::References))
         .chain(definitions.map(Structure::Definition))
         .chain(indexes.map(Structure::Index))
         .collect()
@@ -92,8 +98,8 @@ pub fn drop_rows(structure: Structure, batch: &mut corollary_store::Batch) {
     }
 }
 
-/// Builds one structure from what is stored.
-pub fn build(executor: &mut Executor, structure: Structure) -> Result<(), EngineError> {
+/// Builds one structure from what is stored; `places` says where children of ordered collections stand.
+pub fn build(executor: &mut Executor, structure: Structure, places: order::Build) -> Result<(), EngineError> {
     let schema = executor.engine().schema().clone();
     let node_at = match structure {
         Structure::Definition(id) => schema.plan.nodes.iter().position(|node| node.definition == id),
@@ -128,6 +134,9 @@ pub fn build(executor: &mut Executor, structure: Structure) -> Result<(), Engine
         Structure::Index(id) => {
             let Some((at, _)) = indexed_by(&schema, id) else { return Ok(()) };
             let (ty, field) = (schema.ty(at.ty), schema.field(at));
+            if let FieldKind::Position { .. } = field.kind {
+                return walk(executor, at.ty, &mut |working, keys| order::build(working, at, keys, places));
+            }
             walk(executor, at.ty, &mut |working, keys| {
                 for key in keys {
                     let Some(doc) = working.after(key)? else { continue };

@@ -22,6 +22,7 @@ use crate::eval::{Eval, View, Wake};
 use crate::group::{self, Given, Header, Place};
 use crate::index;
 use crate::keys;
+use crate::order;
 use crate::rebuild::Structure;
 use crate::updates::Settled;
 use crate::working::{Row, Working, linked, targets};
@@ -44,6 +45,16 @@ pub fn check(working: &Working<'_>) -> Result<BTreeMap<Structure, String>, Engin
     }
     for (ty, resource) in schema.types() {
         for (slot, field) in resource.slots() {
+            if let (FieldKind::Position { .. }, Some(index)) = (&field.kind, field.parent_index) {
+                let expected = order::expected(working, FieldRef { ty, slot })?;
+                if rows_differ(working, keys::INDEX, index, expected)? {
+                    let name = &resource.name;
+                    let message =
+                        format!("the order of the children of type {name} is not what their positions give");
+                    wrong.insert(Structure::Index(index), message);
+                }
+                continue;
+            }
             for (by_parent, index) in [(false, field.index.then_some(field.id)), (true, field.parent_index)] {
                 let Some(index) = index else { continue };
                 let expected = expected(working, ty, &|id, doc| {
@@ -276,6 +287,23 @@ fn differs(
     let range = KeyRange::prefix(id.0.to_be_bytes().to_vec());
     working.base.scan(keyspace, &range, Direction::Forward, &mut |key, _| {
         differs = expected.next().is_none_or(|next| next != key);
+        if differs { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(differs || expected.next().is_some())
+}
+
+/// As [`differs`], values of rows included.
+fn rows_differ(
+    working: &Working<'_>,
+    keyspace: Keyspace,
+    id: FieldId,
+    expected: BTreeMap<Vec<u8>, Vec<u8>>,
+) -> Result<bool, EngineError> {
+    let mut expected = expected.iter();
+    let mut differs = false;
+    let range = KeyRange::prefix(id.0.to_be_bytes().to_vec());
+    working.base.scan(keyspace, &range, Direction::Forward, &mut |key, value| {
+        differs = expected.next().is_none_or(|(k, v)| k != key || v != value);
         if differs { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     Ok(differs || expected.next().is_some())

@@ -12,6 +12,7 @@ use smol_str::SmolStr;
 use crate::doc::{Doc, Key};
 use crate::error::{EngineError, Refusal};
 use crate::eval::{Eval, View};
+use crate::order;
 use crate::propagate::initial;
 use crate::rules::{self, Fill};
 use crate::working::{self, Working};
@@ -151,8 +152,16 @@ fn create(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Res
     }
     let mut found = Vec::new();
     let mut computed = Vec::new();
+    let mut place = None;
     for (slot, field) in schema.ty(key.ty).slots() {
         let given = values.iter().rfind(|(given, _)| *given == slot).map(|(_, value)| value);
+        if let FieldKind::Position { .. } = field.kind {
+            match given.map_or(Ok(None), order::wanted) {
+                Ok(wanted) => place = place.or(wanted),
+                Err(refusal) => found.push(refusal),
+            }
+            continue;
+        }
         if let (Some(kept), None) = (field.rules.kept, given) {
             if kept == Kept::Created {
                 doc.set(slot, Value::Datetime(now));
@@ -181,7 +190,10 @@ fn create(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Res
     working.refer_all(key, None, Some(&doc));
     working.replace(key, Some(doc))?;
     compute_defaults(working, key, computed, Purpose::Create, &mut found)?;
-    if found.is_empty() { Ok(()) } else { Err(EngineError::Refused(found)) }
+    if !found.is_empty() {
+        return Err(EngineError::Refused(found));
+    }
+    order::enter(working, key, place)
 }
 
 /// Sets fields to what follows from the facts that are there, in the order of declaration: each may read those before.
@@ -238,6 +250,10 @@ fn replace(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Re
             continue;
         }
         let given = values.iter().rfind(|(given, _)| *given == slot).map(|(_, value)| value.clone());
+        if let FieldKind::Position { .. } = field.kind {
+            relocate(working, key, given, &mut found)?;
+            continue;
+        }
         if given.is_none() && (field.rules.immutable || field.rules.kept.is_some()) {
             // What cannot change, or only by itself, stays, and need not be repeated.
             continue;
@@ -254,14 +270,36 @@ fn replace(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Re
     if found.is_empty() { Ok(()) } else { Err(EngineError::Refused(found)) }
 }
 
+/// Moves a resource to the place among its siblings that is given, if one is.
+fn relocate(
+    working: &mut Working<'_>,
+    key: &Key,
+    given: Option<Value>,
+    found: &mut Vec<Refusal>,
+) -> Result<(), EngineError> {
+    match given.as_ref().map_or(Ok(None), order::wanted) {
+        Ok(Some(place)) => match order::relocate(working, key, place) {
+            Err(EngineError::Refused(refusals)) => found.extend(refusals),
+            outcome => outcome?,
+        },
+        Ok(None) => {}
+        Err(refusal) => found.push(refusal),
+    }
+    Ok(())
+}
+
 fn update(working: &mut Working<'_>, key: &Key, edits: &[(Slot, Edit)]) -> Result<(), EngineError> {
     existing(working, key)?;
     let now = working.now();
     let schema = working.schema;
     let mut found = Vec::new();
     for (slot, edit) in edits {
-        let ty = match &schema.field(FieldRef { ty: key.ty, slot: *slot }).kind {
-            FieldKind::Stored(ty) => Some(ty),
+        let ty = match (&schema.field(FieldRef { ty: key.ty, slot: *slot }).kind, edit) {
+            (FieldKind::Position { .. }, Edit::Set(place)) => {
+                relocate(working, key, Some(place.clone()), &mut found)?;
+                continue;
+            }
+            (FieldKind::Stored(ty), _) => Some(ty),
             _ => None,
         };
         // The document is let go of before it is changed, or it would be copied.
@@ -359,10 +397,18 @@ fn set(
         }
         found.extend(rules::check_change(field, old, &value));
     }
-    if found.len() == so_far {
-        working.set(key, slot, value)?;
+    if found.len() > so_far {
+        return Ok(());
     }
-    Ok(())
+    let goes_elsewhere = match &field.kind {
+        FieldKind::Parent { .. } => working.after(key)?.filter(|doc| *doc.get(slot) != value),
+        _ => None,
+    };
+    if let Some(doc) = &goes_elsewhere {
+        order::leave(working, key, doc, Some(slot))?;
+    }
+    working.set(key, slot, value)?;
+    if goes_elsewhere.is_some() { order::enter(working, key, None) } else { Ok(()) }
 }
 
 /// Deletes a resource, its children, and what cascades; a work list, since chains of links may be long.
@@ -433,6 +479,7 @@ pub(crate) fn delete(working: &mut Working<'_>, key: &Key) -> Result<(), EngineE
     }
     for key in doomed {
         let Some(doc) = working.after(&key)? else { continue };
+        order::leave(working, &key, &doc, None)?;
         working.refer_all(&key, Some(&doc), None);
         working.replace(&key, None)?;
     }

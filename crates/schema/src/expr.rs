@@ -430,10 +430,7 @@ impl Checker<'_> {
             }
             Kind::Resource(ty) => match self.lookup(*ty, &name.name) {
                 Some(Step::Get(field)) => self.get(base, field, name.span),
-                Some(Step::Reverse(of)) => {
-                    let ty = Type { kind: Kind::Resource(of.ty), many: Many::Set };
-                    new(Node::Reverse(Box::new(base), of), ty)
-                }
+                Some(Step::Reverse(of)) => self.reverse(base, of),
                 None => {
                     let schema = self.schema();
                     let ty = schema.ty(*ty);
@@ -452,6 +449,21 @@ impl Checker<'_> {
                     format!("`.{}`: {is} has no fields", name.name),
                 ))
             }
+        }
+    }
+
+    /// The resources whose field holds the base, or any of many; the children of one parent in their order.
+    fn reverse(&self, base: Expr, of: FieldRef) -> Expr {
+        let ty = Type { kind: Kind::Resource(of.ty), many: Many::Set };
+        let ordered = self.schema().position_of(of).filter(|_| !base.ty.is_many());
+        let list = new(Node::Reverse(Box::new(unordered(base)), of), ty);
+        match ordered {
+            Some(position) => {
+                let item = new(Node::Item(0), Type::one(list.ty.kind.clone()));
+                let key = new(Node::Get(Box::new(item), position), Type::one(Kind::Str));
+                ordered_by(list, vec![(key, false)])
+            }
+            None => list,
         }
     }
 
@@ -484,6 +496,7 @@ impl Checker<'_> {
             FieldKind::Link { target, .. } => Type::one(Kind::Resource(*target)),
             FieldKind::Links { target, .. } => Type { kind: Kind::Resource(*target), many: Many::Set },
             FieldKind::Parent { collection } => Type::one(Kind::Resource(collection.ty)),
+            FieldKind::Position { .. } => Type::one(Kind::Str),
             FieldKind::Collection { via: of, .. } | FieldKind::Inverse { of } => {
                 Type { kind: Kind::Resource(of.ty), many: Many::Set }
             }
@@ -502,6 +515,8 @@ impl Checker<'_> {
             (true, _) => Many::List,
             (false, _) => of.many,
         };
+        // Resources are each there once, in the order of their ids.
+        let base = if many == Many::Set { unordered(base) } else { base };
         new(Node::Get(Box::new(base), field), Type { kind: of.kind, many })
     }
 
@@ -511,7 +526,14 @@ impl Checker<'_> {
         let condition = self.condition(condition);
         self.scopes.borrow_mut().pop();
         let ty = list.ty.clone();
-        new(Node::Filter(Box::new(list), Box::new(condition)), ty)
+        match list.node {
+            // What is kept of an ordered list is in its order.
+            Node::Order(list, keys) => {
+                let kept = new(Node::Filter(list, Box::new(condition)), ty);
+                ordered_by(kept, keys)
+            }
+            _ => new(Node::Filter(Box::new(list), Box::new(condition)), ty),
+        }
     }
 
     fn order(&self, base: &ast::Expr, keys: &[ast::OrderKey]) -> Expr {
@@ -520,8 +542,7 @@ impl Checker<'_> {
         let keys =
             keys.iter().map(|key| (self.one(&key.expr, "a key of an order"), key.descending)).collect();
         self.scopes.borrow_mut().pop();
-        let ty = list.ty.clone();
-        new(Node::Order(Box::new(list), keys), ty)
+        ordered_by(list, keys)
     }
 
     fn call(&self, name: &ast::Ident, arguments: &[ast::Argument], span: Span) -> Expr {
@@ -605,6 +626,31 @@ impl Checker<'_> {
             (Returns::List(kind), _) => Type { kind: kind.clone(), many: Many::List },
         };
         new(Node::Call(row.function, typed), ty)
+    }
+}
+
+/// A list in an order. Of a list that has an order already, what the new one leaves open stays as it was.
+fn ordered_by(list: Expr, mut keys: Vec<(Expr, bool)>) -> Expr {
+    let ty = list.ty.clone();
+    match list.node {
+        Node::Order(list, old) => {
+            keys.extend(old);
+            new(Node::Order(list, keys), ty)
+        }
+        _ => new(Node::Order(Box::new(list), keys), ty),
+    }
+}
+
+/// A list whose order does not matter.
+fn unordered(list: Expr) -> Expr {
+    let ty = list.ty.clone();
+    match list.node {
+        Node::Order(list, _) => *list,
+        // The values of an ordered list of resources.
+        Node::Get(base, field) => new(Node::Get(Box::new(unordered(*base)), field), ty),
+        Node::Member(base, name) => new(Node::Member(Box::new(unordered(*base)), name), ty),
+        Node::IdOf(base) => new(Node::IdOf(Box::new(unordered(*base))), ty),
+        _ => list,
     }
 }
 

@@ -19,7 +19,7 @@ pub mod typed;
 pub use check::{Checked, check};
 pub use ids::Ids;
 pub use model::{
-    DefaultValue, Field, FieldId, FieldKind, FieldRef, Kept, Member, OnDelete, Pattern, ResourceType, Rules,
-    Schema, Slot, TypeId, TypeIx, ValueType,
+    DefaultValue, Field, FieldId, FieldKind, FieldRef, Kept, Member, OnDelete, Pattern, Position,
+    ResourceType, Rules, Schema, Slot, TypeId, TypeIx, ValueType,
 };
 pub use normalize::Normalize;

@@ -67,10 +67,21 @@ pub struct ResourceType {
     pub parents: Vec<Slot>,
     /// The [`FieldKind::Embedded`] fields of the type that have entries in the reference index.
     pub embedded: Vec<Slot>,
+    /// The hidden positions in ordered collections, each with the hidden link to the parent.
+    pub positions: Vec<Position>,
     /// The link fields (of any type) that may point at a resource of this type, parents included.
     pub referrers: Vec<FieldRef>,
     /// The time, an expression of the resource, at which it is deleted, where its type expires.
     pub expires: Option<Expr>,
+}
+
+/// Where the position in an ordered collection is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The link to the parent.
+    pub via: Slot,
+    /// The position.
+    pub slot: Slot,
 }
 
 /// A field of a type.
@@ -118,6 +129,12 @@ pub enum FieldKind {
     Parent {
         /// The collection, a field of the parent's type.
         collection: FieldRef,
+    },
+    /// Hidden: where the resource stands among the children of a parent in an ordered collection; a text that sorts as
+    /// they stand.
+    Position {
+        /// The link to the parent.
+        via: Slot,
     },
     /// Owned children; what it holds is the reverse of the child's [`FieldKind::Parent`].
     Collection {
@@ -428,6 +445,12 @@ impl Schema {
         found
     }
 
+    /// The position that orders the children behind a link to the parent; none where their collection has no order.
+    pub fn position_of(&self, via: FieldRef) -> Option<FieldRef> {
+        let position = self.ty(via.ty).positions.iter().find(|position| position.via == via.slot)?;
+        Some(FieldRef { ty: via.ty, slot: position.slot })
+    }
+
     /// All types with their positions.
     pub fn types(&self) -> impl Iterator<Item = (TypeIx, &ResourceType)> {
         self.types.iter().enumerate().map(|(at, ty)| (TypeIx(at as u32), ty))
@@ -479,6 +502,7 @@ impl Field {
                 | FieldKind::Link { .. }
                 | FieldKind::Links { .. }
                 | FieldKind::Parent { .. }
+                | FieldKind::Position { .. }
         )
     }
 

@@ -173,6 +173,7 @@ pub struct Rules {
     pub default: Option<DefaultValue>,
     pub unique: bool,
     pub unique_in_parent: bool,
+    pub ordered: bool,
     pub index: bool,
     pub immutable: bool,
     pub write_once: bool,
@@ -401,7 +402,8 @@ impl Draft {
                 field.rules.write(out);
             }
             FieldKind::Collection(child) => {
-                write!(out, ": collection {}", name(*child)).expect("a String takes all");
+                let order = if field.rules.ordered { "ordered " } else { "" };
+                write!(out, ": {order}collection {}", name(*child)).expect("a String takes all");
             }
             FieldKind::Inverse(ty, of) => {
                 write!(out, ": inverse {}.{of}", name(*ty)).expect("a String takes all");
@@ -473,6 +475,16 @@ impl Draft {
             }
         }
         found
+    }
+
+    /// Those of the names in [`Draft::parents`] behind which the collection is ordered.
+    pub fn ordered_parents(&self, child: usize) -> Vec<(usize, String)> {
+        let ordered = |(owner, name): &(usize, String)| {
+            let of =
+                self.types[*owner].fields.iter().filter(|field| name.ends_with(&format!("_{}", field.name)));
+            of.into_iter().any(|field| field.rules.ordered && matches!(field.kind, FieldKind::Collection(_)))
+        };
+        self.parents(child).into_iter().filter(ordered).collect()
     }
 
     /// The links to a type, each with the name of its way back.

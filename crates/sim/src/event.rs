@@ -255,6 +255,7 @@ impl World {
     }
 
     fn take_version(&mut self, draft: Draft, text: String) {
+        self.model.put_in_order(&draft);
         (self.draft, self.text) = (Arc::new(draft), text);
     }
 

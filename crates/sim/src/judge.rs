@@ -8,7 +8,7 @@ use std::sync::Arc;
 use corollary_engine::eval::View;
 use corollary_engine::{Doc, Engine, EngineError, Key, oracle, side_state};
 use corollary_schema::{FieldKind, Schema};
-use corollary_value::Value;
+use corollary_value::{Value, compare};
 use jiff::Timestamp;
 
 use crate::draft::{Draft, Fact};
@@ -86,6 +86,7 @@ pub fn facts(
             "the model has {lost:?} that are not stored, and {more:?} are stored that it has not"
         ));
     }
+    orders(schema, draft, model, state)?;
     for (at, record) in &model.records {
         let key = key(schema, draft, at);
         let Some(doc) = state.get(&key) else {
@@ -103,6 +104,31 @@ pub fn facts(
         }
     }
     Ok(())
+}
+
+/// The children of ordered collections stand as the model has them.
+fn orders(schema: &Schema, draft: &Draft, model: &Facts, state: &State) -> Result<(), String> {
+    let mut found = BTreeMap::new();
+    for (key, doc) in state {
+        let ty = schema.ty(key.ty);
+        for position in &ty.positions {
+            if let Value::Ref(parent) = doc.get(position.via) {
+                let of =
+                    (place(schema, draft, key).ty, ty.field(position.via).name.to_string(), parent.clone());
+                found.entry(of).or_insert_with(Vec::new).push((doc.get(position.slot), key.id.clone()));
+            }
+        }
+    }
+    for order in found.values_mut() {
+        order.sort_by(|(left, _), (right, _)| compare(left, right));
+    }
+    let found: BTreeMap<_, Vec<_>> =
+        found.into_iter().map(|(of, order)| (of, order.into_iter().map(|(_, id)| id).collect())).collect();
+    if found == model.orders {
+        Ok(())
+    } else {
+        Err(format!("children stand as {found:?}, and should as {:?}", model.orders))
+    }
 }
 
 /// What is kept follows from the facts.

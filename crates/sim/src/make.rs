@@ -194,7 +194,10 @@ fn add_relation(draft: &mut Draft, random: &mut Random, ty: usize) {
             rules.max_length = random.percent(10).then_some(3);
             FieldKind::Links(target, on_delete(random))
         }
-        _ => FieldKind::Collection(target),
+        _ => {
+            rules.ordered = random.percent(50);
+            FieldKind::Collection(target)
+        }
     };
     let links = !matches!(kind, FieldKind::Collection(_));
     draft.types[ty].fields.push(FieldDraft { name: name.clone(), kind, rules });
@@ -337,7 +340,7 @@ pub fn change(draft: &mut Draft, random: &mut Random) -> Change {
     let mut change = Change::default();
     for _ in 0..1 + random.below(4) {
         let ty = random.below(draft.types.len());
-        match random.weighted(&[30, 14, 14, 14, 10, 8, 5, 4, 3, 4, 3, 2]) {
+        match random.weighted(&[30, 14, 14, 14, 10, 8, 5, 4, 3, 4, 3, 2, 4]) {
             0 => change.derived += usize::from(add_derived(draft, random, ty)),
             1 if random.percent(25) => elements::rewrite(draft, random, ty),
             1 => remove_derived(draft, random, ty),
@@ -389,7 +392,14 @@ pub fn change(draft: &mut Draft, random: &mut Random) -> Change {
                     change.strict |= derived.strict;
                 }
             }
-            _ => widen(draft, random, ty),
+            11 => widen(draft, random, ty),
+            _ => {
+                // What has an order keeps it.
+                let collection = |field: &FieldDraft| matches!(field.kind, FieldKind::Collection(_));
+                if let Some(field) = any_field(draft, random, ty, collection) {
+                    field.rules.ordered = true;
+                }
+            }
         }
     }
     change.strict |= draft.derived().any(|(_, _, derived)| derived.strict);

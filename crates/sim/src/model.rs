@@ -57,7 +57,15 @@ impl Step {
 pub struct Facts {
     /// By resource.
     pub records: BTreeMap<Place, Arc<Record>>,
+    /// The children in ordered collections, as they stand: by their type, the name of their link and the parent.
+    pub orders: BTreeMap<Order, Vec<Id>>,
 }
+
+/// An ordered collection of one parent: the type of its children, the name of their link to the parent, the parent.
+pub type Order = (usize, String, Id);
+
+/// The name under which a place is given.
+pub const PLACE: &str = "_position";
 
 /// What a transaction is run in.
 pub struct Setting<'a> {
@@ -114,6 +122,21 @@ impl Facts {
         Ok(changed)
     }
 
+    /// Gives an order, that of the ids, to children in collections that have been given one.
+    pub fn put_in_order(&mut self, draft: &Draft) {
+        for (place, record) in &self.records {
+            for (_, via) in draft.ordered_parents(place.ty) {
+                if let Some(Value::Ref(parent)) = record.get(&via) {
+                    let order = self.orders.entry((place.ty, via, parent.clone())).or_default();
+                    if !order.contains(&place.id) {
+                        order.push(place.id.clone());
+                    }
+                }
+            }
+        }
+        self.orders.retain(|(ty, via, _), _| draft.ordered_parents(*ty).iter().any(|(_, name)| name == via));
+    }
+
     /// Have two resources the same value of a field that has to be unique?
     pub fn has_duplicates(&self, draft: &Draft, ty: usize, field: &FieldDraft) -> bool {
         let parents = draft.parents(ty);
@@ -165,12 +188,53 @@ impl Attempt<'_> {
         Arc::make_mut(self.now.records.entry(place.clone()).or_default())
     }
 
+    /// The ordered collections that hold a resource.
+    fn orders_of(&self, place: &Place) -> Vec<Order> {
+        let Some(record) = self.now.records.get(place) else { return Vec::new() };
+        let ordered = self.setting.draft.ordered_parents(place.ty).into_iter();
+        let holding = ordered.filter_map(|(_, via)| match record.get(&via) {
+            Some(Value::Ref(parent)) => Some((place.ty, via.clone(), parent.clone())),
+            _ => None,
+        });
+        holding.collect()
+    }
+
+    /// Moves a resource to a place in its ordered collection.
+    fn stand(&mut self, place: &Place, at: &Value, wrong: &mut Codes) {
+        let orders = self.orders_of(place);
+        if orders.is_empty() {
+            wrong.insert("position");
+        }
+        for order in orders {
+            let order = self.now.orders.entry(order).or_default();
+            order.retain(|id| *id != place.id);
+            let at = if let Value::Int(at) = at { *at as usize } else { order.len() };
+            order.insert(at.min(order.len()), place.id.clone());
+        }
+    }
+
     fn put(&mut self, place: &Place, name: &str, value: Value) {
         let record = self.record(place);
-        match value {
+        let old = record.get(name).cloned().unwrap_or_default();
+        match value.clone() {
             Value::Absent => drop(record.remove(name)),
             value => drop(record.insert(name.to_string(), value)),
         }
+        let ordered = self.setting.draft.ordered_parents(place.ty).iter().any(|(_, via)| via == name);
+        if !ordered || old == value {
+            return;
+        }
+        let order = |parent: &Value| match parent {
+            Value::Ref(parent) => Some((place.ty, name.to_string(), parent.clone())),
+            _ => None,
+        };
+        if let Some(left) = order(&old) {
+            self.now.orders.entry(left).or_default().retain(|id| *id != place.id);
+        }
+        if let Some(joined) = order(&value) {
+            self.now.orders.entry(joined).or_default().push(place.id.clone());
+        }
+        self.now.orders.retain(|_, order| !order.is_empty());
     }
 
     fn create(&mut self, place: &Place, values: &[(String, Value)]) -> Codes {
@@ -178,7 +242,7 @@ impl Attempt<'_> {
         let mut wrong = Codes::new();
         self.now.records.insert(place.clone(), Arc::default());
         let facts = &setting.facts[place.ty];
-        if values.iter().any(|(name, _)| facts.iter().all(|fact| fact.name != *name)) {
+        if values.iter().any(|(name, _)| name != PLACE && facts.iter().all(|fact| fact.name != *name)) {
             wrong.insert("read-only");
         }
         let plain = Rules::default();
@@ -200,6 +264,10 @@ impl Attempt<'_> {
                 None => {}
             }
         }
+        if wrong.is_empty() {
+            let at = values.iter().rfind(|(name, _)| name == PLACE);
+            at.into_iter().for_each(|(_, at)| self.stand(place, at, &mut wrong));
+        }
         wrong
     }
 
@@ -216,6 +284,9 @@ impl Attempt<'_> {
             let default = || rules.default.as_ref().map(|default| rules::default_at(default, now));
             self.set(place, fact, given.or_else(default).unwrap_or_default(), Fill::All, &mut wrong);
         }
+        if let Some((_, at)) = values.iter().rfind(|(name, _)| name == PLACE) {
+            self.stand(place, at, &mut wrong);
+        }
         wrong
     }
 
@@ -223,6 +294,10 @@ impl Attempt<'_> {
         let mut wrong = Codes::new();
         let facts = &self.setting.facts[place.ty];
         for (name, edit) in edits {
+            if let (PLACE, Edit::Set(at)) = (name.as_str(), edit) {
+                self.stand(place, at, &mut wrong);
+                continue;
+            }
             let Some(fact) = facts.iter().find(|fact| fact.name == *name) else {
                 wrong.insert("read-only");
                 continue;
@@ -290,8 +365,14 @@ impl Attempt<'_> {
             }
         }
         for place in &doomed {
+            for order in self.orders_of(place) {
+                self.now.orders.entry(order).or_default().retain(|id| *id != place.id);
+            }
+        }
+        for place in &doomed {
             self.now.records.remove(place);
         }
+        self.now.orders.retain(|_, order| !order.is_empty());
         let gone = |ty: usize, id: &Id| doomed.iter().any(|it| it.ty == ty && it.id == *id);
         let mut left = Vec::new();
         for (source, record) in &self.now.records {

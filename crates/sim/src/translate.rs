@@ -6,12 +6,15 @@ use corollary_value::Value;
 
 use crate::draft::Draft;
 use crate::judge;
-use crate::model::{Place, Step};
+use crate::model::{PLACE, Place, Step};
 
 /// A transaction in the engine's numbers.
 pub fn transaction(schema: &Schema, draft: &Draft, steps: &[Step]) -> Result<Transaction, String> {
     let slot = |key: &Key, name: &str| -> Result<Slot, String> {
-        let found = schema.ty(key.ty).named(name).map(|(slot, _)| slot);
+        let found = match name {
+            PLACE => schema.ty(key.ty).positions.first().map(|position| position.slot),
+            name => schema.ty(key.ty).named(name).map(|(slot, _)| slot),
+        };
         found.ok_or_else(|| format!("the schema has no field {name} of {}", schema.ty(key.ty).name))
     };
     let write = |step: &Step| -> Result<Write, String> {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::draft::{Draft, Fact, FactKind, FieldKind, OnDelete, ValueType};
 use crate::elements;
-use crate::model::{Facts, Place, Step};
+use crate::model::{Facts, PLACE, Place, Step};
 use crate::random::Random;
 use crate::values;
 
@@ -183,10 +183,19 @@ impl Workload<'_> {
             let value = self.value(fact);
             values.push((fact.name.clone(), value));
         }
+        if self.random.percent(if parent { 40 } else { 15 }) {
+            values.extend(self.place_among(place.ty));
+        }
         if self.random.percent(1) {
             values.extend(self.read_only(place.ty).map(|name| (name, Value::Str("never computed".into()))));
         }
         values
+    }
+
+    /// A place in an ordered collection, for a type that any holds.
+    fn place_among(&mut self, ty: usize) -> Option<(String, Value)> {
+        let may = !self.draft.ordered_parents(ty).is_empty();
+        may.then(|| (PLACE.to_string(), Value::Int(self.random.between(0, 5))))
     }
 
     /// A field that follows from others.
@@ -271,6 +280,9 @@ impl Workload<'_> {
             }
             let edit = self.edit(fact);
             edits.push((fact.name.clone(), edit));
+        }
+        if self.random.percent(12) {
+            edits.extend(self.place_among(place.ty).map(|(name, at)| (name, Edit::Set(at))));
         }
         if self.random.percent(1) {
             let name = self.read_only(place.ty);

@@ -13,7 +13,8 @@ use super::lifetime;
 use super::options::{Context, read_options};
 use crate::ids::Ids;
 use crate::model::{
-    Field, FieldKind, FieldRef, Member, OnDelete, ResourceType, Rules, Schema, Slot, TypeIx, ValueType,
+    Field, FieldKind, FieldRef, Member, OnDelete, Position, ResourceType, Rules, Schema, Slot, TypeIx,
+    ValueType,
 };
 use crate::names::{parent_name, reverse_name};
 use crate::plan::Plan;
@@ -64,8 +65,7 @@ pub fn declare<'t>(
             texts.push(ty);
         }
     }
-    let mut declared =
-        Declared { sources: Vec::new(), parents: Vec::new(), inverses: Vec::new(), objects: Vec::new() };
+    let mut declared = Declared::default();
     for (at, text) in texts.iter().enumerate() {
         let ty = TypeIx(at as u32);
         for field in &text.fields {
@@ -77,6 +77,7 @@ pub fn declare<'t>(
     for (field, text) in &declared.objects {
         embed(&mut schema, *field, text, &mut declared.sources, ids);
     }
+    add_positions(&mut schema, &declared.ordered, ids);
     for (field, text) in &declared.inverses {
         resolve_inverse(&mut schema, *field, text, found);
     }
@@ -87,10 +88,13 @@ pub fn declare<'t>(
     (schema, declared.sources)
 }
 
+#[derive(Default)]
 struct Declared<'t> {
     sources: Sources<'t>,
     /// Collections, in the order of declaration.
     parents: Vec<(FieldRef, Span)>,
+    /// Those of them that are ordered.
+    ordered: Vec<FieldRef>,
     inverses: Vec<(FieldRef, &'t ast::FieldText)>,
     /// Stored fields, whose values may hold objects.
     objects: Vec<(FieldRef, &'t ast::TypeExpr)>,
@@ -154,6 +158,7 @@ fn declare_type(schema: &mut Schema, text: &ast::TypeText, ids: &mut Ids, found:
         by_name: HashMap::new(),
         parents: Vec::new(),
         embedded: Vec::new(),
+        positions: Vec::new(),
         referrers: Vec::new(),
         expires: None,
     });
@@ -204,12 +209,11 @@ fn declare_field<'t>(
             (FieldKind::Links { target, on_delete: OnDelete::Unlink }, Context::Links)
         }
         FieldKindText::Collection { child, ordered } => {
-            if *ordered {
-                let message = "ordered collections are not part of this version of the language";
-                found.push(Diagnostic::error("unsupported", text.span, message));
-            }
             let Some(child) = resolve_type(schema, child, found) else { return };
             declared.parents.push((here, text.name.span));
+            if *ordered {
+                declared.ordered.push(here);
+            }
             // The link is filled in when all collections are known.
             (
                 FieldKind::Collection { child, via: FieldRef { ty: child, slot: Slot(u32::MAX) } },
@@ -449,6 +453,29 @@ fn add_parents(
         if let FieldKind::Collection { via, .. } = &mut parent.kind {
             *via = FieldRef { ty: child, slot };
         }
+    }
+}
+
+/// Gives each child type a hidden position for each ordered collection that may hold it.
+fn add_positions(schema: &mut Schema, ordered: &[FieldRef], ids: &mut Ids) {
+    for collection in ordered {
+        let FieldKind::Collection { child, via } = schema.field(*collection).kind else { continue };
+        let ty = &mut schema.types[child.0 as usize];
+        let Some(parent) = ty.fields.get(via.slot.0 as usize) else { continue };
+        let name = format_smolstr!("#position_{}", parent.name);
+        let id = ids.field_id(&ty.name, &name);
+        let slot = Slot(ty.fields.len() as u32);
+        ty.fields.push(Field {
+            id,
+            name,
+            kind: FieldKind::Position { via: via.slot },
+            rules: Rules::default(),
+            index: false,
+            parent_index: Some(ids.parent_index(id)),
+            reference_index: false,
+            extended: None,
+        });
+        ty.positions.push(Position { via: via.slot, slot });
     }
 }
 

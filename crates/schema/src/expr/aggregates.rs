@@ -7,7 +7,7 @@ use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::nearest;
 use corollary_syntax::span::Span;
 
-use super::{Checker, new};
+use super::{Checker, new, unordered};
 use crate::aggregate::{
     GroupBy, MAX_PERCENTILE_DIGITS, MAX_SEPARATOR_BYTES, MAX_TOP, Separator, Share, value_type,
 };
@@ -142,6 +142,7 @@ impl Checker<'_> {
 
     fn aggregate(&self, aggregate: Aggregate, argument: &ast::Expr) -> Expr {
         let list = self.many(argument, &format!("`{}`", aggregate.name()));
+        let list = if aggregate.follows_order() { list } else { unordered(list) };
         match self.result_type(aggregate, &list.ty, argument.span) {
             Ok(ty) => new(Node::Aggregate(aggregate, Box::new(list)), ty),
             Err(told) => told,
@@ -259,6 +260,7 @@ impl Checker<'_> {
             return self.report(Diagnostic::error("group-value", call.span, message).help(example));
         };
         let value = value.map(|(value, _)| value);
+        let list = if aggregate.follows_order() { list } else { unordered(list) };
         let node = Node::GroupBy(Box::new(GroupBy { list, by: by_typed, aggregate, value }));
         new(node, Type::one(Kind::Map(Box::new(of))))
     }

@@ -1,5 +1,6 @@
 //! `corollary check`.
 
+use corollary_engine::order::Build;
 use corollary_engine::{EngineError, Executor, oracle, rebuild, side_state};
 
 use super::{Failure, Place, open};
@@ -27,7 +28,7 @@ pub fn run(place: &Place, sample: Option<usize>, repair: bool) -> Result<(), Fai
     let structures = rebuild::with_dependents(executor.engine().schema(), &found.structures);
     let all = rebuild::structures(executor.engine().schema());
     for structure in all.into_iter().filter(|it| structures.contains(it)) {
-        rebuild::build(&mut executor, structure).map_err(|error| error.to_string())?;
+        rebuild::build(&mut executor, structure, Build::Kept).map_err(|error| error.to_string())?;
     }
     let after = compare(&executor, None)?;
     println!("after the repair: {}", after.summary);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use corollary_engine::EngineError;
 use corollary_engine::query::{self, From, Query};
 use corollary_engine::updates::Settled;
-use corollary_schema::FieldKind;
+use corollary_schema::{FieldKind, FieldRef};
 use corollary_value::Value;
 use jiff::Timestamp;
 
@@ -31,14 +31,20 @@ pub fn run(ty: &str, out: Option<&Path>, derived: bool, place: &Place) -> Result
         None => Box::new(io::stdout().lock()),
     };
     let mut out = BufWriter::new(&mut out);
+    // Children of ordered collections come as they stand, since an import puts each at the end. No index has the order of
+    // all of them, so they are sorted once.
+    let schema = engine.schema();
+    let positions = schema.ty(ty).positions.iter().map(|position| FieldRef { ty, slot: position.slot });
+    let order: Vec<_> = positions.map(query::by_position).collect();
+    let limit = if order.is_empty() { PAGE } else { usize::MAX };
     let mut after = None;
     loop {
         let query = Query {
             ty,
             from: From::All,
             filter: None,
-            order: Vec::new(),
-            limit: PAGE,
+            order: order.clone(),
+            limit,
             after: after.take(),
             scan_limit: usize::MAX,
         };

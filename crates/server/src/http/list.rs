@@ -24,7 +24,10 @@ pub(crate) fn page(
 ) -> Result<Response<Body>, Problem> {
     let engine = call.app.node.engine();
     let schema = engine.schema();
-    let order = params.order(schema, list.ty)?;
+    let order = match params.order {
+        Some(_) => params.order(schema, list.ty)?,
+        None => query::natural_order(schema, &list.from),
+    };
     let path = call.uri.path();
     let query = Query {
         ty: list.ty,

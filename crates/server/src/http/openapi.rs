@@ -1,5 +1,6 @@
 //! The OpenAPI 3.1 document of a schema: its resources, what may be written, and every path that this version serves.
 
+use corollary_engine::order;
 use corollary_schema::typed::Kind;
 use corollary_schema::{
     DefaultValue, Field, FieldKind, FieldRef, Member, ResourceType, Rules, Schema, TypeIx, ValueType,
@@ -249,6 +250,9 @@ fn shown(schema: &Schema, ty: TypeIx, resource: &ResourceType) -> Json {
             json!({"type": "array", "items": {"type": "string"}, "readOnly": true, "description": what});
         properties.insert("_pending".into(), names);
     }
+    if !resource.positions.is_empty() {
+        properties.insert(order::NAME.into(), place());
+    }
     for (slot, field) in resource.slots().filter(|(_, field)| field.visible()) {
         let at = FieldRef { ty, slot };
         let many = match &field.kind {
@@ -284,11 +288,19 @@ fn shown(schema: &Schema, ty: TypeIx, resource: &ResourceType) -> Json {
     json!({"type": "object", "required": ["_id", "_self", "_revision"], "properties": properties})
 }
 
+/// The place among the children of an ordered collection.
+fn place() -> Json {
+    json!({"type": "integer", "minimum": 0})
+}
+
 /// What may be written of a resource: all of it, or a patch.
 fn facts(resource: &ResourceType, whole: bool) -> Json {
     let mut properties = Map::new();
     if whole {
         properties.insert("_id".into(), json!({"type": "string"}));
+    }
+    if !resource.positions.is_empty() {
+        properties.insert(order::NAME.into(), place());
     }
     let mut required = Vec::new();
     for field in resource.fields.iter().filter(|field| field.visible() && field.is_written()) {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use corollary_engine::{Doc, Edit, Refusal, rules};
+use corollary_engine::{Doc, Edit, Refusal, order, rules};
 use corollary_schema::{Field, FieldKind, FieldRef, ResourceType, Schema, Slot, TypeIx, ValueType};
 use corollary_syntax::nearest;
 use corollary_value::{BasicKind, Id, Value, parse_as};
@@ -174,6 +174,10 @@ fn field_named<'s>(
     if IGNORED.contains(&name) {
         return None;
     }
+    if let (order::NAME, Some(position)) = (name, resource.positions.first()) {
+        // Which of them it is the parent says.
+        return Some((position.slot, resource.field(position.slot)));
+    }
     let field = resource.named(name).filter(|(_, field)| field.visible());
     if field.is_none() {
         found.push(Refusal::new("unknown-field", Some(name), unknown_field(resource, name)));
@@ -200,6 +204,14 @@ pub fn of_field(schema: &Schema, field: &Field, json: &Json, found: &mut Vec<Ref
         (FieldKind::Stored(_) | FieldKind::Link { .. } | FieldKind::Links { .. }, Json::Null) => {
             Some(Value::Null)
         }
+        (FieldKind::Position { .. }, json) => match json.as_u64().and_then(|place| i64::try_from(place).ok())
+        {
+            Some(place) => Some(Value::Int(place)),
+            None => {
+                wrong(order::NAME, "a place counted from 0", json, found);
+                None
+            }
+        },
         (FieldKind::Stored(ty), json) => of_type(schema, ty, json, name, found),
         (FieldKind::Link { target, .. }, json) => reference(schema, *target, json, name, found),
         (FieldKind::Links { target, .. }, Json::Array(elements)) => {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use corollary_engine::eval::View;
+use corollary_engine::order;
 use corollary_engine::updates::ledger::slots_behind;
 use corollary_engine::updates::settled::{READ_LIMIT, Settled, SettledDoc};
 use corollary_engine::working::Working;
@@ -115,6 +116,9 @@ impl<'w, 'a> Encoder<'w, 'a> {
         self.out.extend_from_slice(b"\",\"_self\":\"");
         path::push_canonical(self.working, key, Some(doc), &mut self.out)?;
         let _ = write!(self.out, "\",\"_revision\":\"{}\"", doc.revision);
+        if let Some(place) = order::place(self.working, key, doc)? {
+            let _ = write!(self.out, ",\"{}\":{place}", order::NAME);
+        }
         let resource = self.working.schema.ty(key.ty);
         let is_shown = |slot: &Slot| shape.fields.as_ref().is_none_or(|fields| fields.contains(slot));
         // Objects with derived members stand under the name of their field.
@@ -143,7 +147,10 @@ impl<'w, 'a> Encoder<'w, 'a> {
             let at = FieldRef { ty: key.ty, slot };
             match (&field.kind, expanded) {
                 (FieldKind::Collection { child, via }, Some(shape)) => {
-                    let ids = self.working.referrers(*via, &key.id)?;
+                    let ids = match order::children(self.working, *via, &key.id)? {
+                        Some(ordered) => ordered,
+                        None => self.working.referrers(*via, &key.id)?,
+                    };
                     self.name(&field.name);
                     self.expanded_list(*child, &ids, field, shape)?;
                 }
@@ -314,7 +321,7 @@ pub fn target_of(schema: &Schema, field: FieldRef) -> Option<TypeIx> {
         FieldKind::Embedded { target, .. } => Some(*target),
         FieldKind::Derived { expr, .. } => expr.ty.resource(),
         FieldKind::Aggregate { ty, .. } => ty.resource(),
-        FieldKind::Stored(_) => None,
+        FieldKind::Stored(_) | FieldKind::Position { .. } => None,
     }
 }
 

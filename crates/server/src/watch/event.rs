@@ -4,8 +4,8 @@
 //! is put in front of it ([`Format::change`]).
 
 use bytes::{BufMut, Bytes, BytesMut};
-use corollary_engine::{Change, Commit, Doc, Engine, EngineError, Key};
-use corollary_schema::{FieldRef, Slot};
+use corollary_engine::{Change, Commit, Doc, Engine, EngineError, Key, order};
+use corollary_schema::{FieldKind, FieldRef, Slot};
 use corollary_value::Value;
 use jiff::Timestamp;
 
@@ -112,9 +112,14 @@ pub fn body(engine: &Engine, commit: &Commit, change: &Change) -> Bytes {
             };
             fields.map(|(slot, _)| slot).filter(is_told)
         };
-        for (at, slot) in shown().enumerate() {
+        let place = change.changed.iter().find_map(|slot| match resource.field(*slot).kind {
+            FieldKind::Position { .. } => Some(order::NAME),
+            _ => None,
+        });
+        let names = shown().map(|slot| resource.field(slot).name.as_str()).chain(place);
+        for (at, name) in names.enumerate() {
             encoder.out.extend_from_slice(if at > 0 { b",\"" } else { b"\"" });
-            encoder.out.extend_from_slice(resource.field(slot).name.as_bytes());
+            encoder.out.extend_from_slice(name.as_bytes());
             encoder.out.push(b'"');
         }
         encoder.out.push(b']');
