@@ -3,6 +3,7 @@
 //! It never stops at the first mistake: a part that has one becomes null of unknown kind, which fits everywhere,
 //! so that each mistake is told once.
 
+mod about;
 mod aggregates;
 mod operators;
 mod text;
@@ -549,6 +550,9 @@ impl Checker<'_> {
         if let Some(aggregate) = self.aggregate_call(name, arguments, span) {
             return aggregate;
         }
+        if let Some(about) = self.about(name, arguments, span) {
+            return about;
+        }
         if let Some(named) = arguments.iter().find_map(|argument| argument.name.as_ref()) {
             return self.report(Diagnostic::error(
                 "named-argument",
@@ -566,7 +570,7 @@ impl Checker<'_> {
         }
         let Some(row) = functions::named(&name.name) else {
             let functions = functions::TABLE.iter().map(|row| row.name);
-            let all = functions.chain(Aggregate::names()).chain(["now", "today"]);
+            let all = functions.chain(Aggregate::names()).chain(about::NAMES).chain(["now", "today"]);
             let diagnostic = Diagnostic::error(
                 "unknown-function",
                 name.span,

@@ -3,6 +3,9 @@
 
 use crate::model::{FieldKind, FieldRef, Schema};
 
+/// Where the canonical paths of resources begin.
+pub const PATH_PREFIX: &str = "/api";
+
 /// `SectionChief` as `section_chief`.
 pub fn snake_case(name: &str) -> String {
     let mut out = String::with_capacity(name.len() + 4);

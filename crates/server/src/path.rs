@@ -18,7 +18,7 @@ use corollary_value::{Id, Value};
 use crate::json::encode::target_of;
 
 /// Where all paths begin.
-pub const PREFIX: &str = "/api";
+pub const PREFIX: &str = corollary_schema::names::PATH_PREFIX;
 
 /// The longest path, in bytes.
 pub const MAX_PATH_BYTES: usize = 8 << 10;

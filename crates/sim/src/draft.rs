@@ -174,6 +174,8 @@ pub struct Rules {
     pub unique: bool,
     pub unique_in_parent: bool,
     pub ordered: bool,
+    /// Of a stored field: does it stand in an abstract type that the type is?
+    pub inherited: bool,
     pub index: bool,
     pub immutable: bool,
     pub write_once: bool,
@@ -368,8 +370,20 @@ impl Draft {
         for at in self.order.iter().copied() {
             let ty = &self.types[at];
             let root = if ty.root { format!(" in {}", root_name(ty.name)) } else { String::new() };
-            writeln!(out, "type {}{root} {{", ty.name).expect("a String takes all");
-            for field in &ty.fields {
+            let inherited =
+                |field: &&FieldDraft| field.rules.inherited && matches!(field.kind, FieldKind::Stored(_));
+            let mut is = String::new();
+            if ty.fields.iter().any(|field| inherited(&field)) {
+                is = format!(" is Any{}", ty.name);
+                writeln!(out, "abstract type Any{} {{", ty.name).expect("a String takes all");
+                for field in ty.fields.iter().filter(inherited) {
+                    self.write_field(field, &mut out);
+                    out.push('\n');
+                }
+                out.push_str("}\n");
+            }
+            writeln!(out, "type {}{is}{root} {{", ty.name).expect("a String takes all");
+            for field in ty.fields.iter().filter(|field| !inherited(field)) {
                 let start = out.len();
                 self.write_field(field, &mut out);
                 let follows = match &field.kind {

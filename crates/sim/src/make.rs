@@ -167,7 +167,7 @@ fn default(random: &mut Random, ty: &ValueType, rules: &Rules) -> Option<Default
 
 fn stored(random: &mut Random, name: String) -> FieldDraft {
     let ty = value_type(random);
-    let rules = options(random, &ty);
+    let rules = Rules { inherited: random.percent(10), ..options(random, &ty) };
     FieldDraft { name, kind: FieldKind::Stored(ty), rules }
 }
 

@@ -100,7 +100,7 @@ struct Declared<'t> {
     objects: Vec<(FieldRef, &'t ast::TypeExpr)>,
 }
 
-fn check_name(name: &ast::Ident, what: &str, found: &mut Vec<Diagnostic>) {
+pub(super) fn check_name(name: &ast::Ident, what: &str, found: &mut Vec<Diagnostic>) {
     let text = name.name.as_str();
     let reserved = RESERVED.contains(&text);
     let prefix = ["_", "link_", "parent_"].into_iter().find(|prefix| text.starts_with(prefix));
@@ -128,11 +128,6 @@ fn declare_type(schema: &mut Schema, text: &ast::TypeText, ids: &mut Ids, found:
         let message = format!("there are two types `{}`", text.name.name);
         found.push(Diagnostic::error("duplicate-type", text.name.span, message));
         return;
-    }
-    if text.is_abstract || !text.interfaces.is_empty() {
-        let span = text.interfaces.first().map_or(text.name.span, |first| first.span);
-        let message = "abstract types and interfaces are not part of this version of the language";
-        found.push(Diagnostic::error("unsupported", span, message));
     }
     for option in text.options.iter().filter(|option| !lifetime::reads(option)) {
         let message =

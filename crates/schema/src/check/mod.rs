@@ -1,5 +1,6 @@
 //! The checker of schemas: names, links, options, then expressions, then the plan.
 //!
+//! - `interfaces` puts the fields of abstract types into the types that are one,
 //! - `declare` reads the declarations,
 //! - `options` the options of fields,
 //! - `derive` types the derived fields, in whatever order they need each other,
@@ -10,6 +11,7 @@ mod declare;
 mod defaults;
 mod derive;
 mod elements;
+mod interfaces;
 mod lifetime;
 pub(crate) mod options;
 
@@ -39,6 +41,13 @@ pub fn check(text: &str, ids: &mut Ids) -> Checked {
 }
 
 fn check_tree(tree: &ast::SchemaText, ids: &mut Ids, found: &mut Vec<Diagnostic>) -> Option<Schema> {
+    let merged = interfaces::merge(tree, found);
+    let schema = check_types(&merged.tree, ids, found);
+    merged.told_once(found);
+    schema
+}
+
+fn check_types(tree: &ast::SchemaText, ids: &mut Ids, found: &mut Vec<Diagnostic>) -> Option<Schema> {
     let (schema, sources) = declare::declare(tree, ids, found);
     let mut schema = derive::derive(schema, sources, ids, found)?;
     defaults::compute(tree, &mut schema, found);

@@ -1,0 +1,106 @@
+//! What is known of a resource beside its fields: `id(x)`, `type(x)` and `path(x)`.
+//!
+//! Each is written out in terms of what expressions have already, so the plan finds what they read like anything else: a
+//! path is made of the names of collections and of the ids along the links to the parents.
+
+use corollary_syntax::ast::{self, BinaryOp};
+use corollary_syntax::diagnostic::Diagnostic;
+use corollary_syntax::span::Span;
+use corollary_value::Value;
+
+use super::{Checker, new};
+use crate::functions::Function;
+use crate::model::{FieldKind, FieldRef, TypeIx};
+use crate::names::PATH_PREFIX;
+use crate::typed::{Expr, Kind, Node, Type};
+
+/// The names of these functions.
+pub const NAMES: [&str; 3] = ["id", "type", "path"];
+
+impl Checker<'_> {
+    /// A call of one of these functions; none where the name is another.
+    pub(super) fn about(&self, name: &ast::Ident, arguments: &[ast::Argument], span: Span) -> Option<Expr> {
+        if !NAMES.contains(&name.name.as_str()) {
+            return None;
+        }
+        let [argument] = arguments else {
+            let text = format!("`{}` takes one argument, and {} were given", name.name, arguments.len());
+            return Some(self.report(Diagnostic::error("arguments", span, text)));
+        };
+        if let Some(named) = &argument.name {
+            let text = format!("`{}` has no argument named `{}`", name.name, named.name);
+            return Some(self.report(Diagnostic::error("named-argument", named.span, text)));
+        }
+        let of = self.one(&argument.value, "a resource");
+        let Kind::Resource(ty) = of.ty.kind else {
+            if of.ty.kind != Kind::Null {
+                let is = self.describe(&of.ty);
+                let text = format!("`{}` takes a resource here, and this is {is}", name.name);
+                return Some(self.report(Diagnostic::error("argument-type", argument.value.span, text)));
+            }
+            return Some(of);
+        };
+        Some(match name.name.as_str() {
+            "id" => id(of),
+            "type" => if_there(of, text(&self.schema().ty(ty).name)),
+            _ => self.path(of, ty, &mut Vec::new(), span),
+        })
+    }
+
+    /// The canonical path of a resource.
+    fn path(&self, of: Expr, ty: TypeIx, below: &mut Vec<TypeIx>, span: Span) -> Expr {
+        let schema = self.schema();
+        let resource = schema.ty(ty);
+        if below.contains(&ty) {
+            let message = format!(
+                "the path of a `{}` runs through any number of others, and cannot be computed here",
+                resource.name
+            );
+            return self.report(
+                Diagnostic::error("endless-path", span, message)
+                    .help("`_self` in a reply has it all the same"),
+            );
+        }
+        let mut whole = match &resource.root {
+            Some(root) => concat(vec![text(&format!("{PATH_PREFIX}/{root}/")), id(of.clone())]),
+            None => Expr::constant(Value::Null, Kind::Str),
+        };
+        below.push(ty);
+        for slot in resource.parents.iter().rev() {
+            let FieldKind::Parent { collection } = resource.field(*slot).kind else { continue };
+            let link = FieldRef { ty, slot: *slot };
+            let parent = Node::Get(Box::new(of.clone()), link);
+            let parent = new(parent, Type::one(Kind::Resource(collection.ty)));
+            let above = self.path(parent.clone(), collection.ty, below, span);
+            let name = text(&format!("/{}/", schema.field(collection).name));
+            let below_it = concat(vec![above, name, id(of.clone())]);
+            let node = Node::Conditional(Box::new(is_null(parent)), Box::new(whole), Box::new(below_it));
+            whole = new(node, Type::one(Kind::Str));
+        }
+        below.pop();
+        whole
+    }
+}
+
+fn text(text: &str) -> Expr {
+    Expr::constant(Value::Str(text.into()), Kind::Str)
+}
+
+fn id(of: Expr) -> Expr {
+    new(Node::IdOf(Box::new(of)), Type::one(Kind::Str))
+}
+
+fn concat(parts: Vec<Expr>) -> Expr {
+    new(Node::Call(Function::Concat, parts), Type::one(Kind::Str))
+}
+
+fn is_null(of: Expr) -> Expr {
+    let null = Expr::constant(Value::Null, Kind::Null);
+    new(Node::Binary(BinaryOp::Equal, Box::new(of), Box::new(null)), Type::one(Kind::Bool))
+}
+
+/// A value where there is a resource, and null where there is none.
+fn if_there(of: Expr, value: Expr) -> Expr {
+    let (ty, null) = (value.ty.clone(), Expr::constant(Value::Null, Kind::Str));
+    new(Node::Conditional(Box::new(is_null(of)), Box::new(null), Box::new(value)), ty)
+}
