@@ -92,7 +92,7 @@ fn the_times_of_creation_and_change_are_kept_and_cannot_be_written() {
         client.post("/api/posts", &json!({name: "2020-01-01T00:00:00Z"})).expect(422);
     }
     let listed =
-        client.get("/api/posts?order=created_at%20desc&filter=updated_at%20%3E%20created_at&allow_scan=true");
+        client.get("/api/posts?order=-created_at&filter=updated_at%20%3E%20created_at&allow_scan=true");
     assert_eq!(listed.expect(200)["results"][0]["_id"], "p");
     let document = client.get("/api/_openapi.json").expect(200);
     assert_eq!(document["components"]["schemas"]["Post"]["properties"]["created_at"]["readOnly"], true);
