@@ -84,6 +84,7 @@ pub fn apply(working: &mut Working<'_>, writes: &[Write]) -> Result<(), EngineEr
         })?;
     }
     note_updates(working);
+    check_parents(working, writes)?;
     check_links(working, writes)
 }
 
@@ -533,6 +534,28 @@ fn check_depth(working: &Working<'_>, parent: &Key) -> Result<Option<Refusal>, E
     let message =
         format!("{} has {MAX_PARENTS} parents above it, and there may be no more", name(working, parent));
     Ok(Some(Refusal::new("too-deep", None, message)))
+}
+
+/// No resource that the transaction touched has two parents: what is below one is deleted with it, and has one path.
+fn check_parents(working: &Working<'_>, writes: &[Write]) -> Result<(), EngineError> {
+    let schema = working.schema;
+    let mut found = Vec::new();
+    for (key, touched) in &working.touched {
+        let Some(doc) = &touched.after else { continue };
+        let ty = schema.ty(key.ty);
+        let mut parents = ty.parents.iter().filter(|slot| !doc.get(**slot).is_null());
+        let (Some(_), Some(second)) = (parents.next(), parents.next()) else { continue };
+        let message = format!("{} would have two parents", name(working, key));
+        let mut refusal = Refusal::new("two-parents", Some(&ty.field(*second).name), message);
+        refusal.write = writes.iter().rposition(|write| write.key() == key);
+        found.push(refusal);
+    }
+    if found.is_empty() {
+        return Ok(());
+    }
+    // What was touched is in no order.
+    found.sort_by(|left, right| (left.write, &left.path).cmp(&(right.write, &right.path)));
+    Err(EngineError::Refused(found))
 }
 
 /// Every link that the transaction set leads to a resource.

@@ -321,3 +321,19 @@ fn places_are_found_among_thousands() {
         })
         .unwrap();
 }
+
+/// A resource that was made in one collection and, in the same transaction, put into another had two parents: it stood in
+/// both, and its path led to one of them only.
+#[test]
+fn nothing_has_two_parents() {
+    let db = fresh(&lists());
+    commit(&db, vec![create(&db, "List", "l", &[])]);
+    let within = |field: &str| update(&db, "Step", "x", &[(field, reference("l"))]);
+    let two = || vec![step(&db, "x", "l", None), within("parent_list_loose")];
+    assert_eq!(codes(&refused(&db, two())), ["two-parents parent_list_loose"]);
+    let mut moved = two();
+    moved.push(update(&db, "Step", "x", &[("parent_list_steps", Value::Absent)]));
+    commit(&db, moved);
+    assert!(steps(&db, "l").is_empty());
+    agree(&db);
+}

@@ -62,6 +62,18 @@ fn mistakes_around_abstract_types_are_told_once_each() {
             "unsupported «N» a collection of an abstract type is not part of this version of the language | name one of the types that are a `N`",
         ),
         (
+            "abstract type N { a: int } type A is N in as { x: [{ y: { z: link N } }] }",
+            "unsupported «N» a link to an abstract type is not part of this version of the language | name one of the types that are a `N`",
+        ),
+        (
+            "abstract type N { a: int } type A is N in as { x: inverse N.a }",
+            "unsupported «N» the inverse of a link in an abstract type is not part of this version of the language | name one of the types that are a `N`",
+        ),
+        (
+            "type A in as { x: B | C }",
+            "no-union «|» there are no unions of types | declare a field for each of the types; what they have in common can stand in an abstract type",
+        ),
+        (
             "abstract type A { a: int } type A in as {} type B is A in bs {}",
             "duplicate-type «A» there are two types `A`",
         ),

@@ -114,6 +114,7 @@ impl Facts {
         for step in steps {
             attempt.step(step)?;
         }
+        attempt.check_parents()?;
         attempt.check_links()?;
         attempt.check_unique()?;
         let after = attempt.now;
@@ -422,6 +423,19 @@ impl Attempt<'_> {
             self.put(&source, &name, value);
         }
         Ok(())
+    }
+
+    /// Nobody has two parents.
+    fn check_parents(&self) -> Result<(), Codes> {
+        let has_two = |(place, record): (&Place, &Arc<BTreeMap<String, Value>>)| {
+            let facts = self.setting.facts[place.ty].iter();
+            let parents = facts.filter(|fact| matches!(fact.kind, FactKind::Parent(_)));
+            parents.filter(|fact| !targets(record.get(&fact.name)).is_empty()).count() > 1
+        };
+        match self.now.records.iter().any(has_two) {
+            true => Err(Codes::from(["two-parents"])),
+            false => Ok(()),
+        }
     }
 
     /// Every link leads somewhere, and nobody is above itself.

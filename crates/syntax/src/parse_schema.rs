@@ -158,7 +158,8 @@ impl Parser<'_> {
     }
 
     pub(crate) fn no_union(&mut self, span: Span) {
-        let help = "declare \"abstract type X { … }\", let each type be one (\"type A is X\"), and link to X";
+        let help =
+            "declare a field for each of the types; what they have in common can stand in an abstract type";
         self.error("no-union", span, "there are no unions of types", help);
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use corollary_syntax::ast::{FieldKindText, FieldText, Ident, SchemaText, TypeText};
+use corollary_syntax::ast::{FieldKindText, FieldText, Ident, SchemaText, TypeExpr, TypeExprKind, TypeText};
 use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::nearest;
 use corollary_syntax::span::Span;
@@ -24,17 +24,22 @@ pub struct Merged {
 }
 
 impl Merged {
-    /// Leaves of each mistake in an interface one that is told, and of each abstract name where it may not stand the
-    /// first thing that was told of it.
+    /// Leaves of each mistake in an interface one that is told, and of each abstract name where it may not stand, and of
+    /// each union, the first thing that was told of it.
     pub fn told_once(&self, found: &mut Vec<Diagnostic>) {
         let inside =
             |span: Span| self.abstracts.iter().any(|it| it.start <= span.start && span.end <= it.end);
+        let unions = found.iter().filter(|diagnostic| diagnostic.code == "no-union");
+        let unions: Vec<Span> = unions.map(|diagnostic| diagnostic.span).collect();
+        let is_union = |span: Span| unions.iter().any(|it| span.start <= it.start && it.end <= span.end);
         let mut told: Vec<(Span, &'static str)> = Vec::new();
         found.retain(|diagnostic| {
             let here = (diagnostic.span, diagnostic.code);
             let again = inside(diagnostic.span) && told.contains(&here);
             told.push(here);
-            let refused = diagnostic.code == "unknown-type" && self.refused.contains(&diagnostic.span);
+            let span = diagnostic.span;
+            let refused =
+                diagnostic.code == "unknown-type" && (self.refused.contains(&span) || is_union(span));
             !(again || refused)
         });
     }
@@ -198,13 +203,19 @@ impl<'t> Merging<'t> {
         }
     }
 
-    /// A relation to an abstract type.
+    /// A relation to an abstract type, also from within objects.
     fn refuse_relation(&self, field: &FieldText, refused: &mut Vec<Span>, found: &mut Vec<Diagnostic>) {
         let (target, what) = match &field.kind {
             FieldKindText::Link(target) | FieldKindText::Links(target) => (target, "a link to"),
             FieldKindText::Collection { child, .. } => (child, "a collection of"),
             FieldKindText::Inverse { of_type, .. } => (of_type, "the inverse of a link in"),
-            _ => return,
+            FieldKindText::Stored(ty) => {
+                for member in members(ty) {
+                    self.refuse_relation(member, refused, found);
+                }
+                return;
+            }
+            FieldKindText::Derived(_) => return,
         };
         if self.abstracts.contains_key(target.name.as_str()) {
             let message = format!("{what} an abstract type is not part of this version of the language");
@@ -214,5 +225,14 @@ impl<'t> Merging<'t> {
             );
             refused.push(target.span);
         }
+    }
+}
+
+/// The members of the objects that a value consists of; of an object in an object those of the outer one.
+fn members(ty: &TypeExpr) -> &[FieldText] {
+    match &ty.kind {
+        TypeExprKind::Object(members) => members,
+        TypeExprKind::List(of) | TypeExprKind::Set(of) | TypeExprKind::Map(of) => members(of),
+        TypeExprKind::Name(_) | TypeExprKind::Enum(_) => &[],
     }
 }
