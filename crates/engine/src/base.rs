@@ -43,7 +43,8 @@ impl Revisions {
         self.published.store(revision, Ordering::Release);
     }
 
-    fn show(&self, revision: u64) {
+    /// Something of a revision has been shown: no later read shows less.
+    pub(crate) fn show(&self, revision: u64) {
         self.shown.fetch_max(revision, Ordering::AcqRel);
     }
 

@@ -196,6 +196,8 @@ impl Engine {
     ) -> Result<bool, EngineError> {
         let snapshot = self.store.snapshot()?;
         let last = keys::read_revision(&*snapshot)?;
+        // What is told from here on must be there for every later read, though it may not be published yet.
+        self.revisions.show(last);
         let mut corrupt = false;
         let mut complete = revision >= last;
         let range = KeyRange::from(keys::log(revision.saturating_add(1)));
