@@ -16,6 +16,7 @@ use smol_str::SmolStr;
 use crate::aggregates::{aggregate_of, map_of};
 use crate::doc::Doc;
 use crate::error::EngineError;
+use crate::script::scripted;
 use crate::{convert, text, time, window};
 
 /// What an expression is evaluated over.
@@ -259,6 +260,11 @@ impl<'a> Eval<'a> {
                 let values: Result<Vec<Value>, EngineError> =
                     arguments.iter().map(|argument| self.expr(argument, items)).collect();
                 call(*function, &values?)
+            }
+            Node::Script(script) => {
+                let given =
+                    script.using.iter().map(|(name, part)| Ok((name.clone(), self.expr(part, items)?)));
+                scripted(script, &given.collect::<Result<Vec<_>, EngineError>>()?)
             }
             Node::Matches(text, pattern) => text::matches(&self.expr(text, items)?, pattern),
             Node::List(parts) => {

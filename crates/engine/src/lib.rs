@@ -26,6 +26,7 @@ pub mod query;
 pub mod rebuild;
 mod recursive;
 pub mod rules;
+mod script;
 pub mod side_state;
 mod text;
 mod time;

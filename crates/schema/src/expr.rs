@@ -6,6 +6,7 @@
 mod about;
 mod aggregates;
 mod operators;
+mod script;
 mod text;
 pub mod time;
 
@@ -553,6 +554,9 @@ impl Checker<'_> {
         if let Some(about) = self.about(name, arguments, span) {
             return about;
         }
+        if name.name == "js" {
+            return self.script(arguments, span).unwrap_or_else(|found| self.report(found));
+        }
         if let Some(named) = arguments.iter().find_map(|argument| argument.name.as_ref()) {
             return self.report(Diagnostic::error(
                 "named-argument",
@@ -570,7 +574,7 @@ impl Checker<'_> {
         }
         let Some(row) = functions::named(&name.name) else {
             let functions = functions::TABLE.iter().map(|row| row.name);
-            let all = functions.chain(Aggregate::names()).chain(about::NAMES).chain(["now", "today"]);
+            let all = functions.chain(Aggregate::names()).chain(about::NAMES).chain(["js", "now", "today"]);
             let diagnostic = Diagnostic::error(
                 "unknown-function",
                 name.span,

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use corollary_script::Limits;
 use corollary_syntax::ast::{BinaryOp, UnaryOp};
 use corollary_value::Value;
 use smol_str::SmolStr;
@@ -203,8 +204,21 @@ pub enum Node {
     Call(Function, Vec<Expr>),
     /// Does the pattern match somewhere in the text?
     Matches(Box<Expr>, Pattern),
+    /// A function in JavaScript.
+    Script(Box<Script>),
     /// A list literal.
     List(Vec<Expr>),
+}
+
+/// A function in JavaScript: its value is JSON, and follows from what it is given alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Script {
+    /// The text of the function; it has been compiled once.
+    pub source: SmolStr,
+    /// What it is given, by name: the members of its one argument.
+    pub using: Vec<(SmolStr, Expr)>,
+    /// What a call may take.
+    pub limits: Limits,
 }
 
 impl Expr {
@@ -265,6 +279,12 @@ impl Expr {
                 Node::Call(function, arguments.into_iter().map(f).collect::<Result<_, E>>()?)
             }
             Node::Matches(text, pattern) => Node::Matches(boxed(text)?, pattern),
+            Node::Script(script) => {
+                let Script { source, using, limits } = *script;
+                let using = using.into_iter().map(|(name, part)| Ok((name, f(part)?)));
+                let using = using.collect::<Result<_, E>>()?;
+                Node::Script(Box::new(Script { source, using, limits }))
+            }
             Node::List(items) => Node::List(items.into_iter().map(f).collect::<Result<_, E>>()?),
         };
         Ok(Expr { node, ty: self.ty })
@@ -320,6 +340,7 @@ impl Expr {
                 }
             }
             Node::Call(_, parts) | Node::List(parts) => parts.iter().for_each(|part| f(part, 0)),
+            Node::Script(script) => script.using.iter().for_each(|(_, part)| f(part, 0)),
         }
     }
 }
@@ -474,6 +495,15 @@ pub(crate) fn write_expr(
             f.write_str("matches(")?;
             go(text, f)?;
             write!(f, ", {:?})", pattern.regex.as_str())
+        }
+        Node::Script(script) => {
+            let Script { source, using, limits } = &**script;
+            write!(f, "js({source:?}")?;
+            for (name, part) in using {
+                write!(f, ", {name}: ")?;
+                go(part, f)?;
+            }
+            write!(f, ", steps {}, memory {}, stack {})", limits.steps, limits.memory, limits.stack)
         }
         Node::List(items) => {
             f.write_str("[")?;

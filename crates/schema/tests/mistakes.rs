@@ -446,3 +446,41 @@ fn the_clock_stands_beside_a_recursion() {
     assert_eq!(found, [format!("recursion-clock «{marked}» {message} | {help}")]);
     assert_eq!(findings(&schema("x := self.late | self.up.x else false")), Vec::<String>::new());
 }
+
+#[test]
+fn mistakes_in_functions_in_javascript() {
+    let cases = [
+        ("x := js('(doc) => {', using: [name])", "script «'(doc) => {'» "),
+        ("x := js('(doc) =>\\n doc..n', using: [name])", "script «'(doc) =>\\n doc..n'» line 2: "),
+        ("x := js('5')", "script «'5'» this is no function; write `(doc) => …`"),
+        ("x := js('d => 5n')", "script «'d => 5n'» `5n` is a bigint, and there are none here"),
+        ("x := js()", "script «js()» `js` needs the text of a function | as in `js("),
+        ("x := js(self.name)", "script «self.name» the function is a text, written out | as in"),
+        ("x := js('d => 1', [name])", "script «[name]» what stands behind the function has a name | as in"),
+        ("x := js('d => 1', using: name)", "script «name» `using` is a list of fields | as in"),
+        (
+            "x := js('d => 1', usign: [name])",
+            "named-argument «usign» `js` has no argument named `usign` | did you mean `using`?",
+        ),
+        ("x := js('d => 1', using: [name], using: [age])", "script «using» `using` is given twice"),
+        (
+            "x := js('d => 1', using: [nmae])",
+            "unknown-field «nmae» `Person` has no field `nmae` | did you mean `name`?",
+        ),
+        (
+            "x := js('d => 1', using: [name, self.team.name])",
+            "script «self.team.name» the function would be given two values `name` | a path goes by its last name",
+        ),
+        (
+            "x := js('d => 1', using: [self.age + 1])",
+            "script «self.age + 1» what a function is given is a field, or a path to one | declare",
+        ),
+        ("x := js('d => 1', steps: 5)", "script «5» `steps` is a whole number from 10000 to 100000000"),
+        ("x := js('d => 1', using: [x])", "recursion"),
+        ("x: int default js('d => 1')", "script «js('d => 1')» `js` is for derived fields only | declare"),
+    ];
+    for (field, wanted) in cases {
+        let found = in_person(field);
+        assert!(found.len() == 1 && found[0].starts_with(wanted), "{field}: {found:#?}");
+    }
+}

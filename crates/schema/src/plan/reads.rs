@@ -141,6 +141,10 @@ fn collect(expr: &Expr, items: &mut Vec<Paths>, found: &mut Vec<Read>) -> Paths 
             }
             if leads_on(&expr.ty.kind) { paths } else { Vec::new() }
         }
+        Node::Script(script) => {
+            script.using.iter().for_each(|(_, part)| drop(collect(part, items, found)));
+            Vec::new()
+        }
         Node::IdOf(base) | Node::Unary(_, base) | Node::Matches(base, _) => {
             collect(base, items, found);
             Vec::new()
