@@ -295,6 +295,19 @@ fn a_strict_field_and_all_it_is_computed_from_follow_at_once() {
     assert_eq!(get(&db, "B", "b4", "safe"), Value::Float(3.0));
 }
 
+/// The simulator took such a refusal for a mistake: without strict fields, the field in the background had not followed yet.
+#[test]
+fn a_strict_field_brings_what_is_in_the_background_along() {
+    let schema = "type A in all { n: int, half := 10 / self.n, background, safe := self.half + 1, strict }";
+    let db = opened_within(&memory(), schema, 0);
+    commit(&db, vec![create(&db, "A", "a", &[("n", Value::Int(2))])]);
+    assert_eq!(codes(&refused(&db, vec![update(&db, "A", "a", &[("n", Value::Int(0))])])), ["strict safe"]);
+    let committed = commit(&db, vec![update(&db, "A", "a", &[("n", Value::Int(5))])]);
+    assert!(committed.updates.is_empty(), "nothing is left for later");
+    assert_eq!(get(&db, "A", "a", "half"), Value::Float(2.0));
+    assert_eq!(get(&db, "A", "a", "safe"), Value::Float(3.0));
+}
+
 #[test]
 fn another_schema_builds_what_an_update_has_not_come_to() {
     let store = hub(10);

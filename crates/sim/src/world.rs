@@ -566,10 +566,13 @@ impl Judged<'_> {
         let mut strict = Vec::new();
         for ty in &mut lenient.types {
             for field in &mut ty.fields {
-                if let FieldKind::Derived(derived) = &mut field.kind
-                    && std::mem::take(&mut derived.strict)
-                {
-                    strict.push((ty.name, field.name.clone()));
+                if let FieldKind::Derived(derived) = &mut field.kind {
+                    // What a strict field is computed from follows at once; without strict fields only what is not
+                    // in the background does.
+                    derived.background = false;
+                    if std::mem::take(&mut derived.strict) {
+                        strict.push((ty.name, field.name.clone()));
+                    }
                 }
             }
         }
