@@ -19,6 +19,7 @@ use crate::cache::{Cache, Lookup};
 use crate::doc::{Doc, Key, Layout};
 use crate::error::EngineError;
 use crate::keys;
+use crate::propagate::initial;
 use crate::updates::{Ledger, Update};
 
 /// How far readers may see, and how far they have seen.
@@ -69,6 +70,8 @@ pub struct Base<'a> {
     cached: Cell<bool>,
     /// Has anything been read?
     read: Cell<bool>,
+    /// How many rows, documents among them, were read from the snapshot.
+    rows: Cell<u64>,
 }
 
 impl<'a> Base<'a> {
@@ -94,12 +97,23 @@ impl<'a> Base<'a> {
             revision,
             cached: Cell::new(true),
             read: Cell::new(false),
+            rows: Cell::new(0),
         }
     }
 
     /// The updates that are open at the revision that it shows.
     pub fn open_updates(&self) -> Vec<Arc<Update>> {
         self.updates.borrow().open_at(self.revision())
+    }
+
+    /// How many rows were read from the store so far.
+    pub fn rows_read(&self) -> u64 {
+        self.rows.get()
+    }
+
+    fn note(&self, rows: usize) {
+        self.read.set(true);
+        self.rows.set(self.rows.get() + rows as u64);
     }
 
     /// Makes sure that it shows no less than what was shown before.
@@ -146,7 +160,7 @@ impl<'a> Base<'a> {
             }
         }
         let snapshot = self.snapshot()?;
-        self.read.set(true);
+        self.note(1);
         let stored = snapshot.get(keys::DOC, &keys::doc(self.schema.ty(key.ty).id, &key.id))?;
         let doc = self.decode(key, stored.as_deref())?;
         if unknown {
@@ -168,7 +182,7 @@ impl<'a> Base<'a> {
             wanted.iter().map(|key| keys::doc(self.schema.ty(key.ty).id, &key.id)).collect();
         let slices: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
         let stored = self.snapshot()?.get_many(keys::DOC, &slices)?;
-        self.read.set(true);
+        self.note(stored.len());
         for (key, stored) in wanted.into_iter().zip(stored) {
             let doc = self.decode(key, stored.as_deref())?;
             self.cache.fill(key, doc, self.revision.get());
@@ -176,9 +190,16 @@ impl<'a> Base<'a> {
         Ok(())
     }
 
-    /// Reads a stored document.
+    /// Reads a stored document. The one that keeps what is the same for all is always there.
     pub fn decode(&self, key: &Key, stored: Option<&[u8]>) -> Result<Option<Arc<Doc>>, EngineError> {
-        let Some(bytes) = stored else { return Ok(None) };
+        let Some(bytes) = stored else {
+            let shared = self.schema.shared == Some(key.ty) && key.id == Schema::shared_id();
+            return Ok(shared.then(|| {
+                let mut doc = Doc::new(self.schema, key.ty);
+                initial(self.schema, key.ty, &mut doc);
+                Arc::new(doc)
+            }));
+        };
         let doc = self.layouts[key.ty.0 as usize].decode(bytes);
         doc.map(|doc| Some(Arc::new(doc)))
             .map_err(|_| EngineError::corrupt(format!("{} {}", self.schema.ty(key.ty).name, key.id)))
@@ -187,7 +208,7 @@ impl<'a> Base<'a> {
     /// A row other than a document.
     pub fn row(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
         let snapshot = self.snapshot()?;
-        self.read.set(true);
+        self.note(1);
         Ok(snapshot.get(keyspace, key)?)
     }
 
@@ -200,7 +221,10 @@ impl<'a> Base<'a> {
         visit: &mut Visit<'_>,
     ) -> Result<(), EngineError> {
         let snapshot = self.snapshot()?;
-        self.read.set(true);
-        Ok(snapshot.scan(keyspace, range, direction, usize::MAX, visit)?)
+        self.note(0);
+        Ok(snapshot.scan(keyspace, range, direction, usize::MAX, &mut |key, value| {
+            self.note(1);
+            visit(key, value)
+        })?)
     }
 }

@@ -294,7 +294,7 @@ fn losses(
     built: &BTreeSet<Structure>,
 ) -> Result<Vec<String>, OpenError> {
     let mut reasons = Vec::new();
-    for (old_ty, was) in old.types() {
+    for (old_ty, was) in old.types().filter(|(_, was)| was.visible()) {
         let mut any = false;
         let range = KeyRange::prefix(keys::docs_of(was.id));
         snapshot.scan(keys::DOC, &range, Direction::Forward, 1, &mut |_, _| {

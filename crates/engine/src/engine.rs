@@ -534,10 +534,13 @@ fn run(
     revision: u64,
     ledger: &mut Ledger,
 ) -> Result<Committed, EngineError> {
+    let read_before = working.base.rows_read();
     write::apply(working, &transaction.writes)?;
-    let work = propagate(working)?;
-    let Finished { revision, commit, updates } =
+    let mut work = propagate(working)?;
+    let Finished { revision, commit, updates, rows_written } =
         finish(working, &transaction.writes, revision, ledger, None)?;
+    work.rows_written = rows_written;
+    work.rows_read = working.base.rows_read() - read_before;
     let results: Result<_, _> = transaction.writes.iter().map(|write| working.after(write.key())).collect();
     Ok(Committed { revision, commit, results: results?, work, updates })
 }
@@ -547,6 +550,8 @@ pub(crate) struct Finished {
     pub revision: u64,
     pub commit: Option<Arc<Commit>>,
     pub updates: Vec<UpdateId>,
+    /// Rows that go to the store, documents among them, the log's entry not.
+    pub rows_written: u64,
 }
 
 /// Brings indexes up to date, appends to the log, and hands what is left over to updates; `by` is the update of which this
@@ -560,13 +565,14 @@ pub(crate) fn finish(
 ) -> Result<Finished, EngineError> {
     // What came out as it was is no change: a no-op has no revision.
     working.touched.retain(|_, touched| touched.before != touched.after);
-    let mut finished = Finished { revision, commit: None, updates: Vec::new() };
+    let mut finished = Finished { revision, commit: None, updates: Vec::new(), rows_written: 0 };
     let deferred = std::mem::take(&mut working.deferred);
     // What the clock changed may be nothing that anybody sees: it is a commit all the same, for its time.
     if !working.touched.is_empty() || working.by_clock {
         index::maintain(working, writes)?;
         working.check_keys()?;
         let revision = revision + 1;
+        finished.rows_written = working.changed_rows();
         let schema = working.schema;
         for (key, touched) in &mut working.touched {
             // Who only keeps a part of somebody's sum has not changed for anybody who looks.

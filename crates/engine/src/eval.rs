@@ -103,6 +103,7 @@ impl<'a> Eval<'a> {
             Node::Const(value) => value.clone(),
             Node::Now => Value::Datetime(self.now),
             Node::Owner => Value::Ref(self.owner.clone()),
+            Node::Shared => Value::Ref(Schema::shared_id()),
             Node::Item(depth) => {
                 let at = items.len().checked_sub(1 + *depth as usize);
                 at.map_or(Value::Null, |at| items[at].clone())

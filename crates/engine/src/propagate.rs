@@ -30,6 +30,10 @@ pub struct Work {
     pub evaluations: u64,
     /// Derived values that changed.
     pub changed: u64,
+    /// Rows read from the store, documents among them; what is in the cache costs none.
+    pub rows_read: u64,
+    /// Rows that go to the store, documents among them, the log's entry not.
+    pub rows_written: u64,
 }
 
 /// The subjects of one node to look at.
@@ -41,6 +45,8 @@ struct Subjects {
     reached: HashSet<Id, RandomState>,
     /// Of a node of a recursive stratum: those that may read fields of the stratum of other resources than before.
     steered: Vec<Id>,
+    /// Are all that there are among them?
+    everywhere: bool,
 }
 
 /// By node: the subjects to look at.
@@ -218,6 +224,9 @@ fn seed(working: &mut Working<'_>, key: &Key, dirty: &mut Dirty) -> Result<(), E
             let subject = (*node, nodes.nodes[*node].result);
             own(working, subject.0, key, subject.1, nodes.stratum(*node).is_some(), dirty)?;
         }
+        for node in &nodes.surveying[ty] {
+            everywhere(working, *node, (key, nodes.nodes[*node].result), dirty)?;
+        }
     }
     let absent = Value::Absent;
     for (slot, _) in schema.ty(key.ty).slots() {
@@ -294,11 +303,15 @@ fn notify(
             (Start::Changed, _) => BTreeSet::from([key.id.clone()]),
             (Start::Targets, _) => targets(old).into_iter().chain(targets(new)).collect(),
         };
-        let limit = match working.budgets.map(|budgets| budgets.of(reader.node)) {
-            Some(Budget::Walked(limit)) => limit,
-            Some(Budget::Nothing) => 0,
-            Some(Budget::Unbounded) | None => usize::MAX,
-        };
+        let limit = limit(working, reader.node);
+        // What is the same for all stands at the beginning of a path: where the walk gets there, it concerns all.
+        if let [Hop::Everywhere(_), path @ ..] = &reader.path[..] {
+            let reached = walk_back(working, path, start, limit)?;
+            if reached.is_none_or(|reached| !reached.is_empty()) {
+                everywhere(working, reader.node, (key, field), dirty)?;
+            }
+            continue;
+        }
         // Where there is too much along an edge already, it is not walked again for each further source.
         let subjects = match working.deferred.has(reader.node, &reader.path) {
             true => None,
@@ -319,10 +332,46 @@ fn notify(
     Ok(())
 }
 
+/// To how many subjects of a node a change may go in its own commit.
+fn limit(working: &Working<'_>, node: usize) -> usize {
+    match working.budgets.map(|budgets| budgets.of(node)) {
+        Some(Budget::Walked(limit)) => limit,
+        Some(Budget::Nothing) => 0,
+        Some(Budget::Unbounded) | None => usize::MAX,
+    }
+}
+
+/// Marks all subjects of a node.
+fn everywhere(
+    working: &mut Working<'_>,
+    node: usize,
+    cause: (&Key, FieldRef),
+    dirty: &mut Dirty,
+) -> Result<(), EngineError> {
+    let ty = working.schema.plan.nodes[node].subject();
+    let path = [Hop::Everywhere(ty)];
+    if dirty.get(&node).is_some_and(|subjects| subjects.everywhere) || working.deferred.has(node, &path) {
+        return Ok(());
+    }
+    let limit = limit(working, node);
+    let all = working.ids_page(ty, None, limit.saturating_add(1))?;
+    if all.len() <= limit {
+        let subjects = dirty.entry(node).or_default();
+        subjects.own.extend(all);
+        subjects.everywhere = true;
+    } else {
+        // Whatever it was that changed, the walk is the same.
+        working.deferred.add(node, &path, [Schema::shared_id()], cause);
+    }
+    Ok(())
+}
+
 /// Does a step of a path go by what somebody wrote?
 fn is_fact(schema: &Schema, hop: Hop) -> bool {
-    let (Hop::Link(field) | Hop::Reverse(field)) = hop;
-    schema.field(field).is_fact()
+    match hop {
+        Hop::Link(field) | Hop::Reverse(field) => schema.field(field).is_fact(),
+        Hop::Everywhere(_) => true,
+    }
 }
 
 /// From where a change is, back along a path to the subjects that read it, a whole set at each step; none where one of
@@ -337,6 +386,14 @@ pub(crate) fn walk_back(
     for hop in path.iter().rev() {
         let mut next = BTreeSet::new();
         match hop {
+            Hop::Everywhere(ty) => {
+                if !at.is_empty() {
+                    next.extend(working.ids_page(*ty, None, limit.saturating_add(1))?);
+                }
+                if next.len() > limit {
+                    return Ok(None);
+                }
+            }
             Hop::Link(field) => {
                 for id in &at {
                     next.extend(match limit {

@@ -283,6 +283,11 @@ impl<'a> Working<'a> {
         Err(EngineError::refused("too-long", None, message))
     }
 
+    /// How many rows the current transaction changes, documents among them.
+    pub fn changed_rows(&self) -> u64 {
+        (self.touched.len() + self.changed_rows.len()) as u64
+    }
+
     /// A row other than a document.
     pub fn row(&self, keyspace: Keyspace, key: Vec<u8>) -> Result<Option<Vec<u8>>, EngineError> {
         let key = (keyspace, key);
@@ -390,6 +395,49 @@ impl<'a> Working<'a> {
         let keys = self.keys_page(keys::REFERENCE, &range, limit)?;
         let ids = keys.iter().map(|key| keys::id_behind(key, length));
         ids.map(|id| id.ok_or_else(|| EngineError::corrupt("a reference"))).collect()
+    }
+
+    /// Resources of a type, at most so many, in the order of their ids: those behind an id, or from it on where
+    /// `inclusive`.
+    pub fn ids_page(
+        &self,
+        ty: TypeIx,
+        from: Option<(&Id, bool)>,
+        limit: usize,
+    ) -> Result<Vec<Id>, EngineError> {
+        let number = self.schema.ty(ty).id;
+        let prefix = keys::docs_of(number);
+        let length = prefix.len();
+        let mut range = KeyRange::prefix(prefix);
+        if let Some((id, inclusive)) = from {
+            let key = keys::doc(number, id);
+            match inclusive {
+                true => range.from = Bound::Included(key),
+                false => range = range.resume_after(key),
+            }
+        }
+        let mut changed: BTreeMap<&Id, bool> = BTreeMap::new();
+        let kept = self.kept.iter().map(|(key, doc)| (key, doc.is_some()));
+        let touched = self.touched.iter().map(|(key, touched)| (key, touched.after.is_some()));
+        for (key, there) in kept.chain(touched).filter(|(key, _)| key.ty == ty) {
+            if range.contains(&keys::doc(number, &key.id)) {
+                changed.insert(&key.id, there);
+            }
+        }
+        let (mut ids, mut corrupt) = (BTreeSet::new(), false);
+        self.base.scan(keys::DOC, &range, Direction::Forward, &mut |key, _| {
+            match keys::id_behind(key, length) {
+                Some(id) if changed.contains_key(&id) => {}
+                Some(id) => drop(ids.insert(id)),
+                None => corrupt = true,
+            }
+            if corrupt || ids.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        if corrupt {
+            return Err(EngineError::corrupt("the key of a document"));
+        }
+        ids.extend(changed.into_iter().filter(|(_, there)| *there).map(|(id, _)| id.clone()));
+        Ok(ids.into_iter().take(limit).collect())
     }
 
     /// All rows of a range, in order.

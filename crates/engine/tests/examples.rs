@@ -142,7 +142,7 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 /// What others are about to add: the codes with which it is refused today.
-const AWAITED: &[&str] = &["unsupported", "named-argument"];
+const AWAITED: &[&str] = &["unsupported"];
 
 fn type_of(id: &str) -> &'static str {
     match &id[..1] {

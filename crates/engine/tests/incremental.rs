@@ -59,9 +59,19 @@ type Team in teams {
   helpers_by_rank := group(self.helpers, by: rank, top(2, age))
   spread := max(self.members.age) - median(self.members.age) + percentile(self.members.age, 10)
   high := self.by_rank.high
+  share_of_all := count(self.members) / count(people)
+  spread_of_all := (max(people.age) - min(people.age)) + max(people.age)
+  younger := count(people[age < self.limit])
+  above := count(self.members[age > average(people.age)])
+  all_by_rank := group(people, by: rank, count())
+  teams_of_all := count(people.team)
+  with_cost := teams[cost > 3]
+  costly := count(self.members[team.cost > median(teams.cost)])
 }
 type Project { name: str, tasks: collection Task, open := count(self.tasks[cost > 2]) }
-type Task { cost: int, costly := self.cost > 4, double := self.cost * 2 + self.parent_project_tasks.open }
+type Task { cost: int, sum_of_ages := sum(people.age), difference := sum(people[age > 3].age) - sum(people[age > 5].weight)
+  old_people := people[age > 6], oldest := first(people[order by age desc, weight]), oldest_weight := self.oldest.weight
+  old_bosses := count(people[age > 6].boss), costly := self.cost > 4, double := self.cost * 2 + self.parent_project_tasks.open }
 type Person in people {
   team: link Team
   boss: link Person

@@ -48,6 +48,9 @@ pub struct Schema {
     pub roots: HashMap<SmolStr, TypeIx>,
     /// How derived fields are kept true.
     pub plan: Plan,
+    /// The hidden type of the one resource that keeps what is the same for all, as the sum over a root collection is.
+    /// Its fields are parts of derived fields; it is stored when the first of them is not what it is over nothing.
+    pub shared: Option<TypeIx>,
 }
 
 /// A kind of resource.
@@ -410,6 +413,11 @@ impl PartialEq for Pattern {
 }
 
 impl Schema {
+    /// The id of the one resource of the type [`Schema::shared`].
+    pub fn shared_id() -> Id {
+        Id::Name(SmolStr::new_static("all"))
+    }
+
     /// The type at a position.
     pub fn ty(&self, ix: TypeIx) -> &ResourceType {
         &self.types[ix.0 as usize]
@@ -458,6 +466,11 @@ impl Schema {
 }
 
 impl ResourceType {
+    /// May anybody know of it?
+    pub fn visible(&self) -> bool {
+        !self.name.starts_with('#')
+    }
+
     /// The field at a position.
     pub fn field(&self, slot: Slot) -> &Field {
         &self.fields[slot.0 as usize]

@@ -165,6 +165,8 @@ pub enum Node {
     Now,
     /// `self`: the resource that the expression belongs to.
     Owner,
+    /// The one hidden resource that keeps what is the same for all: [`Schema::shared`].
+    Shared,
     /// The item of an enclosing filter or order: 0 is the innermost.
     Item(u32),
     /// All resources of a type (a root collection).
@@ -236,7 +238,12 @@ impl Expr {
     pub fn map_parts<E>(self, f: &mut dyn FnMut(Expr) -> Result<Expr, E>) -> Result<Expr, E> {
         let mut boxed = |expr: Box<Expr>| -> Result<Box<Expr>, E> { Ok(Box::new(f(*expr)?)) };
         let node = match self.node {
-            leaf @ (Node::Const(_) | Node::Now | Node::Owner | Node::Item(_) | Node::All(_)) => leaf,
+            leaf @ (Node::Const(_)
+            | Node::Now
+            | Node::Owner
+            | Node::Shared
+            | Node::Item(_)
+            | Node::All(_)) => leaf,
             Node::Get(base, field) => Node::Get(boxed(base)?, field),
             Node::Reverse(base, of) => Node::Reverse(boxed(base)?, of),
             Node::Member(base, name) => Node::Member(boxed(base)?, name),
@@ -293,7 +300,7 @@ impl Expr {
     /// Calls `f` for each direct part, with how many more items are in scope there than here.
     pub fn for_parts(&self, f: &mut dyn FnMut(&Expr, u32)) {
         match &self.node {
-            Node::Const(_) | Node::Now | Node::Owner | Node::Item(_) | Node::All(_) => {}
+            Node::Const(_) | Node::Now | Node::Owner | Node::Shared | Node::Item(_) | Node::All(_) => {}
             Node::Get(base, _)
             | Node::Reverse(base, _)
             | Node::Member(base, _)
@@ -377,6 +384,7 @@ pub(crate) fn write_expr(
         Node::Const(value) => write!(f, "{value:?}"),
         Node::Now => f.write_str("now()"),
         Node::Owner => f.write_str("self"),
+        Node::Shared => f.write_str("all"),
         Node::Item(depth) => write!(f, "item{depth}"),
         Node::All(ty) => write!(f, "all({})", type_name(*ty)),
         Node::Get(base, field) => {

@@ -252,3 +252,38 @@ fn a_group_is_not_made_where_its_members_are_chosen_by_the_recursion() {
     assert!(plan.contains("recompute"), "{plan}");
     assert!(plan.contains("count of Folder by self.up\n"), "{plan}");
 }
+
+/// What is the same for all owners is kept once, and only its change goes to all of them.
+#[test]
+fn aggregates_over_root_collections_are_kept_once() {
+    expect(
+        "type Person in people {
+           salary: int
+           team: link Team
+           share := self.salary / max(people.salary)
+           more := count(people[salary > self.salary])
+         }
+         type Team in teams {
+           members: inverse Person.team
+           high := count(self.members[salary > average(people.salary)])
+           old: int
+         }",
+        "
+        #all.#11 = max of Person by all, value self.salary
+          Person.salary
+        Person.share = evaluate Divide(self.salary, all.#11)
+          Person.salary
+          #all.#11 → all resources of Person
+        Person.more = recompute count(all(Person)[Greater(item0.salary, self.salary)])
+          Person.salary → all resources of Person
+          Person.salary
+          a Person that comes or goes → all resources of Person
+        #all.#14 = average of Person by all, value self.salary
+          Person.salary
+        Team.high = count of Person by self.team, where Greater(self.salary, all.#14)
+          Person.salary
+          Person.team
+          #all.#14 → all resources of Person
+        ",
+    );
+}

@@ -220,12 +220,28 @@ impl<'a> Express<'a> {
         None
     }
 
+    /// A root collection, and the type of what is in it.
+    fn root(&mut self) -> Option<(String, usize)> {
+        let types = self.draft.types.iter().enumerate();
+        let roots: Vec<(String, usize)> = types
+            .filter(|(_, ty)| ty.root)
+            .map(|(at, ty)| (format!("root.{}", root_name(ty.name)), at))
+            .collect();
+        self.random.pick_any(&roots).cloned()
+    }
+
     /// A path to many resources, with filters, and perhaps an order at the end.
     fn many(&mut self, ordered: bool) -> Option<(String, usize)> {
         for _ in 0..4 {
-            let (mut text, mut ty) = self.up();
-            let mut reached = false;
-            for _ in 0..1 + self.random.weighted(&[6, 3, 1]) {
+            let root = if self.random.percent(12) { self.root() } else { None };
+            let mut reached = root.is_some();
+            let (mut text, mut ty) = root.unwrap_or_else(|| self.up());
+            let steps = self.random.weighted(&[6, 3, 1]) + usize::from(!reached);
+            if reached && self.random.percent(50) {
+                let condition = self.within(ty, |it| it.one(Kind::Bool));
+                text.extend(condition.map(|condition| format!("[{condition}]")));
+            }
+            for _ in 0..steps {
                 let mut steps = self.to_many(ty, !reached && is_own(&text));
                 if reached {
                     steps.extend(self.to_one(ty, false));

@@ -30,7 +30,7 @@ pub fn read<T>(
 pub fn state(engine: &Engine, now: Timestamp) -> Result<State, String> {
     read(engine, now, |working| {
         let mut all = State::new();
-        for (ty, _) in working.schema.types() {
+        for (ty, _) in working.schema.types().filter(|(_, ty)| ty.visible()) {
             for id in working.all(ty)? {
                 let key = Key::new(ty, id);
                 match working.after(&key)? {

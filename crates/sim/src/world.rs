@@ -360,7 +360,8 @@ impl World {
         let engine = self.engine();
         let keys = self.keys_about(judged);
         let first = self.random.below(keys.len() + 1);
-        let types: Vec<_> = engine.schema().types().map(|(ty, _)| ty).collect();
+        let types: Vec<_> =
+            engine.schema().types().filter(|(_, ty)| ty.visible()).map(|(ty, _)| ty).collect();
         let listed = *self.random.pick(&types);
         let outcomes = Cell::new(None);
         let committed = Cell::new(false);

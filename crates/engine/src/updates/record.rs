@@ -148,6 +148,8 @@ impl Record {
         let hop = |hop: &Hop| match hop {
             Hop::Link(field) => (false, schema.field(*field).id),
             Hop::Reverse(field) => (true, schema.field(*field).id),
+            // No type has the number of a field.
+            Hop::Everywhere(ty) => (true, FieldId(schema.ty(*ty).id.0)),
         };
         let shown = visible(schema, edge.node);
         Record {
@@ -182,6 +184,9 @@ impl Record {
     pub fn edge(&self, schema: &Schema) -> Option<Edge> {
         let node = schema.plan.nodes.iter().position(|node| node.definition == self.definition)?;
         let path = self.path.iter().map(|(reverse, field)| {
+            if let Some((ty, _)) = schema.types().find(|(_, ty)| ty.id.0 == field.0) {
+                return Some(Hop::Everywhere(ty));
+            }
             let field = field_with(schema, *field)?;
             Some(if *reverse { Hop::Reverse(field) } else { Hop::Link(field) })
         });

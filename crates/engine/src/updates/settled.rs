@@ -206,6 +206,7 @@ fn reaches(working: &Working<'_>, update: &Update, path: &[Hop], id: &Id) -> Res
                         next.extend(linked(working.schema, *field, &doc));
                     }
                 }
+                Hop::Everywhere(_) => return Ok(true),
                 Hop::Reverse(field) => {
                     next.extend(working.referrers_page(*field, id, None, REACH_LIMIT + 1)?);
                 }

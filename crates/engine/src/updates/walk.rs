@@ -119,6 +119,7 @@ fn children(
     from: Option<&(Id, bool)>,
 ) -> Result<Vec<Id>, EngineError> {
     match hop {
+        Hop::Everywhere(ty) => working.ids_page(ty, from.map(|(id, inclusive)| (id, *inclusive)), PAGE),
         Hop::Link(field) => {
             working.referrers_page(field, at, from.map(|(id, inclusive)| (id, *inclusive)), PAGE)
         }

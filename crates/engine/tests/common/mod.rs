@@ -3,6 +3,8 @@
 // Each file of tests is a crate of its own and uses a part of this.
 #![allow(dead_code)]
 
+pub mod large;
+
 use std::cell::RefCell;
 use std::sync::Arc;
 

@@ -57,6 +57,7 @@ pub fn declare<'t>(
         types: Vec::new(),
         roots: HashMap::new(),
         plan: Plan::default(),
+        shared: None,
     };
     let mut texts = Vec::new();
     for ty in &tree.types {

@@ -59,8 +59,7 @@ pub fn derive(
     for (ty, field) in embedded {
         schema.types[ty.0 as usize].fields.push(field);
     }
-    for (field, expr, span) in &exprs {
-        refuse(&schema, expr, *span, found);
+    for (field, expr, _) in &exprs {
         let place = &mut schema.types[field.ty.0 as usize].fields[field.slot.0 as usize];
         if let FieldKind::Derived { expr: typed, .. } = &mut place.kind {
             *typed = expr.clone();
@@ -81,6 +80,9 @@ pub fn derive(
     for (field, expr, span) in &exprs {
         if mentions_now(expr) && recursion.group_of(*field).is_some() {
             found.push(by_clock_and_itself(&schema, *span, *field));
+        }
+        if recursion.reads_itself_everywhere(*field, expr) {
+            found.push(through_a_root(&schema, *span, *field));
         }
         let background = matches!(schema.field(*field).kind, FieldKind::Derived { background: true, .. });
         if background && recursion.group_of(*field).is_some() {
@@ -122,6 +124,14 @@ fn by_clock_and_itself(schema: &Schema, span: Span, field: FieldRef) -> Diagnost
         .help("put the comparison into a field of its own, `late := self.due < now()`, and read that")
 }
 
+/// The refusal of a field that reads itself of all resources of a type, itself among them.
+fn through_a_root(schema: &Schema, span: Span, field: FieldRef) -> Diagnostic {
+    let name = name_of(schema, field);
+    let message = format!("`{name}` depends on itself through a root collection, which holds this resource too");
+    Diagnostic::error("recursion-root", span, message)
+        .help("a field may depend on itself along links, parents, collections and inverses")
+}
+
 /// The refusal of an option that means to follow later.
 fn always_at_once(schema: &Schema, span: Span, field: FieldRef) -> Diagnostic {
     let name = name_of(schema, field);
@@ -137,22 +147,6 @@ fn needs_itself(schema: &Schema, span: Span, fields: &[FieldRef]) -> Diagnostic 
     let message = format!("derived fields depend on themselves on one resource: {chain}");
     Diagnostic::error("recursion", span, message)
         .help("a field may depend on itself of another resource, as in `1 + self.boss.chain else 1`")
-}
-
-/// Constructs that have a meaning in the language, but no maintenance rule.
-fn refuse(schema: &Schema, expr: &Expr, span: Span, found: &mut Vec<Diagnostic>) {
-    let mut message = None;
-    visit(expr, &mut |part| {
-        if let Node::All(ty) = &part.node {
-            let name = schema.ty(*ty).root.clone().unwrap_or_default();
-            message = Some(format!(
-                "a derived field starts from `self` or `parent`; the root collection `{name}` can be used in queries"
-            ));
-        }
-    });
-    if let Some(message) = message {
-        found.push(Diagnostic::error("unsupported", span, message));
-    }
 }
 
 fn visit(expr: &Expr, f: &mut dyn FnMut(&Expr)) {

@@ -64,6 +64,10 @@ fn describe_node(schema: &Schema, at: usize, node: &PlanNode, out: &mut String) 
                 writeln!(out, "  {}{}", field_name(schema, field), way_back(schema, reader))?;
             }
         }
+        if schema.plan.surveying[ty.0 as usize].contains(&at) {
+            let subject = &schema.ty(node.subject()).name;
+            writeln!(out, "  a {} that comes or goes → all resources of {subject}", of.name)?;
+        }
     }
     Ok(())
 }
@@ -78,6 +82,7 @@ fn way_back(schema: &Schema, reader: &Reader) -> String {
         let step = match hop {
             Hop::Link(field) => format!(" ← {}", field_name(schema, *field)),
             Hop::Reverse(field) => format!(" → {}", field_name(schema, *field)),
+            Hop::Everywhere(ty) => format!(" → all resources of {}", schema.ty(*ty).name),
         };
         out.push_str(&step);
     }

@@ -5,7 +5,7 @@
 //! expression of the member, the filters become conditions on the member, and the aggregate becomes a [`Group`].
 //! What cannot be turned round stays in the expression and is evaluated per owner.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use corollary_syntax::ast::{BinaryOp, UnaryOp};
 use corollary_value::Value;
@@ -15,8 +15,11 @@ use super::recursion::{Recursion, reads_any};
 use super::{Evaluate, Group, PlanNode, Rule, Timer};
 use crate::functions::Function;
 use crate::ids::Ids;
-use crate::model::{Field, FieldId, FieldKind, FieldRef, Rules, Schema, Slot, TypeIx};
+use crate::model::{Field, FieldId, FieldKind, FieldRef, ResourceType, Rules, Schema, Slot, TypeIx};
 use crate::typed::{Aggregate, Expr, GroupBy, Kind, Many, Node, Type, mentions_now, write_expr};
+
+/// The name of the type of the one resource that keeps what is the same for all.
+const SHARED: &str = "#all";
 
 /// Lowers derived fields one after the other, adding hidden fields to the schema where it must.
 pub struct Lowering<'a> {
@@ -64,8 +67,19 @@ impl<'a> Lowering<'a> {
         };
         match group {
             Some((anchor, group)) if anchor.node == Node::Owner => self.add_group(field, group),
-            _ => {
-                let expr = if background { expr.clone() } else { self.lower(expr.clone(), field.ty) };
+            group => {
+                let kept = match group {
+                    // The list of what a root collection holds is the same for all, too.
+                    Some((anchor, group)) if anchor.node == Node::Shared => {
+                        self.kept(anchor, group, &expr.ty)
+                    }
+                    _ => None,
+                };
+                let lowered = |it: &mut Self| match background {
+                    true => expr.clone(),
+                    false => it.lower(expr.clone(), field.ty),
+                };
+                let expr = kept.unwrap_or_else(|| lowered(self));
                 let constant_cost = is_constant_cost(&expr);
                 let signature = self.signature(field, &[&expr], "");
                 let definition = self.ids.definition(&signature);
@@ -109,15 +123,9 @@ impl<'a> Lowering<'a> {
             }
         };
         let Some((anchor, group)) = group else { return expr };
-        let Some(at) = anchor.ty.resource() else { return expr };
         let nothing = group.of_nothing(&group.kind());
-        let entangled = group.expressions().any(|part| self.is_entangled(part));
-        let hidden = self.hidden_field(at, group, expr.ty.clone());
-        if let (Some(current), true) = (self.current, entangled) {
-            self.entangled[current].insert(hidden);
-        }
-        let anchored = anchor.node != Node::Owner;
-        let get = Expr { node: Node::Get(Box::new(anchor.clone()), hidden), ty: expr.ty.clone() };
+        let anchored = !matches!(anchor.node, Node::Owner | Node::Shared);
+        let Some(get) = self.kept(anchor.clone(), group, &expr.ty) else { return expr };
         // What a list is of no resource, it is of nothing.
         if !anchored || nothing.is_null() || expr.ty.is_many() {
             return get;
@@ -128,6 +136,39 @@ impl<'a> Lowering<'a> {
         let is_null = Expr { node: is_null, ty: Type::one(Kind::Bool) };
         let nothing = Expr { node: Node::Const(nothing), ty: expr.ty.clone() };
         Expr { node: Node::Conditional(Box::new(is_null), Box::new(nothing), Box::new(get)), ty: expr.ty }
+    }
+
+    /// What a hidden field of the group's anchor keeps.
+    fn kept(&mut self, anchor: Expr, group: Group, ty: &Type) -> Option<Expr> {
+        let at = anchor.ty.resource()?;
+        let entangled = group.expressions().any(|part| self.is_entangled(part));
+        let hidden = self.hidden_field(at, group, ty.clone());
+        if let (Some(current), true) = (self.current, entangled) {
+            self.entangled[current].insert(hidden);
+        }
+        Some(Expr { node: Node::Get(Box::new(anchor), hidden), ty: ty.clone() })
+    }
+
+    /// The one resource that keeps what is the same for all, declared where it is not yet.
+    fn shared(&mut self) -> Expr {
+        let ty = match self.schema.shared {
+            Some(ty) => ty,
+            None => {
+                let ty = TypeIx(self.schema.types.len() as u32);
+                self.schema.types.push(ResourceType {
+                    id: self.ids.type_id(SHARED),
+                    name: SHARED.into(),
+                    root: None,
+                    fields: Vec::new(),
+                    by_name: HashMap::new(),
+                    parents: Vec::new(),
+                    referrers: Vec::new(),
+                });
+                self.schema.shared = Some(ty);
+                ty
+            }
+        };
+        Expr { node: Node::Shared, ty: Type::one(Kind::Resource(ty)) }
     }
 
     /// The group of an aggregate over a list, and where it is anchored: an expression of `owner` whose value is the
@@ -239,6 +280,17 @@ impl<'a> Lowering<'a> {
                 })
             }
             Node::Filter(_, condition) if self.is_entangled(condition) => None,
+            // Whatever the owner is, the members are the same: one group for all, as long as no filter looks at it.
+            Node::All(member) => {
+                let shared = self.shared();
+                Some(Members {
+                    anchor: shared.clone(),
+                    member: *member,
+                    owner: shared,
+                    conditions: Vec::new(),
+                    target: None,
+                })
+            }
             Node::Filter(base, condition) => {
                 let mut members = self.members(owner, base)?;
                 let item = members.target.clone().unwrap_or_else(|| Expr::owner(members.member));

@@ -38,6 +38,8 @@ pub struct Plan {
     pub readers: Vec<Vec<Vec<Reader>>>,
     /// `[type]`: nodes evaluated per resource of the type, in order.
     pub evaluated: Vec<Vec<usize>>,
+    /// `[type]`: nodes that read all resources of the type, and so look again when one comes or goes.
+    pub surveying: Vec<Vec<usize>>,
     /// `[type]`: group nodes whose members are resources of the type, in order.
     pub grouped: Vec<Vec<usize>>,
 }
@@ -162,6 +164,9 @@ pub enum Hop {
     Link(FieldRef),
     /// Against it: to the resources whose field holds this one.
     Reverse(FieldRef),
+    /// To what is the same for all: all resources of a type, or what is kept of them in one place. The way back leads to
+    /// all subjects of the node, which are resources of this type.
+    Everywhere(TypeIx),
 }
 
 impl Plan {
@@ -185,6 +190,14 @@ impl Plan {
 }
 
 impl PlanNode {
+    /// All its expressions.
+    pub fn expressions(&self) -> Vec<&Expr> {
+        match &self.rule {
+            Rule::Evaluate(evaluate) => vec![&evaluate.expr],
+            Rule::Group(group) => group.expressions().collect(),
+        }
+    }
+
     /// The type of the resources over which the node's changes are collected: owners, or members of groups.
     pub fn subject(&self) -> TypeIx {
         match &self.rule {

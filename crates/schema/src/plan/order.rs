@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::reads::{Read, reads};
+use super::reads::{Read, reads, surveys};
 use super::recursion::{Recursion, components, is_cyclic, steering};
 use super::{Hop, Need, Plan, PlanNode, Reader, Rule, Start, Stratum, slot_ix};
 use crate::model::{FieldRef, Schema};
@@ -30,6 +30,7 @@ pub fn finish(schema: &mut Schema, nodes: Vec<PlanNode>, exprs: &[(FieldRef, &Ex
         stratum_of: Vec::with_capacity(nodes.len()),
         readers: schema.types.iter().map(|ty| vec![Vec::new(); ty.fields.len()]).collect(),
         evaluated: vec![Vec::new(); schema.types.len()],
+        surveying: vec![Vec::new(); schema.types.len()],
         grouped: vec![Vec::new(); schema.types.len()],
     };
     let mut nodes: Vec<Option<PlanNode>> = nodes.into_iter().map(Some).collect();
@@ -45,6 +46,12 @@ pub fn finish(schema: &mut Schema, nodes: Vec<PlanNode>, exprs: &[(FieldRef, &Ex
             let Some(node) = nodes[at].take() else { continue };
             add_readers(schema, &mut plan, &node, &reads_of[at], stratum.map(|_| &results));
             let position = plan.nodes.len();
+            for ty in node.expressions().into_iter().flat_map(surveys) {
+                let surveying = &mut plan.surveying[ty.0 as usize];
+                if surveying.last() != Some(&position) {
+                    surveying.push(position);
+                }
+            }
             match &node.rule {
                 Rule::Evaluate(_) => plan.evaluated[node.result.ty.0 as usize].push(position),
                 Rule::Group(group) => plan.grouped[group.member.0 as usize].push(position),
@@ -111,7 +118,7 @@ fn add_needs(schema: &mut Schema, plan: &mut Plan, exprs: &[(FieldRef, &Expr)], 
         let Some(group) = recursion.group_of(*field) else { continue };
         let (Some(&node), fields) = (at.get(field), recursion.fields(group)) else { continue };
         let Some(stratum) = plan.stratum_of[node] else { continue };
-        for read in reads(expr).into_iter().filter(|read| fields.contains(&read.field)) {
+        for read in reads(expr, field.ty).into_iter().filter(|read| fields.contains(&read.field)) {
             refer_back(schema, &read.path);
             let Some(&needed) = at.get(&read.field) else { continue };
             let need = Need { node, path: read.path, needed };
@@ -124,8 +131,5 @@ fn add_needs(schema: &mut Schema, plan: &mut Plan, exprs: &[(FieldRef, &Expr)], 
 }
 
 fn node_reads(node: &PlanNode) -> Vec<Read> {
-    match &node.rule {
-        Rule::Evaluate(evaluate) => reads(&evaluate.expr),
-        Rule::Group(group) => group.expressions().flat_map(reads).collect(),
-    }
+    node.expressions().into_iter().flat_map(|expr| reads(expr, node.subject())).collect()
 }

@@ -1,7 +1,7 @@
 //! What an expression reads, and by which path from its `self`.
 
 use super::{Hop, Start};
-use crate::model::FieldRef;
+use crate::model::{FieldRef, TypeIx};
 use crate::typed::{Aggregate, Expr, Kind, Node};
 
 /// One field that an expression reads.
@@ -18,25 +18,26 @@ pub struct Read {
 /// The paths that may lead from `self` to the resources that an expression yields.
 type Paths = Vec<Vec<Hop>>;
 
-/// All that an expression reads. A change of anything else cannot change its value.
-pub fn reads(expr: &Expr) -> Vec<Read> {
+/// All that an expression reads, whose `self` is a resource of the type `subject`. A change of anything else cannot change its value.
+pub fn reads(expr: &Expr, subject: TypeIx) -> Vec<Read> {
     let mut found = Vec::new();
     let mut items = Vec::new();
-    collect(expr, &mut items, &mut found);
+    collect(expr, &mut items, &mut found, subject);
     found.dedup();
     found
 }
 
-fn collect(expr: &Expr, items: &mut Vec<Paths>, found: &mut Vec<Read>) -> Paths {
+fn collect(expr: &Expr, items: &mut Vec<Paths>, found: &mut Vec<Read>, subject: TypeIx) -> Paths {
     match &expr.node {
         Node::Owner => vec![Vec::new()],
         Node::Item(depth) => {
             let at = items.len().checked_sub(1 + *depth as usize);
             at.and_then(|at| items.get(at)).cloned().unwrap_or_default()
         }
-        Node::Const(_) | Node::Now | Node::All(_) => Vec::new(),
+        Node::Const(_) | Node::Now => Vec::new(),
+        Node::All(_) | Node::Shared => vec![vec![Hop::Everywhere(subject)]],
         Node::Get(base, field) => {
-            let paths = collect(base, items, found);
+            let paths = collect(base, items, found, subject);
             for path in &paths {
                 found.push(Read { field: *field, path: path.clone(), start: Start::Changed });
             }
@@ -48,16 +49,16 @@ fn collect(expr: &Expr, items: &mut Vec<Paths>, found: &mut Vec<Read>) -> Paths 
             }
         }
         Node::Extend(base, members) => {
-            let paths = collect(base, items, found);
+            let paths = collect(base, items, found, subject);
             items.push(paths.clone());
             for (_, member) in members {
-                collect(member, items, found);
+                collect(member, items, found, subject);
             }
             items.pop();
             paths
         }
         Node::Member(base, name) => {
-            let paths = collect(base, items, found);
+            let paths = collect(base, items, found, subject);
             match (&base.ty.kind, &expr.ty.kind) {
                 (Kind::Object(members), Kind::Resource(_)) => {
                     let member = members.iter().find(|member| member.name == *name);
@@ -71,73 +72,73 @@ fn collect(expr: &Expr, items: &mut Vec<Paths>, found: &mut Vec<Read>) -> Paths 
             }
         }
         Node::Reverse(base, of) => {
-            let paths = collect(base, items, found);
+            let paths = collect(base, items, found, subject);
             for path in &paths {
                 found.push(Read { field: *of, path: path.clone(), start: Start::Targets });
             }
             extend(paths, Hop::Reverse(*of))
         }
         Node::Filter(base, condition) => {
-            let paths = collect(base, items, found);
+            let paths = collect(base, items, found, subject);
             items.push(paths.clone());
-            collect(condition, items, found);
+            collect(condition, items, found, subject);
             items.pop();
             paths
         }
         Node::Order(base, keys) => {
-            let paths = collect(base, items, found);
+            let paths = collect(base, items, found, subject);
             items.push(paths.clone());
             for (key, _) in keys {
-                collect(key, items, found);
+                collect(key, items, found, subject);
             }
             items.pop();
             paths
         }
-        Node::At(base, _) | Node::Slice(base, ..) => collect(base, items, found),
+        Node::At(base, _) | Node::Slice(base, ..) => collect(base, items, found, subject),
         Node::Aggregate(aggregate, base) => {
-            let paths = collect(base, items, found);
+            let paths = collect(base, items, found, subject);
             match aggregate {
                 Aggregate::First | Aggregate::Last | Aggregate::Collect | Aggregate::Distinct => paths,
                 _ => Vec::new(),
             }
         }
         Node::GroupBy(it) => {
-            let paths = collect(&it.list, items, found);
+            let paths = collect(&it.list, items, found, subject);
             items.push(paths);
-            collect(&it.by, items, found);
+            collect(&it.by, items, found, subject);
             if let Some(value) = &it.value {
-                collect(value, items, found);
+                collect(value, items, found, subject);
             }
             items.pop();
             Vec::new()
         }
         Node::Conditional(condition, then, otherwise) => {
-            collect(condition, items, found);
-            let mut paths = collect(then, items, found);
-            paths.extend(collect(otherwise, items, found));
+            collect(condition, items, found, subject);
+            let mut paths = collect(then, items, found, subject);
+            paths.extend(collect(otherwise, items, found, subject));
             paths
         }
-        Node::Switch(subject, cases, otherwise) => {
-            collect(subject, items, found);
+        Node::Switch(value, cases, otherwise) => {
+            collect(value, items, found, subject);
             let mut paths = Vec::new();
             for (key, value) in cases {
-                collect(key, items, found);
-                paths.extend(collect(value, items, found));
+                collect(key, items, found, subject);
+                paths.extend(collect(value, items, found, subject));
             }
             if let Some(otherwise) = otherwise {
-                paths.extend(collect(otherwise, items, found));
+                paths.extend(collect(otherwise, items, found, subject));
             }
             paths
         }
         Node::Binary(_, left, right) => {
-            let mut paths = collect(left, items, found);
-            paths.extend(collect(right, items, found));
+            let mut paths = collect(left, items, found, subject);
+            paths.extend(collect(right, items, found, subject));
             if leads_on(&expr.ty.kind) { paths } else { Vec::new() }
         }
         Node::Call(_, parts) | Node::List(parts) => {
             let mut paths = Vec::new();
             for part in parts {
-                paths.extend(collect(part, items, found));
+                paths.extend(collect(part, items, found, subject));
             }
             if leads_on(&expr.ty.kind) { paths } else { Vec::new() }
         }
@@ -146,7 +147,7 @@ fn collect(expr: &Expr, items: &mut Vec<Paths>, found: &mut Vec<Read>) -> Paths 
             Vec::new()
         }
         Node::IdOf(base) | Node::Unary(_, base) | Node::Matches(base, _) => {
-            collect(base, items, found);
+            collect(base, items, found, subject);
             Vec::new()
         }
     }
@@ -162,4 +163,14 @@ fn extend(mut paths: Paths, hop: Hop) -> Paths {
         path.push(hop);
     }
     paths
+}
+
+/// The types of which an expression reads all resources.
+pub fn surveys(expr: &Expr) -> Vec<TypeIx> {
+    let mut found = Vec::new();
+    if let Node::All(ty) = expr.node {
+        found.push(ty);
+    }
+    expr.for_parts(&mut |part, _| found.extend(surveys(part)));
+    found
 }

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 
 use corollary_syntax::ast::BinaryOp;
 
-use super::Start;
+use super::{Hop, Start};
 use super::reads::reads;
 use crate::model::FieldRef;
 use crate::typed::{Expr, Node};
@@ -31,9 +31,9 @@ impl Recursion {
         let at: HashMap<FieldRef, usize> =
             exprs.iter().enumerate().map(|(at, (field, _))| (*field, at)).collect();
         let (mut needs, mut same) = (Vec::with_capacity(exprs.len()), Vec::with_capacity(exprs.len()));
-        for (_, expr) in exprs {
+        for (field, expr) in exprs {
             let (mut all, mut here) = (Vec::new(), Vec::new());
-            for read in reads(expr) {
+            for read in reads(expr, field.ty) {
                 let Some(needed) = at.get(&read.field) else { continue };
                 all.push(*needed);
                 if read.path.is_empty() && read.start == Start::Changed {
@@ -63,6 +63,15 @@ impl Recursion {
     /// The group of a field; none where it does not depend on itself.
     pub fn group_of(&self, field: FieldRef) -> Option<usize> {
         self.group_of.get(&field).copied()
+    }
+
+    /// Does a field read one of its group along a path that begins at a root collection?
+    pub fn reads_itself_everywhere(&self, field: FieldRef, expr: &Expr) -> bool {
+        let Some(group) = self.group_of(field) else { return false };
+        let fields = self.fields(group);
+        reads(expr, field.ty)
+            .iter()
+            .any(|read| fields.contains(&read.field) && matches!(read.path.first(), Some(Hop::Everywhere(_))))
     }
 
     /// The fields of each group.

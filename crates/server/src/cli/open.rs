@@ -152,7 +152,8 @@ pub fn with_schema(
 /// The type with a name.
 pub fn type_named(schema: &Schema, name: &str) -> Result<TypeIx, Failure> {
     schema.type_named(name).ok_or_else(|| {
-        let near = nearest(name, schema.types.iter().map(|ty| ty.name.as_str()));
+        let near =
+            nearest(name, schema.types().filter(|(_, ty)| ty.visible()).map(|(_, ty)| ty.name.as_str()));
         let help = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
         Failure { message: format!("the schema has no type {name}{help}"), code: 2 }
     })

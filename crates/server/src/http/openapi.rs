@@ -16,7 +16,7 @@ use crate::path::PREFIX;
 pub fn document(schema: &Schema) -> Json {
     let mut paths = Map::new();
     let mut schemas = Map::new();
-    for (ty, resource) in schema.types() {
+    for (ty, resource) in schema.types().filter(|(_, resource)| resource.visible()) {
         schemas.insert(resource.name.to_string(), shown(schema, ty, resource));
         schemas.insert(format!("{}Facts", resource.name), facts(resource, true));
         schemas.insert(format!("{}Patch", resource.name), facts(resource, false));
