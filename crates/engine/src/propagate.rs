@@ -357,7 +357,9 @@ fn everywhere(
     let all = working.ids_page(ty, None, limit.saturating_add(1))?;
     if all.len() <= limit {
         let subjects = dirty.entry(node).or_default();
-        subjects.own.extend(all);
+        // In a recursion, who came or went may lead the reading elsewhere.
+        let steers = working.schema.plan.stratum(node).is_some();
+        if steers { &mut subjects.steered } else { &mut subjects.own }.extend(all);
         subjects.everywhere = true;
     } else {
         // Whatever it was that changed, the walk is the same.

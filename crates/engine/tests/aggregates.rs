@@ -139,3 +139,43 @@ fn ranks_are_right_in_large_groups_that_grow_and_shrink() {
     assert_eq!(shown(&db, "Group", "g", "by_kind"), "{}");
     agree(&db);
 }
+
+/// What has nobody above it counted as if it had: the owner of what is the same for all is there for every member.
+#[test]
+fn below_a_root_collection_only_what_belongs_to_it_counts() {
+    let db = fresh(
+        "type Team in teams {
+           people: inverse Person.team
+           tasks: collection Task
+           all := sum(teams.people.age)
+           first := first(teams.people[order by age]).age
+           odd := count(teams[name = null].people)
+           open := count(teams.tasks.parts)
+           name: str
+         }
+         type Person in people { team: link Team, age: int }
+         type Task in tasks { parts: collection Part }
+         type Part in parts { n: int }",
+    );
+    commit(
+        &db,
+        vec![
+            create(&db, "Team", "t", &[]),
+            create(&db, "Person", "p1", &[("age", int(1))]),
+            create(&db, "Person", "p2", &[("age", int(2)), ("team", reference("t"))]),
+            create(&db, "Task", "k1", &[]),
+            create(&db, "Task", "k2", &[("parent_team_tasks", reference("t"))]),
+            create(&db, "Part", "a", &[]),
+            create(&db, "Part", "b", &[("parent_task_parts", reference("k1"))]),
+            create(&db, "Part", "c", &[("parent_task_parts", reference("k2"))]),
+        ],
+    );
+    agree(&db);
+    assert_eq!(get(&db, "Team", "t", "all"), int(2));
+    assert_eq!(get(&db, "Team", "t", "odd"), int(1));
+    assert_eq!(get(&db, "Team", "t", "open"), int(1));
+    commit(&db, vec![update(&db, "Person", "p2", &[("team", Value::Absent)])]);
+    commit(&db, vec![update(&db, "Person", "p1", &[("team", reference("t"))])]);
+    assert_eq!(get(&db, "Team", "t", "all"), int(1));
+    agree(&db);
+}

@@ -487,7 +487,9 @@ fn mistakes_in_functions_in_javascript() {
 
 #[test]
 fn a_field_cannot_depend_on_itself_through_a_root_collection() {
-    let found = findings("type A in as { up: link A, x := 1 + max(as.x) else 0, y := 1 + self.up.y + count(as) else 0 }");
+    let found = findings(
+        "type A in as { up: link A, x := 1 + max(as.x) else 0, y := 1 + self.up.y + count(as) else 0 }",
+    );
     let message = "`A.x` depends on itself through a root collection, which holds this resource too";
     let help = "a field may depend on itself along links, parents, collections and inverses";
     assert_eq!(found, [format!("recursion-root «1 + max(as.x) else 0» {message} | {help}")]);

@@ -15,7 +15,7 @@ use crate::model::{
 use crate::plan::lower::Lowering;
 use crate::plan::order::finish;
 use crate::plan::recursion::{Cycle, Recursion};
-use crate::typed::{Expr, Kind, Node, Type, mentions_now};
+use crate::typed::{Expr, Kind, Type, mentions_now};
 use smol_str::format_smolstr;
 
 /// Fills in the expressions and the plan; none where a diagnostic makes that impossible.
@@ -127,7 +127,8 @@ fn by_clock_and_itself(schema: &Schema, span: Span, field: FieldRef) -> Diagnost
 /// The refusal of a field that reads itself of all resources of a type, itself among them.
 fn through_a_root(schema: &Schema, span: Span, field: FieldRef) -> Diagnostic {
     let name = name_of(schema, field);
-    let message = format!("`{name}` depends on itself through a root collection, which holds this resource too");
+    let message =
+        format!("`{name}` depends on itself through a root collection, which holds this resource too");
     Diagnostic::error("recursion-root", span, message)
         .help("a field may depend on itself along links, parents, collections and inverses")
 }

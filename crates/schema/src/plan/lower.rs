@@ -162,7 +162,9 @@ impl<'a> Lowering<'a> {
                     fields: Vec::new(),
                     by_name: HashMap::new(),
                     parents: Vec::new(),
+                    expires: None,
                     referrers: Vec::new(),
+                    embedded: Vec::new(),
                 });
                 self.schema.shared = Some(ty);
                 ty
@@ -230,6 +232,12 @@ impl<'a> Lowering<'a> {
     ) -> Option<(Members, Vec<(Expr, bool)>)> {
         let (list, keys) = match &list.node {
             Node::Order(list, keys) if aggregate.follows_order() => (&**list, keys.as_slice()),
+            // In whatever order: the result is the same.
+            Node::Order(list, _)
+                if matches!(aggregate, Aggregate::Count | Aggregate::Sum | Aggregate::Average) =>
+            {
+                (&**list, &[][..])
+            }
             _ => (list, &[][..]),
         };
         // In which order the members are must be known before any of their values is.
@@ -271,11 +279,16 @@ impl<'a> Lowering<'a> {
                     return None;
                 }
                 let through = |expr: Expr| substitute(expr, 0, None, Some(&up));
+                let mut conditions: Vec<Expr> = above.conditions.into_iter().map(through).collect();
+                if above.owner.node == Node::Shared {
+                    // The owner is there for all; members are those that have somebody above them.
+                    conditions.insert(0, is_there(up.clone()));
+                }
                 Some(Members {
                     anchor: above.anchor,
                     member,
                     owner: through(above.owner),
-                    conditions: above.conditions.into_iter().map(through).collect(),
+                    conditions,
                     target: None,
                 })
             }
@@ -570,6 +583,12 @@ fn substitute(expr: Expr, depth: u32, item: Option<&Expr>, owner: Option<&Expr>)
             mapped.unwrap_or_else(|never| match never {})
         }
     }
+}
+
+/// Is it not null?
+fn is_there(expr: Expr) -> Expr {
+    let null = Box::new(Expr::constant(Value::Null, Kind::Null));
+    Expr { node: Node::Binary(BinaryOp::NotEqual, Box::new(expr), null), ty: Type::one(Kind::Bool) }
 }
 
 fn mentions_owner(expr: &Expr) -> bool {

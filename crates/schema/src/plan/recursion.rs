@@ -10,8 +10,8 @@ use std::collections::{HashMap, HashSet};
 
 use corollary_syntax::ast::BinaryOp;
 
-use super::{Hop, Start};
 use super::reads::reads;
+use super::{Hop, Start};
 use crate::model::FieldRef;
 use crate::typed::{Expr, Node};
 

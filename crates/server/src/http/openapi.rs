@@ -272,13 +272,22 @@ fn shown(schema: &Schema, ty: TypeIx, resource: &ResourceType) -> Json {
                 }
                 _ => value(ty, &field.rules),
             },
-            (FieldKind::Derived { expr, .. }, None) => {
-                let error = json!({"type": "object", "properties": {"_error": {"type": "string"}}});
-                json!({"anyOf": [kind(&expr.ty.kind), error]})
-            }
+            (FieldKind::Derived { expr, .. }, None) => or_error(match &expr.ty.kind {
+                // A value of a map may be an error by itself.
+                Kind::Map(of) => {
+                    let entry = or_error(value(of, &Rules::default()));
+                    json!({"type": "object", "additionalProperties": entry})
+                }
+                plain => kind(plain),
+            }),
             _ => json!({}),
         };
-        let mut property = if many { json!({"type": "array", "items": one}) } else { one };
+        let mut property = match &field.kind {
+            // So may a list be as a whole.
+            FieldKind::Derived { .. } if many => or_error(json!({"type": "array", "items": one})),
+            _ if many => json!({"type": "array", "items": one}),
+            _ => one,
+        };
         let read_only = matches!(field.kind, FieldKind::Derived { .. }) || field.rules.kept.is_some();
         if let (true, Some(members)) = (read_only, property.as_object_mut()) {
             members.insert("readOnly".into(), true.into());
@@ -325,6 +334,12 @@ fn written(field: &Field, whole: bool) -> Json {
         _ => json!({}),
     };
     if whole && !field.rules.nullable { schema } else { json!({"anyOf": [schema, {"type": "null"}]}) }
+}
+
+/// What may be an error value instead.
+fn or_error(schema: Json) -> Json {
+    let error = json!({"type": "object", "properties": {"_error": {"type": "string"}}});
+    json!({"anyOf": [schema, error]})
 }
 
 /// A stored value.
