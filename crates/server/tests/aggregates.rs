@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::client::encoded;
 use common::*;
 
 const FIRM: &str = r#"

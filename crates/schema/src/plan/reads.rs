@@ -27,6 +27,12 @@ pub fn reads(expr: &Expr, subject: TypeIx) -> Vec<Read> {
     found
 }
 
+/// The fields that an expression reads.
+pub fn fields(expr: &Expr) -> Vec<FieldRef> {
+    // Whose expression it is only says where the ways back lead, and those are left out.
+    reads(expr, TypeIx(0)).into_iter().map(|read| read.field).collect()
+}
+
 fn collect(expr: &Expr, items: &mut Vec<Paths>, found: &mut Vec<Read>, subject: TypeIx) -> Paths {
     match &expr.node {
         Node::Owner => vec![Vec::new()],

@@ -17,7 +17,7 @@ use corollary_engine::updates::{Ledger, Settled, Update, UpdateId};
 use corollary_engine::working::Working;
 use corollary_engine::{Committed, Engine, Key, Transaction};
 use corollary_schema::Schema;
-use corollary_schema::plan::reads::reads;
+use corollary_schema::plan::reads::fields as fields_read;
 use corollary_schema::typed::Expr;
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
@@ -149,7 +149,7 @@ pub(crate) fn behind<'e>(
         return BTreeSet::new();
     }
     let schema = working.schema;
-    let fields = expressions.flat_map(reads).map(|read| read.field);
+    let fields = expressions.flat_map(fields_read);
     let behind = fields.filter(|field| settled.is_field_behind(*field));
     behind.map(|field| format!("{}.{}", schema.ty(field.ty).name, schema.field(field).name)).collect()
 }
