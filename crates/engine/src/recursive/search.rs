@@ -163,6 +163,8 @@ fn walk(
                 (Hop::Reverse(field), Way::Forwards) | (Hop::Link(field), Way::Backwards) => {
                     next.extend(working.referrers_page(field, &id, None, most + 1)?);
                 }
+                // The checker lets no field need itself along it.
+                (Hop::Everywhere(_), _) => return Ok(None),
             }
             if next.len() > most {
                 return Ok(None);

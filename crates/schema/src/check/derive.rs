@@ -150,11 +150,6 @@ fn needs_itself(schema: &Schema, span: Span, fields: &[FieldRef]) -> Diagnostic 
         .help("a field may depend on itself of another resource, as in `1 + self.boss.chain else 1`")
 }
 
-fn visit(expr: &Expr, f: &mut dyn FnMut(&Expr)) {
-    f(expr);
-    expr.for_parts(&mut |part, _| visit(part, f));
-}
-
 /// The most derived fields that may follow from each other in a row, those that depend on themselves counted once.
 const MAX_CHAIN: usize = 64;
 
