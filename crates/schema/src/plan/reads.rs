@@ -149,7 +149,7 @@ fn collect(expr: &Expr, items: &mut Vec<Paths>, found: &mut Vec<Read>, subject: 
             if leads_on(&expr.ty.kind) { paths } else { Vec::new() }
         }
         Node::Script(script) => {
-            script.using.iter().for_each(|(_, part)| drop(collect(part, items, found)));
+            script.using.iter().for_each(|(_, part)| drop(collect(part, items, found, subject)));
             Vec::new()
         }
         Node::IdOf(base) | Node::Unary(_, base) | Node::Matches(base, _) => {
