@@ -79,7 +79,7 @@ pub enum StoreError {
     },
 
     /// Another process, or another part of this one, has the store open.
-    #[error("{} is in use by another process; stop it, or choose another data folder", .path.display())]
+    #[error("{} is in use by another process; stop it, or choose another place for the data", .path.display())]
     InUse {
         /// The data folder.
         path: PathBuf,

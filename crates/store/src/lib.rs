@@ -5,11 +5,11 @@
 //! a [`Snapshot`], all writing through one [`Batch`] given to [`Store::commit`].
 //!
 //! Invariant: the crate knows keys and bytes only. What they mean is the business of the caller, and what lies
-//! below (SQLite, a map in memory) shows nowhere in the contract, except in the [`Features`] that a backend
+//! below (SQLite, PostgreSQL, a map in memory) shows nowhere in the contract, except in the [`Features`] that a backend
 //! declares. Every backend passes the same suite, the module `conformance`.
 //!
 //! Where to read next: [`batch`] for what a commit means, [`error`] for what can go wrong and what a store is
-//! still good for afterwards, [`memory`] for the simplest backend, [`embedded`] for the one on disk.
+//! still good for afterwards, [`memory`] for the simplest backend, [`embedded`] for the one on disk, `postgres` for the one in a database.
 
 pub mod batch;
 #[cfg(any(test, feature = "conformance"))]
@@ -20,6 +20,8 @@ pub mod features;
 pub mod key;
 pub mod limits;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod range;
 
 use std::ops::ControlFlow;
@@ -29,6 +31,8 @@ pub use embedded::{EmbeddedOptions, EmbeddedStore};
 pub use error::StoreError;
 pub use features::{Feature, Features, StoreStats, Transactions};
 pub use memory::{Fault, MemoryStore};
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresOptions, PostgresStore};
 pub use range::KeyRange;
 
 /// One of the ordered maps of a store: an index into the list of [`KeyspaceSpec`]s that it was opened with.

@@ -1,0 +1,263 @@
+//! One connection to PostgreSQL, and the thread that talks to the server over it.
+//!
+//! The store's contract is synchronous, and may be asked on a thread that already drives other asynchronous work, where
+//! one may not wait for more of it. So each connection has a thread with a small runtime of its own; who asks waits for
+//! the answer on a channel. Statements are prepared when they are first used.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use tokio::runtime::Runtime;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, Error, NoTls, Row, Statement};
+
+use super::error::{failed, refused, told};
+use crate::StoreError;
+
+/// What a parameter may be.
+#[derive(Clone, Debug)]
+pub enum Parameter {
+    /// A part of a key, or a value.
+    Bytes(Vec<u8>),
+    /// Several of them.
+    Many(Vec<Vec<u8>>),
+    /// A number.
+    Number(i64),
+}
+
+impl Parameter {
+    fn as_sql(&self) -> &(dyn ToSql + Sync) {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Many(many) => many,
+            Self::Number(number) => number,
+        }
+    }
+}
+
+/// A statement and its parameters.
+pub type Step = (String, Vec<Parameter>);
+
+/// How a transaction ended.
+pub enum Outcome {
+    /// It is committed.
+    Done,
+    /// The server refused it, and nothing of it is there.
+    Refused(StoreError),
+    /// The connection broke: it may be there or not.
+    Unknown(String),
+}
+
+/// What the thread is asked to do.
+type Job = Box<dyn FnOnce(&Runtime, &mut Session) + Send>;
+
+/// See the module.
+pub struct Connection {
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    place: String,
+}
+
+/// What the thread has.
+struct Session {
+    client: Client,
+    statements: HashMap<String, Statement>,
+}
+
+impl Connection {
+    /// Connects.
+    pub fn open(config: &Config, place: &str) -> Result<Connection, StoreError> {
+        let (jobs, inbox) = channel::<Job>();
+        let (ready, opened) = channel();
+        let config = config.clone();
+        let thread = std::thread::Builder::new()
+            .name("postgres".into())
+            .spawn(move || serve(&config, &inbox, &ready))
+            .map_err(|error| failed(place, format!("no thread for a connection: {error}"), false))?;
+        match opened.recv() {
+            Ok(Ok(())) => {
+                let connection =
+                    Connection { jobs: Some(jobs), thread: Some(thread), place: place.to_owned() };
+                // What the contract rests on, whatever the database's own settings say.
+                connection
+                    .batch("SET synchronous_commit = on; SET statement_timeout = 0; SET lock_timeout = 0")?;
+                Ok(connection)
+            }
+            Ok(Err(why)) => Err(failed(place, format!("it cannot be reached: {why}"), false)),
+            Err(_) => Err(failed(place, "the thread of the connection ended", false)),
+        }
+    }
+
+    /// Runs something on the thread and waits for it.
+    fn ask<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Runtime, &mut Session) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = channel();
+        let ended = || failed(&self.place, "the connection is closed", false);
+        let job: Job = Box::new(move |runtime, session| {
+            // Nobody waits any more when whoever asked is gone.
+            let _ = reply.send(job(runtime, session));
+        });
+        self.jobs.as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or_else(ended)?;
+        answer.recv().map_err(|_| ended())
+    }
+
+    /// Can it still be used?
+    pub fn is_open(&self) -> bool {
+        self.ask(|_, session| !session.client.is_closed()).unwrap_or(false)
+    }
+
+    fn error(&self, error: &Error) -> StoreError {
+        refused(&self.place, error)
+    }
+
+    /// Statements without parameters and without results, in one round trip.
+    pub fn batch(&self, text: impl Into<String>) -> Result<(), StoreError> {
+        let text = text.into();
+        self.ask(move |runtime, session| runtime.block_on(session.client.batch_execute(&text)))?
+            .map_err(|error| self.error(&error))
+    }
+
+    /// The same, for whom it does not matter when it is done, or whether.
+    pub fn batch_later(&self, text: &'static str) {
+        let job: Job = Box::new(move |runtime, session| {
+            let _ = runtime.block_on(session.client.batch_execute(text));
+        });
+        if let Some(jobs) = &self.jobs {
+            let _ = jobs.send(job);
+        }
+    }
+
+    /// The rows of a query.
+    pub fn query(&self, text: String, parameters: Vec<Parameter>) -> Result<Vec<Row>, StoreError> {
+        self.ask(move |runtime, session| {
+            runtime.block_on(async {
+                let statement = session.statement(&text).await?;
+                let parameters: Vec<_> = parameters.iter().map(Parameter::as_sql).collect();
+                session.client.query(&statement, &parameters).await
+            })
+        })?
+        .map_err(|error| self.error(&error))
+    }
+
+    /// The one number that a query gives.
+    pub fn number(&self, text: String) -> Result<i64, StoreError> {
+        self.optional_number(text)?
+            .ok_or_else(|| failed(&self.place, "the tables of the store have been emptied by others", true))
+    }
+
+    /// The number that a query gives, if any.
+    pub fn optional_number(&self, text: String) -> Result<Option<i64>, StoreError> {
+        let rows = self.query(text, Vec::new())?;
+        Ok(rows.first().and_then(|row| row.get::<_, Option<i64>>(0)))
+    }
+
+    /// Runs steps as one transaction: all are sent, the commit with them, before the first answer is waited for.
+    pub fn transaction(&self, steps: Vec<Step>) -> Outcome {
+        let place = self.place.clone();
+        let ran = self.ask(move |runtime, session| {
+            let outcome = runtime.block_on(session.transaction(&steps));
+            match outcome {
+                Ok(()) => Outcome::Done,
+                // A refusal by the server undoes the transaction, and the commit that follows commits nothing.
+                Err(error) if error.code().is_some() && !session.client.is_closed() => {
+                    Outcome::Refused(refused(&place, &error))
+                }
+                Err(error) => Outcome::Unknown(told(&error)),
+            }
+        });
+        ran.unwrap_or_else(|error| Outcome::Unknown(error.to_string()))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was told when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread of a connection.
+fn serve(config: &Config, inbox: &Receiver<Job>, ready: &Sender<Result<(), String>>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = ready.send(Err(error.to_string()));
+            return;
+        }
+    };
+    let (client, connection) = match runtime.block_on(config.connect(NoTls)) {
+        Ok(connected) => connected,
+        Err(error) => {
+            let _ = ready.send(Err(told(&error)));
+            return;
+        }
+    };
+    // It goes on whenever something is waited for on this thread; how it ends shows to whom it concerns.
+    let driver = runtime.spawn(connection);
+    let mut session = Session { client, statements: HashMap::new() };
+    let _ = ready.send(Ok(()));
+    while let Ok(job) = inbox.recv() {
+        job(&runtime, &mut session);
+    }
+    drop(session);
+    // Says goodbye, so that the server lets go of locks at once.
+    let _ = runtime.block_on(driver);
+}
+
+impl Session {
+    async fn statement(&mut self, text: &str) -> Result<Statement, Error> {
+        if let Some(statement) = self.statements.get(text) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(text).await?;
+        self.statements.insert(text.to_owned(), statement.clone());
+        Ok(statement)
+    }
+
+    async fn transaction(&mut self, steps: &[Step]) -> Result<(), Error> {
+        let mut prepared = Vec::with_capacity(steps.len());
+        for (text, parameters) in steps {
+            let parameters: Vec<_> = parameters.iter().map(Parameter::as_sql).collect();
+            prepared.push((self.statement(text).await?, parameters));
+        }
+        // A request is sent when it is first polled; so each is, in order, before the first is waited for.
+        let client = &self.client;
+        let mut begin = std::pin::pin!(client.batch_execute("BEGIN"));
+        let mut commit = std::pin::pin!(client.batch_execute("COMMIT"));
+        let mut requests: Vec<_> = prepared
+            .iter()
+            .map(|(statement, parameters)| {
+                Box::pin(client.execute_raw(statement, parameters.iter().copied()))
+            })
+            .collect();
+        let mut answers = Vec::with_capacity(requests.len());
+        let begun = futures_util::poll!(begin.as_mut());
+        for request in &mut requests {
+            answers.push(futures_util::poll!(request.as_mut()));
+        }
+        let committed = futures_util::poll!(commit.as_mut());
+        let mut outcome = match begun {
+            std::task::Poll::Ready(done) => done,
+            std::task::Poll::Pending => begin.await,
+        };
+        for (request, answer) in requests.into_iter().zip(answers) {
+            let answer = match answer {
+                std::task::Poll::Ready(done) => done,
+                std::task::Poll::Pending => request.await,
+            };
+            outcome = outcome.and(answer.map(|_| ()));
+        }
+        let committed = match committed {
+            std::task::Poll::Ready(done) => done,
+            std::task::Poll::Pending => commit.await,
+        };
+        outcome.and(committed)
+    }
+}
