@@ -35,9 +35,22 @@ struct Place {
     /// The data folder; created if it is missing
     #[arg(long, value_name = "DIR", default_value = "data")]
     data: PathBuf,
+    /// A PostgreSQL database instead of the data folder: postgres://user:password@host/database
+    #[arg(long, value_name = "URL", env = "COROLLARY_STORE", hide_env_values = true)]
+    store: Option<String>,
     /// Megabytes of memory for decoded documents
     #[arg(long, value_name = "MB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(..=1_048_576))]
     cache_mb: u32,
+}
+
+impl Place {
+    /// Where the data is, for messages: never with a password.
+    fn shown(&self) -> String {
+        match self.store {
+            Some(_) => "the database".into(),
+            None => self.data.display().to_string(),
+        }
+    }
 }
 
 #[derive(Subcommand, Debug)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use corollary_engine::{EngineOptions, Executor, OpenError, catalog, keys};
 use corollary_schema::{Ids, Schema, TypeIx, check};
-use corollary_store::{EmbeddedOptions, EmbeddedStore, Store};
+use corollary_store::{EmbeddedOptions, EmbeddedStore, PostgresOptions, PostgresStore, Store};
 use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::{format_schema, nearest, render};
 use jiff::Timestamp;
@@ -47,10 +47,13 @@ pub fn read_schema(file: &Path) -> Result<String, Failure> {
     })
 }
 
-/// Opens the data folder, or creates it; returns the text of the schema too. What a change reaches beyond the budget is
-/// left to updates.
+/// Opens the data, or creates it; returns the text of the schema too. What a change reaches beyond the budget is left to
+/// updates.
 pub fn open(place: &Place, update_budget: usize) -> Result<(Executor, String), Failure> {
     let given = given_schema(place)?;
+    if place.store.is_some() {
+        return open_with(place, given, update_budget);
+    }
     let folder = &place.data;
     if given.is_none() && is_empty(folder) {
         return Err(no_schema(place));
@@ -64,12 +67,12 @@ pub fn open(place: &Place, update_budget: usize) -> Result<(Executor, String), F
 /// Opens a data folder that is there already, with the schema that it has: who only looks changes nothing.
 pub fn open_existing(place: &Place) -> Result<(Executor, String), Failure> {
     let given = given_schema(place)?;
-    if is_empty(&place.data) {
+    if place.store.is_none() && is_empty(&place.data) {
         return Err(format!("there is no data in {}", place.data.display()).into());
     }
     let (executor, stored) = open_with(place, None, AT_ONCE)?;
     if given.is_some_and(|given| format_schema(&given) != format_schema(&stored)) {
-        let (schema, data) = (place.schema.display(), place.data.display());
+        let (schema, data) = (place.schema.display(), place.shown());
         eprintln!("{schema} is not the schema that {data} was last served with; the latter is used");
     }
     Ok((executor, stored))
@@ -102,9 +105,9 @@ fn mistakes(diagnostics: &[Diagnostic], name: &str, text: &str) -> Failure {
 }
 
 fn no_schema(place: &Place) -> Failure {
-    let (schema, folder) = (place.schema.display(), place.data.display());
+    let (schema, data) = (place.schema.display(), place.shown());
     let message = format!(
-        "there is no schema: {schema} does not exist, and {folder} holds none. Write one, such as\n\n{EXAMPLE}\n"
+        "there is no schema: {schema} does not exist, and {data} holds none. Write one, such as\n\n{EXAMPLE}\n"
     );
     message.into()
 }
@@ -114,10 +117,16 @@ fn open_with(
     given: Option<String>,
     update_budget: usize,
 ) -> Result<(Executor, String), Failure> {
-    let folder = &place.data;
-    let store = EmbeddedStore::open(folder, &keys::KEYSPACES, EmbeddedOptions::default())
-        .map_err(|error| error.to_string())?;
-    let store: Arc<dyn Store> = Arc::new(store);
+    let store: Arc<dyn Store> = match &place.store {
+        None => {
+            let opened = EmbeddedStore::open(&place.data, &keys::KEYSPACES, EmbeddedOptions::default());
+            Arc::new(opened.map_err(|error| error.to_string())?)
+        }
+        Some(url) => {
+            let opened = PostgresStore::open(url, &keys::KEYSPACES, PostgresOptions::default());
+            Arc::new(opened.map_err(|error| error.to_string())?)
+        }
+    };
     let (text, name) = match given {
         Some(text) => (text, place.schema.display().to_string()),
         None => {

@@ -50,13 +50,15 @@ pub fn stderr(output: &Output) -> String {
 /// A folder with a schema and, once something has run, data.
 pub struct Place {
     folder: TempDir,
+    /// A database instead of a folder for the data.
+    pub store: Option<String>,
 }
 
 impl Place {
     pub fn new(schema: &str) -> Place {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("schema.cor"), schema).unwrap();
-        Place { folder }
+        Place { folder, store: None }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -85,7 +87,11 @@ impl Place {
 
     pub fn args(&self) -> [String; 4] {
         let shown = |path: &Path| path.to_str().unwrap().to_string();
-        ["--schema".into(), shown(&self.schema()), "--data".into(), shown(&self.data())]
+        let [option, place] = match &self.store {
+            Some(url) => ["--store".into(), url.clone()],
+            None => ["--data".into(), shown(&self.data())],
+        };
+        ["--schema".into(), shown(&self.schema()), option, place]
     }
 
     pub fn serve(&self) -> Server {

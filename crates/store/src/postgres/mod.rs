@@ -14,6 +14,8 @@ mod error;
 mod layout;
 mod pool;
 mod snapshot;
+#[cfg(all(unix, any(test, feature = "conformance")))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod writer;

@@ -1,131 +1,17 @@
 //! The conformance suite over a real server, and what only a store in a database has: connections that break, servers
 //! that stop, others who have the store open.
-//!
-//! Each process of tests starts a server of its own, in a folder of its own, reachable by its socket only.
 
-use std::fs;
-use std::io::Write;
-use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use parking_lot::Mutex;
-use rustix::process::geteuid;
-
+use super::testing::Server;
 use super::*;
 use crate::conformance::{KEYSPACES, ONE, Subject, TWO};
 
-/// A server.
-struct Server {
-    process: Mutex<Child>,
-    folder: PathBuf,
-}
-
-/// The folder with the programs of the newest PostgreSQL.
-fn programs() -> PathBuf {
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
-    let installed = versions.filter_map(|entry| Some((version(&entry.path())?, entry.path().join("bin"))));
-    let newest = installed.filter(|(_, bin)| bin.join("initdb").is_file()).max();
-    let on_path = || {
-        let found = Command::new("pg_config").arg("--bindir").output().ok()?;
-        Some(PathBuf::from(String::from_utf8(found.stdout).ok()?.trim()))
-    };
-    let found = newest.map(|(_, bin)| bin).or_else(on_path);
-    found.expect("PostgreSQL is installed; `cargo xtask ci` does it where it can")
-}
-
-/// Whom the server runs as, where that must not be us.
-fn account() -> Option<(u32, u32)> {
-    let users = geteuid().is_root().then(|| fs::read_to_string("/etc/passwd").expect("a list of users"))?;
-    let find = |name: &str| {
-        users.lines().find_map(|line| {
-            let fields: Vec<&str> = line.split(':').collect();
-            let [user, _, uid, gid, ..] = fields.as_slice() else { return None };
-            (*user == name).then_some((uid.parse().ok()?, gid.parse().ok()?))
-        })
-    };
-    Some(find("postgres").or_else(|| find("nobody")).expect("a user other than root"))
-}
-
-fn as_server(program: &str, folder: &Path) -> Command {
-    let mut command = Command::new(programs().join(program));
-    command.current_dir(folder).env("LC_ALL", "C").stdin(Stdio::null());
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    if let Some((user, group)) = account() {
-        command.uid(user).gid(group);
-    }
-    command
-}
-
-/// Starts the server below a shell that ends it when told to, or when this process is gone, and then removes its folder.
-fn start(folder: &Path) -> Child {
-    let script = "\"$@\" & server=$!; read -r told; kill -INT $server; wait $server; \
-                  [ \"$told\" = stop ] || rm -rf \"$PWD\"";
-    let mut shell = Command::new("sh");
-    shell.current_dir(folder).env("LC_ALL", "C").args(["-c", script, "sh"]);
-    shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    if let Some((user, group)) = account() {
-        shell.uid(user).gid(group);
-    }
-    shell.arg(programs().join("postgres")).arg("-D").arg(folder.join("data")).arg("-k").arg(folder);
-    for setting in ["listen_addresses=", "fsync=off", "max_connections=200", "shared_buffers=32MB"] {
-        shell.args(["-c", setting]);
-    }
-    let child = shell.spawn().expect("a server");
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let mut ready = as_server("pg_isready", folder);
-    ready.arg("-h").arg(folder);
-    while !ready.status().expect("pg_isready").success() {
-        assert!(Instant::now() < deadline, "PostgreSQL does not start");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    child
-}
-
-impl Server {
-    /// The one of this process, which lives as long.
-    fn shared() -> Arc<Server> {
-        static RUNNING: OnceLock<Arc<Server>> = OnceLock::new();
-        RUNNING.get_or_init(Server::new).clone()
-    }
-
-    fn new() -> Arc<Server> {
-        let folder = tempfile::Builder::new().prefix("corollary-pg-").tempdir().expect("a folder").keep();
-        if let Some((user, group)) = account() {
-            chown(&folder, Some(user), Some(group)).expect("chown");
-        }
-        let mut initdb = as_server("initdb", &folder);
-        initdb.args(["--username=postgres", "--auth=trust", "--no-locale", "--encoding=UTF8", "--no-sync"]);
-        let made = initdb.arg("--pgdata").arg(folder.join("data")).status();
-        assert!(made.expect("initdb").success(), "initdb fails");
-        Arc::new(Server { process: Mutex::new(start(&folder)), folder })
-    }
-
-    fn url(&self) -> String {
-        format!("host={} user=postgres dbname=postgres", self.folder.display())
-    }
-
-    /// Stops it: connections end, transactions under way are undone.
-    fn stop(&self) {
-        let mut process = self.process.lock();
-        let mut told = process.stdin.take().expect("it runs");
-        told.write_all(b"stop\n").expect("it listens");
-        process.wait().expect("it ends");
-    }
-
-    fn start_again(&self) {
-        *self.process.lock() = start(&self.folder);
-    }
-
-    /// A connection of the tests' own.
-    fn connection(&self) -> Connection {
-        Connection::open(&self.url().parse().expect("an address"), "the server").expect("a connection")
-    }
+/// A connection of the tests' own.
+fn connection(server: &Server) -> Connection {
+    Connection::open(&server.url().parse().expect("an address"), "the server").expect("a connection")
 }
 
 /// A store in a schema of its own.
@@ -222,14 +108,14 @@ fn a_commit_whose_connection_breaks_is_told_as_it_is() {
     // The session ends while the commit waits, before it is there: the counter says so, and the store goes on.
     let subject = InPostgres::fresh();
     subject.put(b"k", b"1").unwrap();
-    let other = subject.server.connection();
+    let other = connection(&subject.server);
     let table = format!("{}.ks_one", subject.options.schema);
     other.batch(format!("BEGIN; LOCK TABLE {table} IN EXCLUSIVE MODE")).unwrap();
     let end_sessions =
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
     std::thread::scope(|scope| {
         let commit = scope.spawn(|| subject.put(b"k", b"2"));
-        let third = subject.server.connection();
+        let third = connection(&subject.server);
         while third.query(end_sessions.into(), Vec::new()).unwrap().is_empty() {
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -260,7 +146,7 @@ fn a_commit_whose_connection_breaks_is_told_as_it_is() {
 fn who_lost_the_store_to_another_writes_no_more() {
     let subject = InPostgres::on(Server::new());
     subject.put(b"k", b"1").unwrap();
-    let other = subject.server.connection();
+    let other = connection(&subject.server);
     let sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()";
     other.query(format!("{sessions} AND backend_type = 'client backend'"), Vec::new()).unwrap();
     let mine = open(&subject.server, &subject.options).unwrap();
@@ -278,7 +164,7 @@ fn who_lost_the_store_to_another_writes_no_more() {
 #[test]
 fn what_is_not_ours_or_newer_is_refused() {
     let subject = InPostgres::fresh();
-    let other = subject.server.connection();
+    let other = connection(&subject.server);
     other.batch(format!("UPDATE {}.store SET version = 99", subject.options.schema)).unwrap();
     let (server, options) = (subject.server.clone(), subject.options.clone());
     drop(subject);
