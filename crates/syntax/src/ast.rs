@@ -322,6 +322,27 @@ pub enum BinaryOp {
 }
 
 impl BinaryOp {
+    /// All of them, weakest binding first.
+    pub const ALL: [BinaryOp; 17] = [
+        BinaryOp::Else,
+        BinaryOp::IfNull,
+        BinaryOp::Or,
+        BinaryOp::And,
+        BinaryOp::Equal,
+        BinaryOp::NotEqual,
+        BinaryOp::Less,
+        BinaryOp::LessEqual,
+        BinaryOp::Greater,
+        BinaryOp::GreaterEqual,
+        BinaryOp::Match,
+        BinaryOp::In,
+        BinaryOp::Add,
+        BinaryOp::Subtract,
+        BinaryOp::Multiply,
+        BinaryOp::Divide,
+        BinaryOp::Remainder,
+    ];
+
     /// How it is written.
     pub fn symbol(self) -> &'static str {
         match self {

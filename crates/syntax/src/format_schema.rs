@@ -302,7 +302,7 @@ impl Formatter<'_> {
 }
 
 /// The end of the last part of a type's head.
-fn head_end(t: &TypeText) -> u32 {
+pub(crate) fn head_end(t: &TypeText) -> u32 {
     let parts = t.interfaces.iter().map(|i| i.span).chain(t.options.iter().map(|o| o.span));
     parts.chain(t.root.iter().map(|root| root.span)).fold(t.name.span.end, |end, span| end.max(span.end))
 }
@@ -319,7 +319,7 @@ fn object_in(t: &TypeExpr, found: &mut Vec<Span>) {
 }
 
 /// A type on one line.
-fn type_line(t: &TypeExpr) -> String {
+pub(crate) fn type_line(t: &TypeExpr) -> String {
     match &t.kind {
         TypeExprKind::Name(name) => name.to_string(),
         TypeExprKind::Enum(values) => {
@@ -339,7 +339,7 @@ fn type_line(t: &TypeExpr) -> String {
 }
 
 /// A field of an object on one line.
-fn field_line(field: &FieldText) -> String {
+pub(crate) fn field_line(field: &FieldText) -> String {
     let name = &field.name.name;
     let mut line = match &field.kind {
         FieldKindText::Stored(t) => format!("{name}: {}", type_line(t)),
@@ -362,7 +362,7 @@ fn field_line(field: &FieldText) -> String {
 }
 
 /// Options on one line: a comma where one of two neighbours has an argument, else a space.
-fn options(options: &[OptionText]) -> String {
+pub(crate) fn options(options: &[OptionText]) -> String {
     let mut line = String::new();
     let plain = |option: &OptionText| option.argument == OptionArgument::None;
     for (n, option) in options.iter().enumerate() {

@@ -88,6 +88,21 @@ pub(crate) fn lex(text: &str) -> Lexed {
     lexer.lexed
 }
 
+/// How many comments a text consists of, all on one line but for what is within them; none where it holds anything else.
+pub(crate) fn comments(text: &str) -> Option<usize> {
+    let lexed = lex(text);
+    let mut at = 0;
+    for comment in &lexed.comments {
+        let (start, end) = (comment.span.start as usize, comment.span.end as usize);
+        if text[at..start].contains('\n') {
+            return None;
+        }
+        at = end;
+    }
+    (lexed.tokens.len() == 1 && lexed.diagnostics.is_empty() && at == text.len())
+        .then_some(lexed.comments.len())
+}
+
 struct Lexer<'t> {
     text: &'t str,
     at: usize,

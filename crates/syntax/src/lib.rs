@@ -14,6 +14,7 @@ pub mod span;
 
 mod dump;
 mod format_schema;
+mod json;
 mod lexer;
 mod line_index;
 mod nearest;
@@ -33,6 +34,10 @@ use diagnostic::Diagnostic;
 
 pub use dump::{dump, dump_schema};
 pub use format_schema::format_schema;
+pub use json::{
+    MAX_JSON_BYTES, expression_to_json, is_json, json_to_schema, parse_expression_json, parse_schema_json,
+    schema_to_json,
+};
 pub use line_index::LineIndex;
 pub use nearest::nearest;
 pub use render::render;

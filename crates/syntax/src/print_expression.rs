@@ -343,7 +343,7 @@ pub(crate) fn string(value: &str, quotes: Quotes) -> String {
 }
 
 /// Control characters, line separators, invisible marks, and those that turn the direction of the text.
-fn hidden(c: char) -> bool {
+pub(crate) fn hidden(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }

@@ -4,7 +4,8 @@ use corollary_syntax::ast::{Argument, BinaryOp, Expr, ExprKind, Ident, OrderKey,
 use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::span::Span;
 use corollary_syntax::{
-    dump, dump_schema, format_expression, format_schema, parse_expression, parse_schema, render,
+    dump, dump_schema, expression_to_json, format_expression, format_schema, json_to_schema,
+    parse_expression, parse_expression_json, parse_schema, parse_schema_json, render, schema_to_json,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -155,9 +156,22 @@ fn check_formatted(text: &str, formatted: &str) {
     let again = parse_schema(formatted);
     assert_eq!(again.diagnostics, [], "{text}\n->\n{formatted}");
     assert_eq!(dump_schema(&again.tree), dump_schema(&parse_schema(text).tree), "{text}\n->\n{formatted}");
+    check_json(formatted);
     let twice = format_schema(formatted);
     assert_eq!(twice.as_deref(), Ok(formatted), "{text}\n->\n{formatted}");
     assert!(formatted.lines().all(|line| line == line.trim_end()) || text.contains("/*"), "{formatted:?}");
+}
+
+/// The JSON form of a canonical text has the same tree, comments and blank lines.
+fn check_json(formatted: &str) {
+    let json =
+        schema_to_json(formatted).unwrap_or_else(|found| panic!("{}", render(&found, "text", formatted)));
+    let tree = parse_schema_json(&json);
+    assert!(tree.diagnostics.is_empty(), "{}\n{formatted}", render(&tree.diagnostics, "json", &json));
+    assert_eq!(dump_schema(&tree.tree), dump_schema(&parse_schema(formatted).tree), "{formatted}\n{json}");
+    let again = json_to_schema(&json).unwrap_or_else(|found| panic!("{}", render(&found, "json", &json)));
+    assert_eq!(again, formatted, "{json}");
+    assert_eq!(schema_to_json(&again).as_deref(), Ok(&*json));
 }
 
 fn expr(kind: ExprKind) -> Expr {
@@ -180,26 +194,7 @@ fn field_name() -> impl Strategy<Value = &'static str> {
 }
 
 fn operator() -> impl Strategy<Value = BinaryOp> {
-    use BinaryOp::*;
-    prop::sample::select(vec![
-        Else,
-        IfNull,
-        Or,
-        And,
-        Equal,
-        NotEqual,
-        Less,
-        LessEqual,
-        Greater,
-        GreaterEqual,
-        Match,
-        In,
-        Add,
-        Subtract,
-        Multiply,
-        Divide,
-        Remainder,
-    ])
+    prop::sample::select(BinaryOp::ALL.to_vec())
 }
 
 fn leaf() -> impl Strategy<Value = Expr> {
@@ -404,6 +399,10 @@ proptest! {
         let parsed = parse_expression(&text);
         prop_assert_eq!(parsed.diagnostics, [], "{}", text);
         prop_assert_eq!(dump(&parsed.tree), dump(&tree), "{}", text);
+        let json = expression_to_json(&tree);
+        let again = parse_expression_json(&json);
+        prop_assert!(again.diagnostics.is_empty(), "{}", render(&again.diagnostics, "json", &json));
+        prop_assert_eq!(dump(&again.tree), dump(&tree), "{}", json);
         prop_assert_eq!(format_expression(&parsed.tree), text);
     }
 

@@ -1,0 +1,223 @@
+//! Trees as JSON.
+//!
+//! Members that would say nothing (`false`, empty lists and texts) are left out.
+
+use smol_str::{SmolStr, ToSmolStr};
+
+use super::notes::{Note, Notes};
+use super::value::{Json, JsonKind, Key};
+use crate::ast::{
+    Argument, Expr, ExprKind, FieldKindText, FieldText, Ident, OptionArgument, OptionText, SchemaText,
+    TypeExpr, TypeExprKind, TypeText, UnaryOp,
+};
+use crate::span::Span;
+
+/// The largest whole number that every reader of JSON keeps exactly: those of many are doubles.
+const LARGEST_EXACT: u64 = (1 << 53) - 1;
+
+fn json(kind: JsonKind) -> Json {
+    Json { kind, span: Span::default() }
+}
+
+fn text(text: &str) -> Json {
+    json(JsonKind::Str(text.into()))
+}
+
+fn list<T>(items: &[T], each: impl Fn(&T) -> Json) -> Json {
+    json(JsonKind::List(items.iter().map(each).collect()))
+}
+
+/// An object without the members that say nothing.
+fn object<'k>(members: impl IntoIterator<Item = (&'k str, Json)>) -> Json {
+    let says = |value: &Json| match &value.kind {
+        JsonKind::Bool(value) => *value,
+        JsonKind::Str(text) => !text.is_empty(),
+        JsonKind::List(elements) => !elements.is_empty(),
+        _ => true,
+    };
+    all(members.into_iter().filter(|(_, value)| says(value)))
+}
+
+/// An object with all these members.
+fn all<'k>(members: impl IntoIterator<Item = (&'k str, Json)>) -> Json {
+    let key = |name: &str| Key { name: name.into(), span: Span::default() };
+    json(JsonKind::Object(members.into_iter().map(|(name, value)| (key(name), value)).collect()))
+}
+
+fn lines(lines: &[SmolStr]) -> Json {
+    list(lines, |line| text(line))
+}
+
+fn names(names: &[Ident]) -> Json {
+    list(names, |name| text(&name.name))
+}
+
+/// A schema with its notes.
+pub(super) fn schema(tree: &SchemaText, notes: &Notes) -> Json {
+    let types = list(&tree.types, |ty| type_text(ty, notes));
+    let head = object([
+        ("above", lines(&notes.header.above)),
+        ("schema", text(tree.name.as_ref().map_or("", |name| name.name.as_str()))),
+        ("behind", text(&notes.header.behind)),
+    ]);
+    let JsonKind::Object(mut members) = head.kind else { return head };
+    let rest = [("types", types), ("end", lines(&notes.end))];
+    for (name, value) in rest {
+        if name == "types" || !notes.end.is_empty() {
+            members.push((Key { name: name.into(), span: Span::default() }, value));
+        }
+    }
+    json(JsonKind::Object(members))
+}
+
+fn type_text(ty: &TypeText, notes: &Notes) -> Json {
+    let Note { above, behind, opening, closing } = notes.of(ty.span);
+    object([
+        ("above", lines(&above)),
+        ("type", text(&ty.name.name)),
+        ("abstract", json(JsonKind::Bool(ty.is_abstract))),
+        ("is", names(&ty.interfaces)),
+        ("in", text(ty.root.as_ref().map_or("", |root| root.name.as_str()))),
+        ("options", list(&ty.options, option)),
+        ("opening", text(&opening)),
+        ("fields", list(&ty.fields, |it| field(it, notes))),
+        ("closing", lines(&closing)),
+        ("behind", text(&behind)),
+    ])
+}
+
+fn field(field: &FieldText, notes: &Notes) -> Json {
+    let note = notes.of(field.span);
+    let (name, kind) = match &field.kind {
+        FieldKindText::Stored(ty) => ("value", type_expr(ty, notes)),
+        FieldKindText::Link(to) => ("link", text(&to.name)),
+        FieldKindText::Links(to) => ("links", text(&to.name)),
+        FieldKindText::Collection { child, ordered: false } => ("collection", text(&child.name)),
+        FieldKindText::Collection { child, ordered: true } => ("ordered_collection", text(&child.name)),
+        FieldKindText::Inverse { of_type, of_field } => {
+            ("inverse", all([("type", text(&of_type.name)), ("field", text(&of_field.name))]))
+        }
+        FieldKindText::Derived(expr) => ("derived", expression(expr)),
+    };
+    let mut members = vec![("field", text(&field.name.name)), (name, kind)];
+    for (name, value, there) in [
+        ("options", list(&field.options, option), !field.options.is_empty()),
+        ("behind", text(&note.behind), !note.behind.is_empty()),
+    ] {
+        members.extend(there.then_some((name, value)));
+    }
+    if !note.above.is_empty() {
+        members.insert(0, ("above", lines(&note.above)));
+    }
+    all(members)
+}
+
+fn type_expr(ty: &TypeExpr, notes: &Notes) -> Json {
+    match &ty.kind {
+        TypeExprKind::Name(name) => text(name),
+        TypeExprKind::Enum(words) => all([("enum", names(words))]),
+        TypeExprKind::List(of) => all([("list", type_expr(of, notes))]),
+        TypeExprKind::Set(of) => all([("set", type_expr(of, notes))]),
+        TypeExprKind::Map(of) => all([("map", type_expr(of, notes))]),
+        TypeExprKind::Object(fields) => {
+            let note = notes.of(ty.span);
+            let mut members = vec![("object", list(fields, |it| field(it, notes)))];
+            members.extend((!note.opening.is_empty()).then(|| ("opening", text(&note.opening))));
+            members.extend((!note.closing.is_empty()).then(|| ("closing", lines(&note.closing))));
+            all(members)
+        }
+    }
+}
+
+fn option(option: &OptionText) -> Json {
+    let name = ("option", text(&option.name));
+    match &option.argument {
+        OptionArgument::None => all([name]),
+        OptionArgument::Expr(expr) => all([name, ("value", expression(expr))]),
+        OptionArgument::Word(word) => all([name, ("word", text(&word.name))]),
+        OptionArgument::Words(words) => all([name, ("words", names(words))]),
+    }
+}
+
+/// An expression: literals as they are, all else as an object whose `op` says what it is.
+pub(super) fn expression(expr: &Expr) -> Json {
+    let op = |op: &'static str| ("op", text(op));
+    match &expr.kind {
+        ExprKind::Null => json(JsonKind::Null),
+        ExprKind::Bool(value) => json(JsonKind::Bool(*value)),
+        ExprKind::Int(value) if value.unsigned_abs() <= LARGEST_EXACT => json(JsonKind::Int(*value)),
+        ExprKind::Int(value) => all([op("int"), ("text", text(&value.to_smolstr()))]),
+        ExprKind::Number(number) => all([op("number"), ("text", text(number))]),
+        ExprKind::Str(value) => text(value),
+        ExprKind::Name(name) => all([op("name"), ("name", text(name))]),
+        ExprKind::SelfRef => all([op("self")]),
+        ExprKind::Parent => all([op("parent")]),
+        ExprKind::Ego => all([op("ego")]),
+        ExprKind::Root => all([op("root")]),
+        ExprKind::Field { base, name } => {
+            all([op("field"), ("of", expression(base)), ("name", text(&name.name))])
+        }
+        ExprKind::Filter { base, condition } => {
+            all([op("filter"), ("of", expression(base)), ("where", expression(condition))])
+        }
+        ExprKind::Order { base, keys } => {
+            let key = |key: &crate::ast::OrderKey| {
+                let descending = key.descending.then(|| ("descending", json(JsonKind::Bool(true))));
+                all([("key", expression(&key.expr))].into_iter().chain(descending))
+            };
+            all([op("order"), ("of", expression(base)), ("by", list(keys, key))])
+        }
+        ExprKind::Index { base, index } => {
+            all([op("at"), ("of", expression(base)), ("index", whole(*index))])
+        }
+        ExprKind::Slice { base, from, to } => {
+            let from = from.map(|from| ("from", whole(from)));
+            let to = to.map(|to| ("to", whole(to)));
+            all([op("slice"), ("of", expression(base))].into_iter().chain(from).chain(to))
+        }
+        ExprKind::Call { name, arguments } => {
+            all([op("call"), ("name", text(&name.name)), ("arguments", list(arguments, argument))])
+        }
+        ExprKind::Unary { op: UnaryOp::Negate, operand } => {
+            all([op("negate"), ("value", expression(operand))])
+        }
+        ExprKind::Unary { op: UnaryOp::Not, operand } => all([op("not"), ("value", expression(operand))]),
+        ExprKind::Binary { op: binary, left, right, .. } => {
+            all([op(binary.symbol()), ("left", expression(left)), ("right", expression(right))])
+        }
+        ExprKind::Conditional { condition, then, otherwise } => all([
+            op("if"),
+            ("condition", expression(condition)),
+            ("then", expression(then)),
+            ("else", expression(otherwise)),
+        ]),
+        ExprKind::Switch { subject, cases, otherwise } => {
+            let case =
+                |(key, value): &(Expr, Expr)| all([("when", expression(key)), ("then", expression(value))]);
+            let otherwise = otherwise.as_ref().map(|value| ("else", expression(value)));
+            all([op("switch"), ("of", expression(subject)), ("cases", list(cases, case))]
+                .into_iter()
+                .chain(otherwise))
+        }
+        ExprKind::List(items) => all([op("list"), ("items", list(items, expression))]),
+        // A tree with an error has no canonical text either.
+        ExprKind::Error => all([op("error")]),
+    }
+}
+
+fn argument(argument: &Argument) -> Json {
+    let value = expression(&argument.value);
+    match &argument.name {
+        Some(name) => all([("op", text("argument")), ("name", text(&name.name)), ("value", value)]),
+        None => value,
+    }
+}
+
+/// A whole number as it is, or as a text where not every reader would keep it.
+fn whole(value: i64) -> Json {
+    json(if value.unsigned_abs() <= LARGEST_EXACT {
+        JsonKind::Int(value)
+    } else {
+        JsonKind::Str(value.to_smolstr())
+    })
+}
