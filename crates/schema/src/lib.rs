@@ -16,7 +16,7 @@ pub mod normalize;
 pub mod plan;
 pub mod typed;
 
-pub use check::{Checked, check};
+pub use check::{Checked, check, check_parsed};
 pub use ids::Ids;
 pub use model::{
     DefaultValue, Field, FieldId, FieldKind, FieldRef, Kept, Member, OnDelete, Pattern, Position,

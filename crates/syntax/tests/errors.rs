@@ -5,9 +5,9 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use corollary_syntax::{parse_expression, parse_schema, render};
+use corollary_syntax::{parse_expression, parse_expression_json, parse_schema, parse_schema_json, render};
 
-/// Starts a case: the mark, and `schema` or `expression`.
+/// Starts a case: the mark, and `schema`, `expression`, `json` (a schema) or `json expression`.
 const CASE: &str = "======== ";
 
 /// Between the text and what is reported about it.
@@ -25,6 +25,8 @@ fn errors_are_reported_as_written_down() {
         let diagnostics = match kind {
             "schema" => parse_schema(text).diagnostics,
             "expression" => parse_expression(text).diagnostics,
+            "json" => parse_schema_json(text).diagnostics,
+            "json expression" => parse_expression_json(text).diagnostics,
             _ => panic!("unknown kind {kind}"),
         };
         assert!(!diagnostics.is_empty(), "nothing is reported about {text}");

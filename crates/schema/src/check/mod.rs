@@ -16,7 +16,7 @@ mod lifetime;
 pub(crate) mod options;
 
 use corollary_syntax::diagnostic::{Diagnostic, Severity};
-use corollary_syntax::{ast, parse_schema};
+use corollary_syntax::{Parsed, ast, parse_schema};
 
 use crate::ids::Ids;
 use crate::model::Schema;
@@ -32,7 +32,11 @@ pub struct Checked {
 
 /// Checks a schema text. `ids` are the numbers given so far; new names get new ones.
 pub fn check(text: &str, ids: &mut Ids) -> Checked {
-    let parsed = parse_schema(text);
+    check_parsed(parse_schema(text), ids)
+}
+
+/// Checks a syntax tree that comes with what was found so far; all places are where those of the tree are.
+pub fn check_parsed(parsed: Parsed<ast::SchemaText>, ids: &mut Ids) -> Checked {
     let mut diagnostics = parsed.diagnostics;
     let schema = check_tree(&parsed.tree, ids, &mut diagnostics);
     diagnostics.sort_by_key(|diagnostic| (diagnostic.span.start, diagnostic.span.end));

@@ -7,6 +7,7 @@ mod import;
 mod open;
 mod schema;
 mod serve;
+mod source;
 mod updates;
 
 use std::net::SocketAddr;
@@ -155,9 +156,21 @@ enum SchemaCommand {
         #[arg(default_value = "schema.cor")]
         file: PathBuf,
     },
+    /// Write the JSON form of a schema to standard output: its syntax tree, comments included
+    Json {
+        /// The schema, as text or JSON
+        #[arg(default_value = "schema.cor")]
+        file: PathBuf,
+    },
+    /// Write the text of a schema to standard output
+    Text {
+        /// The schema, as text or JSON
+        #[arg(default_value = "schema.json")]
+        file: PathBuf,
+    },
     /// Write the schema in the canonical format
     Fmt {
-        /// The schema
+        /// The schema, as text or JSON
         #[arg(default_value = "schema.cor")]
         file: PathBuf,
         /// Only tell whether it is formatted
@@ -213,6 +226,8 @@ pub fn main() -> ExitCode {
         Command::Updates { url, no_follow } => updates::run(&url, !no_follow),
         Command::Schema { command: SchemaCommand::Check { file, plan } } => schema::check(&file, plan),
         Command::Schema { command: SchemaCommand::Openapi { file } } => schema::openapi(&file),
+        Command::Schema { command: SchemaCommand::Json { file } } => schema::json(&file),
+        Command::Schema { command: SchemaCommand::Text { file } } => schema::text(&file),
         Command::Schema { command: SchemaCommand::Fmt { file, check } } => schema::fmt(&file, check),
         Command::Demo { command: DemoCommand::Flights { keep } } => demo::flights(keep),
     };

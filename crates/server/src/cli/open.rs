@@ -5,16 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use corollary_engine::{EngineOptions, Executor, OpenError, catalog, keys};
-use corollary_schema::{Ids, Schema, TypeIx, check};
+use corollary_schema::{Schema, TypeIx};
 use corollary_store::{EmbeddedOptions, EmbeddedStore, PostgresOptions, PostgresStore, Store};
 use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::{format_schema, nearest, render};
 use jiff::Timestamp;
 
+use super::source::Source;
 use super::{Failure, Place};
-
-/// The largest schema, in bytes.
-const MAX_SCHEMA_BYTES: u64 = 1 << 20;
 
 /// The budget of changes for whom nobody waits: everything goes with its commit.
 pub const AT_ONCE: usize = usize::MAX;
@@ -30,22 +28,6 @@ type Order in orders {
   amount:   int required
   customer: link Customer
 }";
-
-/// Reads a schema file.
-pub fn read_schema(file: &Path) -> Result<String, Failure> {
-    let shown = file.display();
-    match std::fs::metadata(file) {
-        Ok(metadata) if metadata.len() > MAX_SCHEMA_BYTES => {
-            return Err(format!("{shown} has more than {MAX_SCHEMA_BYTES} bytes").into());
-        }
-        _ => {}
-    }
-    let bytes = std::fs::read(file).map_err(|error| format!("{shown} cannot be read: {error}"))?;
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        format!("{shown} is not UTF-8, at byte {at}").into()
-    })
-}
 
 /// Opens the data, or creates it; returns the text of the schema too. What a change reaches beyond the budget is left to
 /// updates.
@@ -92,11 +74,11 @@ fn given_schema(place: &Place) -> Result<Option<String>, Failure> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         _ => {}
     }
-    let text = read_schema(&place.schema)?;
-    let checked = check(&text, &mut Ids::default());
+    let source = Source::read(&place.schema)?;
+    let checked = source.check();
     match checked.schema {
-        Some(_) => Ok(Some(text)),
-        None => Err(mistakes(&checked.diagnostics, &place.schema.display().to_string(), &text)),
+        Some(_) => source.text().map(Some),
+        None => Err(source.mistakes(&checked.diagnostics)),
     }
 }
 

@@ -1,24 +1,37 @@
-//! `corollary schema check|fmt`.
+//! `corollary schema …`: what a schema file says, and in which forms.
 
 use std::path::Path;
 
 use corollary_schema::plan::describe::describe;
-use corollary_schema::{Field, FieldKind, Ids, Schema, check as check_schema};
-use corollary_syntax::{format_schema, render};
+use corollary_schema::{Field, FieldKind, Schema};
+use corollary_syntax::format_schema;
 
-use super::{Failure, open};
+use super::Failure;
+use super::source::Source;
 use crate::http::openapi::document;
 
 /// The schema in a file; mistakes are the failure, warnings are told.
 fn checked(file: &Path) -> Result<Schema, Failure> {
-    let text = open::read_schema(file)?;
-    let checked = check_schema(&text, &mut Ids::default());
-    let told = render(&checked.diagnostics, &file.display().to_string(), &text);
-    let schema = checked.schema.ok_or(Failure { message: told.clone(), code: 2 })?;
+    let source = Source::read(file)?;
+    let checked = source.check();
+    let schema = checked.schema.ok_or_else(|| source.mistakes(&checked.diagnostics))?;
     if !checked.diagnostics.is_empty() {
-        eprint!("{told}");
+        eprint!("{}", source.render(&checked.diagnostics));
     }
     Ok(schema)
+}
+
+/// Writes the JSON form.
+pub fn json(file: &Path) -> Result<(), Failure> {
+    print!("{}", Source::read(file)?.json()?);
+    Ok(())
+}
+
+/// Writes the text, in the canonical format.
+pub fn text(file: &Path) -> Result<(), Failure> {
+    let source = Source::read(file)?;
+    print!("{}", format_schema(&source.text()?).map_err(|found| source.mistakes(&found))?);
+    Ok(())
 }
 
 /// Writes the OpenAPI document.
@@ -43,12 +56,9 @@ pub fn check(file: &Path, plan: bool) -> Result<(), Failure> {
 
 /// Formats, or tells whether it is formatted.
 pub fn fmt(file: &Path, only_check: bool) -> Result<(), Failure> {
-    let text = open::read_schema(file)?;
-    let formatted = format_schema(&text).map_err(|diagnostics| Failure {
-        message: render(&diagnostics, &file.display().to_string(), &text),
-        code: 2,
-    })?;
-    if formatted == text {
+    let source = Source::read(file)?;
+    let formatted = source.formatted()?;
+    if formatted == source.content() {
         return Ok(());
     }
     if only_check {

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use corollary_store::features::Feature;
+use corollary_syntax::schema_to_json;
 use serde_json::json;
 
 use super::App;
@@ -39,9 +40,12 @@ pub async fn index(State(app): State<Arc<App>>) -> Response<Body> {
     )
 }
 
-/// The schema, as it was written.
+/// The schema: as it was written, and as a tree.
 pub async fn schema(State(app): State<Arc<App>>) -> Response<Body> {
-    reply(&json!({"name": app.node.engine().schema().name.as_str(), "text": app.schema_text}))
+    let (name, text) = (json!(app.node.engine().schema().name.as_str()), json!(app.schema_text));
+    // What is served was checked, so it has a form; it may nest deeper than other JSON, so it goes out as it is.
+    let form = schema_to_json(&app.schema_text).unwrap_or_else(|_| "null".into());
+    super::json(StatusCode::OK, format!("{{\"name\":{name},\"text\":{text},\"json\":{}}}", form.trim_end()))
 }
 
 /// The OpenAPI document.

@@ -2,7 +2,7 @@
 //!
 //! Both directions lose nothing: a text and its JSON form have the same canonical text, comments and blank lines
 //! included. Whoever reads JSON gets the same syntax tree as from text, with places in the JSON, so that what a checker
-//! says of it points there. Its shapes are written down in `docs/schema.schema.json`.
+//! says of it points there. Its shapes are written down in `api/schema.schema.json`, for people in `docs/schema-json.md`.
 //!
 //! Read next: `value` (JSON itself), `write` and `read` (trees to JSON and back), `notes` (comments and blank lines),
 //! `text` (trees to text).

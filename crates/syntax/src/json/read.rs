@@ -66,8 +66,8 @@ impl<'t> Reader<'t> {
         help: &str,
     ) {
         let pointer: String = self.pointer.iter().map(|part| format!("/{part}")).collect();
-        let at = if pointer.is_empty() { "the document".into() } else { pointer };
-        let diagnostic = Diagnostic::error(code, span, format!("{message} (at {at})"));
+        let at = if pointer.is_empty() { String::new() } else { format!(" (at {pointer})") };
+        let diagnostic = Diagnostic::error(code, span, format!("{message}{at}"));
         self.found.push(if help.is_empty() { diagnostic } else { diagnostic.help(help) });
     }
 
@@ -207,7 +207,7 @@ impl<'t> Reader<'t> {
             Some(types) => self.within("types", |reader| reader.list(types, Self::type_text)),
             None => Vec::new(),
         };
-        SchemaText { name, types: types.into_iter().flatten().collect(), ..SchemaText::default() }
+        SchemaText { name, types: types.into_iter().flatten().collect() }
     }
 
     fn type_text(&mut self, json: &Json) -> Option<TypeText> {
@@ -276,6 +276,10 @@ impl<'t> Reader<'t> {
         let name = self.name_at(&members, "field")?;
         let given: Vec<&str> = KINDS.into_iter().filter(|kind| members.get(kind).is_some()).collect();
         let [kind] = given[..] else {
+            // A member of another name was told already.
+            if given.is_empty() && self.found.len() > before {
+                return None;
+            }
             let message = match given[..] {
                 [] => "a field needs to say what it holds".to_string(),
                 _ => format!("a field holds one thing, and this has {}", given.join(" and ")),
@@ -344,6 +348,7 @@ impl<'t> Reader<'t> {
     }
 
     fn type_expr(&mut self, json: &Json, depth: usize) -> Option<TypeExpr> {
+        let before = self.found.len();
         let kind = match &json.kind {
             JsonKind::Str(_) => TypeExprKind::Name(self.ident(json).name),
             JsonKind::Object(_) if depth == MAX_DEPTH => {
@@ -357,6 +362,9 @@ impl<'t> Reader<'t> {
                 let members = self.members(json, "a type of values", &known)?;
                 let given: Vec<&str> = KINDS.into_iter().filter(|kind| members.get(kind).is_some()).collect();
                 let [kind] = given[..] else {
+                    if given.is_empty() && self.found.len() > before {
+                        return None;
+                    }
                     let help = format!("exactly one of the members {}", KINDS.join(", "));
                     self.wrong(head(json), "a type of values says what it is", &help);
                     return None;

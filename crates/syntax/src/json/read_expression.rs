@@ -250,8 +250,9 @@ impl Reader<'_> {
             _ => None,
         };
         if read.is_none() {
-            let message = format!("a position is a whole number, and this is {}", value.describe());
-            self.within(name, |reader| reader.wrong(value.span, message, ""));
+            self.within(name, |reader| {
+                reader.wrong(value.span, "a position is a whole number, and this is none", "")
+            });
         }
         read
     }
