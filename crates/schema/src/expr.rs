@@ -5,6 +5,7 @@
 
 mod about;
 mod aggregates;
+mod help;
 mod operators;
 mod script;
 mod text;
@@ -101,7 +102,7 @@ pub fn check_condition(schema: &Schema, ty: TypeIx, expr: &ast::Expr) -> (Expr, 
     let (typed, mut found) = check_expr(schema, Place::Query(ty), expr);
     if found.is_empty() && !is_condition(&typed.ty) {
         let describe = typed.ty.describe(&|ty| schema.ty(ty).name.clone());
-        found.push(not_a_condition(expr.span, &describe));
+        found.push(not_a_condition(expr.span, &typed.ty, &describe));
     }
     (typed, found)
 }
@@ -110,9 +111,9 @@ fn is_condition(ty: &Type) -> bool {
     ty.many == Many::One && matches!(ty.kind, Kind::Bool | Kind::Null | Kind::Json)
 }
 
-fn not_a_condition(span: Span, is: &str) -> Diagnostic {
+fn not_a_condition(span: Span, ty: &Type, is: &str) -> Diagnostic {
     Diagnostic::error("not-a-condition", span, format!("a condition must be true or false, and this is {is}"))
-        .help("compare it with something, as in `age > 30`")
+        .help(help::condition(ty))
 }
 
 struct Checker<'a> {
@@ -174,9 +175,10 @@ impl Checker<'_> {
             },
             ExprKind::Name(name) => self.bare_name(name, span),
             ExprKind::Parent => self.parent(span),
-            ExprKind::Ego => {
-                self.report(Diagnostic::error("ego", span, "`ego` is the caller, and there is none here"))
-            }
+            ExprKind::Ego => self.report(
+                Diagnostic::error("ego", span, "`ego` is the caller, and there is none here")
+                    .help("start from `self`"),
+            ),
             ExprKind::Root => self.report(
                 Diagnostic::error("root", span, "`root` must be followed by the name of a root collection")
                     .help("as in `root.employees`"),
@@ -244,11 +246,10 @@ impl Checker<'_> {
         let typed = self.expr(expr);
         if !typed.ty.is_many() && typed.ty.kind != Kind::Null && typed.ty.kind != Kind::Json {
             let is = self.describe(&typed.ty);
-            self.report(Diagnostic::error(
-                "not-a-list",
-                expr.span,
-                format!("{what} needs a list, and this is {is}"),
-            ));
+            self.report(
+                Diagnostic::error("not-a-list", expr.span, format!("{what} needs a list, and this is {is}"))
+                    .help(help::list(&typed.ty)),
+            );
             return Expr { node: typed.node, ty: Type { kind: Kind::Null, many: Many::List } };
         }
         typed
@@ -258,7 +259,7 @@ impl Checker<'_> {
         let typed = self.expr(expr);
         if !is_condition(&typed.ty) {
             let is = self.describe(&typed.ty);
-            return self.report(not_a_condition(expr.span, &is));
+            return self.report(not_a_condition(expr.span, &typed.ty, &is));
         }
         typed
     }
@@ -445,11 +446,14 @@ impl Checker<'_> {
             },
             _ => {
                 let is = self.describe(&base.ty);
-                self.report(Diagnostic::error(
-                    "no-fields",
-                    name.span,
-                    format!("`.{}`: {is} has no fields", name.name),
-                ))
+                self.report(
+                    Diagnostic::error(
+                        "no-fields",
+                        name.span,
+                        format!("`.{}`: {is} has no fields", name.name),
+                    )
+                    .maybe_help(help::no_fields(&name.name)),
+                )
             }
         }
     }
@@ -476,10 +480,7 @@ impl Checker<'_> {
         candidates: impl Iterator<Item = &'n str>,
     ) -> Expr {
         let diagnostic = Diagnostic::error("unknown-field", name.span, format!("{of} field `{}`", name.name));
-        self.report(match nearest(&name.name, candidates) {
-            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-            None => diagnostic,
-        })
+        self.report(diagnostic.maybe_help(help::near(&name.name, candidates)))
     }
 
     /// A field kept in the document, of one resource or of each of many.
@@ -566,7 +567,11 @@ impl Checker<'_> {
         }
         let count = |wanted: &str| {
             let given = arguments.len();
-            let text = format!("`{}` takes {wanted}, and {given} were given", name.name);
+            let text = format!(
+                "`{}` takes {wanted}, and {given} {} given",
+                if given == 1 { "was" } else { "were" },
+                name.name
+            );
             self.report(Diagnostic::error("arguments", span, text))
         };
         if let Some(clock) = self.clock(&name.name, arguments, span) {
@@ -580,10 +585,7 @@ impl Checker<'_> {
                 name.span,
                 format!("there is no function `{}`", name.name),
             );
-            return self.report(match nearest(&name.name, all) {
-                Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-                None => diagnostic,
-            });
+            return self.report(diagnostic.maybe_help(help::function(&name.name, all)));
         };
         if matches!(row.function, Function::Months | Function::Years) {
             return self.misplaced_span(row.function, span);
@@ -605,11 +607,11 @@ impl Checker<'_> {
             let value = self.expr(&argument.value);
             if !parameter.accepts(&value.ty) {
                 let is = self.describe(&value.ty);
-                return self.report(Diagnostic::error(
-                    "argument-type",
-                    argument.value.span,
-                    format!("`{}` takes {} here, and this is {is}", name.name, parameter.describe()),
-                ));
+                let text = format!("`{}` takes {} here, and this is {is}", name.name, parameter.describe());
+                return self.report(
+                    Diagnostic::error("argument-type", argument.value.span, text)
+                        .maybe_help(help::argument(parameter, &value.ty)),
+                );
             }
             typed.push(value);
         }

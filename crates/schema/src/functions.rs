@@ -97,6 +97,22 @@ impl Parameter {
         }
     }
 
+    /// The kinds that it takes, as `str | list`.
+    pub fn kinds(self) -> String {
+        match self {
+            Parameter::From(kinds) => {
+                let kinds: Vec<String> = kinds.iter().map(kind_name).collect();
+                kinds.join(" | ")
+            }
+            Parameter::Any | Parameter::AnyOrMany => "any".into(),
+            other => {
+                let described = other.describe();
+                let plain = described.trim_start_matches("a ").trim_start_matches("an ");
+                plain.replace(" or a ", " | ")
+            }
+        }
+    }
+
     /// For messages.
     pub fn describe(self) -> String {
         match self {
@@ -231,6 +247,36 @@ pub const TABLE: &[Signature] = &[
     with(0, true, row("coalesce", Function::Coalesce, &[Any, Any], Returns::Same, "The first value that is not null.")),
     row("is_error", Function::IsError, &[Any], Returns::Kind(Kind::Bool), "Is it an error value?"),
 ];
+
+impl Signature {
+    /// How it is called: the kinds of what it takes, what may be left out in brackets.
+    pub fn written(&self) -> String {
+        let required = self.parameters.len() - self.optional;
+        let mut text = format!("{}(", self.name);
+        for (at, parameter) in self.parameters.iter().enumerate() {
+            text.push_str(if at >= required { "[" } else { "" });
+            text.push_str(if at > 0 { ", " } else { "" });
+            text.push_str(&parameter.kinds());
+        }
+        text.push_str(if self.variadic { ", …" } else { "" });
+        text.push_str(&"]".repeat(self.optional));
+        text.push(')');
+        text
+    }
+
+    /// The kind of what it gives.
+    pub fn gives(&self) -> String {
+        match &self.returns {
+            Returns::Kind(kind) => kind_name(kind),
+            Returns::List(kind) => format!("a list of {}", kind_name(kind)),
+            Returns::Same => "as the first".into(),
+        }
+    }
+}
+
+fn kind_name(kind: &Kind) -> String {
+    format!("{kind:?}").to_lowercase()
+}
 
 impl Function {
     /// Its row.

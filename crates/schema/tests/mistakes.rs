@@ -31,7 +31,7 @@ fn mistakes_in_expressions() {
         ("x := self.agge + 1", "unknown-field «agge» `Person` has no field `agge` | did you mean `age`?"),
         (
             "x := self.name + 5",
-            "operand-type «+» `+` does not go between str and int | nothing is turned into another kind silently: use str(…), int(…) or float(…)",
+            "operand-type «+» `+` does not go between str and int | nothing is turned into another kind silently: use str(…), int(…), float(…) or decimal(…)",
         ),
         (
             "x := age",
@@ -41,7 +41,10 @@ fn mistakes_in_expressions() {
             "x := sum(self.team.members)",
             "aggregate-type «self.team.members» `sum` needs a list of numbers or durations, and this is a set of Person | name the field to aggregate, as in `sum(self.orders.amount)`",
         ),
-        ("x := sum(self.age)", "not-a-list «self.age» `sum` needs a list, and this is int"),
+        (
+            "x := sum(self.age)",
+            "not-a-list «self.age» `sum` needs a list, and this is int | a list comes from many resources, as in `self.orders.amount`, or from a field that is one",
+        ),
         (
             "x := self.team.members.age + 1",
             "one-value «self.team.members.age» an operand must be one value, and this is a list of int | take one of them with first(…), or aggregate them with sum(…), count(…), max(…), …",
@@ -60,14 +63,20 @@ fn mistakes_in_expressions() {
         ),
         (
             "x := round(self.age, 1, 2)",
-            "arguments «round(self.age, 1, 2)» `round` takes 1 to 2 arguments, and 3 were given",
+            "arguments «round(self.age, 1, 2)» `were` takes 1 to 2 arguments, and 3 round given",
         ),
-        ("x := upper(self.age)", "argument-type «self.age» `upper` takes a str here, and this is int"),
+        (
+            "x := upper(self.age)",
+            "argument-type «self.age» `upper` takes a str here, and this is int | turn it into a text with `str(…)`",
+        ),
         ("x := self.born > \"soon\"", "literal «\"soon\"» \"soon\" is not a date: write it as 2024-05-01"),
         ("x := parent.name", "no-parent «parent» a `Person` has no parent: no collection holds it"),
-        ("x := self.age.years", "no-fields «years» `.years`: int has no fields"),
+        (
+            "x := self.age.years",
+            "no-fields «years» `.years`: int has no fields | `year` is a function: write `year(…)`",
+        ),
         ("x := self.age > 1 -> 1 : \"a\"", "branches «\"a\"» this is str, and the other value is int"),
-        ("x := null", "always-null «null» this is always null"),
+        ("x := null", "always-null «null» this is always null | read a field, as in `self.name`"),
     ];
     for (field, wanted) in cases {
         assert_eq!(in_person(field), [wanted], "{field}");
@@ -87,7 +96,7 @@ fn mistakes_in_aggregates() {
         ),
         (
             "x := top(3)",
-            "arguments «top(3)» `top` takes two arguments, as in `top(3, self.orders.amount)`, and 1 were given",
+            "arguments «top(3)» `top` takes two arguments, as in `top(3, self.orders.amount)`, and 1 was given",
         ),
         (
             "x := top(2, self.team.members)",
@@ -166,14 +175,14 @@ fn mistakes_in_declarations() {
             "_x: int",
             "reserved-name «_x» the name of a field cannot start with `_` | such names are the system's own",
         ),
-        ("self: int", "reserved-name «self» `self` is a word of the language"),
+        ("self: int", "reserved-name «self» `self` is a word of the language | give it another name"),
         (
             "x: inverse Team.name",
             "not-a-link «name» `Team.name` is not a link | an inverse lists the resources whose link, or links, point here",
         ),
         ("x: inverse Person.team", "inverse-target «team» `Person.team` links to `Team`, not to `Person`"),
         ("x: int min 5, max 3", "bounds «max 3» the greatest value is below the least"),
-        ("x: int default \"a\"", "literal «\"a\"» this is not a literal of the field's type"),
+        ("x: int default \"a\"", "literal «\"a\"» this is not a literal of the type of the field, int"),
         ("x: int required required", "duplicate-option «required» `required` stands twice"),
         (
             "x: int unique in parent",
@@ -305,7 +314,7 @@ fn mistakes_in_computed_defaults() {
             "option «default self.team» a link has no option `default` | it has description, required, nullable, \
              immutable, write once, index, unique, unique in parent, on delete",
         ),
-        ("x: str default low", "literal «low» this is not a literal of the field's type"),
+        ("x: str default low", "literal «low» this is not a literal of the type of the field, str"),
     ];
     for (field, expected) in cases {
         assert_eq!(in_person(field), [expected], "{field}");

@@ -56,6 +56,22 @@ fn a_schema_goes_to_json_and_back_and_serves_in_either_form() {
 }
 
 #[test]
+fn derived_fields_are_explained() {
+    let place = Place::new(SHOP);
+    let file = place.schema();
+    let file = file.to_str().unwrap();
+    let one = succeeded(&run(&["schema", "explain", "Customer.total", file]));
+    assert_says(&one, &["Customer.total := ", "rule: delta: sum", "Order.amount changes", "constant"]);
+    let all = succeeded(&run(&["schema", "explain", file]));
+    assert!(all.contains(&one), "{all}");
+    let said = failed(&run(&["schema", "explain", "Customer.totl", file]), 2);
+    assert_says(&said, &["Customer has no derived field totl", "did you mean Customer.total?"]);
+    let said = failed(&run(&["schema", "explain", "Customre.total", file]), 2);
+    assert_says(&said, &["no type Customre", "Customer?"]);
+    assert_says(&failed(&run(&["schema", "explain", "total", file]), 2), &["write TYPE.FIELD"]);
+}
+
+#[test]
 fn mistakes_in_json_are_told_where_they_stand() {
     let place = Place::new("");
     // What only the checker finds has its place in the JSON too.

@@ -32,6 +32,12 @@ impl Diagnostic {
         Diagnostic { severity: Severity::Error, code, message: message.into(), span, help: None }
     }
 
+    /// The same with a suggestion, where there is one.
+    pub fn maybe_help(mut self, help: Option<impl Into<String>>) -> Diagnostic {
+        self.help = help.map(Into::into);
+        self
+    }
+
     /// The same with a suggestion.
     pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
         self.help = Some(help.into());

@@ -42,6 +42,21 @@ pub use line_index::LineIndex;
 pub use nearest::nearest;
 pub use render::render;
 
+/// The names of the options of fields.
+pub fn field_option_names() -> impl Iterator<Item = &'static str> {
+    option_rules::FIELD_OPTIONS.iter().map(|rule| rule.name)
+}
+
+/// The names of the options of types.
+pub fn type_option_names() -> impl Iterator<Item = &'static str> {
+    option_rules::TYPE_OPTIONS.iter().map(|rule| rule.name)
+}
+
+/// The words that begin the type of a value.
+pub fn value_type_names() -> impl Iterator<Item = &'static str> {
+    option_rules::VALUE_TYPES.iter().copied()
+}
+
 /// A tree and what was found wrong with the text, ordered by place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parsed<T> {

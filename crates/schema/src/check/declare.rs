@@ -106,11 +106,10 @@ pub(super) fn check_name(name: &ast::Ident, what: &str, found: &mut Vec<Diagnost
     let reserved = RESERVED.contains(&text);
     let prefix = ["_", "link_", "parent_"].into_iter().find(|prefix| text.starts_with(prefix));
     if reserved {
-        found.push(Diagnostic::error(
-            "reserved-name",
-            name.span,
-            format!("`{text}` is a word of the language"),
-        ));
+        found.push(
+            Diagnostic::error("reserved-name", name.span, format!("`{text}` is a word of the language"))
+                .help("give it another name"),
+        );
     } else if let Some(prefix) = prefix {
         found.push(
             Diagnostic::error(
@@ -166,10 +165,10 @@ fn resolve_type(schema: &Schema, name: &ast::Ident, found: &mut Vec<Diagnostic>)
         let diagnostic =
             Diagnostic::error("unknown-type", name.span, format!("there is no type `{}`", name.name));
         let types = schema.types.iter().map(|ty| ty.name.as_str());
-        found.push(match nearest(&name.name, types) {
-            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-            None => diagnostic,
-        });
+        let near = nearest(&name.name, types).map(|near| format!("did you mean `{near}`?"));
+        let value =
+            BASIC.contains(&name.name.as_str()).then(|| format!("a value is written `{}`", name.name));
+        found.push(diagnostic.maybe_help(value.or(near)));
     }
     ty
 }

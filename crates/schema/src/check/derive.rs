@@ -304,7 +304,7 @@ impl Draft<'_, '_> {
 }
 
 fn always_null(span: Span) -> Diagnostic {
-    Diagnostic::error("always-null", span, "this is always null")
+    Diagnostic::error("always-null", span, "this is always null").help("read a field, as in `self.name`")
 }
 
 fn unknown_type(span: Span, message: &str) -> Diagnostic {

@@ -9,6 +9,7 @@ use corollary_value::{BasicKind, Value, compare, parse_as};
 use crate::model::{DefaultValue, OnDelete, Pattern, Rules, ValueType};
 use crate::normalize::Normalize;
 use crate::typed::Kind;
+use crate::typed::Type;
 
 /// What the options belong to.
 pub enum Context {
@@ -298,7 +299,11 @@ fn literal(expr: &Expr, ty: &ValueType) -> Result<Value, Diagnostic> {
             Ok(Value::List(items.into()))
         }
         (ExprKind::Null, _) => Err(wrong("null is no default: leave the option out")),
-        _ => Err(wrong("this is not a literal of the field's type")),
+        (_, ValueType::Object(_) | ValueType::Map(_)) => Err(wrong("objects and maps have no literals")),
+        _ => {
+            let is = Type::of_value(ty).describe(&|_| "resource".into());
+            Err(wrong(&format!("this is not a literal of the type of the field, {is}")))
+        }
     }
 }
 

@@ -84,7 +84,8 @@ impl Checker<'_> {
     }
 
     fn wrong_count(&self, name: &ast::Ident, wanted: &str, given: usize, span: Span) -> Expr {
-        let text = format!("`{}` takes {wanted}, and {given} were given", name.name);
+        let were = if given == 1 { "was" } else { "were" };
+        let text = format!("`{}` takes {wanted}, and {given} {were} given", name.name);
         self.report(Diagnostic::error("arguments", span, text))
     }
 

@@ -10,7 +10,7 @@ use corollary_syntax::span::Span;
 use corollary_value::{BasicKind, Id, Value, parse_as};
 use smol_str::SmolStr;
 
-use super::{Checker, new};
+use super::{Checker, help, new};
 use crate::typed::{Expr, Kind, Many, Node, Type};
 
 impl Checker<'_> {
@@ -180,13 +180,7 @@ impl Checker<'_> {
             span,
             format!("`{op}` does not go between {left_is} and {right_is}"),
         );
-        let text = |ty: &Type| matches!(ty.kind, Kind::Str | Kind::Enum(_));
-        let number = |ty: &Type| matches!(ty.kind, Kind::Int | Kind::Float | Kind::Decimal);
-        self.report(if (text(left) && number(right)) || (number(left) && text(right)) {
-            diagnostic.help("nothing is turned into another kind silently: use str(…), int(…) or float(…)")
-        } else {
-            diagnostic
-        })
+        self.report(diagnostic.maybe_help(help::operands(op, &left.kind, &right.kind)))
     }
 
     pub(super) fn switch(

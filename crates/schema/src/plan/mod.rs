@@ -11,10 +11,12 @@
 //! The engine's `propagate` module walks this plan; it never looks at an expression to decide what to do.
 
 pub mod describe;
+pub mod explain;
 pub mod lower;
 pub mod order;
 pub mod reads;
 pub mod recursion;
+mod unparse;
 
 use std::ops::Range;
 

@@ -156,6 +156,13 @@ enum SchemaCommand {
         #[arg(default_value = "schema.cor")]
         file: PathBuf,
     },
+    /// Tell in words how a derived field is kept true, and what a change of each input costs
+    Explain {
+        /// `TYPE.FIELD`; all derived fields without it. A name that ends in .cor or .json is the file
+        what: Option<String>,
+        /// The schema, as text or JSON
+        file: Option<PathBuf>,
+    },
     /// Write the JSON form of a schema to standard output: its syntax tree, comments included
     Json {
         /// The schema, as text or JSON
@@ -226,6 +233,9 @@ pub fn main() -> ExitCode {
         Command::Updates { url, no_follow } => updates::run(&url, !no_follow),
         Command::Schema { command: SchemaCommand::Check { file, plan } } => schema::check(&file, plan),
         Command::Schema { command: SchemaCommand::Openapi { file } } => schema::openapi(&file),
+        Command::Schema { command: SchemaCommand::Explain { what, file } } => {
+            schema::explain(what.as_deref(), file.as_deref())
+        }
         Command::Schema { command: SchemaCommand::Json { file } } => schema::json(&file),
         Command::Schema { command: SchemaCommand::Text { file } } => schema::text(&file),
         Command::Schema { command: SchemaCommand::Fmt { file, check } } => schema::fmt(&file, check),

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use corollary_schema::plan::describe::describe;
-use corollary_schema::{Field, FieldKind, Schema};
-use corollary_syntax::format_schema;
+use corollary_schema::plan::explain::{explain as explain_field, explain_all};
+use corollary_schema::{Field, FieldKind, FieldRef, Schema};
+use corollary_syntax::{format_schema, nearest};
 
-use super::Failure;
 use super::source::Source;
+use super::{Failure, open};
 use crate::http::openapi::document;
 
 /// The schema in a file; mistakes are the failure, warnings are told.
@@ -19,6 +20,36 @@ fn checked(file: &Path) -> Result<Schema, Failure> {
         eprint!("{}", source.render(&checked.diagnostics));
     }
     Ok(schema)
+}
+
+/// Explains one derived field, or all.
+pub fn explain(what: Option<&str>, file: Option<&Path>) -> Result<(), Failure> {
+    let is_file = |what: &&str| what.ends_with(".cor") || what.ends_with(".json");
+    let (what, file) = match (what, file) {
+        (Some(only), None) if is_file(&only) => (None, Path::new(only)),
+        (what, file) => (what, file.unwrap_or(Path::new("schema.cor"))),
+    };
+    let schema = checked(file)?;
+    let Some(what) = what else {
+        print!("{}", explain_all(&schema));
+        return Ok(());
+    };
+    let usage = |message: String| Failure { message, code: 2 };
+    let (ty, field) = what.split_once('.').ok_or_else(|| {
+        usage(format!("{what} is not a derived field: write TYPE.FIELD, as Customer.total"))
+    })?;
+    let ty = open::type_named(&schema, ty)?;
+    let named = schema.ty(ty).named(field).map(|(slot, _)| FieldRef { ty, slot });
+    let explained = named.and_then(|field| explain_field(&schema, field));
+    let explained = explained.ok_or_else(|| {
+        let of = schema.ty(ty);
+        let derived = of.slots().filter(|(_, field)| matches!(field.kind, FieldKind::Derived { .. }));
+        let near = nearest(field, derived.map(|(_, field)| field.name.as_str()));
+        let help = near.map_or(String::new(), |near| format!("; did you mean {}.{near}?", of.name));
+        usage(format!("{} has no derived field {field}{help}", of.name))
+    })?;
+    print!("{explained}");
+    Ok(())
 }
 
 /// Writes the JSON form.

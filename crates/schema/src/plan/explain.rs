@@ -1,0 +1,308 @@
+//! A derived field's plan in words: what it reads, how a change of each input finds those whose value may change, what
+//! that costs, what is kept beside the value, and what to do where a change costs more than a step in an index.
+//!
+//! Everything is said of the plan alone, so it is what the engine does. Matches here name every kind of rule, step and
+//! start: who adds one has to say what it costs. Read next: [`super::describe`], the same for those who know the plan.
+
+use std::fmt::{self, Write};
+
+use smol_str::SmolStr;
+
+use super::unparse;
+use super::{Group, Hop, Keeping, PlanNode, Reader, Rule, Start};
+use crate::aggregate::Aggregate;
+use crate::model::{FieldKind, FieldRef, Schema};
+use crate::typed::Expr;
+
+/// What one change of an input costs, for each of those whose value may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cost {
+    /// The same whatever the size of the data.
+    Constant,
+    /// A step in an ordered index.
+    Log,
+    /// As much as the result has elements, for it is written anew as a whole.
+    Result,
+    /// As much as the lists that it reads have elements.
+    Lists,
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cost::Constant => "constant",
+            Cost::Log => "log n",
+            Cost::Result => "the size of the result",
+            Cost::Lists => "the size of the lists that it reads",
+        })
+    }
+}
+
+/// All derived fields, in the order of declaration, with an empty line between.
+pub fn explain_all(schema: &Schema) -> String {
+    let derived = schema.types().flat_map(|(ty, of)| of.slots().map(move |(slot, _)| FieldRef { ty, slot }));
+    let explained: Vec<String> = derived.filter_map(|field| explain(schema, field)).collect();
+    explained.join("\n")
+}
+
+/// One derived field; none where the field is not derived.
+pub fn explain(schema: &Schema, field: FieldRef) -> Option<String> {
+    let FieldKind::Derived { text, .. } = &schema.field(field).kind else { return None };
+    let (at, node) = schema.plan.nodes.iter().enumerate().find(|(_, node)| node.result == field)?;
+    let mut explain = Explain { schema, parts: Vec::new(), out: String::new() };
+    explain.find_parts(at);
+    let name = format!("{}.{}", schema.ty(field.ty).name, schema.field(field).name);
+    writeln!(explain.out, "{name} := {text}").expect("writing to a String does not fail");
+    explain.node(at, node).expect("writing to a String does not fail");
+    for number in 0..explain.parts.len() {
+        let (part, at) = explain.parts[number];
+        let node = &schema.plan.nodes[at];
+        writeln!(explain.out, "  {} of each {}", unparse::part(number + 1), schema.ty(part.ty).name)
+            .expect("writing to a String does not fail");
+        explain.node(at, node).expect("writing to a String does not fail");
+    }
+    Some(explain.out)
+}
+
+struct Explain<'a> {
+    schema: &'a Schema,
+    /// The hidden parts of the field, each with its node, in the order of their numbers.
+    parts: Vec<(FieldRef, usize)>,
+    out: String,
+}
+
+/// What a node reads, in the order of declaration.
+fn inputs(schema: &Schema, at: usize) -> Vec<(FieldRef, &Reader)> {
+    let fields = schema.types().flat_map(|(ty, of)| of.slots().map(move |(slot, _)| FieldRef { ty, slot }));
+    fields
+        .flat_map(|field| schema.plan.readers(field).iter().map(move |reader| (field, reader)))
+        .filter(|(_, reader)| reader.node == at)
+        .collect()
+}
+
+impl Explain<'_> {
+    /// The hidden fields that a node reads, and those that they read.
+    fn find_parts(&mut self, at: usize) {
+        for (field, _) in inputs(self.schema, at) {
+            let hidden = matches!(self.schema.field(field).kind, FieldKind::Aggregate { .. });
+            if !hidden || self.parts.iter().any(|(part, _)| *part == field) {
+                continue;
+            }
+            let node = self.schema.plan.nodes.iter().position(|node| node.result == field);
+            if let Some(node) = node {
+                self.parts.push((field, node));
+                self.find_parts(node);
+            }
+        }
+    }
+
+    /// The name of a field, of a hidden one that of the part.
+    fn name(&self, field: FieldRef) -> SmolStr {
+        match self.parts.iter().position(|(part, _)| *part == field) {
+            Some(at) => unparse::part(at + 1),
+            None => self.schema.field(field).name.clone(),
+        }
+    }
+
+    fn type_name(&self, field: FieldRef) -> &SmolStr {
+        &self.schema.ty(field.ty).name
+    }
+
+    fn text(&self, expr: &Expr) -> String {
+        unparse::text(self.schema, expr, &|field| self.name(field))
+    }
+
+    fn node(&mut self, at: usize, node: &PlanNode) -> fmt::Result {
+        let (rule, kept) = match &node.rule {
+            Rule::Evaluate(evaluate) => {
+                let owner = self.type_name(node.result);
+                let rule = if evaluate.constant_cost {
+                    format!("evaluated for each {owner}, from itself and what to-one links lead to")
+                } else {
+                    format!("evaluated for each {owner}, from lists that are read again each time")
+                };
+                (rule, "the value alone".to_string())
+            }
+            Rule::Group(group) => (self.group(group), self.kept(node, group)),
+        };
+        writeln!(self.out, "    rule: {rule}")?;
+        writeln!(self.out, "    kept: {kept}")?;
+        let mut warnings = Vec::new();
+        for (field, reader) in inputs(self.schema, at) {
+            let (whom, many) = self.way_back(field, reader, &node.rule);
+            let cost = cost(&node.rule);
+            let each = if many.is_some() { " for each" } else { "" };
+            let name = format!("{}.{}", self.type_name(field), self.name(field));
+            writeln!(self.out, "    {name} changes: {whom}; {cost}{each}")?;
+            for advice in advice(cost, many.as_deref()) {
+                if !warnings.contains(&advice) {
+                    warnings.push(advice);
+                }
+            }
+        }
+        warnings.iter().try_for_each(|advice| writeln!(self.out, "    warning: {advice}"))
+    }
+
+    /// What a group computes.
+    fn group(&self, group: &Group) -> String {
+        let member = &self.schema.ty(group.member).name;
+        let what = match (&group.value, &group.target) {
+            (Some(value), _) => format!("`{}` of each {member}", self.text(value)),
+            (None, Some(target)) => format!("the `{}` of each {member}, each once", self.text(target)),
+            (None, None) => format!("each {member}"),
+        };
+        let rule = match group.keeping() {
+            Keeping::Counts | Keeping::Sums => "delta",
+            Keeping::Order | Keeping::Ranks => "ordered",
+        };
+        let mut text =
+            format!("{rule}: {} of {what}, at its `{}`", aggregate(group.aggregate), self.text(&group.owner));
+        if let Some(by) = &group.by {
+            text.push_str(&format!(", for each `{}`", self.text(by)));
+        }
+        for (at, condition) in group.conditions.iter().enumerate() {
+            text.push_str(&format!(", {} `{}`", if at == 0 { "where" } else { "and" }, self.text(condition)));
+        }
+        for (at, (key, descending)) in group.keys.iter().enumerate() {
+            let direction = if *descending { " desc" } else { "" };
+            text.push_str(&format!("{} `{}`{direction}", if at == 0 { ", by" } else { "," }, self.text(key)));
+        }
+        text
+    }
+
+    /// What is kept of the members of a group, beside the result.
+    fn kept(&self, node: &PlanNode, group: &Group) -> String {
+        let owner = self.type_name(node.result);
+        let each = match group.by {
+            Some(_) => format!("for each {owner} and key"),
+            None => format!("for each {owner}"),
+        };
+        match group.keeping() {
+            Keeping::Counts if group.target.is_some() => {
+                format!("{each}, how many members stand for each element")
+            }
+            Keeping::Counts if group.by.is_some() => format!("{each}, how many there are"),
+            Keeping::Counts => "the value alone".into(),
+            Keeping::Sums => format!("{each}, the exact sum and how many there are"),
+            Keeping::Order => format!("{each}, the members in order"),
+            Keeping::Ranks => format!("{each}, the members in order, counted"),
+        }
+    }
+
+    /// In words, how a change of a field finds those whose value may change; and who they are, where one change may
+    /// reach many.
+    fn way_back(&self, field: FieldRef, reader: &Reader, rule: &Rule) -> (String, Option<String>) {
+        let changed = self.type_name(field);
+        let mut steps = Vec::new();
+        let mut many = None;
+        match reader.start {
+            Start::Changed => {}
+            Start::Targets => {
+                steps.push(format!(
+                    "the old and the new {} of its `{}`",
+                    self.target(field),
+                    self.name(field)
+                ));
+            }
+        }
+        for hop in reader.path.iter().rev() {
+            let step = match hop {
+                Hop::Link(link) => {
+                    let (from, unique) = (self.type_name(*link), self.schema.field(*link).rules.unique);
+                    let each = if unique { "the" } else { "each" };
+                    let step = match self.schema.field(*link).kind {
+                        FieldKind::Parent { collection } => {
+                            format!("each {from} in its `{}`", self.schema.field(collection).name)
+                        }
+                        FieldKind::Links { .. } => {
+                            format!("each {from} whose `{}` hold it", self.name(*link))
+                        }
+                        _ => format!("{each} {from} whose `{}` it is", self.name(*link)),
+                    };
+                    if !unique {
+                        many = Some(step.clone());
+                    }
+                    step
+                }
+                Hop::Reverse(link) => {
+                    let target = self.target(*link);
+                    if matches!(self.schema.field(*link).kind, FieldKind::Links { .. }) {
+                        let step = format!("each {target} in its `{}`", self.name(*link));
+                        many = Some(step.clone());
+                        step
+                    } else {
+                        format!("the {target} of its `{}`", self.name(*link))
+                    }
+                }
+            };
+            steps.push(step);
+        }
+        let whom = if steps.is_empty() { format!("that {changed}") } else { steps.join(", and of that ") };
+        let whom = match rule {
+            Rule::Evaluate(_) => whom,
+            Rule::Group(group) => format!("{whom} counts anew at its `{}`", self.text(&group.owner)),
+        };
+        (whom, many)
+    }
+
+    /// The type that a link, a parent or a derived reference leads to.
+    fn target(&self, link: FieldRef) -> SmolStr {
+        let ty = match &self.schema.field(link).kind {
+            FieldKind::Link { target, .. } | FieldKind::Links { target, .. } => Some(*target),
+            FieldKind::Parent { collection } => Some(collection.ty),
+            FieldKind::Collection { child, .. } => Some(*child),
+            FieldKind::Inverse { of } => Some(of.ty),
+            FieldKind::Derived { expr, .. } => expr.ty.resource(),
+            FieldKind::Aggregate { ty, .. } => ty.resource(),
+            FieldKind::Stored(_) => None,
+        };
+        ty.map_or("resource".into(), |ty| self.schema.ty(ty).name.clone())
+    }
+}
+
+fn aggregate(aggregate: Aggregate) -> String {
+    match aggregate {
+        Aggregate::Collect => "the list".into(),
+        Aggregate::Percentile(share) => format!("percentile {share}"),
+        Aggregate::Top(count) => format!("the top {count}"),
+        aggregate => aggregate.name().into(),
+    }
+}
+
+/// What one change costs a rule, for each of those whom it reaches.
+fn cost(rule: &Rule) -> Cost {
+    match rule {
+        Rule::Evaluate(evaluate) if evaluate.constant_cost => Cost::Constant,
+        Rule::Evaluate(_) => Cost::Lists,
+        Rule::Group(group) if group.by.is_some() => Cost::Result,
+        Rule::Group(group) => match group.aggregate {
+            Aggregate::Collect | Aggregate::Distinct | Aggregate::Join(_) => Cost::Result,
+            _ => match group.keeping() {
+                Keeping::Counts | Keeping::Sums => Cost::Constant,
+                Keeping::Order | Keeping::Ranks => Cost::Log,
+            },
+        },
+    }
+}
+
+/// What to do where a change costs more than a step in an index.
+fn advice(cost: Cost, many: Option<&str>) -> Vec<String> {
+    let reaches = many.map(|many| {
+        format!(
+            "one change reaches {many}, all in the same commit: where these are many, leave the field out and read \
+             through the link"
+        )
+    });
+    let expensive = match cost {
+        Cost::Constant | Cost::Log => None,
+        Cost::Result => Some(
+            "the result is written anew as a whole: where it grows long, keep its count or its first elements, and \
+             ask for the rest with a filter",
+        ),
+        Cost::Lists => Some(
+            "all that it reads is read again: aggregate over an inverse, the reverse of a link or a collection \
+             directly, with filters that read the member and what its to-one links lead to",
+        ),
+    };
+    reaches.into_iter().chain(expensive.map(String::from)).collect()
+}
