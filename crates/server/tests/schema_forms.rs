@@ -61,7 +61,7 @@ fn derived_fields_are_explained() {
     let file = place.schema();
     let file = file.to_str().unwrap();
     let one = succeeded(&run(&["schema", "explain", "Customer.total", file]));
-    assert_says(&one, &["Customer.total := ", "rule: delta: sum", "Order.amount changes", "constant"]);
+    assert_says(&one, &["Customer.total := ", "rule: delta: sum", "Order.net changes", "constant"]);
     let all = succeeded(&run(&["schema", "explain", file]));
     assert!(all.contains(&one), "{all}");
     let said = failed(&run(&["schema", "explain", "Customer.totl", file]), 2);

@@ -126,7 +126,8 @@ fn each(cases: u64, texts: &[String], test: impl Fn(&str)) {
     for seed in first..first + cases * setting("COROLLARY_FUZZ_TIMES", 1) {
         // Neighbouring seeds are far apart, and none is 0.
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let text = random.changed(&texts[random.below(texts.len())], texts);
+        let chosen = random.below(texts.len());
+        let text = random.changed(&texts[chosen], texts);
         let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&text)));
         assert!(run.is_ok(), "seed {seed}: {text:?}");
     }

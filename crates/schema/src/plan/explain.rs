@@ -289,8 +289,8 @@ fn cost(rule: &Rule) -> Cost {
 fn advice(cost: Cost, many: Option<&str>) -> Vec<String> {
     let reaches = many.map(|many| {
         format!(
-            "one change reaches {many}, all in the same commit: where these are many, leave the field out and read \
-             through the link"
+            "one change reaches {many}: where these are many, declare the field `background`, or leave it out and \
+             read through the link"
         )
     });
     let expensive = match cost {
