@@ -351,7 +351,7 @@ fn mistakes_in_embedded_objects() {
             "bare-name «price» `price` is not a root collection | a field of this type is written `self.price`",
         ),
         ("x := null", "always-null «null» this is always null"),
-        ("x := sum(self.lines.x)", "unknown-field «x» the object has no field `x`"),
+        ("x := sum(self.lines.x)", "unknown-field «x» the object has no field `x` | it has price"),
     ];
     for (member, wanted) in cases {
         let found = findings(&format!(

@@ -226,7 +226,10 @@ impl Explain<'_> {
                 }
                 Hop::Reverse(link) => {
                     let target = self.target(*link);
-                    if matches!(self.schema.field(*link).kind, FieldKind::Links { .. }) {
+                    if matches!(
+                        self.schema.field(*link).kind,
+                        FieldKind::Links { .. } | FieldKind::Embedded { .. }
+                    ) {
                         let step = format!("each {target} in its `{}`", self.name(*link));
                         many = Some(step.clone());
                         step
@@ -248,7 +251,9 @@ impl Explain<'_> {
     /// The type that a link, a parent or a derived reference leads to.
     fn target(&self, link: FieldRef) -> SmolStr {
         let ty = match &self.schema.field(link).kind {
-            FieldKind::Link { target, .. } | FieldKind::Links { target, .. } => Some(*target),
+            FieldKind::Link { target, .. }
+            | FieldKind::Links { target, .. }
+            | FieldKind::Embedded { target, .. } => Some(*target),
             FieldKind::Parent { collection } => Some(collection.ty),
             FieldKind::Collection { child, .. } => Some(*child),
             FieldKind::Inverse { of } => Some(of.ty),

@@ -87,6 +87,15 @@ impl Unparse<'_> {
             Node::Reverse(base, of) => self.step(base, reverse_name(self.schema, *of).into()),
             Node::Member(base, name) => self.step(base, name.clone()),
             Node::IdOf(base) => self.step(base, "_id".into()),
+            Node::Extend(base, members) => {
+                let member = |(name, member): &(SmolStr, Expr)| Argument {
+                    name: Some(ident(name.clone())),
+                    value: self.expr(member),
+                };
+                let base = Argument { name: None, value: self.expr(base) };
+                let arguments = [base].into_iter().chain(members.iter().map(member)).collect();
+                ExprKind::Call { name: ident("extend"), arguments }
+            }
             Node::Filter(base, condition) => {
                 ExprKind::Filter { base: self.boxed(base), condition: self.boxed(condition) }
             }
