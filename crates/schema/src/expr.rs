@@ -565,15 +565,7 @@ impl Checker<'_> {
                 format!("`{}` has no argument named `{}`", name.name, named.name),
             ));
         }
-        let count = |wanted: &str| {
-            let given = arguments.len();
-            let text = format!(
-                "`{}` takes {wanted}, and {given} {} given",
-                if given == 1 { "was" } else { "were" },
-                name.name
-            );
-            self.report(Diagnostic::error("arguments", span, text))
-        };
+        let count = |wanted: &str| self.wrong_count(name, wanted, arguments.len(), span);
         if let Some(clock) = self.clock(&name.name, arguments, span) {
             return clock;
         }

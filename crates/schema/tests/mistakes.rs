@@ -63,7 +63,7 @@ fn mistakes_in_expressions() {
         ),
         (
             "x := round(self.age, 1, 2)",
-            "arguments «round(self.age, 1, 2)» `were` takes 1 to 2 arguments, and 3 round given",
+            "arguments «round(self.age, 1, 2)» `round` takes 1 to 2 arguments, and 3 were given",
         ),
         (
             "x := upper(self.age)",
@@ -73,7 +73,7 @@ fn mistakes_in_expressions() {
         ("x := parent.name", "no-parent «parent» a `Person` has no parent: no collection holds it"),
         (
             "x := self.age.years",
-            "no-fields «years» `.years`: int has no fields | `year` is a function: write `year(…)`",
+            "no-fields «years» `.years`: int has no fields | `years` is a function: write `years(…)`",
         ),
         ("x := self.age > 1 -> 1 : \"a\"", "branches «\"a\"» this is str, and the other value is int"),
         ("x := null", "always-null «null» this is always null | read a field, as in `self.name`"),
@@ -388,7 +388,7 @@ fn mistakes_about_time() {
              not both | write `months(14)` for a year and two months; an exact span goes to the other side"
                 .into(),
         ),
-        ("x := now(1) > self.seen", "arguments «now(1)» `now` takes no arguments, and 1 were given".into()),
+        ("x := now(1) > self.seen", "arguments «now(1)» `now` takes no arguments, and 1 was given".into()),
         (
             "x := months(self.age)",
             "calendar-span «months(self.age)» `months` has no length of its own: it stands next to a datetime or a date, \

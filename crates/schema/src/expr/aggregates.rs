@@ -83,8 +83,8 @@ impl Checker<'_> {
         self.report(Diagnostic::error("named-argument", named.span, message))
     }
 
-    fn wrong_count(&self, name: &ast::Ident, wanted: &str, given: usize, span: Span) -> Expr {
-        let were = if given == 1 { "was" } else { "were" };
+    pub(super) fn wrong_count(&self, name: &ast::Ident, wanted: &str, given: usize, span: Span) -> Expr {
+        let were = super::help::were(given);
         let text = format!("`{}` takes {wanted}, and {given} {were} given", name.name);
         self.report(Diagnostic::error("arguments", span, text))
     }

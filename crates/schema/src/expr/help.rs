@@ -6,6 +6,11 @@ use corollary_syntax::nearest;
 use crate::functions::{self, Parameter};
 use crate::typed::{Kind, Type};
 
+/// The verb behind a number of arguments.
+pub(super) fn were(count: usize) -> &'static str {
+    if count == 1 { "was" } else { "were" }
+}
+
 /// The most names that are told where none is near.
 const MAX_TOLD: usize = 12;
 

@@ -13,7 +13,7 @@ use corollary_syntax::nearest;
 use corollary_syntax::span::Span;
 use corollary_value::Value;
 
-use super::{Checker, Place, new};
+use super::{Checker, Place, help, new};
 use crate::functions::Function;
 use crate::typed::{Expr, Kind, Many, Node, Type, mentions_now};
 
@@ -36,7 +36,7 @@ impl Checker<'_> {
         };
         if !arguments.is_empty() {
             let given = arguments.len();
-            let text = format!("`{name}` takes no arguments, and {given} were given");
+            let text = format!("`{name}` takes no arguments, and {given} {} given", help::were(given));
             return Some(self.report(Diagnostic::error("arguments", span, text)));
         }
         if matches!(self.place, Place::Derived(_)) && !self.clocks.borrow().contains(&span) {
@@ -102,7 +102,8 @@ impl Checker<'_> {
         };
         let name = function.name();
         let [argument] = argument else {
-            let text = format!("`{name}` takes one argument, and {} were given", argument.len());
+            let given = argument.len();
+            let text = format!("`{name}` takes one argument, and {given} {} given", help::were(given));
             return Some(self.report(Diagnostic::error("arguments", span.span, text)));
         };
         let (moment_typed, count) =

@@ -8,6 +8,7 @@ use std::fmt::{self, Write};
 
 use smol_str::SmolStr;
 
+use super::follows::{DEFAULT_BUDGET, Follows, follows};
 use super::unparse;
 use super::{Group, Hop, Keeping, PlanNode, Reader, Rule, Start};
 use crate::aggregate::Aggregate;
@@ -49,7 +50,8 @@ pub fn explain_all(schema: &Schema) -> String {
 pub fn explain(schema: &Schema, field: FieldRef) -> Option<String> {
     let FieldKind::Derived { text, .. } = &schema.field(field).kind else { return None };
     let (at, node) = schema.plan.nodes.iter().enumerate().find(|(_, node)| node.result == field)?;
-    let mut explain = Explain { schema, parts: Vec::new(), out: String::new() };
+    let follows = follows(schema);
+    let mut explain = Explain { schema, parts: Vec::new(), follows, out: String::new() };
     explain.find_parts(at);
     let name = format!("{}.{}", schema.ty(field.ty).name, schema.field(field).name);
     writeln!(explain.out, "{name} := {text}").expect("writing to a String does not fail");
@@ -68,6 +70,8 @@ struct Explain<'a> {
     schema: &'a Schema,
     /// The hidden parts of the field, each with its node, in the order of their numbers.
     parts: Vec<(FieldRef, usize)>,
+    /// By node, when it follows a change.
+    follows: Vec<Follows>,
     out: String,
 }
 
@@ -113,7 +117,7 @@ impl Explain<'_> {
     }
 
     fn node(&mut self, at: usize, node: &PlanNode) -> fmt::Result {
-        let (rule, kept) = match &node.rule {
+        let (mut rule, mut kept) = match &node.rule {
             Rule::Evaluate(evaluate) => {
                 let owner = self.type_name(node.result);
                 let rule = if evaluate.constant_cost {
@@ -125,20 +129,33 @@ impl Explain<'_> {
             }
             Rule::Group(group) => (self.group(group), self.kept(node, group)),
         };
+        let subject = &self.schema.ty(node.subject()).name;
+        if node.is_timed() {
+            rule.push_str("; and by the clock, when a comparison with the time comes out otherwise");
+            kept.push_str(&format!("; for each {subject}, the time of its next change by the clock"));
+        }
+        if self.follows[at] == Follows::InBackground {
+            rule.push_str("; in the background, after the commit");
+        }
         writeln!(self.out, "    rule: {rule}")?;
         writeln!(self.out, "    kept: {kept}")?;
         let mut warnings = Vec::new();
+        let cost = cost(&node.rule);
         for (field, reader) in inputs(self.schema, at) {
             let (whom, many) = self.way_back(field, reader, &node.rule);
-            let cost = cost(&node.rule);
             let each = if many.is_some() { " for each" } else { "" };
             let name = format!("{}.{}", self.type_name(field), self.name(field));
             writeln!(self.out, "    {name} changes: {whom}; {cost}{each}")?;
-            for advice in advice(cost, many.as_deref()) {
+            for advice in advice(cost, many.as_deref(), self.follows[at]) {
                 if !warnings.contains(&advice) {
                     warnings.push(advice);
                 }
             }
+        }
+        if node.is_timed() {
+            let whom = self.counts_anew(&node.rule, format!("that {subject}"));
+            let cost = cost.max(Cost::Log);
+            writeln!(self.out, "    the clock reaches the time that is kept: {whom}; {cost}")?;
         }
         warnings.iter().try_for_each(|advice| writeln!(self.out, "    warning: {advice}"))
     }
@@ -241,11 +258,15 @@ impl Explain<'_> {
             steps.push(step);
         }
         let whom = if steps.is_empty() { format!("that {changed}") } else { steps.join(", and of that ") };
-        let whom = match rule {
+        (self.counts_anew(rule, whom), many)
+    }
+
+    /// Who is evaluated, or which member counts anew and where.
+    fn counts_anew(&self, rule: &Rule, whom: String) -> String {
+        match rule {
             Rule::Evaluate(_) => whom,
             Rule::Group(group) => format!("{whom} counts anew at its `{}`", self.text(&group.owner)),
-        };
-        (whom, many)
+        }
     }
 
     /// The type that a link, a parent or a derived reference leads to.
@@ -290,14 +311,20 @@ fn cost(rule: &Rule) -> Cost {
     }
 }
 
-/// What to do where a change costs more than a step in an index.
-fn advice(cost: Cost, many: Option<&str>) -> Vec<String> {
-    let reaches = many.map(|many| {
-        format!(
-            "one change reaches {many}: where these are many, declare the field `background`, or leave it out and \
-             read through the link"
-        )
-    });
+/// What to do where a change costs more than a step in an index, or reaches many.
+fn advice(cost: Cost, many: Option<&str>, follows: Follows) -> Vec<String> {
+    let reaches = match (many, follows) {
+        (Some(many), Follows::AtOnce) => Some(format!(
+            "one change reaches {many}, all of them with its commit: where these are many, leave the field out and read \
+             through the link"
+        )),
+        (Some(many), Follows::WithinBudget) => Some(format!(
+            "one change reaches {many}: past {DEFAULT_BUDGET} of them (`serve --update-budget`) the rest follow by an \
+             update; where that is too late, leave the field out and read through the link"
+        )),
+        // It was declared so.
+        (Some(_), Follows::InBackground) | (None, _) => None,
+    };
     let expensive = match cost {
         Cost::Constant | Cost::Log => None,
         Cost::Result => Some(

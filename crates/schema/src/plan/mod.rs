@@ -12,6 +12,7 @@
 
 pub mod describe;
 pub mod explain;
+pub mod follows;
 pub mod lower;
 pub mod order;
 pub mod reads;

@@ -1,0 +1,52 @@
+//! When each node follows a change: with its commit, within the budget of the commit, or in the background.
+//!
+//! What must be right before the reply follows at once, however many resources that are: groups (what a group has counted
+//! of a member must follow from what is stored, or the next change of the member would take out what was never put in),
+//! fields because of which a write may be refused, and all that these are computed from. Read next: the engine's
+//! `updates/budget.rs`, which holds the commits to it.
+
+use super::Rule;
+use crate::model::{FieldKind, FieldRef, Schema};
+
+/// The resources that one change may reach within its commit, by default, at each step of its way back.
+pub const DEFAULT_BUDGET: usize = 1_000;
+
+/// When a node follows a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// With the commit, to the end.
+    AtOnce,
+    /// With the commit as far as its budget goes; the rest by an update.
+    WithinBudget,
+    /// By an update, always.
+    InBackground,
+}
+
+/// By node, when it follows.
+pub fn follows(schema: &Schema) -> Vec<Follows> {
+    let nodes = &schema.plan.nodes;
+    let mut at_once = vec![false; nodes.len()];
+    // Each node comes after all that it reads.
+    for (at, node) in nodes.iter().enumerate().rev() {
+        let read = schema.plan.readers(node.result).iter().any(|reader| at_once[reader.node]);
+        at_once[at] = read || is_held(schema, node.result);
+    }
+    let follows = |(at, node): (usize, &super::PlanNode)| match &node.rule {
+        Rule::Group(_) => Follows::AtOnce,
+        Rule::Evaluate(_) if at_once[at] => Follows::AtOnce,
+        Rule::Evaluate(_) if is_background(schema, node.result) => Follows::InBackground,
+        Rule::Evaluate(_) => Follows::WithinBudget,
+    };
+    nodes.iter().enumerate().map(follows).collect()
+}
+
+/// May a commit be refused because of the field's value?
+fn is_held(schema: &Schema, field: FieldRef) -> bool {
+    let field = schema.field(field);
+    matches!(field.kind, FieldKind::Derived { strict: true, .. }) || field.rules.unique
+}
+
+/// Is it declared to follow later?
+fn is_background(schema: &Schema, field: FieldRef) -> bool {
+    matches!(schema.field(field).kind, FieldKind::Derived { background: true, .. })
+}
