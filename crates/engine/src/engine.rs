@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use corollary_schema::Schema;
+use corollary_schema::plan::follows::DEFAULT_BUDGET;
 use corollary_store::{Batch, Direction, KeyRange, Store};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -24,7 +25,7 @@ use crate::index;
 use crate::keys;
 use crate::log::{self, Commit};
 use crate::propagate::{Work, propagate};
-use crate::updates::budget::{Budgets, DEFAULT_BUDGET};
+use crate::updates::budget::Budgets;
 use crate::updates::{Ledger, UpdateId};
 use crate::working::Working;
 use crate::write::{self, Write};

@@ -3,24 +3,16 @@
 //! The budget bounds the walk back from a change to those who read it, at every step of the way. What is left is noted
 //! by its [`Edge`]: the node, the path, and the sources from which the path has yet to be walked.
 //!
-//! Three kinds of nodes are brought up to date with the commit whatever it takes:
-//! - Groups. What a group has counted of a member must follow from what is stored, or the next change of that member
-//!   would take out what was never put in.
-//! - Strict fields, and all that they are computed from: whether a write is refused has to be known before its reply.
-//! - Nodes that are evaluated along the instances (recursion), whose order is the order of the instances.
-//!
-//! A `background` field is never brought up to date with the commit, not even by a change of its own resource.
+//! Which nodes follow at once whatever it takes, and which never do, is in the plan: [`corollary_schema::plan::follows`].
 
 use std::collections::BTreeSet;
 
-use corollary_schema::plan::{Hop, Rule};
-use corollary_schema::{FieldKind, FieldRef, Schema};
+use corollary_schema::plan::Hop;
+use corollary_schema::plan::follows::{Follows, follows};
+use corollary_schema::{FieldRef, Schema};
 use corollary_value::Id;
 
 use crate::doc::Key;
-
-/// Resources that one change may reach within its commit, by default.
-pub const DEFAULT_BUDGET: usize = 1_000;
 
 /// How far a node follows a change within the commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,42 +32,18 @@ pub struct Budgets(Vec<Budget>);
 impl Budgets {
     /// With so many resources for each node that has a budget.
     pub fn new(schema: &Schema, resources: usize) -> Budgets {
-        let nodes = &schema.plan.nodes;
-        let mut at_once = vec![false; nodes.len()];
-        // Each node comes after all that it reads.
-        for (at, node) in nodes.iter().enumerate().rev() {
-            let read = schema.plan.readers(node.result).iter().any(|reader| at_once[reader.node]);
-            at_once[at] |= read || is_held(schema, node.result);
-            // Those that need each other are brought up to date together.
-            if let Some(stratum) = schema.plan.stratum(at).filter(|stratum| stratum.nodes.start == at) {
-                let together = at_once[stratum.nodes.clone()].contains(&true);
-                at_once[stratum.nodes.clone()].fill(together);
-            }
-        }
-        let budget = |(at, node): (usize, &corollary_schema::plan::PlanNode)| match &node.rule {
-            Rule::Group(_) => Budget::Unbounded,
-            Rule::Evaluate(_) if at_once[at] || schema.plan.stratum(at).is_some() => Budget::Unbounded,
-            Rule::Evaluate(_) if is_background(schema, node.result) => Budget::Nothing,
-            Rule::Evaluate(_) => Budget::Walked(resources),
+        let budget = |follows| match follows {
+            Follows::AtOnce => Budget::Unbounded,
+            Follows::WithinBudget => Budget::Walked(resources),
+            Follows::InBackground => Budget::Nothing,
         };
-        Budgets(nodes.iter().enumerate().map(budget).collect())
+        Budgets(follows(schema).into_iter().map(budget).collect())
     }
 
     /// Of a node.
     pub fn of(&self, node: usize) -> Budget {
         self.0[node]
     }
-}
-
-/// May a commit be refused because of the field's value?
-fn is_held(schema: &Schema, field: FieldRef) -> bool {
-    let field = schema.field(field);
-    matches!(field.kind, FieldKind::Derived { strict: true, .. }) || field.rules.unique
-}
-
-/// Is it declared to follow later?
-fn is_background(schema: &Schema, field: FieldRef) -> bool {
-    matches!(schema.field(field).kind, FieldKind::Derived { background: true, .. })
 }
 
 /// A way along which changes reach a node.

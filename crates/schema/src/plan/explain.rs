@@ -10,7 +10,7 @@ use smol_str::SmolStr;
 
 use super::follows::{DEFAULT_BUDGET, Follows, follows};
 use super::unparse;
-use super::{Group, Hop, Keeping, PlanNode, Reader, Rule, Start};
+use super::{Group, Hop, Keeping, PlanNode, Reader, Rule, Start, Stratum};
 use crate::aggregate::Aggregate;
 use crate::model::{FieldKind, FieldRef, Schema};
 use crate::typed::Expr;
@@ -38,6 +38,9 @@ impl fmt::Display for Cost {
         })
     }
 }
+
+/// What comes before the change of what decides of which resources a recursion reads.
+const CIRCLES: &str = "; before that, the shorter of the ways up and down, for circles";
 
 /// All derived fields, in the order of declaration, with an empty line between.
 pub fn explain_all(schema: &Schema) -> String {
@@ -129,6 +132,9 @@ impl Explain<'_> {
             }
             Rule::Group(group) => (self.group(group), self.kept(node, group)),
         };
+        if let Some(stratum) = self.schema.plan.stratum(at) {
+            rule.push_str(&self.along(at, stratum));
+        }
         let subject = &self.schema.ty(node.subject()).name;
         if node.is_timed() {
             rule.push_str("; and by the clock, when a comparison with the time comes out otherwise");
@@ -144,9 +150,11 @@ impl Explain<'_> {
         for (field, reader) in inputs(self.schema, at) {
             let (whom, many) = self.way_back(field, reader, &node.rule);
             let each = if many.is_some() { " for each" } else { "" };
+            let circles = if reader.steers { CIRCLES } else { "" };
             let name = format!("{}.{}", self.type_name(field), self.name(field));
-            writeln!(self.out, "    {name} changes: {whom}; {cost}{each}")?;
-            for advice in advice(cost, many.as_deref(), self.follows[at]) {
+            writeln!(self.out, "    {name} changes: {whom}; {cost}{each}{circles}")?;
+            let recursive = self.schema.plan.stratum(at).is_some();
+            for advice in advice(cost, many.as_deref(), self.follows[at], recursive) {
                 if !warnings.contains(&advice) {
                     warnings.push(advice);
                 }
@@ -158,6 +166,18 @@ impl Explain<'_> {
             writeln!(self.out, "    the clock reaches the time that is kept: {whom}; {cost}")?;
         }
         warnings.iter().try_for_each(|advice| writeln!(self.out, "    warning: {advice}"))
+    }
+
+    /// With whom a node is brought up to date again and again.
+    fn along(&self, at: usize, stratum: &Stratum) -> String {
+        let others = stratum.nodes.clone().filter(|other| *other != at);
+        let others: Vec<String> = others
+            .map(|other| self.schema.plan.nodes[other].result)
+            .map(|result| format!("{}.{}", self.type_name(result), self.name(result)))
+            .collect();
+        let with =
+            if others.is_empty() { String::new() } else { format!(" together with {}", others.join(", ")) };
+        format!("; again and again along its recursion{with}, as long as values change")
     }
 
     /// What a group computes.
@@ -312,8 +332,12 @@ fn cost(rule: &Rule) -> Cost {
 }
 
 /// What to do where a change costs more than a step in an index, or reaches many.
-fn advice(cost: Cost, many: Option<&str>, follows: Follows) -> Vec<String> {
+fn advice(cost: Cost, many: Option<&str>, follows: Follows, recursive: bool) -> Vec<String> {
     let reaches = match (many, follows) {
+        (Some(many), _) if recursive => Some(format!(
+            "one change reaches {many}, and goes on from there, all with its commit: keep what changes often out of \
+             what many are computed from"
+        )),
         (Some(many), Follows::AtOnce) => Some(format!(
             "one change reaches {many}, all of them with its commit: where these are many, leave the field out and read \
              through the link"

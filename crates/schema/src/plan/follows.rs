@@ -2,7 +2,8 @@
 //!
 //! What must be right before the reply follows at once, however many resources that are: groups (what a group has counted
 //! of a member must follow from what is stored, or the next change of the member would take out what was never put in),
-//! fields because of which a write may be refused, and all that these are computed from. Read next: the engine's
+//! fields because of which a write may be refused, all that these are computed from, and fields that depend on themselves,
+//! whose order is that of the resources. Read next: the engine's
 //! `updates/budget.rs`, which holds the commits to it.
 
 use super::Rule;
@@ -29,11 +30,16 @@ pub fn follows(schema: &Schema) -> Vec<Follows> {
     // Each node comes after all that it reads.
     for (at, node) in nodes.iter().enumerate().rev() {
         let read = schema.plan.readers(node.result).iter().any(|reader| at_once[reader.node]);
-        at_once[at] = read || is_held(schema, node.result);
+        at_once[at] |= read || is_held(schema, node.result);
+        // Those that need each other are brought up to date together.
+        if let Some(stratum) = schema.plan.stratum(at).filter(|stratum| stratum.nodes.start == at) {
+            let together = at_once[stratum.nodes.clone()].contains(&true);
+            at_once[stratum.nodes.clone()].fill(together);
+        }
     }
     let follows = |(at, node): (usize, &super::PlanNode)| match &node.rule {
         Rule::Group(_) => Follows::AtOnce,
-        Rule::Evaluate(_) if at_once[at] => Follows::AtOnce,
+        Rule::Evaluate(_) if at_once[at] || schema.plan.stratum(at).is_some() => Follows::AtOnce,
         Rule::Evaluate(_) if is_background(schema, node.result) => Follows::InBackground,
         Rule::Evaluate(_) => Follows::WithinBudget,
     };

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use corollary_engine::updates::budget::DEFAULT_BUDGET;
+use corollary_schema::plan::follows::DEFAULT_BUDGET;
 
 use crate::node::Pace;
 
