@@ -22,7 +22,7 @@ fn mistakes_around_abstract_types_are_told_once_each() {
         ),
         (
             "abstract type N { a: int, b := self.c } type A is N in as {} type B is N in bs {}",
-            "unknown-field «c» `A` has no field `c`",
+            "unknown-field «c» `A` has no field `c` | it has a, b",
         ),
         (
             "abstract type N { a: int } type A is M in as {} type B is N in bs {}",
@@ -79,7 +79,7 @@ fn mistakes_around_abstract_types_are_told_once_each() {
         ),
         (
             "abstract type self { a: int } type B is self in bs {}",
-            "reserved-name «self» `self` is a word of the language",
+            "reserved-name «self» `self` is a word of the language | give it another name",
         ),
         (
             "type A in as { x: int, y := type(self.x) }",

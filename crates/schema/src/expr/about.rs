@@ -24,8 +24,7 @@ impl Checker<'_> {
             return None;
         }
         let [argument] = arguments else {
-            let text = format!("`{}` takes one argument, and {} were given", name.name, arguments.len());
-            return Some(self.report(Diagnostic::error("arguments", span, text)));
+            return Some(self.wrong_count(name, "one argument", arguments.len(), span));
         };
         if let Some(named) = &argument.name {
             let text = format!("`{}` has no argument named `{}`", name.name, named.name);

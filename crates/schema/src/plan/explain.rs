@@ -300,7 +300,7 @@ impl Explain<'_> {
             FieldKind::Inverse { of } => Some(of.ty),
             FieldKind::Derived { expr, .. } => expr.ty.resource(),
             FieldKind::Aggregate { ty, .. } => ty.resource(),
-            FieldKind::Stored(_) => None,
+            FieldKind::Stored(_) | FieldKind::Position { .. } => None,
         };
         ty.map_or("resource".into(), |ty| self.schema.ty(ty).name.clone())
     }
