@@ -71,7 +71,12 @@ fn a_database_that_restarts_is_waited_for_and_found_again() {
     assert_eq!(order(&mut client, 1).status, 201);
     database.stop();
     let refused = order(&mut client, 2);
-    assert_eq!((refused.status, refused.json()["code"].as_str()), (503, Some("unavailable")), "{}", refused.text());
+    assert_eq!(
+        (refused.status, refused.json()["code"].as_str()),
+        (503, Some("unavailable")),
+        "{}",
+        refused.text()
+    );
     database.start_again();
     assert_eq!(order(&mut client, 4).status, 201);
     assert_eq!(total(&mut client), 5);

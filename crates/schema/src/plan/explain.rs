@@ -13,7 +13,7 @@ use super::unparse;
 use super::{Group, Hop, Keeping, PlanNode, Reader, Rule, Start, Stratum};
 use crate::aggregate::Aggregate;
 use crate::model::{FieldKind, FieldRef, Schema};
-use crate::typed::Expr;
+use crate::typed::{Expr, Node};
 
 /// What one change of an input costs, for each of those whose value may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,7 +62,11 @@ pub fn explain(schema: &Schema, field: FieldRef) -> Option<String> {
     for number in 0..explain.parts.len() {
         let (part, at) = explain.parts[number];
         let node = &schema.plan.nodes[at];
-        writeln!(explain.out, "  {} of each {}", unparse::part(number + 1), schema.ty(part.ty).name)
+        let whose = match schema.shared == Some(part.ty) {
+            true => "the same for all".to_string(),
+            false => format!("of each {}", schema.ty(part.ty).name),
+        };
+        writeln!(explain.out, "  {} {whose}", unparse::part(number + 1))
             .expect("writing to a String does not fail");
         explain.node(at, node).expect("writing to a String does not fail");
     }
@@ -111,6 +115,14 @@ impl Explain<'_> {
         }
     }
 
+    /// A field with its type, where people know that.
+    fn full_name(&self, field: FieldRef) -> String {
+        match self.schema.shared == Some(field.ty) {
+            true => self.name(field).into(),
+            false => format!("{}.{}", self.type_name(field), self.name(field)),
+        }
+    }
+
     fn type_name(&self, field: FieldRef) -> &SmolStr {
         &self.schema.ty(field.ty).name
     }
@@ -132,6 +144,11 @@ impl Explain<'_> {
             }
             Rule::Group(group) => (self.group(group), self.kept(node, group)),
         };
+        if let Rule::Evaluate(evaluate) = &node.rule
+            && let Some(steps) = steps(&evaluate.expr)
+        {
+            rule.push_str(&format!("; by JavaScript, in at most {steps} steps each"));
+        }
         if let Some(stratum) = self.schema.plan.stratum(at) {
             rule.push_str(&self.along(at, stratum));
         }
@@ -151,13 +168,19 @@ impl Explain<'_> {
             let (whom, many) = self.way_back(field, reader, &node.rule);
             let each = if many.is_some() { " for each" } else { "" };
             let circles = if reader.steers { CIRCLES } else { "" };
-            let name = format!("{}.{}", self.type_name(field), self.name(field));
+            let name = self.full_name(field);
             writeln!(self.out, "    {name} changes: {whom}; {cost}{each}{circles}")?;
             let recursive = self.schema.plan.stratum(at).is_some();
             for advice in advice(cost, many.as_deref(), self.follows[at], recursive) {
                 if !warnings.contains(&advice) {
                     warnings.push(advice);
                 }
+            }
+        }
+        for (ty, surveyed) in self.schema.types() {
+            if self.schema.plan.surveying[ty.0 as usize].contains(&at) {
+                let whom = self.counts_anew(&node.rule, format!("each {subject}"));
+                writeln!(self.out, "    one {} more or less: {whom}; {cost} for each", surveyed.name)?;
             }
         }
         if node.is_timed() {
@@ -173,7 +196,7 @@ impl Explain<'_> {
         let others = stratum.nodes.clone().filter(|other| *other != at);
         let others: Vec<String> = others
             .map(|other| self.schema.plan.nodes[other].result)
-            .map(|result| format!("{}.{}", self.type_name(result), self.name(result)))
+            .map(|result| self.full_name(result))
             .collect();
         let with =
             if others.is_empty() { String::new() } else { format!(" together with {}", others.join(", ")) };
@@ -192,8 +215,7 @@ impl Explain<'_> {
             Keeping::Counts | Keeping::Sums => "delta",
             Keeping::Order | Keeping::Ranks => "ordered",
         };
-        let mut text =
-            format!("{rule}: {} of {what}, at its `{}`", aggregate(group.aggregate), self.text(&group.owner));
+        let mut text = format!("{rule}: {} of {what}, {}", aggregate(group.aggregate), self.place(group));
         if let Some(by) = &group.by {
             text.push_str(&format!(", for each `{}`", self.text(by)));
         }
@@ -207,12 +229,23 @@ impl Explain<'_> {
         text
     }
 
+    /// Where a member counts.
+    fn place(&self, group: &Group) -> String {
+        match group.owner.node {
+            Node::Shared => "once for all".into(),
+            _ => format!("at its `{}`", self.text(&group.owner)),
+        }
+    }
+
     /// What is kept of the members of a group, beside the result.
     fn kept(&self, node: &PlanNode, group: &Group) -> String {
         let owner = self.type_name(node.result);
-        let each = match group.by {
-            Some(_) => format!("for each {owner} and key"),
-            None => format!("for each {owner}"),
+        let shared = self.schema.shared == Some(node.result.ty);
+        let each = match (&group.by, shared) {
+            (Some(_), false) => format!("for each {owner} and key"),
+            (None, false) => format!("for each {owner}"),
+            (Some(_), true) => "for each key, once for all".into(),
+            (None, true) => "once for all".into(),
         };
         match group.keeping() {
             Keeping::Counts if group.target.is_some() => {
@@ -261,6 +294,11 @@ impl Explain<'_> {
                     }
                     step
                 }
+                Hop::Everywhere(ty) => {
+                    let step = format!("each {}", self.schema.ty(*ty).name);
+                    many = Some(step.clone());
+                    step
+                }
                 Hop::Reverse(link) => {
                     let target = self.target(*link);
                     if matches!(
@@ -285,7 +323,7 @@ impl Explain<'_> {
     fn counts_anew(&self, rule: &Rule, whom: String) -> String {
         match rule {
             Rule::Evaluate(_) => whom,
-            Rule::Group(group) => format!("{whom} counts anew at its `{}`", self.text(&group.owner)),
+            Rule::Group(group) => format!("{whom} counts anew {}", self.place(group)),
         }
     }
 
@@ -304,6 +342,20 @@ impl Explain<'_> {
         };
         ty.map_or("resource".into(), |ty| self.schema.ty(ty).name.clone())
     }
+}
+
+/// The steps that the functions in JavaScript of an expression may take; none where there is no such function.
+fn steps(expr: &Expr) -> Option<u64> {
+    let mut most = match &expr.node {
+        Node::Script(script) => Some(script.limits.steps),
+        _ => None,
+    };
+    expr.for_parts(&mut |part, _| {
+        if let Some(steps) = steps(part) {
+            most = Some(most.unwrap_or(0).saturating_add(steps));
+        }
+    });
+    most
 }
 
 fn aggregate(aggregate: Aggregate) -> String {

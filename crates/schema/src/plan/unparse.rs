@@ -59,10 +59,10 @@ impl Unparse<'_> {
         Box::new(self.expr(expr))
     }
 
-    /// A field of a base; of an item by its bare name.
+    /// A field of a base; of an item, and of what is kept once for all, by its bare name.
     fn step(&self, base: &Expr, name: SmolStr) -> ExprKind {
         match base.node {
-            Node::Item(_) => ExprKind::Name(name),
+            Node::Item(_) | Node::Shared => ExprKind::Name(name),
             _ => ExprKind::Field { base: self.boxed(base), name: ident(name) },
         }
     }
@@ -78,6 +78,7 @@ impl Unparse<'_> {
             },
             Node::Now => call("now", Vec::new()),
             Node::Owner => ExprKind::SelfRef,
+            Node::Shared => ExprKind::Name("all".into()),
             Node::Item(_) => ExprKind::Name("item".into()),
             Node::All(ty) => {
                 let ty = self.schema.ty(*ty);
@@ -147,6 +148,12 @@ impl Unparse<'_> {
             }
             Node::Matches(text, pattern) => {
                 call("matches", vec![self.expr(text), string(pattern.regex.as_str())])
+            }
+            Node::Script(script) => {
+                let using = script.using.iter().map(|(_, part)| self.expr(part)).collect();
+                let source = Argument { name: None, value: string(script.source.clone()) };
+                let using = Argument { name: Some(ident("using")), value: ast(ExprKind::List(using)) };
+                ExprKind::Call { name: ident("js"), arguments: vec![source, using] }
             }
             Node::List(items) => ExprKind::List(items.iter().map(|item| self.expr(item)).collect()),
         })
