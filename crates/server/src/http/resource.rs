@@ -1,5 +1,7 @@
 //! Requests for one resource or one list: GET in all its forms, POST, PUT, PATCH, DELETE.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Response, StatusCode, header};
 use corollary_engine::updates::Settled;
@@ -227,15 +229,34 @@ fn reply(
             return Ok(updates::named(with_header(response, REVISION_HEADER, &revision), &committed.updates));
         }
     };
-    let (body, location) = read(call.app.node.engine(), |working| rendered(working, key, doc, replies))?;
+    let (body, location, shown) = read(call.app.node.engine(), |working| {
+        let doc = followed(working, key, doc)?;
+        let (body, location) = rendered(working, key, &doc, replies)?;
+        Ok::<_, Fault>((body, location, doc.revision))
+    })?;
     let status = if replies == Replies::Created { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = with_header(json(status, body), REVISION_HEADER, &revision);
     response = updates::named(response, &committed.updates);
-    response = with_header(response, "etag", &etag(doc.revision));
+    response = with_header(response, "etag", &etag(shown));
     if let Some(location) = location {
         response = with_header(response, "location", &location);
     }
     Ok(response)
+}
+
+/// The resource of a commit, with what has followed since. What an update was about to bring is not marked any more once
+/// it is there; so it is shown, unless somebody has changed the resource itself meanwhile.
+fn followed(
+    working: &corollary_engine::working::Working<'_>,
+    key: &Key,
+    doc: &Arc<Doc>,
+) -> Result<Arc<Doc>, Fault> {
+    let ty = working.schema.ty(key.ty);
+    let now = working.after(key)?.filter(|now| {
+        now.revision > doc.revision
+            && ty.slots().filter(|(_, field)| field.is_fact()).all(|(slot, _)| now.get(slot) == doc.get(slot))
+    });
+    Ok(now.unwrap_or_else(|| doc.clone()))
 }
 
 fn rendered(
