@@ -12,6 +12,7 @@ pub mod catalog;
 pub mod clock;
 mod convert;
 pub mod doc;
+pub mod edit;
 pub mod engine;
 pub mod error;
 pub mod eval;
@@ -37,8 +38,9 @@ pub mod write;
 
 pub use catalog::{OpenError, open};
 pub use doc::{Doc, Key};
+pub use edit::Edit;
 pub use engine::{Committed, Engine, EngineOptions, Executor, Tick, Transaction};
 pub use error::{EngineError, Refusal};
 pub use log::{Change, Commit};
 pub use updates::{Update, UpdateId};
-pub use write::{Edit, Write};
+pub use write::{Decision, Write};

@@ -1,15 +1,16 @@
 //! Facts: what a transaction may change, and what must hold when it has.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
-use corollary_schema::plan::lower::zero;
-use corollary_schema::typed::{Expr, Type};
+use corollary_schema::typed::Expr;
 use corollary_schema::{DefaultValue, Field, FieldKind, FieldRef, Kept, OnDelete, Slot, ValueType};
-use corollary_value::{ErrorValue, Id, Value, ops};
+use corollary_value::{Id, Value};
 use smol_str::SmolStr;
 
 use crate::doc::{Doc, Key};
+use crate::edit::{Edit, edited};
 use crate::error::{EngineError, Refusal};
 use crate::eval::{Eval, View};
 use crate::order;
@@ -32,6 +33,8 @@ pub enum Write {
     Require(Key, Vec<u64>),
     /// Nothing, if the resource is there.
     Read(Key),
+    /// What is decided when its turn comes, by what is there then: one other write of the same resource, or none.
+    Decide(Key, Decision),
 }
 
 impl Write {
@@ -43,39 +46,44 @@ impl Write {
             | Write::Update(key, _)
             | Write::Delete(key)
             | Write::Require(key, _)
-            | Write::Read(key) => key,
+            | Write::Read(key)
+            | Write::Decide(key, _) => key,
         }
     }
 }
 
-/// How a value changes.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Edit {
-    /// To this value; absent takes it away.
-    Set(Value),
-    /// An object, member by member; one that is not an object yet begins empty.
-    Merge(Vec<(SmolStr, Edit)>),
-    /// A number, by so much; none counts as zero.
-    Increment(Value),
-    /// Links: this one too.
-    Link(Id),
-    /// Links: this one not.
-    Unlink(Id),
+/// What a [`Write::Decide`] asks: the state, and the resource as it is then.
+pub type Decide =
+    dyn Fn(&Working<'_>, &Key, Option<&Arc<Doc>>) -> Result<Option<Write>, EngineError> + Send + Sync;
+
+/// A decision that waits for its turn. It is no fact: what comes of it is.
+#[derive(Clone)]
+pub struct Decision(Arc<Decide>);
+
+impl Decision {
+    /// From a function; it runs where all writes do, so it has to be quick.
+    pub fn new(
+        decide: impl Fn(&Working<'_>, &Key, Option<&Arc<Doc>>) -> Result<Option<Write>, EngineError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Decision {
+        Decision(Arc::new(decide))
+    }
+}
+
+impl fmt::Debug for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Decision")
+    }
 }
 
 /// Applies the facts of a transaction, and checks what must hold after all of them.
 pub fn apply(working: &mut Working<'_>, writes: &[Write]) -> Result<(), EngineError> {
     working.prefetch(writes.iter().map(Write::key))?;
+    let mut deletes = false;
     for (at, write) in writes.iter().enumerate() {
-        let done = match write {
-            Write::Create(key, values) => create(working, key, values),
-            Write::Replace(key, values) => replace(working, key, values),
-            Write::Update(key, edits) => update(working, key, edits),
-            Write::Delete(key) => delete(working, key),
-            Write::Require(key, revisions) => require(working, key, revisions),
-            Write::Read(key) => existing(working, key).map(drop),
-        };
-        done.map_err(|error| match error {
+        one(working, write, &mut deletes).map_err(|error| match error {
             EngineError::Refused(mut refusals) => {
                 refusals.iter_mut().for_each(|refusal| refusal.write = Some(at));
                 EngineError::Refused(refusals)
@@ -85,7 +93,30 @@ pub fn apply(working: &mut Working<'_>, writes: &[Write]) -> Result<(), EngineEr
     }
     note_updates(working);
     check_parents(working, writes)?;
-    check_links(working, writes)
+    check_links(working, writes, deletes)
+}
+
+fn one(working: &mut Working<'_>, write: &Write, deletes: &mut bool) -> Result<(), EngineError> {
+    match write {
+        Write::Create(key, values) => create(working, key, values),
+        Write::Replace(key, values) => replace(working, key, values),
+        Write::Update(key, edits) => update(working, key, edits),
+        Write::Delete(key) => {
+            *deletes = true;
+            delete(working, key)
+        }
+        Write::Require(key, revisions) => require(working, key, revisions),
+        Write::Read(key) => existing(working, key).map(drop),
+        Write::Decide(key, decision) => {
+            let doc = working.after(key)?;
+            let decided = (decision.0)(working, key, doc.as_ref())?;
+            drop(doc);
+            match decided {
+                Some(decided) => one(working, &decided, deletes),
+                None => Ok(()),
+            }
+        }
+    }
 }
 
 /// Notes the time in the resources that keep that of their last change, where the current transaction changed a fact.
@@ -294,86 +325,51 @@ fn update(working: &mut Working<'_>, key: &Key, edits: &[(Slot, Edit)]) -> Resul
     let now = working.now();
     let schema = working.schema;
     let mut found = Vec::new();
-    for (slot, edit) in edits {
-        let ty = match (&schema.field(FieldRef { ty: key.ty, slot: *slot }).kind, edit) {
-            (FieldKind::Position { .. }, Edit::Set(place)) => {
-                relocate(working, key, Some(place.clone()), &mut found)?;
+    // Only what comes out of all edits of a field is held to the rules: a list that is full takes one in at its end when
+    // another leaves it at its head.
+    let mut values: Vec<(Slot, Value, Fill)> =
+        Vec::with_capacity(edits.len().min(schema.ty(key.ty).fields.len()));
+    let mut places = Vec::new();
+    {
+        let doc = existing(working, key)?;
+        for (slot, edit) in edits {
+            let field = schema.field(FieldRef { ty: key.ty, slot: *slot });
+            if let (FieldKind::Position { .. }, Edit::Set(place)) = (&field.kind, edit) {
+                places.push(place.clone());
                 continue;
             }
-            (FieldKind::Stored(ty), _) => Some(ty),
-            _ => None,
-        };
-        // The document is let go of before it is changed, or it would be copied.
-        let (value, fill) = match edit {
-            Edit::Set(value) => (value.clone(), Fill::All(now)),
-            edit => {
-                let doc = existing(working, key)?;
-                let old = doc.get(*slot);
-                let kept = matches!((edit, old), (Edit::Merge(_), Value::Object(_)));
-                (edited(ty, old, edit), if kept { Fill::Required(now) } else { Fill::All(now) })
+            let ty = match &field.kind {
+                FieldKind::Stored(ty) => Some(ty),
+                _ => None,
+            };
+            let at = values.iter().position(|(at, ..)| at == slot);
+            if let Some((_, value, fill)) = at.map(|at| &mut values[at]) {
+                *value = rules::completed(field, std::mem::take(value), *fill);
             }
-        };
-        set(working, key, *slot, value, fill, &mut found)?;
+            let old = at.map_or_else(|| doc.get(*slot), |at| &values[at].1);
+            let kept = matches!((edit, old), (Edit::Merge(_), Value::Object(_)));
+            let new = match edited(&field.name, ty, old, edit) {
+                Ok(new) => new,
+                Err(refusal) => {
+                    found.push(refusal);
+                    continue;
+                }
+            };
+            let fill = if kept { Fill::Required(now) } else { Fill::All(now) };
+            match at {
+                Some(at) => values[at] = (*slot, new, fill),
+                None => values.push((*slot, new, fill)),
+            }
+        }
+        // The document is let go of before it is changed, or it would be copied.
+    }
+    for (slot, value, fill) in values {
+        set(working, key, slot, value, fill, &mut found)?;
+    }
+    for place in places {
+        relocate(working, key, Some(place), &mut found)?;
     }
     if found.is_empty() { Ok(()) } else { Err(EngineError::Refused(found)) }
-}
-
-/// A value after an edit. What does not fit comes out as a value that the rules refuse.
-fn edited(ty: Option<&ValueType>, old: &Value, edit: &Edit) -> Value {
-    match edit {
-        Edit::Set(value) => value.clone(),
-        Edit::Merge(edits) => {
-            let mut members = match old {
-                Value::Object(members) => members.to_vec(),
-                _ => Vec::new(),
-            };
-            for (name, edit) in edits {
-                let at = members.iter().position(|(key, _)| key == name);
-                let ty = match ty {
-                    Some(ValueType::Object(declared)) => {
-                        declared.iter().find(|member| member.name == *name).map(|member| &member.ty)
-                    }
-                    Some(ValueType::Map(of)) => Some(&**of),
-                    _ => None,
-                };
-                let new = edited(ty, at.map_or(&Value::Absent, |at| &members[at].1), edit);
-                match (at, matches!(new, Value::Absent)) {
-                    (Some(at), true) => {
-                        members.remove(at);
-                    }
-                    (Some(at), false) => members[at].1 = new,
-                    (None, true) => {}
-                    (None, false) => members.push((name.clone(), new)),
-                }
-            }
-            Value::Object(members.into())
-        }
-        Edit::Increment(by) => incremented(ty, old, by),
-        Edit::Link(id) | Edit::Unlink(id) => {
-            let element = Value::Ref(id.clone());
-            let elements: &[Value] = match old {
-                Value::List(elements) => elements,
-                _ => &[],
-            };
-            let add = matches!(edit, Edit::Link(_));
-            if elements.contains(&element) == add {
-                return old.clone();
-            }
-            let others = elements.iter().filter(|other| **other != element).cloned();
-            Value::List(others.chain(add.then(|| element.clone())).collect())
-        }
-    }
-}
-
-fn incremented(ty: Option<&ValueType>, old: &Value, by: &Value) -> Value {
-    match by {
-        Value::Int(_) | Value::Float(_) | Value::Decimal(_) | Value::Duration(_) => match ty {
-            Some(ValueType::Json) | None if old.is_null() => by.clone(),
-            Some(ty) if old.is_null() => ops::add(&zero(&Type::of_value(ty).kind), by),
-            _ => ops::add(old, by),
-        },
-        _ => Value::Error(ErrorValue::Type),
-    }
 }
 
 /// Puts a value into a field of an existing resource, if the rules allow it; what they do not is added to what was found.
@@ -559,11 +555,10 @@ fn check_parents(working: &Working<'_>, writes: &[Write]) -> Result<(), EngineEr
 }
 
 /// Every link that the transaction set leads to a resource.
-fn check_links(working: &mut Working<'_>, writes: &[Write]) -> Result<(), EngineError> {
+fn check_links(working: &mut Working<'_>, writes: &[Write], deletes: bool) -> Result<(), EngineError> {
     let schema = working.schema;
     let mut found = Vec::new();
     let mut linked: Vec<(Key, Key, Slot)> = Vec::new();
-    let deletes = writes.iter().any(|write| matches!(write, Write::Delete(_)));
     for (key, touched) in &working.touched {
         let Some(doc) = &touched.after else { continue };
         for (slot, field) in schema.ty(key.ty).slots() {

@@ -312,8 +312,11 @@ fn requests_that_are_wrong_in_form_are_told_how() {
     assert!(reply["detail"].as_str().unwrap().contains("application/json, application/x-ndjson"), "{reply}");
     let reply = client.request("PATCH", "/api/employees/E1", &plain, b"{}").problem(415, "media-type");
     assert!(reply["detail"].as_str().unwrap().contains("application/merge-patch+json"), "{reply}");
-    let patch = [("content-type", "application/json-patch+json")];
-    client.request("PATCH", "/api/employees/E1", &patch, b"[]").problem(415, "media-type");
+    for kind in ["application/json-patch+json", "application/vnd.corollary.update+json"] {
+        client
+            .request("PUT", "/api/employees/E1", &[("content-type", kind)], b"[]")
+            .problem(415, "media-type");
+    }
     let merge = [("content-type", "application/merge-patch+json; charset=utf-8")];
     client.request("PATCH", "/api/employees/E1", &merge, b"{\"age\": 40}").expect(200);
     let json = [("content-type", "application/json")];

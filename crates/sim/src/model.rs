@@ -294,20 +294,41 @@ impl Attempt<'_> {
     fn update(&mut self, place: &Place, edits: &[(String, Edit)]) -> Codes {
         let mut wrong = Codes::new();
         let facts = &self.setting.facts[place.ty];
+        // Fields in the order in which they are first named, each after all of its edits.
+        let mut names: Vec<&String> = Vec::new();
         for (name, edit) in edits {
-            if let (PLACE, Edit::Set(at)) = (name.as_str(), edit) {
-                self.stand(place, at, &mut wrong);
+            if let (PLACE, Edit::Set(_)) = (name.as_str(), edit) {
                 continue;
             }
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        for name in names {
             let Some(fact) = facts.iter().find(|fact| fact.name == *name) else {
                 wrong.insert("read-only");
                 continue;
             };
-            let old = self.record(place).get(name).cloned().unwrap_or_default();
-            let merges = matches!((edit, &old), (Edit::Merge(_), Value::Object(_)));
             let ty = if let FactKind::Stored(ty) = fact.kind { Some(ty) } else { None };
-            let fill = if merges { Fill::Required } else { Fill::All };
-            self.set(place, fact, edited(ty, &old, edit), fill, &mut wrong);
+            let mut value = self.record(place).get(name).cloned().unwrap_or_default();
+            let (mut fill, rules) = (Fill::Required, fact.rules.cloned().unwrap_or_default());
+            for (at, (_, edit)) in edits.iter().filter(|(other, _)| other == name).enumerate() {
+                if at > 0 {
+                    value = rules::completed(fact.kind, &rules, value, fill, self.setting.now);
+                }
+                let merges = matches!((edit, &value), (Edit::Merge(_), Value::Object(_)));
+                fill = if merges { Fill::Required } else { Fill::All };
+                match edited(ty, &value, edit) {
+                    Ok(new) => value = new,
+                    Err(code) => drop(wrong.insert(code)),
+                }
+            }
+            self.set(place, fact, value, fill, &mut wrong);
+        }
+        for (_, edit) in edits.iter().filter(|(name, _)| name == PLACE) {
+            if let Edit::Set(at) = edit {
+                self.stand(place, at, &mut wrong);
+            }
         }
         wrong
     }
@@ -493,9 +514,15 @@ impl Attempt<'_> {
     }
 }
 
-/// A value after an edit.
-fn edited(ty: Option<&ValueType>, old: &Value, edit: &Edit) -> Value {
-    match edit {
+/// A value after an edit, or why there is none.
+fn edited(ty: Option<&ValueType>, old: &Value, edit: &Edit) -> Result<Value, &'static str> {
+    // Where a list is edited, what is there.
+    let list = || match old {
+        Value::List(elements) => Ok(elements.to_vec()),
+        Value::Absent | Value::Null => Ok(Vec::new()),
+        _ => Err("type"),
+    };
+    Ok(match edit {
         Edit::Set(value) => value.clone(),
         Edit::Merge(edits) => {
             let mut members = if let Value::Object(members) = old { members.to_vec() } else { Vec::new() };
@@ -509,7 +536,7 @@ fn edited(ty: Option<&ValueType>, old: &Value, edit: &Edit) -> Value {
                 };
                 let at = members.iter().position(|(other, _)| other == name);
                 let old = at.map(|at| members[at].1.clone()).unwrap_or_default();
-                match (at, edited(of, &old, edit)) {
+                match (at, edited(of, &old, edit)?) {
                     (Some(at), Value::Absent) => drop(members.remove(at)),
                     (Some(at), value) => members[at].1 = value,
                     (None, Value::Absent) => {}
@@ -519,17 +546,60 @@ fn edited(ty: Option<&ValueType>, old: &Value, edit: &Edit) -> Value {
             Value::Object(members.into())
         }
         Edit::Increment(by) => incremented(ty, old, by),
+        Edit::IncrementWithin { by, limit, clamp } => {
+            let new = incremented(ty, old, by);
+            let down = matches!(by, Value::Int(by) if *by < 0);
+            let is_past = |value: &Value| {
+                !value.is_null()
+                    && if down { compare(value, limit).is_lt() } else { compare(value, limit).is_gt() }
+            };
+            let zero = Value::Int(0);
+            let from = if old.is_null() { &zero } else { old };
+            match (matches!(by, Value::Int(0)) || new.is_error() || !is_past(&new), clamp) {
+                (true, _) => new,
+                (false, false) => return Err("limit"),
+                (false, true) if is_past(from) => from.clone(),
+                (false, true) => limit.clone(),
+            }
+        }
+        Edit::Push { values, at } => {
+            let mut elements = list()?;
+            let at = at.unwrap_or(usize::MAX).min(elements.len());
+            values.iter().rev().for_each(|value| elements.insert(at, value.clone()));
+            Value::List(elements.into())
+        }
+        Edit::Pop { first } => {
+            let mut elements = list()?;
+            if elements.is_empty() {
+                return Ok(old.clone());
+            }
+            drop(if *first { elements.remove(0) } else { elements.remove(elements.len() - 1) });
+            Value::List(elements.into())
+        }
+        Edit::Add(values) => {
+            let mut elements = list()?;
+            elements.extend(values.iter().cloned());
+            Value::List(elements.into())
+        }
+        Edit::Remove(values) => {
+            let mut elements = list()?;
+            if elements.is_empty() {
+                return Ok(old.clone());
+            }
+            elements.retain(|element| !values.iter().any(|value| compare(value, element).is_eq()));
+            Value::List(elements.into())
+        }
         Edit::Link(id) | Edit::Unlink(id) => {
             let element = Value::Ref(id.clone());
             let mut elements = if let Value::List(elements) = old { elements.to_vec() } else { Vec::new() };
             match (edit, elements.iter().position(|other| *other == element)) {
                 (Edit::Link(_), None) => elements.push(element),
                 (Edit::Unlink(_), Some(at)) => drop(elements.remove(at)),
-                _ => return old.clone(),
+                _ => return Ok(old.clone()),
             }
             Value::List(elements.into())
         }
-    }
+    })
 }
 
 fn incremented(ty: Option<&ValueType>, old: &Value, by: &Value) -> Value {

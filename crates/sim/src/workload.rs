@@ -322,14 +322,49 @@ impl Workload<'_> {
             FactKind::Stored(ty) if special => self.edit_value(ty),
             FactKind::Links(target, _) if special => {
                 let id = self.target(target);
-                if self.random.percent(60) { Edit::Link(id) } else { Edit::Unlink(id) }
+                match self.random.below(10) {
+                    0 => Edit::Push { values: vec![Value::Ref(id)], at: self.position() },
+                    1 => Edit::Pop { first: self.random.percent(50) },
+                    2..=6 => Edit::Link(id),
+                    _ => Edit::Unlink(id),
+                }
             }
             _ => Edit::Set(self.value(fact)),
         }
     }
 
+    /// Where in a list, or its end.
+    fn position(&mut self) -> Option<usize> {
+        self.random.percent(50).then(|| self.random.below(4))
+    }
+
+    /// An edit of the elements of a list or a set.
+    fn edit_elements(&mut self, of: &ValueType) -> Edit {
+        let count = self.random.below(3);
+        let values = (0..count).map(|_| values::of_type(self.random, of)).collect();
+        match self.random.below(5) {
+            0 | 1 => Edit::Push { values, at: self.position() },
+            2 => Edit::Pop { first: self.random.percent(50) },
+            3 => Edit::Add(values),
+            _ => Edit::Remove(values),
+        }
+    }
+
     /// An edit of a value of a type.
     fn edit_value(&mut self, ty: &ValueType) -> Edit {
+        match ty {
+            ValueType::List(of) | ValueType::Set(of) if self.random.percent(70) => {
+                return self.edit_elements(of);
+            }
+            // Nothing that has elements, but for what is not there yet.
+            ValueType::Str if self.random.percent(2) => return Edit::Pop { first: true },
+            ValueType::Int if self.random.percent(30) => {
+                let by = Value::Int(self.random.between(-2, 3));
+                let limit = Value::Int(self.random.between(-5, 10));
+                return Edit::IncrementWithin { by, limit, clamp: self.random.percent(60) };
+            }
+            _ => {}
+        }
         let numeric = matches!(
             ty,
             ValueType::Int

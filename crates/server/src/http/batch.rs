@@ -16,6 +16,7 @@ use super::updates::{self, Wait};
 use super::write::{self, Conditions, Replies};
 use super::{App, Call, Fault, REVISION_HEADER, check_headers, json, read, read_body, with_header};
 use crate::json::encode::{Encoder, Shape};
+use crate::patch::Kind;
 use crate::path::{self, List, PREFIX, Post, Target};
 use crate::problem::Problem;
 
@@ -124,7 +125,7 @@ fn step(working: &Working<'_>, item: &Json, earlier: &[Step]) -> Result<Step, Fa
         return Err(malformed("an item is an object with `method`, `path` and `body`".into()));
     };
     for name in members.keys() {
-        if !["method", "path", "body", "if_match"].contains(&name.as_str()) {
+        if !["method", "path", "body", "if_match", "content_type"].contains(&name.as_str()) {
             return Err(malformed(format!("an item has no `{name}`")));
         }
     }
@@ -166,7 +167,15 @@ fn step(working: &Working<'_>, item: &Json, earlier: &[Step]) -> Result<Step, Fa
         let writes = vec![Write::Read(key.clone())];
         return Ok(Step { writes, key, replies: Replies::Resource, path });
     }
-    let prepared = write::prepare(working, &target, &method, &Ok(body), &conditions)?;
+    let kind = match members.get("content_type") {
+        None => Kind::Merge,
+        Some(Json::String(kind)) if Kind::CONTENT_TYPES.contains(&kind.as_str()) => Kind::of(kind),
+        Some(_) => {
+            let accepted = Kind::CONTENT_TYPES.join(", ");
+            return Err(malformed(format!("`content_type` is one of {accepted}")));
+        }
+    };
+    let prepared = write::prepare(working, &target, &method, &Ok(body), kind, &conditions)?;
     let path = match &target {
         Target::List(List { post: Post::Root | Post::Child(..), .. }) => {
             let list = path.trim_end_matches('/');

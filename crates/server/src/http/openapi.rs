@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::params::{DEFAULT_LIMIT, MAX_LIMIT};
 use crate::json::encode::target_of;
+use crate::patch::{self, MAX_OPERATIONS};
 use crate::path::PREFIX;
 
 /// The document.
@@ -22,6 +23,8 @@ pub fn document(schema: &Schema) -> Json {
         schemas.insert(format!("{}Patch", resource.name), facts(resource, false));
     }
     schemas.insert("Link".into(), link_schema());
+    schemas.insert("JsonPatch".into(), json_patch_schema());
+    schemas.insert("UpdateActions".into(), actions_schema());
     schemas.insert("Problem".into(), problem_schema());
     for (ty, resource) in schema.types() {
         let Some(root) = &resource.root else { continue };
@@ -91,10 +94,12 @@ fn collection(schema: &Schema, ty: TypeIx, base: &str, above: &[TypeIx], paths: 
                 "responses": responses("200", name),
             },
             "patch": {
-                "summary": format!("Change a {name} by a merge patch"),
+                "summary": format!("Change a {name} by a merge patch, a JSON Patch, or update actions"),
                 "requestBody": {"required": true, "content": {
                     "application/json": {"schema": reference(&format!("{name}Patch"))},
                     "application/merge-patch+json": {"schema": reference(&format!("{name}Patch"))},
+                    "application/json-patch+json": {"schema": reference("JsonPatch")},
+                    "application/vnd.corollary.update+json": {"schema": reference("UpdateActions")},
                 }},
                 "responses": responses("200", name),
             },
@@ -171,7 +176,8 @@ fn batch() -> Json {
             "properties": {
                 "method": {"enum": ["GET", "POST", "PUT", "PATCH", "DELETE"]},
                 "path": {"type": "string"},
-                "body": {"type": "object"},
+                "body": {},
+                "content_type": {"enum": patch::Kind::CONTENT_TYPES},
                 "if_match": {"type": "string"},
             },
         }})),
@@ -215,6 +221,48 @@ fn link_schema() -> Json {
         "type": "object",
         "required": ["_id"],
         "properties": {"_id": {"type": "string"}, "_self": {"type": "string"}},
+    })
+}
+
+fn json_patch_schema() -> Json {
+    json!({
+        "type": "array",
+        "maxItems": MAX_OPERATIONS,
+        "items": {
+            "type": "object",
+            "required": ["op", "path"],
+            "properties": {
+                "op": {"enum": ["add", "remove", "replace", "move", "copy", "test"]},
+                "path": {"type": "string"},
+                "from": {"type": "string"},
+                "value": {},
+            },
+        },
+    })
+}
+
+fn actions_schema() -> Json {
+    let key = json!({"type": "string"});
+    let values = json!({"type": "array"});
+    let action = |members: Json| json!({"type": "object", "required": ["key"], "properties": members});
+    json!({
+        "type": "array",
+        "maxItems": MAX_OPERATIONS,
+        "items": {
+            "type": "object",
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": false,
+            "properties": {
+                "set": action(json!({"key": key, "value": {}})),
+                "clear": action(json!({"key": key})),
+                "inc": action(json!({"key": key, "by": {}, "limit": {}, "clamp": {"type": "boolean"}})),
+                "push": action(json!({"key": key, "value": {}, "values": values, "position": {"type": "integer", "minimum": 0}})),
+                "pop": action(json!({"key": key, "head": {"type": "boolean"}})),
+                "add": action(json!({"key": key, "value": {}, "values": values})),
+                "remove": action(json!({"key": key, "value": {}, "values": values})),
+            },
+        },
     })
 }
 

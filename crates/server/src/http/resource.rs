@@ -13,6 +13,7 @@ use super::updates::{self, Wait};
 use super::write::{self, Conditions, Prepared, Replies};
 use super::{Call, Fault, REVISION_HEADER, etag, etags, json, list, read, with_header};
 use crate::json::encode::{Encoder, Shape};
+use crate::patch::Kind;
 use crate::path::{self, Target};
 use crate::problem::Problem;
 use crate::watch::event::Format;
@@ -167,15 +168,20 @@ fn watch(
     tokio::task::block_in_place(|| stream::begin(&node.hub, watched, since, format))
 }
 
+/// The content type of a body, without its parameters.
+fn content_type<'c>(call: &'c Call<'_>) -> Option<&'c str> {
+    let kind = call.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    kind.map(|kind| kind.split(';').next().unwrap_or_default().trim())
+}
+
 /// The JSON of a body, by its content type.
 pub(crate) fn body_json(call: &Call<'_>) -> Result<Json, Problem> {
     let kinds: &[&str] = match call.method {
-        Method::PATCH => &["application/json", "application/merge-patch+json"],
+        Method::PATCH => &Kind::CONTENT_TYPES,
         Method::POST => &["application/json", "application/x-ndjson"],
         _ => &["application/json"],
     };
-    let kind = call.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    let kind = content_type(call);
     if kind.is_some_and(|kind| !kinds.iter().any(|accepted| accepted.eq_ignore_ascii_case(kind))) {
         let detail = format!("accepted here: {}", kinds.join(", "));
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", detail));
@@ -193,9 +199,10 @@ async fn change(call: &Call<'_>, segments: &[String]) -> Result<Response<Body>, 
     let node = &call.app.node;
     let conditions = Conditions::of(&call.headers)?;
     let body = if call.method == Method::DELETE { Ok(Json::Null) } else { body_json(call) };
+    let kind = content_type(call).map_or(Kind::Merge, Kind::of);
     let prepared = read(node.engine(), |working| {
         let target = path::resolve(working, segments)?;
-        write::prepare(working, &target, &call.method, &body, &conditions)
+        write::prepare(working, &target, &call.method, &body, kind, &conditions)
     })?;
     let Prepared { writes, key, replies } = prepared;
     let wait = Wait::of(&call.headers, call.uri.query())?;

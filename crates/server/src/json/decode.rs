@@ -56,7 +56,7 @@ pub fn replacement(
 }
 
 /// A value in its canonical form, held to the rules unless it is what is there already.
-fn checked(field: &Field, value: Value, old: Option<&Value>, found: &mut Vec<Refusal>) -> Value {
+pub fn checked(field: &Field, value: Value, old: Option<&Value>, found: &mut Vec<Refusal>) -> Value {
     let value = rules::normalised(field, value);
     if old != Some(&value) {
         rules::check(field, &value, found);
@@ -166,7 +166,8 @@ pub fn id(body: &Map<String, Json>) -> Result<Option<Id>, Refusal> {
     }
 }
 
-fn field_named<'s>(
+/// The field of a name that a body may give; none where the name says nothing, or there is none, which is told.
+pub fn field_named<'s>(
     resource: &'s ResourceType,
     name: &str,
     found: &mut Vec<Refusal>,
@@ -308,7 +309,8 @@ fn significant_digits(number: &str) -> usize {
     digits.trim_matches('0').len()
 }
 
-fn shown(json: &Json) -> String {
+/// JSON in a sentence, not too much of it.
+pub fn shown(json: &Json) -> String {
     let mut text = json.to_string();
     if text.len() > 60 {
         let end = (0..=57).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
@@ -318,7 +320,8 @@ fn shown(json: &Json) -> String {
     text
 }
 
-fn wrong(path: &str, wanted: &str, json: &Json, found: &mut Vec<Refusal>) {
+/// Adds that a value is not what is wanted there.
+pub fn wrong(path: &str, wanted: &str, json: &Json, found: &mut Vec<Refusal>) {
     let message = format!("`{path}` is {wanted}, and {} is none", shown(json));
     found.push(Refusal::new("type", Some(path), message));
 }
