@@ -1,10 +1,11 @@
 //! The server: REST and watch over one engine, and the command line.
 //!
 //! - [`node`] runs the executor, goes on with updates, and feeds the watches; async lives above it, never below.
-//! - [`http`] turns requests into reads and transactions; [`path`], [`json`], [`mod@patch`], [`problem`] and [`watch`] are its parts.
+//! - [`http`] turns requests into reads and transactions; [`path`], [`json`], [`mod@patch`], [`condition`], [`problem`] and [`watch`] are its parts.
 //! - [`load`] reads files of rows; [`cli`] is the command line.
 
 pub mod cli;
+pub mod condition;
 pub mod http;
 pub mod json;
 pub mod load;

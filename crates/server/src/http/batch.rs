@@ -167,14 +167,7 @@ fn step(working: &Working<'_>, item: &Json, earlier: &[Step]) -> Result<Step, Fa
         let writes = vec![Write::Read(key.clone())];
         return Ok(Step { writes, key, replies: Replies::Resource, path });
     }
-    let kind = match members.get("content_type") {
-        None => Kind::Merge,
-        Some(Json::String(kind)) if Kind::CONTENT_TYPES.contains(&kind.as_str()) => Kind::of(kind),
-        Some(_) => {
-            let accepted = Kind::CONTENT_TYPES.join(", ");
-            return Err(malformed(format!("`content_type` is one of {accepted}")));
-        }
-    };
+    let kind = Kind::named(members.get("content_type")).map_err(malformed)?;
     let prepared = write::prepare(working, &target, &method, &Ok(body), kind, &conditions)?;
     let path = match &target {
         Target::List(List { post: Post::Root | Post::Child(..), .. }) => {

@@ -3,27 +3,59 @@
 use axum::body::Body;
 use axum::http::{Response, StatusCode, header};
 use corollary_engine::query::{self, Query};
+use corollary_engine::working::Working;
 use corollary_engine::{Key, Transaction};
+use corollary_schema::typed::Expr;
 use serde_json::Value as Json;
 
 use super::params::Params;
 use super::resource::{body_json, parse_json};
 use super::updates::{self, Wait};
 use super::write::{self, Prepared, Replies};
-use super::{Call, REVISION_HEADER, json, read, with_header};
+use super::{Call, Fault, REVISION_HEADER, json, read, with_header};
 use crate::json::encode::{Encoder, Shape};
 use crate::path::{self, List, Post, Target};
 use crate::problem::Problem;
+
+/// How a reply says where the next page is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// As the path to GET.
+    Path,
+    /// As the token to ask the same with.
+    Token,
+}
+
+/// What is asked of a list.
+pub(crate) struct Asked<'a> {
+    /// Order, limit, page, shape.
+    pub params: &'a Params,
+    /// The condition.
+    pub filter: Option<Expr>,
+    /// How many items to leave out at the beginning.
+    pub start: usize,
+    /// Where the next page is.
+    pub next: Next,
+}
+
+/// The list at a path that has been one before.
+pub(crate) fn again(working: &Working<'_>, segments: &[String]) -> Result<List, Fault> {
+    match path::resolve(working, segments)? {
+        Target::List(list) => Ok(list),
+        _ => Err(Problem::not_found("the list is gone").into()),
+    }
+}
 
 /// One page of a list.
 pub(crate) fn page(
     call: &Call<'_>,
     segments: &[String],
-    params: &Params,
     list: &List,
+    asked: &Asked<'_>,
 ) -> Result<Response<Body>, Problem> {
     let engine = call.app.node.engine();
     let schema = engine.schema();
+    let params = asked.params;
     let order = match params.order {
         Some(_) => params.order(schema, list.ty)?,
         None => query::natural_order(schema, &list.from),
@@ -32,19 +64,16 @@ pub(crate) fn page(
     let query = Query {
         ty: list.ty,
         from: list.from.clone(),
-        filter: params.filter(schema, list.ty)?,
+        filter: asked.filter.clone(),
         after: params.after(path, order.len())?,
         order,
-        limit: params.limit,
-        scan_limit: if params.allow_scan { usize::MAX } else { query::DEFAULT_SCAN_LIMIT },
+        limit: asked.start + params.limit,
+        scan_limit: params.scan_limit(),
     };
     let shape = params.shape(schema, list.ty)?;
     let (body, revision, pending) = read(engine, |working| {
         // What the path leads to is read again, so that all of the reply is of one revision.
-        let Target::List(list) = path::resolve(working, segments)? else {
-            return Err(Problem::not_found("the list is gone").into());
-        };
-        let query = Query { from: list.from, ..query.clone() };
+        let query = Query { from: again(working, segments)?.from, ..query.clone() };
         let by = updates::behind(working, query.filter.iter().chain(query.order.iter().map(|(key, _)| key)));
         if call.exact && !by.is_empty() {
             // It waits, and is not worth its while before.
@@ -55,7 +84,7 @@ pub(crate) fn page(
         let page = query::run(working, &query)?;
         let mut encoder = call.encoder(working);
         encoder.out.extend_from_slice(b"{\"results\":[");
-        for (at, item) in page.items.iter().enumerate() {
+        for (at, item) in page.items.iter().skip(asked.start).enumerate() {
             if at > 0 {
                 encoder.out.push(b',');
             }
@@ -63,15 +92,18 @@ pub(crate) fn page(
         }
         let Encoder { mut out, mut pending, .. } = encoder;
         out.extend_from_slice(b"],\"next\":");
-        match page.items.last().filter(|_| page.more) {
-            Some(last) => {
+        match (page.items.last().filter(|_| page.more), asked.next) {
+            (Some(last), Next::Path) => {
                 let mut next = form_urlencoded::Serializer::new(String::new());
                 let given = form_urlencoded::parse(call.uri.query().unwrap_or_default().as_bytes());
                 next.extend_pairs(given.filter(|(name, _)| name != "page_token"));
                 next.append_pair("page_token", &params.token(path, &last.position));
                 out.extend_from_slice(format!("\"{path}?{}\"", next.finish()).as_bytes());
             }
-            None => out.extend_from_slice(b"null"),
+            (Some(last), Next::Token) => {
+                out.extend_from_slice(format!("\"{}\"", params.token(path, &last.position)).as_bytes());
+            }
+            (None, _) => out.extend_from_slice(b"null"),
         }
         if params.count {
             out.extend_from_slice(format!(",\"count\":{}", query::count(working, &query)?).as_bytes());

@@ -4,6 +4,7 @@
 //! business of [`crate::path`], JSON that of [`crate::json`], errors that of [`crate::problem`].
 
 mod batch;
+mod by_query;
 mod list;
 pub mod openapi;
 mod params;

@@ -25,6 +25,7 @@ pub fn document(schema: &Schema) -> Json {
     schemas.insert("Link".into(), link_schema());
     schemas.insert("JsonPatch".into(), json_patch_schema());
     schemas.insert("UpdateActions".into(), actions_schema());
+    schemas.insert("Condition".into(), condition_schema());
     schemas.insert("Problem".into(), problem_schema());
     for (ty, resource) in schema.types() {
         let Some(root) = &resource.root else { continue };
@@ -75,6 +76,7 @@ fn collection(schema: &Schema, ty: TypeIx, base: &str, above: &[TypeIx], paths: 
             },
         }),
     );
+    by_query(base, &parameters, name, paths);
     let mut here = above.to_vec();
     here.push(ty);
     let parameters: Vec<Json> = (0..here.len()).map(|depth| id_parameter(schema, &here, depth)).collect();
@@ -116,6 +118,96 @@ fn collection(schema: &Schema, ty: TypeIx, base: &str, above: &[TypeIx], paths: 
             collection(schema, *child, &format!("{one}/{}", field.name), &here, paths);
         }
     }
+}
+
+/// What is asked of a list with a body.
+fn by_query(base: &str, parameters: &[Json], name: &str, paths: &mut Map<String, Json>) {
+    let condition = reference("Condition");
+    let texts = json!({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]});
+    let flag = json!({"type": "boolean"});
+    let takes = |members: Json, required: &[&str]| {
+        body(
+            json!({"type": "object", "required": required, "properties": members, "additionalProperties": false}),
+        )
+    };
+    let gives = |members: Json| {
+        let schema = json!({"type": "object", "properties": members});
+        let content = json!({"application/json": {"schema": schema}});
+        json!({"200": {"description": "What was found or done", "content": content}, "default": problem()})
+    };
+    let number = json!({"type": "integer"});
+    let done = json!({"matched": number, "changed": number, "revision": {"type": "string"}});
+    let asked = [
+        (
+            "_query",
+            format!("List {name}, asked with a body"),
+            takes(
+                json!({
+                    "where": condition, "order": texts, "start": number, "size": number,
+                    "page_token": {"type": ["string", "null"]}, "fields": texts, "expand": texts,
+                    "count": flag, "allow_scan": flag,
+                }),
+                &[],
+            ),
+            gives(json!({
+                "results": {"type": "array", "items": reference(name)}, "next": {"type": ["string", "null"]},
+                "count": number, "revision": {"type": "string"},
+            })),
+        ),
+        (
+            "_count",
+            format!("Count {name}"),
+            takes(json!({"where": condition, "allow_scan": flag}), &[]),
+            gives(json!({"count": number, "revision": {"type": "string"}})),
+        ),
+        (
+            "_update",
+            format!("Change every {name} that matches"),
+            takes(
+                json!({
+                    "where": condition, "patch": {}, "allow_scan": flag,
+                    "content_type": {"enum": patch::Kind::CONTENT_TYPES},
+                }),
+                &["patch"],
+            ),
+            gives(done.clone()),
+        ),
+        (
+            "_delete",
+            format!("Delete every {name} that matches"),
+            takes(json!({"where": condition, "allow_scan": flag}), &["where"]),
+            gives(done),
+        ),
+    ];
+    for (verb, summary, request, responses) in asked {
+        let post = json!({"summary": summary, "requestBody": request, "responses": responses});
+        paths.insert(format!("{base}/{verb}"), json!({"parameters": parameters, "post": post}));
+    }
+}
+
+/// The condition tree.
+fn condition_schema() -> Json {
+    let one = reference("Condition");
+    let many = json!({"type": "array", "minItems": 1, "items": one});
+    let on = |members: Json| json!({"type": "object", "required": ["key"], "properties": members});
+    let (key, flag) = (json!({"type": "string"}), json!({"type": "boolean"}));
+    json!({
+        "type": ["object", "string", "null"],
+        "maxProperties": 1,
+        "additionalProperties": false,
+        "properties": {
+            "and": many,
+            "or": many,
+            "not": one,
+            "kv": on(json!({"key": key, "value": {}, "equals": flag})),
+            "kvs": on(json!({"key": key, "values": {"type": "array"}, "includes": flag})),
+            "exist": on(json!({"key": key})),
+            "nonexistent": on(json!({"key": key})),
+            "greater": on(json!({"key": key, "value": {}, "equals": flag})),
+            "lesser": on(json!({"key": key, "value": {}, "equals": flag})),
+            "expr": {"type": "string"},
+        },
+    })
 }
 
 fn id_parameter(schema: &Schema, chain: &[TypeIx], depth: usize) -> Json {

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use corollary_engine::Refusal;
-use corollary_engine::query::Position;
+use corollary_engine::query::{DEFAULT_SCAN_LIMIT, Position};
 use corollary_schema::expr::{Place, check_condition, check_expr};
 use corollary_schema::typed::Expr;
 use corollary_schema::{FieldRef, Schema, TypeIx};
@@ -106,6 +106,11 @@ impl Params {
             }
         }
         if errors.is_empty() { Ok(params) } else { Err(parameters(errors)) }
+    }
+
+    /// How many resources may be visited.
+    pub fn scan_limit(&self) -> usize {
+        if self.allow_scan { usize::MAX } else { DEFAULT_SCAN_LIMIT }
     }
 
     /// Refuses what means something for lists only.

@@ -8,10 +8,11 @@ use corollary_engine::updates::Settled;
 use corollary_engine::{Committed, Doc, Key, Transaction};
 use serde_json::Value as Json;
 
+use super::list::{Asked, Next};
 use super::params::Params;
 use super::updates::{self, Wait};
 use super::write::{self, Conditions, Prepared, Replies};
-use super::{Call, Fault, REVISION_HEADER, etag, etags, json, list, read, with_header};
+use super::{Call, Fault, REVISION_HEADER, by_query, etag, etags, json, list, read, with_header};
 use crate::json::encode::{Encoder, Shape};
 use crate::patch::Kind;
 use crate::path::{self, Target};
@@ -22,8 +23,11 @@ use crate::watch::stream::{self, Watched, Which};
 /// Serves a request.
 pub(crate) async fn serve(call: &Call<'_>) -> Result<Response<Body>, Problem> {
     let segments = path::segments(call.uri.path())?;
-    if let Some(first) = segments.first().filter(|first| first.starts_with('_')) {
-        return Err(Problem::not_found(format!("there is no `{first}` in this version")));
+    if let Some((verb, list)) = segments.split_last().filter(|(verb, _)| by_query::is_verb(verb)) {
+        return by_query::serve(call, list, verb).await;
+    }
+    if let Some(last) = segments.last().filter(|last| last.starts_with('_')) {
+        return Err(Problem::not_found(format!("there is no `{last}` in this version")));
     }
     let params = Params::parse(call.uri.query())?;
     match call.method {
@@ -59,7 +63,11 @@ fn get(call: &Call<'_>, segments: &[String], params: &Params) -> Result<Response
     }
     let target = read(engine, |working| Ok(path::resolve(working, segments)?))?;
     match target {
-        Target::List(list) => tokio::task::block_in_place(|| list::page(call, segments, params, &list)),
+        Target::List(list) => {
+            let filter = params.filter(engine.schema(), list.ty)?;
+            let asked = Asked { params, filter, start: 0, next: Next::Path };
+            tokio::task::block_in_place(|| list::page(call, segments, &list, &asked))
+        }
         Target::Resource { key, .. } | Target::Linked { key, .. } => {
             params.only_for_one()?;
             let shape = params.shape(engine.schema(), key.ty)?;

@@ -1,10 +1,8 @@
 //! From a request that writes to the writes of a transaction.
 
-use std::sync::Arc;
-
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use corollary_engine::working::Working;
-use corollary_engine::{Decision, Doc, EngineError, Key, Refusal, Write};
+use corollary_engine::{Doc, EngineError, Key, Refusal, Write};
 use corollary_schema::{FieldKind, FieldRef, Schema};
 use corollary_value::{Id, Value};
 use hashbrown::HashSet;
@@ -13,10 +11,8 @@ use uuid::Uuid;
 
 use super::{Fault, etags};
 use crate::json::decode;
-use crate::json::encode::{Encoder, Shape};
 use crate::json::held::Held;
-use crate::patch::json_patch::JsonPatch;
-use crate::patch::{Kind, actions};
+use crate::patch::{Kind, Patch};
 use crate::path::{List, Post, Target};
 use crate::problem::Problem;
 
@@ -194,24 +190,6 @@ fn without_what_is_shown(
     Ok(left)
 }
 
-/// The write of a PATCH that is no merge patch.
-fn patch(schema: &Schema, key: &Key, kind: Kind, body: &Json) -> Result<Write, Problem> {
-    if kind == Kind::Actions {
-        return Ok(Write::Update(key.clone(), actions::parse(schema, key.ty, body)?));
-    }
-    let patch = JsonPatch::parse(body)?;
-    let decide = move |working: &Working<'_>, key: &Key, doc: Option<&Arc<Doc>>| {
-        let Some(doc) = doc else { return Ok(Some(Write::Read(key.clone()))) };
-        let mut encoder = Encoder::new(working);
-        encoder.resource(key, doc, &Shape::default())?;
-        let shown = serde_json::from_slice(&encoder.out)
-            .map_err(|error| EngineError::Corrupt(format!("the JSON of a resource: {error}")))?;
-        let edits = patch.edits(working.schema, key.ty, doc, &shown).map_err(EngineError::Refused)?;
-        Ok(Some(Write::Update(key.clone(), edits)))
-    };
-    Ok(Write::Decide(key.clone(), Decision::new(decide)))
-}
-
 /// The writes of a request to what its path names.
 pub fn prepare(
     working: &Working<'_>,
@@ -280,7 +258,7 @@ pub fn prepare(
                 }
                 Method::PATCH if kind != Kind::Merge => {
                     let body = body.as_ref().map_err(Clone::clone)?;
-                    (patch(schema, &key, kind, body)?, Replies::Resource)
+                    (Patch::parse(schema, key.ty, kind, body)?.write(key.clone()), Replies::Resource)
                 }
                 Method::PATCH => {
                     let members = &without_what_is_shown(working, &key, old.as_deref(), members()?)?;

@@ -6,6 +6,17 @@
 pub mod actions;
 pub mod json_patch;
 
+use std::sync::Arc;
+
+use corollary_engine::working::Working;
+use corollary_engine::{Decision, Doc, Edit, EngineError, Key, Write};
+use corollary_schema::{Schema, Slot, TypeIx};
+use serde_json::Value as Json;
+
+use crate::json::encode::{Encoder, Shape};
+use crate::problem::Problem;
+use json_patch::JsonPatch;
+
 /// The most operations of a JSON Patch, and the most update actions of one request.
 pub const MAX_OPERATIONS: usize = 1_000;
 
@@ -36,6 +47,54 @@ impl Kind {
             Some(2) => Kind::JsonPatch,
             Some(3) => Kind::Actions,
             _ => Kind::Merge,
+        }
+    }
+
+    /// The kind that a `content_type` in JSON names; the error is what to tell.
+    pub fn named(json: Option<&Json>) -> Result<Kind, String> {
+        match json {
+            None => Ok(Kind::Merge),
+            Some(Json::String(kind)) if Kind::CONTENT_TYPES.contains(&kind.as_str()) => Ok(Kind::of(kind)),
+            Some(_) => Err(format!("`content_type` is one of {}", Kind::CONTENT_TYPES.join(", "))),
+        }
+    }
+}
+
+/// A patch that is no merge patch, read and ready for any resource of a type.
+#[derive(Clone, Debug)]
+pub enum Patch {
+    /// Edits, the same for every resource.
+    Edits(Vec<(Slot, Edit)>),
+    /// What comes of it depends on the resource.
+    JsonPatch(Arc<JsonPatch>),
+}
+
+impl Patch {
+    /// Reads a JSON Patch or update actions.
+    pub fn parse(schema: &Schema, ty: TypeIx, kind: Kind, body: &Json) -> Result<Patch, Problem> {
+        match kind {
+            Kind::Actions => Ok(Patch::Edits(actions::parse(schema, ty, body)?)),
+            _ => Ok(Patch::JsonPatch(Arc::new(JsonPatch::parse(body)?))),
+        }
+    }
+
+    /// The write that patches a resource.
+    pub fn write(&self, key: Key) -> Write {
+        match self {
+            Patch::Edits(edits) => Write::Update(key, edits.clone()),
+            Patch::JsonPatch(patch) => {
+                let patch = patch.clone();
+                let decide = move |working: &Working<'_>, key: &Key, doc: Option<&Arc<Doc>>| {
+                    let Some(doc) = doc else { return Ok(Some(Write::Read(key.clone()))) };
+                    let mut encoder = Encoder::new(working);
+                    encoder.resource(key, doc, &Shape::default())?;
+                    let shown = serde_json::from_slice(&encoder.out)
+                        .map_err(|error| EngineError::Corrupt(format!("the JSON of a resource: {error}")))?;
+                    let edits = patch.edits(working.schema, key.ty, doc, &shown);
+                    Ok(Some(Write::Update(key.clone(), edits.map_err(EngineError::Refused)?)))
+                };
+                Write::Decide(key, Decision::new(decide))
+            }
         }
     }
 }
