@@ -305,7 +305,7 @@ impl Reader<'_> {
             }
         };
         let mut found = Vec::new();
-        let value = decode::of_type(&ty, json, path, &mut found);
+        let value = decode::of_type(self.schema, &ty, json, path, &mut found);
         self.found.extend(found.into_iter().map(|refusal| Refusal { code: "filter", ..refusal }));
         value.and_then(of)
     }

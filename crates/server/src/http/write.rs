@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{Fault, etags};
 use crate::json::decode;
+use crate::json::encode::Encoder;
 use crate::json::held::Held;
 use crate::patch::{Kind, Patch};
 use crate::path::{List, Post, Target};

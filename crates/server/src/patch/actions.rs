@@ -148,7 +148,7 @@ impl<'j> Action<'j> {
                     .map(|value| vec![Edit::Set(value)])
             }
             "clear" => Some(vec![Edit::Set(Value::Absent)]),
-            "inc" => self.increment(&place, path, found)?.map(|edit| vec![edit]),
+            "inc" => self.increment(schema, &place, path, found)?.map(|edit| vec![edit]),
             "push" => {
                 let at = match self.given.get("position") {
                     None | Some(Json::Null) => None,
@@ -186,6 +186,7 @@ impl<'j> Action<'j> {
 
     fn increment(
         &self,
+        schema: &Schema,
         place: &Place<'_>,
         path: &str,
         found: &mut Vec<Refusal>,
@@ -212,7 +213,7 @@ impl<'j> Action<'j> {
                 decode::wrong(&by_path, "a number", json, found);
                 None
             }
-            json => decode::of_type(by_type, json, &by_path, found),
+            json => decode::of_type(schema, by_type, json, &by_path, found),
         };
         let clamp = self.flag("clamp")?;
         let Some(limit) = self.given.get("limit") else {
@@ -221,7 +222,7 @@ impl<'j> Action<'j> {
         let limit_path = format!("{path}/limit");
         let limit = match (limit, &place.spot) {
             (json, Spot::Value(ty)) if !json.is_null() && number(json) => {
-                decode::of_type(ty, json, &limit_path, found)
+                decode::of_type(schema, ty, json, &limit_path, found)
             }
             (json, _) => {
                 decode::wrong(&limit_path, "a number", json, found);
@@ -299,7 +300,7 @@ impl<'s> Place<'s> {
             return None;
         }
         match self.spot {
-            Spot::Value(ty) => decode::of_type(ty, json, path, found),
+            Spot::Value(ty) => decode::of_type(schema, ty, json, path, found),
             Spot::Link | Spot::Links(_) => decode::of_field(schema, self.field, json, found),
         }
     }
@@ -323,12 +324,12 @@ impl<'s> Place<'s> {
                 }
                 Spot::Value(ValueType::List(of)) if wanted == Elements::List => {
                     decode::is_shallow(json, path, found)
-                        .then(|| decode::of_type(of, json, path, found))
+                        .then(|| decode::of_type(schema, of, json, path, found))
                         .flatten()
                 }
                 Spot::Value(ValueType::Set(of)) if wanted == Elements::Set => {
                     decode::is_shallow(json, path, found)
-                        .then(|| decode::of_type(of, json, path, found))
+                        .then(|| decode::of_type(schema, of, json, path, found))
                         .flatten()
                 }
                 _ => break,

@@ -112,7 +112,7 @@ impl JsonPatch {
                 continue;
             };
             let edit = match &field.kind {
-                FieldKind::Stored(ty) => between(ty, old, new, name, &mut found),
+                FieldKind::Stored(ty) => between(schema, ty, old, new, name, &mut found),
                 _ => decode::of_field(schema, field, new, &mut found).map(Edit::Set),
             };
             let edit = edit.map(|edit| match edit {
@@ -137,6 +137,7 @@ impl JsonPatch {
 /// The edit that leads from one shown value to another: objects member by member, so that what a new object gets by
 /// default does not come back into one that had it taken away.
 fn between(
+    schema: &Schema,
     ty: &ValueType,
     old: Option<&Json>,
     new: &Json,
@@ -145,7 +146,7 @@ fn between(
 ) -> Option<Edit> {
     let (Some(Json::Object(before)), Json::Object(after)) = (old, new) else {
         return decode::is_shallow(new, path, found)
-            .then(|| decode::of_type(ty, new, path, found))
+            .then(|| decode::of_type(schema, ty, new, path, found))
             .flatten()
             .map(Edit::Set);
     };
@@ -166,7 +167,7 @@ fn between(
             found.push(Refusal::new("unknown-field", Some(&path), format!("there is no `{path}`")));
             continue;
         };
-        let edit = between(member, old, value, &path, found);
+        let edit = between(schema, member, old, value, &path, found);
         edits.extend(edit.map(|edit| (SmolStr::new(name), edit)));
     }
     let gone = before.keys().filter(|name| !after.contains_key(*name));
