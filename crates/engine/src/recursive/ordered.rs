@@ -1,8 +1,8 @@
 //! The exact way, for whatever order and circles there are: all that may still change is computed as it is asked for.
 //!
 //! First comes the *closure*: what is dirty, and all that may read it, and so on. What lies outside is right as it is
-//! stored. The closure is gone through in the order in which its parts may read each other, and what is neither dirty nor
-//! reads anything that came out as another stays as it is, without a look at it.
+//! stored. The closure is gone through in the order in which its parts may read each other, and what is neither dirty nor on
+//! a circle so far, nor reads anything that came out as another, stays as it is, without a look at it.
 //!
 //! What may read itself has no such order. It is evaluated as it is asked for: an expression that asks for what is not
 //! there yet is put off and evaluated again, so no chain is too long for the stack. Circles are found as by Tarjan: a
@@ -164,6 +164,7 @@ impl Run<'_> {
     /// Brings up to date all values that are dirty, and all that may follow.
     pub(super) fn order(&mut self, working: &mut Working<'_>, dirty: Vec<Place>) -> Result<(), EngineError> {
         let mut closure = self.closure(working, dirty)?;
+        self.touch_circles(working, &mut closure)?;
         let values = (0..closure.values.len()).map(Task::Value);
         let all: Vec<Task> = values.chain((0..closure.groups.len()).map(Task::Group)).collect();
         let mut stack = Vec::new();
@@ -188,6 +189,19 @@ impl Run<'_> {
         // What is left may read itself.
         for task in all {
             self.run(working, &mut closure, task, &mut stack)?;
+        }
+        Ok(())
+    }
+
+    /// What was on a circle is `#cycle` whatever it reads, so it is looked at also where all that it reads comes out as
+    /// before: a count of values does not tell whether one of them was on a circle with it.
+    fn touch_circles(&self, working: &Working<'_>, closure: &mut Closure) -> Result<(), EngineError> {
+        let Closure { values, value_order, .. } = closure;
+        for (((at, id), _), order) in values.iter().zip(value_order) {
+            let result = self.schema.plan.nodes[*at].result;
+            let doc = working.after(&Key::new(result.ty, id.clone()))?;
+            order.touched |=
+                doc.is_some_and(|doc| matches!(doc.get(result.slot), Value::Error(ErrorValue::Cycle)));
         }
         Ok(())
     }
