@@ -24,7 +24,7 @@ const FACTS: &str = "
 ";
 
 /// Each in a schema of its own, so that those that do not need each other do not hide each other's mistakes.
-const FIELDS: [&str; 21] = [
+const FIELDS: [&str; 23] = [
     "a := self.n + sum(self.kids.a)",
     "a := 1 + self.up.a else 1",
     "a := self.stop = true -> 0 : 1 + min(self.next.a)",
@@ -58,6 +58,10 @@ const FIELDS: [&str; 21] = [
     "a := distinct(self.kids.m)
      m := self.n > 4 -> median(self.next.m) : self.n * 1.0
      s := self.up.s + '/' + str(self.n) else str(self.n)",
+    "a := self.stop = true -> 1 : count(self.before.up.a)",
+    "a := count(self.kids.b) + count(self.kids.up.a)
+     b := self.n > 4 -> count(self.next.c) : 1
+     c := self.stop = true -> 2 : count(self.before.a)",
 ];
 
 fn schema(fields: &str) -> String {
