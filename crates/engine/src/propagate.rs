@@ -3,7 +3,7 @@
 //! A node's subjects are the resources that a change may reach: owners of an evaluated node, members of a group. The
 //! plan tells how to find them from a change. A value that comes out as it was ends the walk there. What is beyond the
 //! budget of a node is left to an update ([`crate::updates`]). Nodes that need each other are the business of
-//! [`crate::recursive`].
+//! `recursive`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

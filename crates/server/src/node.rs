@@ -2,7 +2,7 @@
 //!
 //! Transactions wait in one bounded queue. The executor takes all that wait, up to a limit, as one group with one
 //! durable sync, and replies when it is durable. While it works the next group gathers, so groups grow with the load.
-//! Between groups it goes on with the updates that are open ([`crate::updater`]).
+//! Between groups it goes on with the updates that are open (`updater`).
 //!
 //! Where nobody writes, it sleeps until the engine's next timer is due, and lets it come.
 

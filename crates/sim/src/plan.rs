@@ -1,6 +1,6 @@
 //! What a run is: a seed, and what of that seed's run is left out. A plan is text, so that a failure can be typed again.
 //!
-//! Each step draws from a generator of its own, so leaving a step out moves nothing in the others. [`crate::shrink`] makes
+//! Each step draws from a generator of its own, so leaving a step out moves nothing in the others. [`mod@crate::shrink`] makes
 //! plans smaller.
 
 use std::collections::BTreeSet;

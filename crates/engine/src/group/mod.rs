@@ -1,9 +1,9 @@
 //! The rule for groups: a member's old contribution is taken out, its new one put in.
 //!
 //! Here the contributions of members are found and handed to the places they belong to: an owner's group, or one key
-//! of the map that an owner has. What a place keeps is the business of one module each: [`counted`] (the number of
-//! elements, or the elements themselves), [`summed`] (a state in the owner's document), [`ordered`] (rows in order) and
-//! [`ranked`] (rows in order with counts above them); [`keyed`] keeps the places of a map.
+//! of the map that an owner has. What a place keeps is the business of one module each: `counted` (the number of
+//! elements, or the elements themselves), `summed` (a state in the owner's document), `ordered` (rows in order) and
+//! `ranked` (rows in order with counts above them); `keyed` keeps the places of a map.
 
 mod counted;
 mod keyed;
