@@ -7,7 +7,7 @@
 //! knows nothing of it. The limits are against mistakes: whoever writes a schema runs the server, and could with effort
 //! find an operation of the engine that takes long in one step.
 //!
-//! Values go in and come out as JSON ([`mod@json`]); the engine is behind [`machine`].
+//! Values go in and come out as JSON (`json`); the engine is behind `machine`.
 
 mod json;
 mod machine;
