@@ -30,8 +30,15 @@ use crate::updates::ledger;
 /// In [`keys::META`]: the schema, the numbers of its names, and what is built.
 const SCHEMA: &[u8] = b"schema";
 
-/// The form of what is kept; a data folder of a later version is refused.
-const FORMAT: u64 = 1;
+/// The form of what is kept; data of a later form is refused, and of an earlier one brought to this.
+///
+/// | form | what is different since |
+/// |---|---|
+/// | 2 | the counts of the children of ordered collections |
+const FORMAT: u64 = 2;
+
+/// The form since which children of ordered collections are counted as they are.
+const COUNTED_CHILDREN: u64 = 2;
 
 /// How many duplicates of a value are told.
 const MAX_TOLD_DUPLICATES: usize = 10;
@@ -57,6 +64,7 @@ impl From<StoreError> for OpenError {
 }
 
 struct Catalog {
+    format: u64,
     text: String,
     ids: Ids,
     built: BTreeSet<Structure>,
@@ -67,7 +75,8 @@ impl Catalog {
         let Some(bytes) = snapshot.get(keys::META, SCHEMA)? else { return Ok(None) };
         let corrupt = || EngineError::corrupt("the stored schema");
         let json: Json = serde_json::from_slice(&bytes).map_err(|_| corrupt())?;
-        if json["format"].as_u64().is_none_or(|format| format > FORMAT) {
+        let format = json["format"].as_u64().ok_or_else(corrupt)?;
+        if format > FORMAT {
             let reason = "the data was written by a newer version of Corollary; use that one";
             return Err(OpenError::Refused(vec![reason.into()]));
         }
@@ -80,6 +89,7 @@ impl Catalog {
             built.extend(list("definitions", Structure::Definition)?);
             built.extend(list("indexes", Structure::Index)?);
             Some(Catalog {
+                format,
                 text: json["text"].as_str()?.to_string(),
                 ids: Ids::from_json(&json["ids"])?,
                 built: built.into_iter().collect(),
@@ -92,7 +102,7 @@ impl Catalog {
         let list =
             |pick: fn(&Structure) -> Option<u32>| self.built.iter().filter_map(pick).collect::<Vec<_>>();
         let json = json!({
-            "format": FORMAT,
+            "format": self.format,
             "text": self.text,
             "ids": self.ids.to_json(),
             "built": {
@@ -202,12 +212,21 @@ fn attempt(
     }
     drop(snapshot);
     let built = wanted.iter().copied().filter(|it| have.contains(it) && !missing.contains(it)).collect();
-    let mut catalog = Catalog { text: text.to_string(), ids, built };
-    let unchanged =
-        stored.as_ref().is_some_and(|stored| stored.text == text && stored.built == catalog.built);
+    let mut catalog = Catalog { format: FORMAT, text: text.to_string(), ids, built };
+    let unchanged = stored.as_ref().is_some_and(|stored| {
+        stored.format == FORMAT && stored.text == text && stored.built == catalog.built
+    });
     let empty = !unchanged && stored.is_none();
     let engine = Arc::new(Engine::new(store, Arc::new(schema), options)?);
     let mut executor = Executor::new(engine)?;
+    if stored.as_ref().is_some_and(|stored| stored.format < COUNTED_CHILDREN) {
+        // Before the form of the data is said to be this one: a start that is cut short begins it again.
+        let schema = executor.engine().schema().clone();
+        for structure in wanted.iter().filter(|it| have.contains(it) && is_order(&schema, **it)) {
+            told(&describe(&schema, *structure));
+            rebuild::build(&mut executor, *structure, Build::Kept)?;
+        }
+    }
     if empty {
         // Over no data there is nothing to build.
         catalog.built = wanted.iter().copied().collect();
@@ -242,6 +261,13 @@ fn attempt(
         }
     }
     Ok(executor)
+}
+
+/// Is it the index of the places in an ordered collection?
+fn is_order(schema: &Schema, structure: Structure) -> bool {
+    let Structure::Index(id) = structure else { return false };
+    let at = rebuild::indexed_by(schema, id);
+    at.is_some_and(|(at, _)| matches!(schema.field(at).kind, FieldKind::Position { .. }))
 }
 
 /// What is computed from stored fields whose type is another now: the kinds of results follow from it.

@@ -7,7 +7,7 @@
 //! | reference | field number, target id, source id | – |
 //! | index | field number, value (order bytes), id | – |
 //! | index | number of the index by parent, parent link's field number, parent id, value (order bytes), id | – |
-//! | index | number of the index by parent of a position, 0, level, parent id, position (order bytes), id | count of children |
+//! | index | number of the index by parent of a position, 0, part of the counts, parent id, position (order bytes), id | count of children |
 //! | member | definition number, owner id, order bytes, member id | value of the member |
 //! | log | revision | commit |
 //! | update | 0, id of the update | its record |
@@ -86,6 +86,18 @@ pub fn time(time: Timestamp) -> Vec<u8> {
     bytes
 }
 
+/// A count, as it stands in a row.
+pub fn count(count: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    codec::push_varint(count, &mut bytes);
+    bytes
+}
+
+/// Reads what [`count`] wrote.
+pub fn read_count(mut bytes: &[u8]) -> Result<u64, EngineError> {
+    codec::read_varint(&mut bytes).map_err(|_| EngineError::corrupt("a count"))
+}
+
 /// The key of a document.
 pub fn doc(ty: TypeId, id: &Id) -> Vec<u8> {
     numbered(ty.0, &[id])
@@ -129,11 +141,10 @@ pub fn children(index: FieldId, via: FieldId, parent: &Id) -> Vec<u8> {
     key
 }
 
-/// The prefix of the counts of a parent's children at a level, beside their index by parent; no link has the number 0.
-pub fn counted_children(index: FieldId, level: u8, parent: &Id) -> Vec<u8> {
+/// What is in front of the parts of counts of children, beside their index by parent; no link has the number 0.
+pub fn counted_children(index: FieldId) -> Vec<u8> {
     let mut key = index.0.to_be_bytes().to_vec();
-    key.extend_from_slice(&[0, 0, 0, 0, level]);
-    parent.push_key(&mut key);
+    key.extend_from_slice(&[0, 0, 0, 0]);
     key
 }
 

@@ -24,6 +24,7 @@ pub mod oracle;
 pub mod order;
 pub mod propagate;
 pub mod query;
+pub mod ranks;
 pub mod rebuild;
 mod recursive;
 pub mod rules;

@@ -25,7 +25,7 @@ use crate::doc::{Doc, Key};
 use crate::error::EngineError;
 use crate::eval::{Eval, View};
 use crate::keys;
-use crate::order::ranks;
+use crate::order::siblings;
 use crate::working::Working;
 
 /// Candidates that are loaded together.
@@ -450,7 +450,7 @@ fn siblings(working: &Working<'_>, via: FieldRef, parent: &Id, query: &Query) ->
         && let [value] = &after.values[..]
     {
         let mut key = prefix;
-        key.extend(ranks::suffix(value, &after.id));
+        key.extend(siblings::suffix(value, &after.id));
         range = if *descending { range.resume_before(key) } else { range.resume_after(key) };
     }
     let direction = if *descending { Direction::Backward } else { Direction::Forward };

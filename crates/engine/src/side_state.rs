@@ -11,7 +11,6 @@ use std::ops::ControlFlow;
 use corollary_schema::plan::{Evaluate, Group, Keeping, PlanNode, Rule, Timer};
 use corollary_schema::{FieldId, FieldKind, FieldRef, TypeIx};
 use corollary_store::{Direction, KeyRange, Keyspace};
-use corollary_value::codec::push_varint;
 use corollary_value::{Id, SumState, Value};
 
 use crate::aggregates::{aggregate_of, map_of};
@@ -238,9 +237,7 @@ fn place(
             for (target, count) in &counts {
                 let mut key = prefix.to_vec();
                 target.push_key(&mut key);
-                let mut value = Vec::new();
-                push_varint(*count, &mut value);
-                rows.insert(key, value);
+                rows.insert(key, keys::count(*count));
             }
             elements = counts.into_keys().map(Value::Ref).collect();
         }

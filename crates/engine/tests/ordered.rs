@@ -2,12 +2,16 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::*;
 use corollary_engine::eval::View;
-use corollary_engine::order::ranks::{SPAN, Siblings, suffix};
+use corollary_engine::order::siblings::{Siblings, suffix};
 use corollary_engine::query::{self, From, Query};
-use corollary_engine::{Edit, Key, Transaction, Write, order};
+use corollary_engine::ranks::SPREAD;
+use corollary_engine::{Edit, EngineOptions, Key, Transaction, Write, keys, order};
 use corollary_schema::FieldRef;
+use corollary_store::{Batch, KeyRange, MemoryStore, Store};
 use corollary_value::{Id, Value};
 
 const LISTS: &str = r#"
@@ -253,7 +257,7 @@ fn places_are_those_of_a_plain_list() {
             agree(&db);
         }
     }
-    assert!(plain.len() > 3 * SPAN as usize);
+    assert!(plain.len() > 3 * SPREAD as usize);
 }
 
 /// Positions between the same two grow until those around get new ones; the order stays.
@@ -336,4 +340,48 @@ fn nothing_has_two_parents() {
     commit(&db, moved);
     assert!(steps(&db, "l").is_empty());
     agree(&db);
+}
+
+/// Data of the first form counted children in other rows: they were taken for those of today.
+#[test]
+fn data_of_the_first_form_is_counted_anew() {
+    let store = memory();
+    let db = opened(&store, &lists());
+    commit(&db, vec![create(&db, "List", "l", &[])]);
+    commit(&db, (0..100).map(|at| step(&db, &format!("s{at:02}"), "l", Some(0))).collect());
+    let before = steps(&db, "l");
+    let engine = db.engine();
+    let step = engine.schema().ty(via(&db).ty);
+    let index = step.fields[place_slot(&db).0 as usize].parent_index.unwrap();
+    drop((engine, db));
+    let mut batch = Batch::new();
+    // Where all were counted at two levels, in the rows without a child.
+    let counts = keys::counted_children(index);
+    batch.delete_range(keys::INDEX, KeyRange::prefix(counts.clone()));
+    let mut parent = Vec::new();
+    id("l").push_key(&mut parent);
+    for level in [1, 2] {
+        batch.put(keys::INDEX, [&counts[..], &[level], &parent].concat(), keys::count(100));
+    }
+    let snapshot = store.snapshot().unwrap();
+    let catalog = String::from_utf8(snapshot.get(keys::META, b"schema").unwrap().unwrap()).unwrap();
+    assert!(catalog.contains("\"format\":2"), "{catalog}");
+    batch.put(keys::META, b"schema", catalog.replace("\"format\":2", "\"format\":1"));
+    store.commit(&batch).unwrap();
+    let told = |store: &Arc<MemoryStore>| {
+        let mut told = Vec::new();
+        let store: Arc<dyn Store> = store.clone();
+        let db = Db::new(
+            corollary_engine::open(store, &lists(), &EngineOptions::default(), NOW, &mut |what| {
+                told.push(what.to_string())
+            })
+            .unwrap(),
+        );
+        assert_eq!(steps(&db, "l"), before);
+        commit(&db, vec![shift(&db, "s07", 3), shift(&db, "s07", 92)]);
+        agree(&db);
+        told
+    };
+    assert_eq!(told(&store).len(), 1);
+    assert!(told(&store).is_empty(), "once is enough");
 }

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use corollary_schema::plan::Group;
 use corollary_schema::typed::Aggregate;
-use corollary_value::codec::{push_varint, read_varint};
 use corollary_value::{Id, Value, compare};
 
 use super::{Change, Place};
@@ -60,18 +59,13 @@ fn elements(
     for (target, by) in net.into_iter().filter(|(_, by)| *by != 0) {
         let mut key = prefix.to_vec();
         target.push_key(&mut key);
+        let count = working.row(keys::MEMBER, key.clone())?;
+        let count = count.map_or(Ok(0), |bytes| keys::read_count(&bytes))?;
         let corrupt = || EngineError::corrupt("the count of a member");
-        let count = match working.row(keys::MEMBER, key.clone())? {
-            Some(bytes) => read_varint(&mut &bytes[..]).map_err(|_| corrupt())?,
-            None => 0,
-        };
         let new = count.checked_add_signed(by).ok_or_else(corrupt)?;
-        if new == 0 {
-            working.delete_row(keys::MEMBER, key);
-        } else {
-            let mut bytes = Vec::new();
-            push_varint(new, &mut bytes);
-            working.put_row(keys::MEMBER, key, bytes);
+        match new {
+            0 => working.delete_row(keys::MEMBER, key),
+            new => working.put_row(keys::MEMBER, key, keys::count(new)),
         }
         if (count == 0) != (new == 0) {
             crossed.push((Value::Ref(target), new > 0));

@@ -2,21 +2,21 @@
 //!
 //! Each child keeps a text, its position key, which sorts as it stands ([`key`]); so a move changes one child. What
 //! clients see and give is the place counted from 0. The index by parent of the position has the siblings in order, and
-//! beside it stand counts of them ([`ranks`]), so that a place is found from a key, and a key from a place, in a number of
+//! beside it stand counts of them ([`siblings`]), so that a place is found from a key, and a key from a place, in a number of
 //! steps that grows with the logarithm of the siblings.
 //!
 //! Unlike other indexes, this one is kept with each write and not at the end of the transaction: the next write of the
 //! transaction may ask for a place among what the ones before have put there.
 
 pub mod key;
-pub mod ranks;
+pub mod siblings;
 
 use std::collections::BTreeMap;
 
 use corollary_schema::{FieldKind, FieldRef, Slot};
 use corollary_value::{Id, Value};
 
-use self::ranks::Siblings;
+use self::siblings::Siblings;
 use crate::doc::{Doc, Key};
 use crate::error::{EngineError, Refusal};
 use crate::eval::View;
@@ -40,7 +40,7 @@ struct Standing {
 
 impl Standing {
     fn suffix(&self, key: &Key) -> Vec<u8> {
-        ranks::suffix(&self.position, &key.id)
+        siblings::suffix(&self.position, &key.id)
     }
 }
 
@@ -179,7 +179,7 @@ fn put(
     spread.push(key.id.clone());
     spread.extend(behind.iter().map(|(_, id)| id.clone()));
     for (text, id) in before.iter().chain(&behind) {
-        siblings.remove(working, &ranks::suffix(&Value::Str(text.as_str().into()), id))?;
+        siblings.remove(working, &siblings::suffix(&Value::Str(text.as_str().into()), id))?;
     }
     let keys = key::spread(text(&low).as_deref(), text(&high).as_deref(), spread.len());
     for (id, new) in spread.into_iter().zip(keys) {
@@ -196,7 +196,7 @@ fn assign(
     text: String,
 ) -> Result<(), EngineError> {
     let value = Value::Str(text.into());
-    siblings.insert(working, &ranks::suffix(&value, &key.id))?;
+    siblings.insert(working, &siblings::suffix(&value, &key.id))?;
     working.set(key, slot, value).map(drop)
 }
 
@@ -251,7 +251,7 @@ pub fn expected(
     for id in working.all(position.ty)? {
         let Some(doc) = working.after(&Key::new(position.ty, id.clone()))? else { continue };
         if let (Value::Ref(parent), place @ Value::Str(_)) = (doc.get(via), doc.get(position.slot)) {
-            by_parent.entry(parent.clone()).or_default().push(ranks::suffix(place, &id));
+            by_parent.entry(parent.clone()).or_default().push(siblings::suffix(place, &id));
         }
     }
     let via = FieldRef { ty: position.ty, slot: via };
