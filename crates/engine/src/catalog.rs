@@ -11,7 +11,7 @@ use std::sync::Arc;
 use corollary_schema::{
     Field, FieldId, FieldKind, FieldRef, Ids, Member, ResourceType, Schema, Slot, TypeIx, ValueType, check,
 };
-use corollary_store::{Batch, Direction, KeyRange, Snapshot, Store, StoreError};
+use corollary_store::{Batch, Direction, KeyRange, Keyspace, Snapshot, Store, StoreError};
 use corollary_syntax::diagnostic::Diagnostic;
 use corollary_value::Value;
 use corollary_value::order_key::push_order_key;
@@ -320,14 +320,22 @@ fn losses(
     built: &BTreeSet<Structure>,
 ) -> Result<Vec<String>, OpenError> {
     let mut reasons = Vec::new();
-    for (old_ty, was) in old.types().filter(|(_, was)| was.visible()) {
+    let any = |keyspace: Keyspace, prefix: Vec<u8>| -> Result<bool, OpenError> {
         let mut any = false;
-        let range = KeyRange::prefix(keys::docs_of(was.id));
-        snapshot.scan(keys::DOC, &range, Direction::Forward, 1, &mut |_, _| {
+        snapshot.scan(keyspace, &KeyRange::prefix(prefix), Direction::Forward, 1, &mut |_, _| {
             any = true;
             ControlFlow::Break(())
         })?;
-        if !any {
+        Ok(any)
+    };
+    for (old_ty, was) in old.types().filter(|(_, was)| was.visible()) {
+        if let Some(history) = was.history
+            && !new.types().any(|(_, is)| is.history == Some(history))
+            && any(keys::VERSION, keys::versions_under(history))?
+        {
+            reasons.push(format!("{} has a history, and the new schema keeps none of it", was.name));
+        }
+        if !any(keys::DOC, keys::docs_of(was.id))? {
             continue;
         }
         let Some((_, is)) = new.types().find(|(_, ty)| ty.id == was.id) else {

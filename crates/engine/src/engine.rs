@@ -21,6 +21,7 @@ use crate::clock;
 use crate::doc::{Doc, Key, Layout};
 use crate::error::EngineError;
 use crate::eval::View;
+use crate::history;
 use crate::index;
 use crate::keys;
 use crate::log::{self, Commit};
@@ -551,7 +552,7 @@ pub(crate) struct Finished {
     pub revision: u64,
     pub commit: Option<Arc<Commit>>,
     pub updates: Vec<UpdateId>,
-    /// Rows that go to the store, documents among them, the log's entry not.
+    /// Rows that go to the store, documents among them, the log's entry and versions not.
     pub rows_written: u64,
 }
 
@@ -584,7 +585,9 @@ pub(crate) fn finish(
             }
         }
         finished.revision = revision;
-        finished.commit = Some(Arc::new(log::append(working, revision)));
+        let commit = log::append(working, revision);
+        history::append(working, &commit)?;
+        finished.commit = Some(Arc::new(commit));
         finished.updates = ledger.take(working, deferred, revision, by)?;
     }
     Ok(finished)

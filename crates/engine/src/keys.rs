@@ -13,6 +13,7 @@
 //! | update | 0, id of the update | its record |
 //! | update | 1, id of the update, source id | – |
 //! | timer | definition number, time (order bytes), subject id | – |
+//! | version | number of the history of a type, id, revision | version |
 
 use corollary_schema::{FieldId, TypeId};
 use corollary_store::{Keyspace, KeyspaceSpec, Snapshot};
@@ -41,8 +42,11 @@ pub const UPDATE: Keyspace = Keyspace(6);
 /// What the clock is going to change, and when.
 pub const TIMER: Keyspace = Keyspace(7);
 
+/// What resources were, where their type has a history.
+pub const VERSION: Keyspace = Keyspace(8);
+
 /// What a store must be opened with.
-pub const KEYSPACES: [KeyspaceSpec; 8] = [
+pub const KEYSPACES: [KeyspaceSpec; 9] = [
     KeyspaceSpec { keyspace: META, name: "meta" },
     KeyspaceSpec { keyspace: DOC, name: "doc" },
     KeyspaceSpec { keyspace: REFERENCE, name: "reference" },
@@ -51,6 +55,7 @@ pub const KEYSPACES: [KeyspaceSpec; 8] = [
     KeyspaceSpec { keyspace: LOG, name: "log" },
     KeyspaceSpec { keyspace: UPDATE, name: "pending_update" },
     KeyspaceSpec { keyspace: TIMER, name: "timer" },
+    KeyspaceSpec { keyspace: VERSION, name: "version" },
 ];
 
 /// In [`META`]: the last revision.
@@ -205,6 +210,27 @@ pub fn read_timer(key: &[u8]) -> Option<(Timestamp, Id)> {
     let nanoseconds = i128::from_be_bytes(*time).wrapping_add(i128::MIN);
     let time = Timestamp::from_nanosecond(nanoseconds).ok()?;
     Some((time, id_behind(subject, 0)?))
+}
+
+/// The prefix of all versions of the resources of a type.
+pub fn versions_under(history: FieldId) -> Vec<u8> {
+    history.0.to_be_bytes().to_vec()
+}
+
+/// The prefix of the versions of a resource.
+pub fn versions_of(history: FieldId, id: &Id) -> Vec<u8> {
+    numbered(history.0, &[id])
+}
+
+/// The key of a version, behind the prefix of its resource.
+pub fn version(versions: &[u8], revision: u64) -> Vec<u8> {
+    [versions, &revision.to_be_bytes()].concat()
+}
+
+/// The resource and the revision of a version.
+pub fn read_version(key: &[u8]) -> Option<(Id, u64)> {
+    let (id, revision) = Id::read_key(key.get(4..)?)?;
+    Some((id, u64::from_be_bytes(revision.try_into().ok()?)))
 }
 
 fn numbered(number: u32, ids: &[&Id]) -> Vec<u8> {

@@ -17,6 +17,7 @@ pub mod engine;
 pub mod error;
 pub mod eval;
 pub mod group;
+pub mod history;
 pub mod index;
 pub mod keys;
 pub mod log;

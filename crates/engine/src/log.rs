@@ -84,10 +84,7 @@ fn is_told(field: &Field) -> bool {
 }
 
 fn encode(schema: &Schema, layouts: &[Layout], commit: &Commit, out: &mut Vec<u8>) {
-    // A timestamp is within 64 bits of nanoseconds from 1678 to 2262; outside, the log keeps the nearest.
-    let nanoseconds = commit.time.as_nanosecond();
-    let nanoseconds = i64::try_from(nanoseconds).unwrap_or(if nanoseconds < 0 { i64::MIN } else { i64::MAX });
-    push_varint(zigzag(nanoseconds), out);
+    push_varint(zigzag(nanoseconds(commit.time)), out);
     push_varint(commit.changes.len() as u64, out);
     let mut image = Vec::new();
     for change in &commit.changes {
@@ -117,6 +114,12 @@ fn encode(schema: &Schema, layouts: &[Layout], commit: &Commit, out: &mut Vec<u8
             None => push_varint(0, out),
         }
     }
+}
+
+/// A time in nanoseconds since 1970. It is within 64 bits from 1678 to 2262; outside, the nearest stands for it.
+pub(crate) fn nanoseconds(time: Timestamp) -> i64 {
+    let nanoseconds = time.as_nanosecond();
+    i64::try_from(nanoseconds).unwrap_or(if nanoseconds < 0 { i64::MIN } else { i64::MAX })
 }
 
 /// The time of a commit.

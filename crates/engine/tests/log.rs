@@ -1,14 +1,16 @@
-//! The log tells every change once, in order, and all of it: what is folded from it is what is stored.
+//! The log tells every change once, in order, and all of it: what is folded from it is what is stored, and the past of each
+//! resource is what was folded then, by its history or by the log.
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use common::*;
 use corollary_engine::eval::View;
-use corollary_engine::{Commit, Doc, EngineError, Key, Transaction, Write};
+use corollary_engine::history::{self, Past};
+use corollary_engine::{Commit, Doc, EngineError, Key, OpenError, Transaction, Write};
 use corollary_value::Value;
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -204,6 +206,110 @@ proptest! {
             prop_assert_eq!(revisions, (from + 1..=last).collect::<Vec<u64>>());
         }
     }
+
+    #[test]
+    fn the_past_is_what_was(
+        groups in prop::collection::vec(prop::collection::vec(prop::collection::vec(step(), 1..4), 1..4), 1..8),
+        // From before which group on the types keep their history; with none, the log tells.
+        kept_from in prop::option::of(0usize..6),
+    ) {
+        let with_history = SCHEMA.replace("in teams", "in teams history").replace("Task {", "Task history {");
+        let with_history = with_history.replace("in people", "in people history");
+        let store = memory();
+        let mut db = opened(&store, SCHEMA);
+        let mut told = Vec::new();
+        let mut first_kept = None;
+        for (second, group) in groups.iter().enumerate() {
+            if kept_from == Some(second) {
+                drop(db);
+                db = opened(&store, &with_history);
+                first_kept = Some(db.engine().revision());
+            }
+            let group: Vec<Transaction> =
+                group.iter().map(|steps| Transaction { writes: writes(&db, steps) }).collect();
+            for done in db.commit(&group, at(second as i64)).unwrap().into_iter().flatten() {
+                told.extend(done.commit);
+            }
+            agree(&db);
+        }
+        let last = told.len() as u64;
+        let mut states = vec![State::new()];
+        for commit in &told {
+            let mut state = states[commit.revision as usize - 1].clone();
+            fold(&mut state, commit);
+            states.push(state);
+        }
+        let keys: BTreeSet<Key> = told.iter().flat_map(|commit| &commit.changes).map(|it| it.key.clone()).collect();
+        let compare = |from: u64| {
+            for key in &keys {
+                for revision in from..=last {
+                    let was = match history::at(&db.engine(), NOW, key, revision).unwrap() {
+                        Past::Was(doc) => Some(Arc::new(without_states(&doc))),
+                        Past::Nothing(deleted) => {
+                            assert!(deleted.is_none_or(|deleted| deleted <= revision));
+                            None
+                        }
+                        other => panic!("{other:?} of {key:?} at {revision}"),
+                    };
+                    assert_eq!(was.as_ref(), states[revision as usize].get(key), "{key:?} at {revision}");
+                }
+            }
+        };
+        compare(0);
+        if let Some(first) = first_kept {
+            // A history needs no log.
+            while db.trim_log(at(1_000), 100) > 0 {}
+            compare(first);
+            for key in &keys {
+                let versions = db.engine().read(NOW, |working| history::versions(working, key, None, 100)).unwrap();
+                let mut changes: Vec<u64> = told.iter()
+                    .filter(|commit| commit.revision > first && commit.changes.iter().any(|it| it.key == *key))
+                    .map(|commit| commit.revision)
+                    .collect();
+                if let Some(found) = states[first as usize].get(key) {
+                    changes.insert(0, found.revision);
+                }
+                changes.reverse();
+                prop_assert_eq!(versions.iter().map(|it| it.revision).collect::<Vec<_>>(), changes.clone());
+                for (at, version) in versions.iter().enumerate() {
+                    let was = states[version.revision as usize].get(key);
+                    prop_assert_eq!(version.doc.as_deref().map(without_states), was.map(|doc| without_states(doc)));
+                    let page = db.engine().read(NOW, |working| history::versions(working, key, Some(version.revision), 2));
+                    let page: Vec<u64> = page.unwrap().iter().map(|it| it.revision).collect();
+                    prop_assert_eq!(page, changes[at + 1..].iter().copied().take(2).collect::<Vec<_>>());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_past_ends_where_the_log_does_unless_there_is_a_history() {
+    let db = counted(6);
+    let past = |revision| history::at(&db.engine(), NOW, &key(&db, "Team", "t"), revision).unwrap();
+    assert!(matches!(past(0), Past::Nothing(None)));
+    assert!(matches!(past(3), Past::Was(doc) if doc.revision == 3));
+    db.trim_log(at(30), 100);
+    assert!(matches!(past(2), Past::Unknown));
+    assert!(matches!(past(3), Past::Was(doc) if doc.revision == 3));
+}
+
+#[test]
+fn a_history_is_not_dropped_without_a_word() {
+    let store = memory();
+    let db = opened(&store, "type A in all history { n: int }");
+    commit(&db, vec![create(&db, "A", "a", &[("n", Value::Int(1))])]);
+    commit(&db, vec![delete(&db, "A", "a")]);
+    drop(db);
+    for without in ["type A in all { n: int }", "type B in all { n: int }"] {
+        match try_open(&store, without).err().unwrap() {
+            OpenError::Refused(reasons) => {
+                assert_eq!(reasons, ["A has a history, and the new schema keeps none of it"]);
+            }
+            error => panic!("{error}"),
+        }
+    }
+    opened(&store, "type A in all history { n: int, twice := self.n * 2 }");
 }
 
 fn counted(commits: u64) -> Db {

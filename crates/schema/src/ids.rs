@@ -44,6 +44,11 @@ impl Ids {
         self.definition(&format!("f{} by parent", field.0))
     }
 
+    /// The number of the versions of a type's resources.
+    pub fn history(&mut self, ty: TypeId) -> FieldId {
+        self.definition(&format!("t{} history", ty.0))
+    }
+
     /// For storage.
     pub fn to_json(&self) -> Json {
         json!({

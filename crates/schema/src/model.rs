@@ -76,6 +76,8 @@ pub struct ResourceType {
     pub referrers: Vec<FieldRef>,
     /// The time, an expression of the resource, at which it is deleted, where its type expires.
     pub expires: Option<Expr>,
+    /// The number under which the versions of its resources are kept, where they are (`history`).
+    pub history: Option<FieldId>,
 }
 
 /// Where the position in an ordered collection is kept.

@@ -30,6 +30,8 @@ pub struct TypeDraft {
     pub name: &'static str,
     /// Has it a root collection?
     pub root: bool,
+    /// Does it keep its `history`?
+    pub history: bool,
     /// Its fields, in the order of the text.
     pub fields: Vec<FieldDraft>,
 }
@@ -382,7 +384,8 @@ impl Draft {
                 }
                 out.push_str("}\n");
             }
-            writeln!(out, "type {}{is}{root} {{", ty.name).expect("a String takes all");
+            let history = if ty.history { " history" } else { "" };
+            writeln!(out, "type {}{is}{root}{history} {{", ty.name).expect("a String takes all");
             for field in ty.fields.iter().filter(|field| !inherited(field)) {
                 let start = out.len();
                 self.write_field(field, &mut out);

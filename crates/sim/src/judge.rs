@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use corollary_engine::eval::View;
-use corollary_engine::{Doc, Engine, EngineError, Key, oracle, side_state};
+use corollary_engine::{Doc, Engine, EngineError, Key, history, oracle, side_state};
 use corollary_schema::{FieldKind, Schema};
 use corollary_value::{Value, compare};
 use jiff::Timestamp;
@@ -143,6 +143,7 @@ pub fn derived(engine: &Engine) -> Result<(), String> {
         wrong.push(format!("{what}\n  is {:?}\n  and follows as {:?}", it.stored, it.expected));
     }
     wrong.extend(read(engine, engine.time(), side_state::check)?.into_values());
+    wrong.extend(read(engine, engine.time(), history::check)?);
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
 

@@ -69,7 +69,12 @@ pub fn draft(random: &mut Random) -> Draft {
 fn add_type(draft: &mut Draft, random: &mut Random) {
     let name = TYPES[draft.types.len()];
     draft.order.insert(random.below(draft.order.len() + 1), draft.types.len());
-    draft.types.push(TypeDraft { name, root: random.percent(70), fields: Vec::new() });
+    draft.types.push(TypeDraft {
+        name,
+        root: random.percent(70),
+        history: random.percent(20),
+        fields: Vec::new(),
+    });
 }
 
 fn value_type(random: &mut Random) -> ValueType {

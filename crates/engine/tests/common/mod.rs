@@ -12,7 +12,7 @@ use corollary_engine::catalog::OpenError;
 use corollary_engine::updates::Progress;
 use corollary_engine::{
     Committed, Doc, Edit, Engine, EngineError, EngineOptions, Executor, Key, Refusal, Transaction, Write,
-    keys, open, oracle, side_state,
+    history, keys, open, oracle, side_state,
 };
 use corollary_schema::Slot;
 use corollary_store::{MemoryStore, Store};
@@ -216,6 +216,7 @@ pub fn wrong_as_at(db: &Db, time: Timestamp) -> Vec<String> {
         })
         .collect();
     found.extend(engine.read(time, side_state::check).unwrap().into_values());
+    found.extend(engine.read(time, history::check).unwrap());
     found.extend(dangling(db));
     found
 }

@@ -156,6 +156,7 @@ fn declare_type(schema: &mut Schema, text: &ast::TypeText, ids: &mut Ids, found:
         positions: Vec::new(),
         referrers: Vec::new(),
         expires: None,
+        history: None,
     });
 }
 

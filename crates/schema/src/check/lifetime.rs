@@ -1,8 +1,8 @@
-//! The type options about the life of a resource: `created_at`, `updated_at`, `expires after DURATION`.
+//! The type options about the life of a resource: `created_at`, `updated_at`, `expires after DURATION`, `history`.
 //!
 //! The first two are fields that the engine keeps: facts like others for whoever reads, and nobody writes them. What
 //! expires counts from its creation, so `expires after` brings `created_at` along. A link that may forbid a deletion does
-//! not go with it: nobody would be there to be told.
+//! not go with it: nobody would be there to be told. `history` gives the type a number under which its versions are kept.
 
 use corollary_syntax::ast::{self, ExprKind, OptionArgument, OptionText};
 use corollary_syntax::diagnostic::Diagnostic;
@@ -27,7 +27,7 @@ const SPANS: [Function; 7] = [
 
 /// Is it one of the options read here?
 pub fn reads(option: &OptionText) -> bool {
-    matches!(option.name.as_str(), "created_at" | "updated_at" | "expires after")
+    matches!(option.name.as_str(), "created_at" | "updated_at" | "expires after" | "history")
 }
 
 /// Gives a type the fields, and the end, that its options ask for. Its own fields are there already.
@@ -53,6 +53,10 @@ pub fn declare(
     };
     if let Some(option) = option("updated_at") {
         keep(schema, ty, ("updated_at", Kept::Updated), option.span, ids, found);
+    }
+    if option("history").is_some() {
+        let owner = &mut schema.types[ty.0 as usize];
+        owner.history = Some(ids.history(owner.id));
     }
     if let (Some(option), Some(created)) = (expires, created) {
         match end(option, created) {

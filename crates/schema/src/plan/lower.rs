@@ -163,6 +163,7 @@ impl<'a> Lowering<'a> {
                     by_name: HashMap::new(),
                     parents: Vec::new(),
                     expires: None,
+                    history: None,
                     positions: Vec::new(),
                     referrers: Vec::new(),
                     embedded: Vec::new(),

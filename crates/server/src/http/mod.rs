@@ -5,6 +5,7 @@
 
 mod batch;
 mod by_query;
+mod history;
 mod list;
 pub mod openapi;
 mod params;

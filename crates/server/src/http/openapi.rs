@@ -87,7 +87,7 @@ fn collection(schema: &Schema, ty: TypeIx, base: &str, above: &[TypeIx], paths: 
             "parameters": parameters,
             "get": {
                 "summary": format!("Read a {name}, or watch it"),
-                "parameters": [text_parameter("expand"), text_parameter("fields"), watch_parameter(), since_parameter()],
+                "parameters": [text_parameter("expand"), text_parameter("fields"), watch_parameter(), since_parameter(), at_parameter()],
                 "responses": responses("200", name),
             },
             "put": {
@@ -111,6 +111,7 @@ fn collection(schema: &Schema, ty: TypeIx, base: &str, above: &[TypeIx], paths: 
             },
         }),
     );
+    past(resource, &one, &parameters, paths);
     for field in &resource.fields {
         if let FieldKind::Collection { child, .. } = &field.kind
             && !here.contains(child)
@@ -118,6 +119,45 @@ fn collection(schema: &Schema, ty: TypeIx, base: &str, above: &[TypeIx], paths: 
             collection(schema, *child, &format!("{one}/{}", field.name), &here, paths);
         }
     }
+}
+
+/// What is asked of a resource about its past.
+fn past(resource: &ResourceType, one: &str, parameters: &[Json], paths: &mut Map<String, Json>) {
+    let name = resource.name.as_str();
+    let revision = json!({"oneOf": [{"type": "string"}, {"type": "integer"}]});
+    let to = json!({"type": "object", "required": ["to"], "properties": {"to": revision}, "additionalProperties": false});
+    paths.insert(
+        format!("{one}/_revert"),
+        json!({"parameters": parameters, "post": {
+            "summary": format!("Write the facts that a {name} had at a revision; one that is gone is created again"),
+            "requestBody": body(to),
+            "responses": responses("200", name),
+        }}),
+    );
+    if resource.history.is_none() {
+        return;
+    }
+    let version = json!({"type": "object", "required": ["revision", "type"], "properties": {
+        "revision": {"type": "string"},
+        "type": {"enum": ["found", "created", "modified", "deleted"]},
+        "time": {"type": "string", "format": "date-time"},
+        "changed": {"type": "array", "items": {"type": "string"}},
+        "resource": reference(name),
+    }});
+    let page = json!({"type": "object", "required": ["results", "next", "revision"], "properties": {
+        "results": {"type": "array", "items": version},
+        "next": {"type": ["string", "null"]},
+        "revision": {"type": "string"},
+    }});
+    let content = json!({"application/json": {"schema": page}});
+    paths.insert(
+        format!("{one}/_versions"),
+        json!({"parameters": parameters, "get": {
+            "summary": format!("What a {name} was, the latest first"),
+            "parameters": [limit_parameter(), text_parameter("page_token")],
+            "responses": {"200": {"description": "A page of versions", "content": content}, "default": problem()},
+        }}),
+    );
 }
 
 /// What is asked of a list with a body.
@@ -231,15 +271,24 @@ fn since_parameter() -> Json {
     text_parameter("since")
 }
 
-fn list(name: &str) -> Json {
-    let limit = json!({
+fn at_parameter() -> Json {
+    let mut at = text_parameter("at");
+    at["description"] = "The revision as at which it is read".into();
+    at
+}
+
+fn limit_parameter() -> Json {
+    json!({
         "name": "limit", "in": "query",
         "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
-    });
+    })
+}
+
+fn list(name: &str) -> Json {
     json!({
         "summary": format!("List or watch {name}"),
         "parameters": [
-            text_parameter("filter"), text_parameter("order"), limit, text_parameter("page_token"),
+            text_parameter("filter"), text_parameter("order"), limit_parameter(), text_parameter("page_token"),
             text_parameter("fields"), text_parameter("expand"), flag_parameter("count"),
             flag_parameter("allow_scan"), watch_parameter(), since_parameter(),
         ],

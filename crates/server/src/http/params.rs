@@ -22,7 +22,7 @@ pub const DEFAULT_LIMIT: usize = 100;
 /// The most items of a page.
 pub const MAX_LIMIT: usize = 1_000;
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "filter",
     "order",
     "limit",
@@ -34,6 +34,7 @@ const NAMES: [&str; 11] = [
     "watch",
     "since",
     "wait",
+    "at",
 ];
 
 /// The parameters of one request, as they were written.
@@ -61,6 +62,8 @@ pub struct Params {
     pub since: Option<u64>,
     /// Does a write wait for what follows from it? [`super::updates::Wait`] reads it.
     pub wait: Option<bool>,
+    /// The revision as at which it is read.
+    pub at: Option<u64>,
 }
 
 impl Params {
@@ -98,6 +101,10 @@ impl Params {
                     Ok(since) => params.since = Some(since),
                     Err(_) => errors.push(refuse(&name, "`since` is a revision".into())),
                 },
+                "at" => match value.parse() {
+                    Ok(at) => params.at = Some(at),
+                    Err(_) => errors.push(refuse(&name, "`at` is a revision".into())),
+                },
                 _ => {
                     let near = nearest(&name, NAMES);
                     let help = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
@@ -122,12 +129,24 @@ impl Params {
             ("count", self.count),
             ("allow_scan", self.allow_scan),
         ];
-        let errors: Vec<Refusal> = given
-            .into_iter()
-            .filter(|(_, given)| *given)
-            .map(|(name, _)| refuse(name, format!("`{name}` is for lists, and this is one resource")))
-            .collect();
-        if errors.is_empty() { Ok(()) } else { Err(parameters(errors)) }
+        refuse_given(&given, "is for lists, and this is one resource")
+    }
+
+    /// Refuses what means nothing for the list of versions of a resource.
+    pub fn only_for_versions(&self) -> Result<(), Problem> {
+        let given = [
+            ("filter", self.filter.is_some()),
+            ("order", self.order.is_some()),
+            ("count", self.count),
+            ("expand", self.expand.is_some()),
+            ("fields", self.fields.is_some()),
+            ("allow_scan", self.allow_scan),
+            ("watch", self.watch),
+            ("since", self.since.is_some()),
+            ("wait", self.wait.is_some()),
+            ("at", self.at.is_some()),
+        ];
+        refuse_given(&given, "means nothing here: `_versions` takes `limit` and `page_token`")
     }
 
     /// The condition.
@@ -232,6 +251,12 @@ impl Params {
 
 fn refuse(name: &str, message: String) -> Refusal {
     Refusal::new("parameter", Some(&format!("?{name}")), message)
+}
+
+fn refuse_given(given: &[(&str, bool)], why: &str) -> Result<(), Problem> {
+    let given = given.iter().filter(|(_, given)| *given);
+    let errors: Vec<Refusal> = given.map(|(name, _)| refuse(name, format!("`{name}` {why}"))).collect();
+    if errors.is_empty() { Ok(()) } else { Err(parameters(errors)) }
 }
 
 fn parameters(errors: Vec<Refusal>) -> Problem {

@@ -12,7 +12,7 @@ use super::list::{Asked, Next};
 use super::params::Params;
 use super::updates::{self, Wait};
 use super::write::{self, Conditions, Prepared, Replies};
-use super::{Call, Fault, REVISION_HEADER, by_query, etag, etags, json, list, read, with_header};
+use super::{Call, Fault, REVISION_HEADER, by_query, etag, etags, history, json, list, read, with_header};
 use crate::json::encode::{Encoder, Shape};
 use crate::patch::Kind;
 use crate::path::{self, Target};
@@ -26,13 +26,22 @@ pub(crate) async fn serve(call: &Call<'_>) -> Result<Response<Body>, Problem> {
     if let Some((verb, list)) = segments.split_last().filter(|(verb, _)| by_query::is_verb(verb)) {
         return by_query::serve(call, list, verb).await;
     }
+    if let Some((verb, resource)) = segments.split_last().filter(|(verb, _)| history::is_verb(verb)) {
+        return history::serve(call, resource, verb).await;
+    }
     if let Some(last) = segments.last().filter(|last| last.starts_with('_')) {
         return Err(Problem::not_found(format!("there is no `{last}` in this version")));
     }
     let params = Params::parse(call.uri.query())?;
+    if let (&Method::GET | &Method::HEAD, Some(revision)) = (&call.method, params.at) {
+        return history::at(call, &segments, &params, revision);
+    }
     match call.method {
         Method::GET | Method::HEAD if params.wait.is_some() => {
             Err(Problem::malformed("parameter", "`wait` is for writes; a read has `Consistency: exact`"))
+        }
+        _ if params.at.is_some() && !matches!(call.method, Method::GET | Method::HEAD) => {
+            Err(Problem::malformed("parameter", "`at` is for reads: the past is not written"))
         }
         Method::GET | Method::HEAD if call.exact => {
             updates::exact(call, || get(call, &segments, &params)).await
@@ -204,13 +213,25 @@ pub(crate) fn parse_json(bytes: &[u8]) -> Result<Json, Problem> {
 }
 
 async fn change(call: &Call<'_>, segments: &[String]) -> Result<Response<Body>, Problem> {
-    let node = &call.app.node;
     let conditions = Conditions::of(&call.headers)?;
     let body = if call.method == Method::DELETE { Ok(Json::Null) } else { body_json(call) };
     let kind = content_type(call).map_or(Kind::Merge, Kind::of);
+    perform(call, segments, &call.method, &body, kind, &conditions).await
+}
+
+/// Carries out a write to what `segments` name, and replies.
+pub(crate) async fn perform(
+    call: &Call<'_>,
+    segments: &[String],
+    method: &Method,
+    body: &Result<Json, Problem>,
+    kind: Kind,
+    conditions: &Conditions,
+) -> Result<Response<Body>, Problem> {
+    let node = &call.app.node;
     let prepared = read(node.engine(), |working| {
         let target = path::resolve(working, segments)?;
-        write::prepare(working, &target, &call.method, &body, kind, &conditions)
+        write::prepare(working, &target, method, body, kind, conditions)
     })?;
     let Prepared { writes, key, replies } = prepared;
     let wait = Wait::of(&call.headers, call.uri.query())?;

@@ -59,6 +59,8 @@ enum Shows<'w, 'a> {
     Settled(Settled<'w, 'a>, usize),
     /// What a commit left; all that these updates may have left behind is marked.
     Left(Vec<Arc<Update>>),
+    /// What was kept of the past; what only the present can tell is left out.
+    Past,
 }
 
 impl<'w, 'a> Encoder<'w, 'a> {
@@ -84,10 +86,16 @@ impl<'w, 'a> Encoder<'w, 'a> {
         Encoder { working, out: Vec::with_capacity(512), resources: 0, shows, pending: BTreeSet::new() }
     }
 
+    /// Shows resources as they were once.
+    pub fn past(working: &'w Working<'a>) -> Encoder<'w, 'a> {
+        let out = Vec::with_capacity(512);
+        Encoder { working, out, resources: 0, shows: Shows::Past, pending: BTreeSet::new() }
+    }
+
     /// A resource as it is to be shown, and the slots of it that are to be marked.
     fn shown<'d>(&self, key: &Key, doc: &'d Doc) -> Result<SettledDoc<'d>, EngineError> {
         match &self.shows {
-            Shows::Stored => Ok(SettledDoc { doc: Cow::Borrowed(doc), pending: Vec::new() }),
+            Shows::Stored | Shows::Past => Ok(SettledDoc { doc: Cow::Borrowed(doc), pending: Vec::new() }),
             Shows::Settled(settled, limit) => settled.doc(key, doc, *limit),
             Shows::Left(left) => {
                 let pending = slots_behind(self.working.schema, left, key.ty);
@@ -116,7 +124,9 @@ impl<'w, 'a> Encoder<'w, 'a> {
         self.out.extend_from_slice(b"\",\"_self\":\"");
         path::push_canonical(self.working, key, Some(doc), &mut self.out)?;
         let _ = write!(self.out, "\",\"_revision\":\"{}\"", doc.revision);
-        if let Some(place) = order::place(self.working, key, doc)? {
+        if !matches!(self.shows, Shows::Past)
+            && let Some(place) = order::place(self.working, key, doc)?
+        {
             let _ = write!(self.out, ",\"{}\":{place}", order::NAME);
         }
         let resource = self.working.schema.ty(key.ty);

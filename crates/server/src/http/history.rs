@@ -1,0 +1,240 @@
+//! The past of a resource: `GET …?at=REV`, `GET …/_versions`, `POST …/_revert`.
+//!
+//! A past resource is shown as it was kept: nothing is computed from what there is now, so its place among siblings is
+//! left out. A way back is an ordinary write of the facts of then, held to the rules of now.
+
+use axum::body::Body;
+use axum::http::{Method, Response, StatusCode};
+use corollary_engine::history::{self, Came, MAX_COMMITS_READ, Past, Version};
+use corollary_engine::{Doc, Engine, Key};
+use corollary_schema::{Field, FieldKind, ResourceType, Schema};
+use corollary_value::Value;
+use jiff::Timestamp;
+use serde_json::{Map, Value as Json};
+use std::io::Write as _;
+
+use super::params::Params;
+use super::resource::{body_json, perform};
+use super::write::Conditions;
+use super::{Call, REVISION_HEADER, etag, json, read, with_header};
+use crate::json::encode::{Encoder, Shape, bare, text};
+use crate::patch::Kind;
+use crate::path::{self, Target};
+use crate::problem::Problem;
+
+/// What a resource can be asked behind its path.
+const VERBS: [&str; 2] = ["_versions", "_revert"];
+
+/// Is it something that a resource can be asked about its past?
+pub(crate) fn is_verb(segment: &str) -> bool {
+    VERBS.contains(&segment)
+}
+
+/// Serves a request for the versions of the resource at `segments`, or for a way back to one.
+pub(crate) async fn serve(
+    call: &Call<'_>,
+    segments: &[String],
+    verb: &str,
+) -> Result<Response<Body>, Problem> {
+    match (verb, &call.method) {
+        ("_versions", &Method::GET | &Method::HEAD) => versions(call, segments),
+        ("_versions", _) => Err(Problem::not_allowed("GET")),
+        (_, &Method::POST) => revert(call, segments).await,
+        _ => Err(Problem::not_allowed("POST")),
+    }
+}
+
+/// The resource that a path names, be it there or not.
+fn named(engine: &Engine, segments: &[String]) -> Result<Key, Problem> {
+    read(engine, |working| match path::resolve(working, segments)? {
+        Target::Resource { key, .. } | Target::Linked { key, .. } => Ok(key),
+        Target::List(_) => {
+            let detail = "the past is kept of resources, and this is a list";
+            Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "past-list", detail).into())
+        }
+    })
+}
+
+/// The resource as it was at a revision.
+pub(crate) fn at(
+    call: &Call<'_>,
+    segments: &[String],
+    params: &Params,
+    revision: u64,
+) -> Result<Response<Body>, Problem> {
+    let engine = call.app.node.engine();
+    let key = named(engine, segments)?;
+    params.only_for_one()?;
+    if params.expand.is_some() || params.watch {
+        let detail = "`at` shows one resource as it was: it takes no `expand` and no `watch`";
+        return Err(Problem::malformed("parameter", detail));
+    }
+    let shape = params.shape(engine.schema(), key.ty)?;
+    let doc = tokio::task::block_in_place(|| past(engine, &key, revision))?;
+    let (body, place) = read(engine, |working| {
+        let mut encoder = Encoder::past(working);
+        encoder.resource(&key, &doc, &shape)?;
+        Ok((encoder.out, path::canonical(working, &key, Some(&doc))?))
+    })?;
+    let response = with_header(json(StatusCode::OK, body), REVISION_HEADER, &revision.to_string());
+    Ok(with_header(with_header(response, "etag", &etag(doc.revision)), "content-location", &place))
+}
+
+/// A resource as it was, or why that cannot be told.
+fn past(engine: &Engine, key: &Key, revision: u64) -> Result<std::sync::Arc<Doc>, Problem> {
+    let last = engine.revision();
+    if revision > last {
+        let detail = format!("revision {revision} has not happened yet; the last is {last}");
+        return Err(Problem::malformed("parameter", detail));
+    }
+    let name = &engine.schema().ty(key.ty).name;
+    let gone = |detail: String| Err(Problem::new(StatusCode::GONE, "past-retention", detail));
+    match history::at(engine, Timestamp::now(), key, revision)? {
+        Past::Was(doc) => Ok(doc),
+        Past::Nothing(None) => {
+            Err(Problem::not_found(format!("there was no {name} {} at revision {revision}", key.id)))
+        }
+        Past::Nothing(Some(deleted)) => Err(Problem::not_found(format!(
+            "there was no {name} {} at revision {revision}: it was deleted in revision {deleted}",
+            key.id
+        ))),
+        Past::Unknown => gone(format!(
+            "the log does not go back to revision {revision} any more, and no version of {name} {} is kept from then{}",
+            key.id,
+            advice(engine.schema(), key)
+        )),
+        Past::TooFar => gone(format!(
+            "more than {MAX_COMMITS_READ} commits would have to be read back{}",
+            advice(engine.schema(), key)
+        )),
+    }
+}
+
+fn advice(schema: &Schema, key: &Key) -> String {
+    let resource = schema.ty(key.ty);
+    match resource.history {
+        Some(_) => String::new(),
+        None => format!("; declare {} with `history` to keep the past from now on", resource.name),
+    }
+}
+
+/// The versions of a resource, the latest first.
+fn versions(call: &Call<'_>, segments: &[String]) -> Result<Response<Body>, Problem> {
+    let engine = call.app.node.engine();
+    let params = Params::parse(call.uri.query())?;
+    params.only_for_versions()?;
+    let before = params.page_token.as_ref().map(|token| {
+        let refused = || Problem::malformed("page-token", "`page_token` is not one that this list gave");
+        token.parse::<u64>().map_err(|_| refused())
+    });
+    let before = before.transpose()?;
+    let key = named(engine, segments)?;
+    let resource = engine.schema().ty(key.ty);
+    if resource.history.is_none() {
+        let detail = format!("{} keeps no versions: declare it with `history`", resource.name);
+        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "no-history", detail));
+    }
+    let (body, revision) = read(engine, |working| {
+        // One more tells what the last of the page changed, and whether there is another page.
+        let found = history::versions(working, &key, before, params.limit + 1)?;
+        if found.is_empty() && before.is_none() {
+            return Err(Problem::not_found(format!("there is no {} {}", resource.name, key.id)).into());
+        }
+        let mut out = b"{\"results\":[".to_vec();
+        for (at, version) in found.iter().take(params.limit).enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            let older = found.get(at + 1).and_then(|older| older.doc.as_deref());
+            head(resource, version, older, &mut out);
+            if let Some(doc) = &version.doc {
+                let mut encoder = Encoder::past(working);
+                encoder.resource(&key, doc, &Shape::default())?;
+                out.extend_from_slice(b",\"resource\":");
+                out.append(&mut encoder.out);
+            }
+            out.push(b'}');
+        }
+        out.extend_from_slice(b"],\"next\":");
+        match found.get(params.limit).and_then(|_| found.get(params.limit - 1)) {
+            Some(last) => {
+                let (path, limit, token) = (call.uri.path(), params.limit, last.revision);
+                text(&format!("{path}?limit={limit}&page_token={token}"), &mut out);
+            }
+            None => out.extend_from_slice(b"null"),
+        }
+        let revision = working.base.revision();
+        let _ = write!(out, ",\"revision\":\"{revision}\"}}");
+        Ok((out, revision))
+    })?;
+    Ok(with_header(json(StatusCode::OK, body), REVISION_HEADER, &revision.to_string()))
+}
+
+/// A version without its resource: an object that is still open.
+fn head(resource: &ResourceType, version: &Version, older: Option<&Doc>, out: &mut Vec<u8>) {
+    let came = match version.came {
+        Came::Found => "found",
+        Came::Created => "created",
+        Came::Modified => "modified",
+        Came::Deleted => "deleted",
+    };
+    // Writing to bytes in memory does not fail.
+    let _ = write!(out, "{{\"revision\":\"{}\",\"type\":\"{came}\"", version.revision);
+    if let Some(time) = version.time {
+        let _ = write!(out, ",\"time\":\"{time}\"");
+    }
+    if let (Some(doc), Some(older), Came::Modified) = (&version.doc, older, version.came) {
+        let differs = |slot| doc.get(slot) != older.get(slot);
+        let visible = resource.slots().filter(|(_, field)| field.visible());
+        let changed = visible.filter(|(slot, _)| differs(resource.shown(*slot)));
+        let changed: Vec<&str> = changed.map(|(_, field)| field.name.as_str()).collect();
+        out.extend_from_slice(b",\"changed\":");
+        out.extend_from_slice(Json::from(changed).to_string().as_bytes());
+    }
+}
+
+/// Writes the facts of then: a resource that is there is replaced, one that is gone is created again.
+async fn revert(call: &Call<'_>, segments: &[String]) -> Result<Response<Body>, Problem> {
+    let engine = call.app.node.engine();
+    let body = body_json(call)?;
+    let revision = match &body {
+        Json::Object(members) if members.len() == 1 => match members.get("to") {
+            Some(Json::String(text)) => text.parse().ok(),
+            Some(Json::Number(number)) => number.as_u64(),
+            _ => None,
+        },
+        _ => None,
+    };
+    let Some(revision) = revision else {
+        let detail = "`_revert` takes {\"to\": REVISION}, as `_versions` lists them";
+        return Err(Problem::malformed("body", detail));
+    };
+    let key = named(engine, segments)?;
+    let doc = tokio::task::block_in_place(|| past(engine, &key, revision))?;
+    let facts = facts(engine.schema(), &key, &doc)?;
+    let there = read(engine, |working| Ok(working.after(&key)?.is_some()))?;
+    let mut conditions = Conditions::of(&call.headers)?;
+    conditions.absent |= !there;
+    perform(call, segments, &Method::PUT, &Ok(Json::Object(facts)), Kind::Merge, &conditions).await
+}
+
+/// The facts of a resource as the body of a PUT.
+fn facts(schema: &Schema, key: &Key, doc: &Doc) -> Result<Map<String, Json>, Problem> {
+    let resource = schema.ty(key.ty);
+    let mut out = b"{".to_vec();
+    // Where it belongs is told by the path.
+    let is_own = |field: &Field| !matches!(field.kind, FieldKind::Parent { .. } | FieldKind::Position { .. });
+    let written = resource.slots().filter(|(_, field)| field.is_written() && is_own(field));
+    for (slot, field) in written.filter(|(slot, _)| !matches!(doc.get(*slot), Value::Absent)) {
+        if out.len() > 1 {
+            out.push(b',');
+        }
+        text(&field.name, &mut out);
+        out.push(b':');
+        bare(doc.get(slot), &mut out);
+    }
+    out.push(b'}');
+    serde_json::from_slice(&out).map_err(|error| {
+        Problem::malformed("version", format!("the version cannot be written back: {error}"))
+    })
+}
