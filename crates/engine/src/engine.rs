@@ -26,6 +26,7 @@ use crate::index;
 use crate::keys;
 use crate::log::{self, Commit};
 use crate::propagate::{Work, propagate};
+use crate::reply::{self, Request, Shown, Wants};
 use crate::updates::budget::Budgets;
 use crate::updates::{Ledger, UpdateId};
 use crate::working::Working;
@@ -45,8 +46,8 @@ pub struct Committed {
     pub revision: u64,
     /// What changed, facts and all that follows; nothing where nothing did.
     pub commit: Option<Arc<Commit>>,
-    /// For each write, the resource as it is after the transaction.
-    pub results: Vec<Option<Arc<Doc>>>,
+    /// For each write, the resource as it is after the transaction; none where nobody wants them.
+    pub results: Vec<Option<Shown>>,
     /// What it took.
     pub work: Work,
     /// The updates that it began, or that have more to do because of it.
@@ -315,6 +316,16 @@ impl Executor {
         group: &[Transaction],
         now: Timestamp,
     ) -> Result<Vec<Result<Committed, EngineError>>, EngineError> {
+        let group: Vec<Request<'_>> = group.iter().map(Request::new).collect();
+        self.execute(&group, now)
+    }
+
+    /// Does what [`Executor::commit`] does, and tells of each transaction what is wanted.
+    pub fn execute(
+        &mut self,
+        group: &[Request<'_>],
+        now: Timestamp,
+    ) -> Result<Vec<Result<Committed, EngineError>>, EngineError> {
         let engine = self.engine.clone();
         let now = self.time(now);
         let base = engine.base();
@@ -351,8 +362,8 @@ impl Executor {
             }
         }
         let now = working.now();
-        for transaction in group {
-            match run(&mut working, transaction, revision, &mut ledger) {
+        for request in group {
+            match run(&mut working, request, revision, &mut ledger) {
                 Ok(committed) => {
                     revision = committed.revision;
                     working.keep();
@@ -532,19 +543,24 @@ fn batch(working: &mut Working<'_>, from: u64, to: u64) -> Batch {
 
 fn run(
     working: &mut Working<'_>,
-    transaction: &Transaction,
+    request: &Request<'_>,
     revision: u64,
     ledger: &mut Ledger,
 ) -> Result<Committed, EngineError> {
+    let transaction = request.transaction;
     let read_before = working.base.rows_read();
+    working.open = Some(ledger.open.clone());
     write::apply(working, &transaction.writes)?;
     let mut work = propagate(working)?;
     let Finished { revision, commit, updates, rows_written } =
         finish(working, &transaction.writes, revision, ledger, None)?;
     work.rows_written = rows_written;
     work.rows_read = working.base.rows_read() - read_before;
-    let results: Result<_, _> = transaction.writes.iter().map(|write| working.after(write.key())).collect();
-    Ok(Committed { revision, commit, results: results?, work, updates })
+    let results = match request.wants {
+        Wants::Nothing => Vec::new(),
+        Wants::Results => reply::results(working, transaction.writes.iter().map(Write::key))?,
+    };
+    Ok(Committed { revision, commit, results, work, updates })
 }
 
 /// What became of a transaction whose derived values are as they shall be.
@@ -589,6 +605,7 @@ pub(crate) fn finish(
         history::append(working, &commit)?;
         finished.commit = Some(Arc::new(commit));
         finished.updates = ledger.take(working, deferred, revision, by)?;
+        working.open = Some(ledger.open.clone());
     }
     Ok(finished)
 }

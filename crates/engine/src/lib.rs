@@ -28,6 +28,7 @@ pub mod query;
 pub mod ranks;
 pub mod rebuild;
 mod recursive;
+pub mod reply;
 pub mod rules;
 mod script;
 pub mod side_state;

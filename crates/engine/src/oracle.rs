@@ -12,7 +12,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use corollary_schema::{FieldKind, FieldRef, Slot, TypeIx};
+use corollary_schema::{FieldKind, FieldRef, ResourceType, Slot, TypeIx};
 use corollary_value::{ErrorValue, Id, Value};
 use hashbrown::HashMap;
 use jiff::Timestamp;
@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use crate::doc::{Doc, Key};
 use crate::error::EngineError;
 use crate::eval::{Eval, View};
+use crate::reply::Shown;
 use crate::updates::settled::{READ_LIMIT, Settled, SettledDoc};
 use crate::working::{Working, targets};
 
@@ -239,11 +240,7 @@ pub fn check(working: &Working<'_>, sample: Option<usize>) -> Result<Checked, En
     let settled = Settled::new(working);
     let mut checked = Checked::default();
     for (ty, resource) in schema.types() {
-        let derived: Vec<Slot> = resource
-            .slots()
-            .filter(|(_, field)| matches!(field.kind, FieldKind::Derived { .. }))
-            .map(|(slot, _)| slot)
-            .collect();
+        let derived = derived(resource);
         if derived.is_empty() {
             continue;
         }
@@ -252,25 +249,54 @@ pub fn check(working: &Working<'_>, sample: Option<usize>) -> Result<Checked, En
         for id in ids.iter().step_by(step) {
             let key = Key::new(ty, id.clone());
             let Some(doc) = working.after(&key)? else { continue };
-            checked.resources += 1;
             let SettledDoc { doc, pending } = settled.doc(&key, &doc, READ_LIMIT)?;
-            for slot in &derived {
-                checked.values += 1;
-                if pending.contains(slot) {
-                    checked.pending += 1;
-                    continue;
-                }
-                let expected = facts.derive(&key, *slot)?;
-                if *doc.get(*slot) != expected {
-                    checked.differences.push(Difference {
-                        key: key.clone(),
-                        field: FieldRef { ty, slot: *slot },
-                        stored: doc.get(*slot).clone(),
-                        expected,
-                    });
-                }
-            }
+            one(&facts, &key, &doc, &pending, &derived, &mut checked)?;
         }
     }
     Ok(checked)
+}
+
+/// Compares what a transaction tells of its resources with what follows from the facts, in the state that it left.
+pub fn check_results(working: &Working<'_>, results: &[(Key, Shown)]) -> Result<Checked, EngineError> {
+    let facts = Facts::new(working);
+    let mut checked = Checked::default();
+    for (key, Shown { doc, pending }) in results {
+        let derived = derived(working.schema.ty(key.ty));
+        one(&facts, key, doc, pending, &derived, &mut checked)?;
+    }
+    Ok(checked)
+}
+
+fn derived(resource: &ResourceType) -> Vec<Slot> {
+    let derived = resource.slots().filter(|(_, field)| matches!(field.kind, FieldKind::Derived { .. }));
+    derived.map(|(slot, _)| slot).collect()
+}
+
+/// Compares the derived values of one resource that are not marked.
+fn one(
+    facts: &Facts<'_>,
+    key: &Key,
+    doc: &Doc,
+    pending: &[Slot],
+    derived: &[Slot],
+    checked: &mut Checked,
+) -> Result<(), EngineError> {
+    checked.resources += 1;
+    for slot in derived {
+        checked.values += 1;
+        if pending.contains(slot) {
+            checked.pending += 1;
+            continue;
+        }
+        let expected = facts.derive(key, *slot)?;
+        if *doc.get(*slot) != expected {
+            checked.differences.push(Difference {
+                key: key.clone(),
+                field: FieldRef { ty: key.ty, slot: *slot },
+                stored: doc.get(*slot).clone(),
+                expected,
+            });
+        }
+    }
+    Ok(())
 }

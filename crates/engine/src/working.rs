@@ -23,6 +23,7 @@ use crate::doc::{Doc, Key, Layout};
 use crate::error::EngineError;
 use crate::eval::{View, holds_many};
 use crate::keys;
+use crate::updates::Update;
 use crate::updates::budget::{Budgets, Deferred};
 
 type RowKey = (Keyspace, Vec<u8>);
@@ -80,6 +81,8 @@ pub struct Working<'a> {
     pub budgets: Option<&'a Budgets>,
     /// What the current transaction leaves to updates.
     pub deferred: Deferred,
+    /// The updates that are open here, where that is not what is published.
+    pub(crate) open: Option<Vec<Arc<Update>>>,
 }
 
 impl<'a> Working<'a> {
@@ -99,7 +102,13 @@ impl<'a> Working<'a> {
             kept: HashMap::default(),
             budgets: None,
             deferred: Deferred::default(),
+            open: None,
         }
+    }
+
+    /// The updates that are open in this state: what they have yet to reach may be behind.
+    pub fn open_updates(&self) -> Vec<Arc<Update>> {
+        self.open.clone().unwrap_or_else(|| self.base.open_updates())
     }
 
     /// Begins the transaction of the clock, in which time goes on from `then` to `now`.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use corollary_engine::reply::{Request, Wants};
 use corollary_engine::{Commit, Committed, Engine, EngineError, Executor, Transaction};
 use corollary_store::StoreError;
 use jiff::{SignedDuration, Timestamp};
@@ -65,8 +66,8 @@ const TRIM_COMMITS: usize = 2_000;
 type Reply = oneshot::Sender<Result<Committed, Problem>>;
 
 enum Job {
-    /// A transaction, and who waits for it.
-    Run(Transaction, Reply),
+    /// A transaction, what is told of it, and who waits for it.
+    Run(Transaction, Wants, Reply),
     /// The end: what waits already is done, nothing more is accepted.
     Stop,
 }
@@ -124,9 +125,9 @@ impl Node {
     }
 
     /// Has a transaction executed; returns when it is durable.
-    pub async fn commit(&self, transaction: Transaction) -> Result<Committed, Problem> {
+    pub async fn commit(&self, transaction: Transaction, wants: Wants) -> Result<Committed, Problem> {
         let (reply, replied) = oneshot::channel();
-        match self.jobs.try_send(Job::Run(transaction, reply)) {
+        match self.jobs.try_send(Job::Run(transaction, wants, reply)) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
                 let waiting = self.jobs.max_capacity();
@@ -203,9 +204,9 @@ fn execute(
         let mut next = Some(job);
         while let Some(job) = next {
             match job {
-                Job::Run(transaction, reply) => {
+                Job::Run(transaction, wants, reply) => {
                     writes += transaction.writes.len();
-                    group.push(transaction);
+                    group.push((transaction, wants));
                     replies.push(reply);
                 }
                 Job::Stop => waiting.close(),
@@ -293,11 +294,13 @@ pub fn catch_up(executor: &mut Executor) -> Result<(), EngineError> {
 /// Runs a group, tells the watches, and replies. The error is one after which nothing may be written any more.
 fn run(
     executor: &mut Executor,
-    group: &[Transaction],
+    group: &[(Transaction, Wants)],
     replies: &mut Vec<Reply>,
     feed: &Feed,
 ) -> Result<(), EngineError> {
-    match executor.commit(group, Timestamp::now()) {
+    let requests: Vec<Request<'_>> =
+        group.iter().map(|(transaction, wants)| Request { transaction, wants: *wants }).collect();
+    match executor.execute(&requests, Timestamp::now()) {
         Ok(outcomes) => {
             if let Some(tick) = executor.tick() {
                 feed.publish(&tick.commit);

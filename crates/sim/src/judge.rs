@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use corollary_engine::eval::View;
+use corollary_engine::reply::Shown;
 use corollary_engine::{Doc, Engine, EngineError, Key, history, oracle, side_state};
 use corollary_schema::{FieldKind, Schema};
 use corollary_value::{Value, compare};
@@ -133,18 +134,28 @@ fn orders(schema: &Schema, draft: &Draft, model: &Facts, state: &State) -> Resul
 
 /// What is kept follows from the facts.
 pub fn derived(engine: &Engine) -> Result<(), String> {
-    let schema = engine.schema();
     let checked = read(engine, engine.time(), |working| oracle::check(working, None))?;
-    let mut wrong: Vec<String> = Vec::new();
-    for it in checked.differences.iter().take(5) {
-        let (ty, field) = (&schema.ty(it.key.ty).name, schema.field(it.field));
-        let text = if let FieldKind::Derived { text, .. } = &field.kind { text.as_str() } else { "" };
-        let what = format!("{ty} {}.{} := {text}", it.key.id, field.name);
-        wrong.push(format!("{what}\n  is {:?}\n  and follows as {:?}", it.stored, it.expected));
-    }
+    let mut wrong = differences(engine.schema(), &checked);
     wrong.extend(read(engine, engine.time(), side_state::check)?.into_values());
     wrong.extend(read(engine, engine.time(), history::check)?);
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+}
+
+/// What the last transaction tells of its resources follows from the facts that it left, but for what it marks.
+pub fn results(engine: &Engine, results: &[(Key, Shown)]) -> Result<(), String> {
+    let checked = read(engine, engine.time(), |working| oracle::check_results(working, results))?;
+    let wrong = differences(engine.schema(), &checked);
+    if wrong.is_empty() { Ok(()) } else { Err(format!("it tells that {}", wrong.join("\n"))) }
+}
+
+fn differences(schema: &Schema, checked: &oracle::Checked) -> Vec<String> {
+    let told = checked.differences.iter().take(5).map(|it| {
+        let (ty, field) = (&schema.ty(it.key.ty).name, schema.field(it.field));
+        let text = if let FieldKind::Derived { text, .. } = &field.kind { text.as_str() } else { "" };
+        let what = format!("{ty} {}.{} := {text}", it.key.id, field.name);
+        format!("{what}\n  is {:?}\n  and follows as {:?}", it.stored, it.expected)
+    });
+    told.collect()
 }
 
 /// No strict field is an error, and no resource is newer than the last commit.

@@ -426,6 +426,7 @@ impl World {
     /// Compares what the engine said of each transaction with the model, and goes on from there.
     fn accept(&mut self, judged: &Judged<'_>, outcomes: Outcomes) -> Result<(), String> {
         let mut accepted: Vec<Transaction> = Vec::new();
+        let mut last = Vec::new();
         for (at, outcome) in outcomes.into_iter().enumerate() {
             let steps = &judged.group[at];
             let setting = Setting {
@@ -442,7 +443,11 @@ impl World {
                     self.follow(judged, steps, &next, changed, &committed)
                         .map_err(|what| format!("{what}: {}", about()))?;
                     self.model = next;
-                    accepted.push(judged.transactions[at].clone());
+                    let transaction = &judged.transactions[at];
+                    let keys = transaction.writes.iter().map(|write| write.key().clone());
+                    let results = keys.zip(committed.results);
+                    last = results.filter_map(|(key, result)| Some((key, result?))).collect();
+                    accepted.push(transaction.clone());
                 }
                 (Err(codes), Err(EngineError::Refused(refusals))) if codes == codes_of(&refusals) => {
                     self.report.refused += 1;
@@ -473,7 +478,8 @@ impl World {
                 self.revision
             ));
         }
-        Ok(())
+        // The state is the one that the last of them left.
+        judge::results(&self.engine(), &last)
     }
 
     /// Checks what the engine says that an accepted transaction did.

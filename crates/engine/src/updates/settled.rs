@@ -47,17 +47,20 @@ pub struct Settled<'w, 'a> {
     known: RefCell<HashMap<(Key, Slot), Value>>,
     left: Cell<usize>,
     depth: Cell<usize>,
+    /// Resources that were looked at to see whether updates reach others, so far.
+    looked: Cell<usize>,
 }
 
 impl<'w, 'a> Settled<'w, 'a> {
-    /// What a read shows.
+    /// What a read of the state shows, by the updates that are open in it.
     pub fn new(working: &'w Working<'a>) -> Settled<'w, 'a> {
         Settled {
             working,
-            open: working.base.open_updates(),
+            open: working.open_updates(),
             known: RefCell::default(),
             left: Cell::new(0),
             depth: Cell::new(0),
+            looked: Cell::new(0),
         }
     }
 
@@ -71,7 +74,7 @@ impl<'w, 'a> Settled<'w, 'a> {
         for update in self.open.iter().filter(|update| update.concerns(field)) {
             let Some(edge) = &update.edge else { return Ok(true) };
             let result = self.working.schema.plan.nodes[edge.node].result;
-            if result != field || reaches(self.working, update, &edge.path, id)? {
+            if result != field || self.reaches(update, &edge.path, id)? {
                 return Ok(true);
             }
         }
@@ -100,24 +103,56 @@ impl<'w, 'a> Settled<'w, 'a> {
 
     /// A resource by the facts, looking at no more than `limit` values and resources for each of its fields.
     pub fn doc<'d>(&self, key: &Key, doc: &'d Doc, limit: usize) -> Result<SettledDoc<'d>, EngineError> {
+        self.settle(key, doc, &mut || limit, &mut |_| ())
+    }
+
+    /// A resource by the facts, looking at no more than what is left of an allowance that many resources share, and at no
+    /// more than `limit` for each field. Where nothing is left, all that may be behind is named.
+    pub fn doc_within<'d>(
+        &self,
+        key: &Key,
+        doc: &'d Doc,
+        limit: usize,
+        allowance: &Cell<usize>,
+    ) -> Result<SettledDoc<'d>, EngineError> {
+        let spend = &mut |spent| allowance.set(allowance.get().saturating_sub(spent));
+        self.settle(key, doc, &mut || limit.min(allowance.get()), spend)
+    }
+
+    /// `limit` says how much a field may look at, and `spend` is told how much it did; a limit of nothing leaves a field
+    /// that may be behind unlooked at.
+    fn settle<'d>(
+        &self,
+        key: &Key,
+        doc: &'d Doc,
+        limit: &mut dyn FnMut() -> usize,
+        spend: &mut dyn FnMut(usize),
+    ) -> Result<SettledDoc<'d>, EngineError> {
         let mut settled = SettledDoc { doc: Cow::Borrowed(doc), pending: Vec::new() };
         for slot in self.slots_behind(key.ty) {
             let field = FieldRef { ty: key.ty, slot };
-            if !matches!(self.working.schema.field(field).kind, FieldKind::Derived { .. })
-                || !self.may_be_behind(field, &key.id)?
-            {
+            if !matches!(self.working.schema.field(field).kind, FieldKind::Derived { .. }) {
                 continue;
             }
-            self.left.set(limit);
-            match self.derive(key, slot) {
-                Ok(value) if value == *settled.doc.get(slot) => {}
-                Ok(value) => {
-                    settled.doc.to_mut().set(slot, value);
-                }
-                Err(EngineError::Unsettled) => settled.pending.push(slot),
-                Err(error) => return Err(error),
+            let limit = limit();
+            if limit == 0 {
+                settled.pending.push(slot);
+                continue;
             }
-            self.depth.set(0);
+            self.looked.set(0);
+            self.left.set(limit);
+            if self.may_be_behind(field, &key.id)? {
+                match self.derive(key, slot) {
+                    Ok(value) if value == *settled.doc.get(slot) => {}
+                    Ok(value) => {
+                        settled.doc.to_mut().set(slot, value);
+                    }
+                    Err(EngineError::Unsettled) => settled.pending.push(slot),
+                    Err(error) => return Err(error),
+                }
+                self.depth.set(0);
+            }
+            spend(limit - self.left.get() + self.looked.get());
         }
         Ok(settled)
     }
@@ -146,9 +181,39 @@ impl<'w, 'a> Settled<'w, 'a> {
     }
 
     fn spend(&self, count: usize) -> Result<(), EngineError> {
-        let left = self.left.get().checked_sub(count).ok_or(EngineError::Unsettled)?;
-        self.left.set(left);
-        Ok(())
+        let left = self.left.get().checked_sub(count);
+        // Who asked for more than was left has looked at it all the same.
+        self.left.set(left.unwrap_or(0));
+        left.map(drop).ok_or(EngineError::Unsettled)
+    }
+
+    /// May the walk of an update come to a resource?
+    fn reaches(&self, update: &Update, path: &[Hop], id: &Id) -> Result<bool, EngineError> {
+        let Some(sources) = &update.sources else { return Ok(true) };
+        let working = self.working;
+        let mut at = BTreeSet::from([id.clone()]);
+        for hop in path {
+            let mut next = BTreeSet::new();
+            for id in &at {
+                match hop {
+                    Hop::Link(field) => {
+                        if let Some(doc) = working.after(&Key::new(field.ty, id.clone()))? {
+                            next.extend(linked(working.schema, *field, &doc));
+                        }
+                    }
+                    Hop::Everywhere(_) => return Ok(true),
+                    Hop::Reverse(field) => {
+                        next.extend(working.referrers_page(*field, id, None, REACH_LIMIT + 1)?);
+                    }
+                }
+                if next.len() > REACH_LIMIT {
+                    return Ok(true);
+                }
+            }
+            self.looked.set(self.looked.get() + at.len() + next.len());
+            at = next;
+        }
+        Ok(!at.is_disjoint(sources))
     }
 }
 
@@ -179,7 +244,8 @@ impl View for Settled<'_, '_> {
     }
 
     fn all(&self, ty: TypeIx) -> Result<Vec<Id>, EngineError> {
-        let found = self.working.all(ty)?;
+        let limit = self.left.get().saturating_add(1);
+        let found = self.working.ids_page(ty, None, limit)?;
         self.spend(found.len())?;
         Ok(found)
     }
@@ -191,31 +257,4 @@ impl View for Settled<'_, '_> {
     fn holds_many(&self, field: FieldRef) -> bool {
         self.working.holds_many(field)
     }
-}
-
-/// May the walk of an update come to a resource?
-fn reaches(working: &Working<'_>, update: &Update, path: &[Hop], id: &Id) -> Result<bool, EngineError> {
-    let Some(sources) = &update.sources else { return Ok(true) };
-    let mut at = BTreeSet::from([id.clone()]);
-    for hop in path {
-        let mut next = BTreeSet::new();
-        for id in &at {
-            match hop {
-                Hop::Link(field) => {
-                    if let Some(doc) = working.after(&Key::new(field.ty, id.clone()))? {
-                        next.extend(linked(working.schema, *field, &doc));
-                    }
-                }
-                Hop::Everywhere(_) => return Ok(true),
-                Hop::Reverse(field) => {
-                    next.extend(working.referrers_page(*field, id, None, REACH_LIMIT + 1)?);
-                }
-            }
-            if next.len() > REACH_LIMIT {
-                return Ok(true);
-            }
-        }
-        at = next;
-    }
-    Ok(!at.is_disjoint(sources))
 }

@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use corollary_engine::catalog::OpenError;
+use corollary_engine::reply::Request;
 use corollary_engine::updates::Progress;
 use corollary_engine::{
     Committed, Doc, Edit, Engine, EngineError, EngineOptions, Executor, Key, Refusal, Transaction, Write,
@@ -44,6 +45,11 @@ impl Db {
         now: Timestamp,
     ) -> Result<Vec<Result<Committed, EngineError>>, EngineError> {
         self.0.borrow_mut().commit(group, now)
+    }
+
+    /// A group of which is told what is wanted.
+    pub fn execute(&self, group: &[Request<'_>]) -> Vec<Result<Committed, EngineError>> {
+        self.0.borrow_mut().execute(group, NOW).unwrap()
     }
 
     /// One step of the updates that are open.

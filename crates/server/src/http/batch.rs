@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Method, Request, Response, StatusCode};
+use corollary_engine::reply::Wants;
 use corollary_engine::working::Working;
 use corollary_engine::{Key, Transaction, Write};
 use serde_json::{Map, Value as Json};
@@ -15,7 +16,7 @@ use serde_json::{Map, Value as Json};
 use super::updates::{self, Wait};
 use super::write::{self, Conditions, Replies};
 use super::{App, Call, Fault, REVISION_HEADER, check_headers, json, read, read_body, with_header};
-use crate::json::encode::{Encoder, Shape};
+use crate::json::encode::Encoder;
 use crate::patch::Kind;
 use crate::path::{self, List, PREFIX, Post, Target};
 use crate::problem::Problem;
@@ -84,29 +85,30 @@ async fn run(app: &App, items: &[Json], wait: Wait) -> Result<Response<Body>, Pr
         writes.extend(step.writes.iter().cloned());
         item_of.resize(writes.len(), at);
     }
-    let committed = updates::commit(app, Transaction { writes }, wait).await.map_err(|mut problem| {
-        for refusal in &mut problem.errors {
-            refusal.write = refusal.write.and_then(|write| item_of.get(write).copied());
-        }
-        if let Some(at) = problem.errors.first().and_then(|refusal| refusal.write) {
-            problem.detail = format!("item {at}: {}", problem.detail);
-        }
-        problem
-    })?;
+    let committed =
+        updates::commit(app, Transaction { writes }, Wants::Results, wait).await.map_err(|mut problem| {
+            for refusal in &mut problem.errors {
+                refusal.write = refusal.write.and_then(|write| item_of.get(write).copied());
+            }
+            if let Some(at) = problem.errors.first().and_then(|refusal| refusal.write) {
+                problem.detail = format!("item {at}: {}", problem.detail);
+            }
+            problem
+        })?;
     let body = read(engine, |working| {
-        let mut encoder = Encoder::new(working);
+        let mut encoder = Encoder::of_results(working);
         encoder.out.push(b'[');
         for (at, step) in steps.iter().enumerate() {
             if at > 0 {
                 encoder.out.push(b',');
             }
             let last = item_of.iter().rposition(|item| *item == at);
-            let doc = last.and_then(|last| committed.results.get(last).cloned().flatten());
-            match (step.replies, doc) {
-                (Replies::Created | Replies::Resource, Some(doc)) => {
+            let shown = last.and_then(|last| committed.results.get(last)?.as_ref());
+            match (step.replies, shown) {
+                (Replies::Created | Replies::Resource, Some(shown)) => {
                     let status = if step.replies == Replies::Created { 201 } else { 200 };
                     encoder.out.extend_from_slice(format!("{{\"status\":{status},\"body\":").as_bytes());
-                    encoder.resource(&step.key, &doc, &Shape::default())?;
+                    encoder.result(&step.key, shown)?;
                     encoder.out.push(b'}');
                 }
                 _ => encoder.out.extend_from_slice(b"{\"status\":204}"),

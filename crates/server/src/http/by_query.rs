@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
 use corollary_engine::eval::Eval;
 use corollary_engine::query::{self, Query};
+use corollary_engine::reply::Wants;
 use corollary_engine::working::Working;
 use corollary_engine::{Decision, Doc, EngineError, Key, Refusal, Transaction, Write};
 use corollary_schema::typed::Expr;
@@ -247,15 +248,16 @@ async fn change(
     if writes.is_empty() {
         return Ok(changed(node.engine().revision(), 0, 0));
     }
-    let committed =
-        updates::commit(call.app, Transaction { writes }, wait).await.map_err(|mut problem| {
+    let committed = updates::commit(call.app, Transaction { writes }, Wants::Nothing, wait).await.map_err(
+        |mut problem| {
             let at = problem.errors.first().and_then(|refusal| refusal.write).and_then(|at| keys.get(at));
             if let Some(key) = at {
                 problem.detail = format!("{} {}: {}", schema.ty(key.ty).name, key.id, problem.detail);
             }
             problem.errors.iter_mut().for_each(|refusal| refusal.write = None);
             problem
-        })?;
+        },
+    )?;
     let matching = matching.lock();
     let changes = committed.commit.iter().flat_map(|commit| &commit.changes);
     let count = changes.filter(|change| matching.contains(&change.key)).count();

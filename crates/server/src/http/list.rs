@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::{Response, StatusCode, header};
 use corollary_engine::query::{self, Query};
+use corollary_engine::reply::Wants;
 use corollary_engine::working::Working;
 use corollary_engine::{Key, Transaction};
 use corollary_schema::typed::Expr;
@@ -13,7 +14,7 @@ use super::resource::{body_json, parse_json};
 use super::updates::{self, Wait};
 use super::write::{self, Prepared, Replies};
 use super::{Call, Fault, REVISION_HEADER, json, read, with_header};
-use crate::json::encode::{Encoder, Shape};
+use crate::json::encode::Encoder;
 use crate::path::{self, List, Post, Target};
 use crate::problem::Problem;
 
@@ -189,7 +190,9 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
         return Err(Problem::refused(errors));
     }
     let wait = Wait::of(&call.headers, call.uri.query())?;
-    let committed = match updates::commit(call.app, Transaction { writes }, wait).await {
+    // A POST to links is told nothing of who has them.
+    let wants = if keys.is_empty() { Wants::Nothing } else { Wants::Results };
+    let committed = match updates::commit(call.app, Transaction { writes }, wants, wait).await {
         Err(problem) if problem.code == "exists" => {
             let taken = read(node.engine(), |working| Ok(write::taken(working, &keys)?))?;
             return Err(if taken.is_empty() { problem } else { Problem::refused(taken) });
@@ -197,14 +200,14 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
         outcome => outcome?,
     };
     let body = read(node.engine(), |working| {
-        let mut encoder = Encoder::new(working);
+        let mut encoder = Encoder::of_results(working);
         encoder.out.push(b'[');
-        for (at, (key, doc)) in keys.iter().zip(&committed.results).enumerate() {
+        for (at, (key, shown)) in keys.iter().zip(&committed.results).enumerate() {
             if at > 0 {
                 encoder.out.push(b',');
             }
-            if let Some(doc) = doc {
-                encoder.resource(key, doc, &Shape::default())?;
+            if let Some(shown) = shown {
+                encoder.result(key, shown)?;
             }
         }
         encoder.out.push(b']');

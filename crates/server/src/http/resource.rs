@@ -1,11 +1,10 @@
 //! Requests for one resource or one list: GET in all its forms, POST, PUT, PATCH, DELETE.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Response, StatusCode, header};
+use corollary_engine::reply::{Shown, Wants};
 use corollary_engine::updates::Settled;
-use corollary_engine::{Committed, Doc, Key, Transaction};
+use corollary_engine::{Committed, Key, Transaction};
 use serde_json::Value as Json;
 
 use super::list::{Asked, Next};
@@ -235,16 +234,17 @@ pub(crate) async fn perform(
     })?;
     let Prepared { writes, key, replies } = prepared;
     let wait = Wait::of(&call.headers, call.uri.query())?;
+    let wants = if replies == Replies::Nothing { Wants::Nothing } else { Wants::Results };
     let committed =
-        updates::commit(call.app, Transaction { writes }, wait).await.map_err(|mut problem| match problem
-            .code
-        {
-            // Somebody else was faster.
-            "exists" if conditions.absent => write::there(node.engine().schema(), &key),
-            _ => {
-                // Which write it was is of no use to who asked for one.
-                problem.errors.iter_mut().for_each(|refusal| refusal.write = None);
-                problem
+        updates::commit(call.app, Transaction { writes }, wants, wait).await.map_err(|mut problem| {
+            match problem.code {
+                // Somebody else was faster.
+                "exists" if conditions.absent => write::there(node.engine().schema(), &key),
+                _ => {
+                    // Which write it was is of no use to who asked for one.
+                    problem.errors.iter_mut().for_each(|refusal| refusal.write = None);
+                    problem
+                }
             }
         })?;
     reply(call, &key, replies, &committed)
@@ -257,54 +257,35 @@ fn reply(
     committed: &Committed,
 ) -> Result<Response<Body>, Problem> {
     let revision = committed.revision.to_string();
-    let doc = match (replies, committed.results.last()) {
-        (Replies::Created | Replies::Resource, Some(Some(doc))) => doc,
+    let shown = match (replies, committed.results.last()) {
+        (Replies::Created | Replies::Resource, Some(Some(shown))) => shown,
         _ => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
             return Ok(updates::named(with_header(response, REVISION_HEADER, &revision), &committed.updates));
         }
     };
-    let (body, location, shown) = read(call.app.node.engine(), |working| {
-        let doc = followed(working, key, doc)?;
-        let (body, location) = rendered(working, key, &doc, replies)?;
-        Ok::<_, Fault>((body, location, doc.revision))
-    })?;
+    let (body, location) = read(call.app.node.engine(), |working| rendered(working, key, shown, replies))?;
     let status = if replies == Replies::Created { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = with_header(json(status, body), REVISION_HEADER, &revision);
     response = updates::named(response, &committed.updates);
-    response = with_header(response, "etag", &etag(shown));
+    response = with_header(response, "etag", &etag(shown.doc.revision));
     if let Some(location) = location {
         response = with_header(response, "location", &location);
     }
     Ok(response)
 }
 
-/// The resource of a commit, with what has followed since. What an update was about to bring is not marked any more once
-/// it is there; so it is shown, unless somebody has changed the resource itself meanwhile.
-fn followed(
-    working: &corollary_engine::working::Working<'_>,
-    key: &Key,
-    doc: &Arc<Doc>,
-) -> Result<Arc<Doc>, Fault> {
-    let ty = working.schema.ty(key.ty);
-    let now = working.after(key)?.filter(|now| {
-        now.revision > doc.revision
-            && ty.slots().filter(|(_, field)| field.is_fact()).all(|(slot, _)| now.get(slot) == doc.get(slot))
-    });
-    Ok(now.unwrap_or_else(|| doc.clone()))
-}
-
 fn rendered(
     working: &corollary_engine::working::Working<'_>,
     key: &Key,
-    doc: &Doc,
+    shown: &Shown,
     replies: Replies,
 ) -> Result<(Vec<u8>, Option<String>), Fault> {
-    let mut encoder = Encoder::new(working);
-    encoder.resource(key, doc, &Shape::default())?;
+    let mut encoder = Encoder::of_results(working);
+    encoder.result(key, shown)?;
     let location = match replies {
-        Replies::Created => Some(path::canonical(working, key, Some(doc))?),
+        Replies::Created => Some(path::canonical(working, key, Some(&shown.doc))?),
         _ => None,
     };
     Ok((encoder.out, location))

@@ -13,6 +13,8 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use bytes::Bytes;
+use corollary_engine::reply::{Shown, Wants};
+use corollary_engine::updates::settled::READ_LIMIT;
 use corollary_engine::updates::{Ledger, Settled, Update, UpdateId};
 use corollary_engine::working::Working;
 use corollary_engine::{Committed, Engine, Key, Transaction};
@@ -78,11 +80,20 @@ impl Wait {
     }
 }
 
-/// Commits, and waits for what follows as long as is asked for: then the results are as they are in the end.
-pub(crate) async fn commit(app: &App, transaction: Transaction, wait: Wait) -> Result<Committed, Problem> {
-    let keys: Vec<Key> = transaction.writes.iter().map(|write| write.key().clone()).collect();
+/// Commits, and waits for what follows as long as is asked for. The results are true as of the commit; of one that waited,
+/// as of the end of that.
+pub(crate) async fn commit(
+    app: &App,
+    transaction: Transaction,
+    wants: Wants,
+    wait: Wait,
+) -> Result<Committed, Problem> {
+    let keys: Vec<Key> = match wants {
+        Wants::Results => transaction.writes.iter().map(|write| write.key().clone()).collect(),
+        Wants::Nothing => Vec::new(),
+    };
     let mut moved = app.node.moved();
-    let mut committed = app.node.commit(transaction).await?;
+    let mut committed = app.node.commit(transaction, wants).await?;
     let Some(wait) = wait.0.filter(|_| !committed.updates.is_empty()) else { return Ok(committed) };
     let engine = app.node.engine();
     let deadline = Instant::now() + wait;
@@ -94,9 +105,20 @@ pub(crate) async fn commit(app: &App, transaction: Transaction, wait: Wait) -> R
             break;
         }
     }
-    committed.results = read(engine, |working| {
-        keys.iter().map(|key| Ok(working.after(key)?)).collect::<Result<_, super::Fault>>()
+    let now = read(engine, |working| {
+        let settled = Settled::new(working);
+        let shown = |key: &Key| {
+            let Some(doc) = working.after(key)? else { return Ok(None) };
+            Ok(Some(Shown::of(&doc, settled.doc(key, &doc, READ_LIMIT)?)))
+        };
+        keys.iter().map(shown).collect::<Result<Vec<_>, super::Fault>>()
     })?;
+    // What somebody else deleted meanwhile is shown as the commit left it.
+    for (result, now) in committed.results.iter_mut().zip(now) {
+        if result.is_some() && now.is_some() {
+            *result = now;
+        }
+    }
     Ok(committed)
 }
 

@@ -1,6 +1,7 @@
 //! From a request that writes to the writes of a transaction.
 
 use axum::http::{HeaderMap, Method, StatusCode, header};
+use corollary_engine::updates::settled::{READ_LIMIT, Settled};
 use corollary_engine::working::Working;
 use corollary_engine::{Doc, EngineError, Key, Refusal, Write};
 use corollary_schema::{FieldKind, FieldRef, Schema};
@@ -170,6 +171,7 @@ fn without_what_is_shown(
 ) -> Result<Map<String, Json>, EngineError> {
     let mut left = members.clone();
     let Some(old) = old else { return Ok(left) };
+    let settled = Settled::new(working).doc(key, old, READ_LIMIT)?;
     let resource = working.schema.ty(key.ty);
     for (slot, field) in resource.slots() {
         let derived = matches!(field.kind, FieldKind::Derived { .. });
@@ -179,7 +181,7 @@ fn without_what_is_shown(
         }
         let mut encoder = Encoder::new(working);
         let held = Held::by(working.schema, FieldRef { ty: key.ty, slot });
-        encoder.value(old.get(resource.shown(slot)), held)?;
+        encoder.value(settled.doc.get(resource.shown(slot)), held)?;
         if let (false, Ok(shown)) = (derived, serde_json::from_slice::<Json>(&encoder.out)) {
             if let Some(given) = left.get_mut(field.name.as_str()) {
                 held.take_shown(given, &[&shown]);

@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use corollary_engine::eval::View;
 use corollary_engine::order;
+use corollary_engine::reply::Shown;
 use corollary_engine::updates::ledger::slots_behind;
 use corollary_engine::updates::settled::{READ_LIMIT, Settled, SettledDoc};
 use corollary_engine::working::Working;
@@ -80,6 +81,11 @@ impl<'w, 'a> Encoder<'w, 'a> {
         Encoder { working, out: Vec::with_capacity(512), resources: 0, shows, pending: BTreeSet::new() }
     }
 
+    /// For resources that come as they are to be shown: [`Encoder::result`].
+    pub fn of_results(working: &'w Working<'a>) -> Encoder<'w, 'a> {
+        Encoder::of_commit(working, Vec::new())
+    }
+
     /// Shows resources as a commit left them, and marks what it left behind.
     pub fn of_commit(working: &'w Working<'a>, left: Vec<Arc<Update>>) -> Encoder<'w, 'a> {
         let shows = if left.is_empty() { Shows::Stored } else { Shows::Left(left) };
@@ -118,7 +124,15 @@ impl<'w, 'a> Encoder<'w, 'a> {
             return Err(EngineError::refused("expand-limit", None, message));
         }
         let SettledDoc { doc, pending } = self.shown(key, doc)?;
-        let doc = &*doc;
+        self.write(key, &doc, &pending, shape)
+    }
+
+    /// Writes the resource of a write, as it was made to be shown.
+    pub fn result(&mut self, key: &Key, shown: &Shown) -> Result<(), EngineError> {
+        self.write(key, &shown.doc, &shown.pending, &Shape::default())
+    }
+
+    fn write(&mut self, key: &Key, doc: &Doc, pending: &[Slot], shape: &Shape) -> Result<(), EngineError> {
         self.out.extend_from_slice(b"{\"_id\":\"");
         let _ = write!(self.out, "{}", key.id);
         self.out.extend_from_slice(b"\",\"_self\":\"");

@@ -190,7 +190,7 @@ fn list(engine: &Engine, watched: &Watched, format: Format, out: &mut BytesMut) 
         }
         let mut bodies = Vec::with_capacity(page.items.len());
         for item in &page.items {
-            let mut encoder = Encoder::of_commit(working, working.base.open_updates());
+            let mut encoder = Encoder::of_commit(working, working.open_updates());
             event::present(&mut encoder, revision, &item.key, &item.doc)?;
             bodies.push(Bytes::from(encoder.out));
         }

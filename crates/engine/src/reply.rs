@@ -1,0 +1,86 @@
+//! What a transaction tells whoever asked for it: its resources as they are at its end, true as of its own commit.
+//!
+//! It is made on the working state, behind the last write of the transaction and before the first of the next: so what
+//! an update has yet to bring is computed from exactly the facts of the commit, or named, by the updates that are open
+//! there. Whatever is committed or ends between the commit and the moment when somebody shows it changes nothing of it.
+//!
+//! Read next: [`crate::updates::settled`], which computes and names.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::sync::Arc;
+
+use corollary_schema::Slot;
+
+use crate::doc::{Doc, Key};
+use crate::engine::Transaction;
+use crate::error::EngineError;
+use crate::updates::settled::{READ_LIMIT, Settled, SettledDoc};
+use crate::working::Working;
+
+/// Values and resources that one transaction may look at to compute what is behind in its results, besides
+/// [`LOOKUPS_PER_RESULT`] for each: it holds up all that wait behind it.
+pub const LOOKUPS: usize = 2_000;
+
+/// See [`LOOKUPS`].
+pub const LOOKUPS_PER_RESULT: usize = 8;
+
+/// A transaction, and what of it is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'t> {
+    /// What is to happen.
+    pub transaction: &'t Transaction,
+    /// What is told.
+    pub wants: Wants,
+}
+
+impl<'t> Request<'t> {
+    /// One that is told its results.
+    pub fn new(transaction: &'t Transaction) -> Request<'t> {
+        Request { transaction, wants: Wants::Results }
+    }
+}
+
+/// What is told of a transaction besides its commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// The resource of each write.
+    Results,
+    /// Nothing: nobody looks.
+    Nothing,
+}
+
+/// A resource as it is shown.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// With the values that were computed in place of those that may be behind.
+    pub doc: Arc<Doc>,
+    /// The derived fields that may be behind.
+    pub pending: Vec<Slot>,
+}
+
+impl Shown {
+    /// From what was computed of a document.
+    pub fn of(doc: &Arc<Doc>, settled: SettledDoc<'_>) -> Shown {
+        let shown = match settled.doc {
+            Cow::Borrowed(_) => doc.clone(),
+            Cow::Owned(settled) => Arc::new(settled),
+        };
+        Shown { doc: shown, pending: settled.pending }
+    }
+}
+
+/// The resources of some writes as a read of the state shows them, in the order of the writes.
+pub(crate) fn results<'k>(
+    working: &Working<'_>,
+    keys: impl ExactSizeIterator<Item = &'k Key>,
+) -> Result<Vec<Option<Shown>>, EngineError> {
+    let settled = Settled::new(working);
+    let allowance = Cell::new(LOOKUPS + LOOKUPS_PER_RESULT * keys.len());
+    let shown = |key: &Key| {
+        let Some(doc) = working.after(key)? else { return Ok(None) };
+        let settled = settled.doc_within(key, &doc, READ_LIMIT, &allowance)?;
+        Ok(Some(Shown::of(&doc, settled)))
+    };
+    keys.map(shown).collect()
+}
