@@ -298,10 +298,10 @@ fn describe(schema: &Schema, structure: Structure) -> String {
     match structure {
         Structure::References(id) => format!("the references of {}", named(id).unwrap_or_default()),
         Structure::Index(id) => match rebuild::indexed_by(schema, id) {
-            Some((at, true)) => {
-                format!("the index by parent of {}.{}", schema.ty(at.ty).name, schema.field(at).name)
+            Some((at, by)) => {
+                format!("the index{} of {}.{}", by.name(), schema.ty(at.ty).name, schema.field(at).name)
             }
-            _ => format!("the index of {}", named(id).unwrap_or_default()),
+            None => format!("the index of {}", named(id).unwrap_or_default()),
         },
         Structure::Definition(id) => {
             let node = schema.plan.nodes.iter().find(|node| node.definition == id);

@@ -17,7 +17,7 @@ use crate::aggregates::{aggregate_of, map_of};
 use crate::doc::Doc;
 use crate::error::EngineError;
 use crate::script::scripted;
-use crate::{convert, text, time, window};
+use crate::{convert, text, time, window, words};
 
 /// What an expression is evaluated over.
 pub trait View {
@@ -568,6 +568,9 @@ fn known(function: Function, arguments: &[Value]) -> Option<Value> {
         Function::Contains => Value::Bool(text(0)?.contains(text(1)?)),
         Function::StartsWith => Value::Bool(text(0)?.starts_with(text(1)?)),
         Function::EndsWith => Value::Bool(text(0)?.ends_with(text(1)?)),
+        Function::StartsLike | Function::HasWords | Function::SoundsLike => {
+            words::found(function.search()?, first, &arguments[1])?
+        }
         Function::Replace => Value::Str(text(0)?.replace(text(1)?, text(2)?).into()),
         Function::Concat => {
             let texts: Option<Vec<&str>> = (0..arguments.len()).map(text).collect();

@@ -1,9 +1,11 @@
 //! Secondary indexes: an entry for each resource, under the order bytes of its value (of null, where it has none).
 //!
 //! An index by parent has the link to the parent and the parent's id before the value, and entries of those alone that
-//! have a parent. (That of a position in an ordered collection is the business of [`crate::order`].) A unique field is held to the index in which equal values stand side by side.
+//! have a parent; that of a search has one for each part of a text ([`crate::words`]). (That of a position in an ordered collection is the business of [`crate::order`].) A unique field is held to the index in which equal values stand side by side.
 
-use corollary_schema::{Field, FieldKind, ResourceType, Slot};
+use std::collections::BTreeSet;
+
+use corollary_schema::{Field, FieldId, FieldKind, ResourceType, Search, Slot};
 use corollary_store::limits::MAX_KEY_BYTES;
 use corollary_store::{Direction, KeyRange};
 use corollary_value::order_key::push_order_key;
@@ -12,6 +14,7 @@ use corollary_value::{Id, Value};
 use crate::doc::{Doc, Key};
 use crate::error::{EngineError, Refusal};
 use crate::keys;
+use crate::words;
 use crate::working::Working;
 use crate::write::Write;
 
@@ -32,12 +35,12 @@ impl Entry {
 }
 
 /// The entry of a resource in the index of a field, where it has one.
-pub fn entry(field: &Field, slot: Slot, id: &Id, doc: &Doc) -> Option<Entry> {
+fn entry(field: &Field, slot: Slot, id: &Id, doc: &Doc) -> Option<Entry> {
     field.index.then(|| Entry::new(keys::indexed(field.id, doc.get(slot)), id))
 }
 
 /// The entry of a resource in the index by parent of a field; none where it has no such index, or no parent.
-pub fn entry_by_parent(ty: &ResourceType, slot: Slot, id: &Id, doc: &Doc) -> Option<Entry> {
+fn entry_by_parent(ty: &ResourceType, slot: Slot, id: &Id, doc: &Doc) -> Option<Entry> {
     let index = ty.field(slot).parent_index?;
     let (via, parent) = ty.parents.iter().find_map(|via| match doc.get(*via) {
         Value::Ref(parent) => Some((ty.field(*via).id, parent)),
@@ -47,6 +50,57 @@ pub fn entry_by_parent(ty: &ResourceType, slot: Slot, id: &Id, doc: &Doc) -> Opt
     let value = doc.get(slot);
     push_order_key(if value.is_null() { &Value::Null } else { value }, &mut prefix);
     Some(Entry::new(prefix, id))
+}
+
+/// What an index of a field has its entries under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The value.
+    Value,
+    /// The parent and the value.
+    Parent,
+    /// The parts of its texts.
+    Search(Search),
+}
+
+impl By {
+    /// Behind "the index", in a message.
+    pub fn name(self) -> &'static str {
+        match self {
+            By::Value => "",
+            By::Parent => " by parent",
+            By::Search(_) => " for the search",
+        }
+    }
+}
+
+/// The indexes of a field, with their numbers.
+pub fn of(field: &Field) -> impl Iterator<Item = (By, FieldId)> {
+    let by_value = field.index.then_some((By::Value, field.id));
+    let by_parent = field.parent_index.map(|index| (By::Parent, index));
+    let search = field.rules.search.map(|search| (By::Search(search), search.index));
+    by_value.into_iter().chain(by_parent).chain(search)
+}
+
+/// The keys of the entries of a resource in an index of a field.
+pub fn entries(ty: &ResourceType, slot: Slot, by: By, id: &Id, doc: &Doc) -> BTreeSet<Vec<u8>> {
+    let keys = |entry: Option<Entry>| entry.into_iter().map(|entry| entry.key).collect();
+    match by {
+        By::Value => keys(entry(ty.field(slot), slot, id, doc)),
+        By::Parent => keys(entry_by_parent(ty, slot, id, doc)),
+        By::Search(search) => search_entries(search, slot, id, doc),
+    }
+}
+
+/// The entries of a resource in the index of a search.
+fn search_entries(search: Search, slot: Slot, id: &Id, doc: &Doc) -> BTreeSet<Vec<u8>> {
+    let parts = words::indexed(search.by, doc.get(slot)).into_iter();
+    let entries = parts.map(|part| {
+        let mut key = keys::searched(search.index, &part);
+        id.push_key(&mut key);
+        key
+    });
+    entries.collect()
 }
 
 /// An entry that no other resource may stand beside.
@@ -67,7 +121,7 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
     // The places of children are kept as they are written.
     let by_parent =
         |field: &Field| field.parent_index.is_some() && !matches!(field.kind, FieldKind::Position { .. });
-    let is_indexed = |field: &Field| field.index || by_parent(field);
+    let is_indexed = |field: &Field| field.index || by_parent(field) || field.rules.search.is_some();
     if !schema.types().any(|(_, ty)| ty.fields.iter().any(is_indexed)) {
         return Ok(());
     }
@@ -80,6 +134,14 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
             let value = after.as_ref().map_or(&Value::Absent, |doc| doc.get(slot));
             // Mostly the value is as it was, and then so is its entry.
             let same = before.as_ref().is_some_and(|before| after.is_some() && before.get(slot) == value);
+            if let Some(search) = field.rules.search.filter(|_| !same) {
+                let entries = |doc: &Doc| search_entries(search, slot, &key.id, doc);
+                let old = before.as_deref().map(entries).unwrap_or_default();
+                let new = after.as_deref().map(entries).unwrap_or_default();
+                old.difference(&new).for_each(|entry| working.delete_row(keys::INDEX, entry.clone()));
+                new.difference(&old)
+                    .for_each(|entry| working.put_row(keys::INDEX, entry.clone(), Vec::new()));
+            }
             let mut changes = Vec::with_capacity(2);
             if field.index && !same {
                 let entries = (before.as_deref().and_then(plain), after.as_deref().and_then(plain));

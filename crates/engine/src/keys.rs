@@ -7,6 +7,7 @@
 //! | reference | field number, target id, source id | – |
 //! | index | field number, value (order bytes), id | – |
 //! | index | number of the index by parent, parent link's field number, parent id, value (order bytes), id | – |
+//! | index | number of the index of a search, part of the text (order bytes), id | – |
 //! | index | number of the index by parent of a position, 0, part of the counts, parent id, position (order bytes), id | count of children |
 //! | member | definition number, owner id, order bytes, member id | value of the member |
 //! | log | revision | commit |
@@ -17,7 +18,7 @@
 
 use corollary_schema::{FieldId, TypeId};
 use corollary_store::{Keyspace, KeyspaceSpec, Snapshot};
-use corollary_value::order_key::push_order_key;
+use corollary_value::order_key::{push_order_key, push_order_prefix};
 use corollary_value::{Id, Value, codec};
 use jiff::Timestamp;
 
@@ -150,6 +151,20 @@ pub fn children(index: FieldId, via: FieldId, parent: &Id) -> Vec<u8> {
 pub fn counted_children(index: FieldId) -> Vec<u8> {
     let mut key = index.0.to_be_bytes().to_vec();
     key.extend_from_slice(&[0, 0, 0, 0]);
+    key
+}
+
+/// The prefix of the entries of a part of texts.
+pub fn searched(index: FieldId, part: &str) -> Vec<u8> {
+    let mut key = index.0.to_be_bytes().to_vec();
+    push_order_key(&Value::Str(part.into()), &mut key);
+    key
+}
+
+/// The prefix of the entries of all parts that begin so.
+pub fn searched_from(index: FieldId, beginning: &str) -> Vec<u8> {
+    let mut key = index.0.to_be_bytes().to_vec();
+    push_order_prefix(beginning, &mut key);
     key
 }
 

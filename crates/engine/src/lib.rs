@@ -36,6 +36,7 @@ mod text;
 mod time;
 pub mod updates;
 mod window;
+mod words;
 pub mod working;
 pub mod write;
 

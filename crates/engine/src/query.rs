@@ -9,11 +9,12 @@
 //! moves no item from one page to another, unless its own place in the order changes.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use corollary_schema::typed::{Expr, Kind, Node, Type};
-use corollary_schema::{FieldRef, Schema, TypeIx};
+use corollary_schema::{FieldRef, Schema, SearchBy, TypeIx};
 use corollary_store::{Direction, KeyRange, Keyspace};
 use corollary_syntax::ast::BinaryOp;
 use corollary_value::codec::{self, DecodeError};
@@ -26,6 +27,7 @@ use crate::error::EngineError;
 use crate::eval::{Eval, View};
 use crate::keys;
 use crate::order::siblings;
+use crate::words::{self, Wanted};
 use crate::working::Working;
 
 /// Candidates that are loaded together.
@@ -128,6 +130,9 @@ enum Rows {
     Ids(Keyspace, KeyRange, fn(&[u8]) -> Option<Id>),
     /// A list, by id.
     Listed(Vec<Id>),
+    /// Those behind an id that have an entry in one of the ranges of each part; parts with more than so many are too
+    /// common to begin with.
+    Search { parts: Vec<Vec<KeyRange>>, after: Option<Id>, limit: usize },
 }
 
 /// The order in which a list stands by itself: of the children of an ordered collection their places, of others their ids.
@@ -299,7 +304,54 @@ fn each(
             }
             Ok(true)
         }
+        Rows::Search { parts, after, limit } => {
+            let Some(ids) = searched(working, parts, after.as_ref(), *limit)? else { return Ok(false) };
+            for chunk in ids.chunks(CHUNK) {
+                let keys: Vec<Key> = chunk.iter().map(|id| Key::new(ty, id.clone())).collect();
+                if !take_all(working, &keys, take)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
     }
+}
+
+/// The resources behind an id that have an entry in one of the ranges of each part, by id; none where each part has more
+/// than the limit. Few are not made fewer: looking at them costs no more than reading another part.
+fn searched(
+    working: &Working<'_>,
+    parts: &[Vec<KeyRange>],
+    after: Option<&Id>,
+    limit: usize,
+) -> Result<Option<Vec<Id>>, EngineError> {
+    let mut found: Option<BTreeSet<Id>> = None;
+    for ranges in parts {
+        if found.as_ref().is_some_and(|found| found.len() <= CHUNK) {
+            break;
+        }
+        let (mut ids, mut corrupt) = (BTreeSet::new(), false);
+        let wanted = |id: &Id| {
+            after.is_none_or(|after| id > after) && found.as_ref().is_none_or(|found| found.contains(id))
+        };
+        for range in ranges {
+            working.base.scan(keys::INDEX, range, Direction::Forward, &mut |key, _| {
+                match behind_value(key) {
+                    Some(id) if wanted(&id) => drop(ids.insert(id)),
+                    Some(_) => {}
+                    None => corrupt = true,
+                }
+                if corrupt || ids.len() > limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+        }
+        if corrupt {
+            return Err(EngineError::corrupt("an entry of a search"));
+        }
+        if ids.len() <= limit {
+            found = Some(ids);
+        }
+    }
+    Ok(found.map(|found| found.into_iter().collect()))
 }
 
 fn take_all(
@@ -375,6 +427,16 @@ fn paths(working: &Working<'_>, query: &Query) -> Vec<Path> {
             });
         }
     }
+    let search = conjuncts.iter().find_map(|it| ranges(working.schema, search(it)?));
+    paths.extend(search.map(|parts| Path {
+        rows: Rows::Search {
+            parts,
+            after: after.filter(|_| by_id).map(|after| after.id.clone()),
+            limit: query.scan_limit,
+        },
+        direction: Direction::Forward,
+        ordered: by_id,
+    }));
     for it in &comparisons {
         if let Comparison::LinksTo(field, target) = it
             && working.schema.field(*field).reference_index
@@ -500,6 +562,35 @@ fn own_field(expr: &Expr) -> Option<FieldRef> {
     }
 }
 
+/// A search of a field of the resource itself, and what it asks for.
+fn search(expr: &Expr) -> Option<(SearchBy, FieldRef, &str)> {
+    let Node::Call(function, arguments) = &expr.node else { return None };
+    let (by, [text, wanted]) = (function.search()?, &arguments[..]) else { return None };
+    match (&text.node, &wanted.node) {
+        (Node::Get(base, field), Node::Const(Value::Str(wanted))) if matches!(base.node, Node::Owner) => {
+            Some((by, *field, wanted))
+        }
+        _ => None,
+    }
+}
+
+/// The ranges of an index that a search needs, the longest part first; none where no index has it, or nothing is asked for.
+fn ranges(schema: &Schema, (by, field, wanted): (SearchBy, FieldRef, &str)) -> Option<Vec<Vec<KeyRange>>> {
+    let index = schema.field(field).rules.search.filter(|search| search.by == by)?.index;
+    let exactly = |part: &String| KeyRange::prefix(keys::searched(index, words::cut(part)));
+    let parts = match Wanted::of(by, wanted) {
+        Wanted::Beginning(beginning) if beginning.is_empty() => return None,
+        Wanted::Beginning(beginning) => {
+            vec![vec![KeyRange::prefix(keys::searched_from(index, words::cut(&beginning)))]]
+        }
+        Wanted::All(mut all) => {
+            all.sort_by_key(|any| std::cmp::Reverse(any.iter().map(String::len).max()));
+            all.iter().map(|any| any.iter().map(exactly).collect()).collect()
+        }
+    };
+    Some(parts).filter(|parts: &Vec<_>| !parts.is_empty())
+}
+
 fn comparison(expr: &Expr) -> Option<Comparison> {
     let Node::Binary(op, left, right) = &expr.node else { return None };
     let (subject, op, value) = match (&left.node, &right.node) {
@@ -549,9 +640,18 @@ fn too_far(working: &Working<'_>, query: &Query) -> EngineError {
         Comparison::LinksTo(..) => None,
     });
     let ordered = query.order.iter().filter_map(|(key, _)| own_field(key));
-    let help = compared.chain(ordered).find(|field| !working.schema.field(*field).index).map_or_else(
+    let index = compared.chain(ordered).find(|field| !working.schema.field(*field).index);
+    let index = index.map(|field| (field, "index".to_string()));
+    let search = conjuncts.iter().find_map(|it| {
+        let (by, field, _) = search(it)?;
+        let is_there = working.schema.field(field).rules.search.is_some_and(|search| search.by == by);
+        (!is_there).then(|| (field, format!("search {}", by.name())))
+    });
+    let help = search.or(index).map_or_else(
         || "narrow the filter by a field with an index".to_string(),
-        |field| format!("`index` on {}.{} would help", ty.name, working.schema.field(field).name),
+        |(field, option)| {
+            format!("`{option}` on {}.{} would help", ty.name, working.schema.field(field).name)
+        },
     );
     let message =
         format!("the query would visit more than {} resources of {}; {help}", query.scan_limit, ty.name);

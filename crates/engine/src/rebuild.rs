@@ -49,8 +49,7 @@ pub fn structures(schema: &Schema) -> Vec<Structure> {
     let references = fields().filter(|field| field.reference_index).map(|field| field.id);
     let definitions = schema.plan.nodes.iter().map(|node| node.definition);
     let indexes = fields().filter(|field| !is_position(field));
-    let indexes =
-        indexes.flat_map(|field| field.index.then_some(field.id).into_iter().chain(field.parent_index));
+    let indexes = indexes.flat_map(|field| index::of(field).map(|(_, index)| index));
     positions
         .map(Structure::Index)
         .chain(references.map(Structure::References))
@@ -132,7 +131,7 @@ pub fn build(executor: &mut Executor, structure: Structure, places: order::Build
             })
         }
         Structure::Index(id) => {
-            let Some((at, _)) = indexed_by(&schema, id) else { return Ok(()) };
+            let Some((at, by)) = indexed_by(&schema, id) else { return Ok(()) };
             let (ty, field) = (schema.ty(at.ty), schema.field(at));
             if let FieldKind::Position { .. } = field.kind {
                 return walk(executor, at.ty, &mut |working, keys| order::build(working, at, keys, places));
@@ -140,12 +139,8 @@ pub fn build(executor: &mut Executor, structure: Structure, places: order::Build
             walk(executor, at.ty, &mut |working, keys| {
                 for key in keys {
                     let Some(doc) = working.after(key)? else { continue };
-                    let entry = match field.id == id {
-                        true => index::entry(field, at.slot, &key.id, &doc),
-                        false => index::entry_by_parent(ty, at.slot, &key.id, &doc),
-                    };
-                    if let Some(entry) = entry {
-                        working.put_row(keys::INDEX, entry.key, Vec::new());
+                    for entry in index::entries(ty, at.slot, by, &key.id, &doc) {
+                        working.put_row(keys::INDEX, entry, Vec::new());
                     }
                 }
                 Ok(())
@@ -302,11 +297,12 @@ fn field_with(schema: &Schema, id: FieldId) -> Option<FieldRef> {
 }
 
 /// The field that an index is of, and whether it is the one by parent.
-pub fn indexed_by(schema: &Schema, id: FieldId) -> Option<(FieldRef, bool)> {
+pub fn indexed_by(schema: &Schema, id: FieldId) -> Option<(FieldRef, index::By)> {
     schema.types().find_map(|(ty, resource)| {
-        let of = |field: &Field| field.id == id || field.parent_index == Some(id);
-        let (slot, field) = resource.slots().find(|(_, field)| of(field))?;
-        Some((FieldRef { ty, slot }, field.id != id))
+        resource.slots().find_map(|(slot, field)| {
+            let (by, _) = index::of(field).find(|(_, index)| *index == id)?;
+            Some((FieldRef { ty, slot }, by))
+        })
     })
 }
 

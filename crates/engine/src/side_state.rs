@@ -54,17 +54,12 @@ pub fn check(working: &Working<'_>) -> Result<BTreeMap<Structure, String>, Engin
                 }
                 continue;
             }
-            for (by_parent, index) in [(false, field.index.then_some(field.id)), (true, field.parent_index)] {
-                let Some(index) = index else { continue };
+            for (by, index) in index::of(field) {
                 let expected = expected(working, ty, &|id, doc| {
-                    let entry = match by_parent {
-                        true => index::entry_by_parent(resource, slot, id, doc),
-                        false => index::entry(field, slot, id, doc),
-                    };
-                    entry.into_iter().map(|entry| entry.key).collect()
+                    index::entries(resource, slot, by, id, doc).into_iter().collect()
                 })?;
                 if differs(working, keys::INDEX, index, &expected)? {
-                    let (name, by) = (&field.name, if by_parent { " by parent" } else { "" });
+                    let (name, by) = (&field.name, by.name());
                     let message =
                         format!("the index{by} of {}.{name} is not what the values give", resource.name);
                     wrong.insert(Structure::Index(index), message);

@@ -1,5 +1,6 @@
 //! The table of functions: one row each, used by the type checker, the evaluators and the reference in docs.
 
+use crate::model::SearchBy;
 use crate::typed::{Kind, Many, Type};
 
 /// A function of values.
@@ -19,6 +20,9 @@ pub enum Function {
     Contains,
     StartsWith,
     EndsWith,
+    StartsLike,
+    HasWords,
+    SoundsLike,
     Matches,
     Replace,
     Concat,
@@ -60,6 +64,8 @@ pub enum Parameter {
     Int,
     /// str or an enum.
     Str,
+    /// str or an enum, or a list of them.
+    Texts,
     /// str, an enum, or a list.
     Sized,
     /// datetime or date.
@@ -77,6 +83,9 @@ pub enum Parameter {
 impl Parameter {
     /// Does a value of this type fit?
     pub fn accepts(self, ty: &Type) -> bool {
+        if self == Parameter::Texts && ty.many != Many::One {
+            return matches!(ty.kind, Kind::Str | Kind::Enum(_) | Kind::Json | Kind::Null);
+        }
         if ty.many != Many::One {
             return matches!(self, Parameter::Sized | Parameter::AnyOrMany);
         }
@@ -88,7 +97,7 @@ impl Parameter {
             Parameter::Any | Parameter::AnyOrMany => true,
             Parameter::Number => matches!(kind, Kind::Int | Kind::Float | Kind::Decimal),
             Parameter::Int => *kind == Kind::Int,
-            Parameter::Str | Parameter::Sized => matches!(kind, Kind::Str | Kind::Enum(_)),
+            Parameter::Str | Parameter::Sized | Parameter::Texts => matches!(kind, Kind::Str | Kind::Enum(_)),
             Parameter::From(kinds) => {
                 kinds.contains(kind) || (matches!(kind, Kind::Enum(_)) && kinds.contains(&Kind::Str))
             }
@@ -125,6 +134,7 @@ impl Parameter {
             Parameter::Int => "an int",
             Parameter::Str => "a str",
             Parameter::Sized => "a str or a list",
+            Parameter::Texts => "a str or a list of them",
             Parameter::Moment => "a datetime or a date",
             Parameter::Datetime => "a datetime",
             Parameter::Any => "a value",
@@ -163,7 +173,7 @@ pub struct Signature {
     pub summary: &'static str,
 }
 
-use Parameter::{Any, AnyOrMany, Datetime, From, Int, Moment, Number, Sized, Str};
+use Parameter::{Any, AnyOrMany, Datetime, From, Int, Moment, Number, Sized, Str, Texts};
 
 /// What has one text form.
 const SCALARS: &[Kind] = &[
@@ -216,6 +226,9 @@ pub const TABLE: &[Signature] = &[
     row("contains", Function::Contains, &[Str, Str], Returns::Kind(Kind::Bool), "Does the first hold the second?"),
     row("starts_with", Function::StartsWith, &[Str, Str], Returns::Kind(Kind::Bool), "Does the first begin with the second?"),
     row("ends_with", Function::EndsWith, &[Str, Str], Returns::Kind(Kind::Bool), "Does the first end with the second?"),
+    row("starts_like", Function::StartsLike, &[Texts, Str], Returns::Kind(Kind::Bool), "Does the first, or one of it, begin with the second, whatever the case and the marks?"),
+    row("has_words", Function::HasWords, &[Texts, Str], Returns::Kind(Kind::Bool), "Are all words of the second in the first, or in one of it, whatever the case and the marks?"),
+    row("sounds_like", Function::SoundsLike, &[Texts, Str], Returns::Kind(Kind::Bool), "Does for each word of the second one in the first, or in one of it, sound like it (double metaphone)?"),
     row("matches", Function::Matches, &[Str, Str], Returns::Kind(Kind::Bool), "Does the regular expression match somewhere in the text? Anchor it with `^…$`; `#type` where it is none."),
     row("replace", Function::Replace, &[Str, Str, Str], Returns::Kind(Kind::Str), "The first with each occurrence of the second replaced by the third."),
     with(0, true, row("concat", Function::Concat, &[Str, Str], Returns::Kind(Kind::Str), "The texts, one after the other.")),
@@ -279,6 +292,16 @@ fn kind_name(kind: &Kind) -> String {
 }
 
 impl Function {
+    /// What a text is searched by, where it is a search.
+    pub fn search(self) -> Option<SearchBy> {
+        Some(match self {
+            Function::StartsLike => SearchBy::Prefix,
+            Function::HasWords => SearchBy::Text,
+            Function::SoundsLike => SearchBy::Phonetic,
+            _ => return None,
+        })
+    }
+
     /// Its row.
     pub fn signature(self) -> &'static Signature {
         TABLE.iter().find(|row| row.function == self).expect("every function has a row (tested)")

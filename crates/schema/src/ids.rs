@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
 
-use crate::model::{FieldId, TypeId};
+use crate::model::{FieldId, SearchBy, TypeId};
 
 /// The numbers given so far. Kept with the data; a number is never given twice.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,6 +42,11 @@ impl Ids {
     /// The number of the index of a field by parent and value.
     pub fn parent_index(&mut self, field: FieldId) -> FieldId {
         self.definition(&format!("f{} by parent", field.0))
+    }
+
+    /// The number of the index of a field by the parts of its texts.
+    pub fn search_index(&mut self, field: FieldId, by: SearchBy) -> FieldId {
+        self.definition(&format!("f{} search {}", field.0, by.name()))
     }
 
     /// The number of the versions of a type's resources.

@@ -20,6 +20,6 @@ pub use check::{Checked, check, check_parsed};
 pub use ids::Ids;
 pub use model::{
     DefaultValue, Field, FieldId, FieldKind, FieldRef, Kept, Member, OnDelete, Pattern, Position,
-    ResourceType, Rules, Schema, Slot, TypeId, TypeIx, ValueType,
+    ResourceType, Rules, Schema, Search, SearchBy, Slot, TypeId, TypeIx, ValueType,
 };
 pub use normalize::Normalize;

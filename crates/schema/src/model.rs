@@ -365,10 +365,53 @@ pub struct Rules {
     pub pattern: Option<Pattern>,
     /// Applied to a text before it is checked, in order.
     pub normalize: Vec<Normalize>,
+    /// How the texts of the field can be searched, where there is an index for it.
+    pub search: Option<Search>,
     /// For people.
     pub description: Option<SmolStr>,
     /// What the engine keeps there; nobody writes it then.
     pub kept: Option<Kept>,
+}
+
+/// An index by the parts of texts (`search`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Search {
+    /// Which parts.
+    pub by: SearchBy,
+    /// The number of the index.
+    pub index: FieldId,
+}
+
+/// What a text is searched by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SearchBy {
+    /// How it begins: `starts_like`.
+    Prefix,
+    /// What its words sound like: `sounds_like`.
+    Phonetic,
+    /// Its words: `has_words`.
+    Text,
+}
+
+impl SearchBy {
+    /// With a name of the language.
+    pub fn named(name: &str) -> Option<SearchBy> {
+        Some(match name {
+            "prefix" => SearchBy::Prefix,
+            "phonetic" => SearchBy::Phonetic,
+            "text" => SearchBy::Text,
+            _ => return None,
+        })
+    }
+
+    /// Its name in the language.
+    pub fn name(self) -> &'static str {
+        match self {
+            SearchBy::Prefix => "prefix",
+            SearchBy::Phonetic => "phonetic",
+            SearchBy::Text => "text",
+        }
+    }
 }
 
 /// A time that the engine keeps.

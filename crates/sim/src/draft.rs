@@ -185,6 +185,8 @@ pub struct Rules {
     pub max: Option<Value>,
     pub min_length: Option<usize>,
     pub max_length: Option<usize>,
+    /// Is there an index for a search?
+    pub search: Option<&'static str>,
     /// The pattern is that the text starts with this.
     pub starts: Option<&'static str>,
     pub lower: bool,
@@ -345,6 +347,9 @@ impl Rules {
         }
         if let Some(starts) = self.starts {
             write!(out, " pattern '^{starts}'").expect("a String takes all");
+        }
+        if let Some(search) = self.search {
+            write!(out, " search {search}").expect("a String takes all");
         }
         match (self.lower, self.trim) {
             (true, true) => out.push_str(" normalize (lower, trim)"),

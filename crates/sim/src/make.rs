@@ -102,6 +102,7 @@ fn value_type(random: &mut Random) -> ValueType {
                 let ty = basic(random);
                 let mut rules = options(random, &ty);
                 (rules.unique, rules.index, rules.immutable, rules.write_once) = (false, false, false, false);
+                rules.search = None;
                 Member { name, ty, rules }
             });
             ValueType::Object(members.collect())
@@ -133,7 +134,14 @@ fn options(random: &mut Random, ty: &ValueType) -> Rules {
 /// Bounds that leave most values as they are.
 fn bound(random: &mut Random, ty: &ValueType, rules: &mut Rules) {
     (rules.min, rules.max, rules.min_length, rules.max_length) = (None, None, None, None);
-    (rules.starts, rules.lower, rules.trim) = (None, false, false);
+    (rules.starts, rules.lower, rules.trim, rules.search) = (None, false, false, None);
+    let texts = match ty {
+        ValueType::List(of) | ValueType::Set(of) => **of == ValueType::Str,
+        ty => *ty == ValueType::Str,
+    };
+    if texts && random.percent(15) {
+        rules.search = Some(*random.pick(&["prefix", "phonetic", "text"]));
+    }
     match ty {
         ValueType::Int if random.percent(20) => {
             rules.min = random.percent(60).then_some(Value::Int(-2));

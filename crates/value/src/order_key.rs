@@ -68,6 +68,12 @@ pub fn push_order_key(value: &Value, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends what the encodings of all texts begin with that begin so.
+pub fn push_order_prefix(text: &str, out: &mut Vec<u8>) {
+    push_order_key(&Value::Str(text.into()), out);
+    out.truncate(out.len() - END_OF_BYTES.len());
+}
+
 /// Appends the encoding of a value for a descending key: every bit of the ascending one flipped.
 pub fn push_order_key_desc(value: &Value, out: &mut Vec<u8>) {
     let start = out.len();
@@ -151,8 +157,11 @@ fn push_bytes(bytes: &[u8], out: &mut Vec<u8>) {
             out.push(0xff);
         }
     }
-    out.extend_from_slice(&[0, 1]);
+    out.extend_from_slice(&END_OF_BYTES);
 }
+
+/// Stands behind bytes and texts.
+const END_OF_BYTES: [u8; 2] = [0, 1];
 
 fn skip_bytes(bytes: &[u8], inverted: bool) -> Option<&[u8]> {
     let read = |byte: u8| if inverted { !byte } else { byte };

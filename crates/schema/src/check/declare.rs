@@ -13,8 +13,8 @@ use super::lifetime;
 use super::options::{Context, read_options};
 use crate::ids::Ids;
 use crate::model::{
-    Field, FieldKind, FieldRef, Member, OnDelete, Position, ResourceType, Rules, Schema, Slot, TypeIx,
-    ValueType,
+    Field, FieldKind, FieldRef, Member, OnDelete, Position, ResourceType, Rules, Schema, Search, Slot,
+    TypeIx, ValueType,
 };
 use crate::names::{parent_name, reverse_name};
 use crate::plan::Plan;
@@ -246,6 +246,7 @@ fn declare_field<'t>(
     field.rules = options.rules;
     field.index = options.index || field.rules.unique;
     field.parent_index = field.rules.unique_in_parent.then(|| ids.parent_index(field.id));
+    field.rules.search = options.search.map(|by| Search { by, index: ids.search_index(field.id, by) });
     match &mut field.kind {
         FieldKind::Link { on_delete, .. } | FieldKind::Links { on_delete, .. } => {
             *on_delete = options.on_delete

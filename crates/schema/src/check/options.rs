@@ -6,7 +6,7 @@ use corollary_syntax::nearest;
 use corollary_syntax::span::Span;
 use corollary_value::{BasicKind, Value, compare, parse_as};
 
-use crate::model::{DefaultValue, OnDelete, Pattern, Rules, ValueType};
+use crate::model::{DefaultValue, OnDelete, Pattern, Rules, SearchBy, ValueType};
 use crate::normalize::Normalize;
 use crate::typed::Kind;
 use crate::typed::Type;
@@ -43,6 +43,8 @@ pub struct Options {
     pub strict: bool,
     /// `background`.
     pub background: bool,
+    /// `search`.
+    pub search: Option<SearchBy>,
 }
 
 /// Reads options; what is wrong with them is told, and the rest read all the same.
@@ -53,6 +55,7 @@ pub fn read_options(texts: &[OptionText], context: &Context, found: &mut Vec<Dia
         on_delete: OnDelete::Unlink,
         strict: false,
         background: false,
+        search: None,
     };
     for (at, text) in texts.iter().enumerate() {
         if texts[..at].iter().any(|other| other.name == text.name) {
@@ -74,7 +77,7 @@ pub fn read_options(texts: &[OptionText], context: &Context, found: &mut Vec<Dia
 }
 
 /// Names that the language has; those that this version refuses among them, with that reason.
-const DEFERRED: [&str; 3] = ["search", "lazy", "expires after"];
+const DEFERRED: [&str; 2] = ["lazy", "expires after"];
 
 fn read_option(text: &OptionText, context: &Context, options: &mut Options) -> Result<(), Diagnostic> {
     let rules = &mut options.rules;
@@ -125,6 +128,7 @@ fn read_option(text: &OptionText, context: &Context, options: &mut Options) -> R
             rules.description = Some(description.clone());
         }
         "normalize" => rules.normalize = normalize(text)?,
+        "search" => options.search = Some(search(text)?),
         "on delete" => options.on_delete = on_delete(text)?,
         _ => {}
     }
@@ -139,6 +143,9 @@ fn allowed(context: &Context) -> Vec<&'static str> {
             names.extend(["required", "nullable", "default"]);
             if matches!(context, Context::Value(_)) {
                 names.extend(["immutable", "write once", "index"]);
+                if is_searched(ty) {
+                    names.push("search");
+                }
                 if !matches!(ty, ValueType::Object(_) | ValueType::Map(_) | ValueType::Json) {
                     names.extend(["unique", "unique in parent"]);
                 }
@@ -333,6 +340,25 @@ pub fn normalizer(name: &str, span: Span) -> Result<Normalize, Diagnostic> {
             None => diagnostic.help(format!("there are {}", names.join(", "))),
         }
     })
+}
+
+/// Is it a text, or some?
+fn is_searched(ty: &ValueType) -> bool {
+    match ty {
+        ValueType::Str => true,
+        ValueType::List(of) | ValueType::Set(of) => **of == ValueType::Str,
+        _ => false,
+    }
+}
+
+fn search(text: &OptionText) -> Result<SearchBy, Diagnostic> {
+    if let OptionArgument::Word(word) = &text.argument
+        && let Some(by) = SearchBy::named(&word.name)
+    {
+        return Ok(by);
+    }
+    let message = "`search` is followed by prefix, phonetic or text";
+    Err(Diagnostic::error("option-argument", text.span, message))
 }
 
 fn on_delete(text: &OptionText) -> Result<OnDelete, Diagnostic> {
