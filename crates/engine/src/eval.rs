@@ -40,6 +40,46 @@ pub trait View {
     }
 }
 
+/// A view that answers for some documents or values itself, and leaves all else to another below it.
+pub(crate) trait Over {
+    /// The one below.
+    fn below(&self) -> &dyn View;
+    /// As [`View::doc`].
+    fn doc(&self, ty: TypeIx, id: &Id) -> Result<Option<Arc<Doc>>, EngineError> {
+        self.below().doc(ty, id)
+    }
+    /// As [`View::value`].
+    fn value(&self, field: FieldRef, id: &Id) -> Result<Option<Value>, EngineError> {
+        Ok(self.doc(field.ty, id)?.map(|doc| doc.get(field.slot).clone()))
+    }
+}
+
+impl<V: Over> View for V {
+    fn doc(&self, ty: TypeIx, id: &Id) -> Result<Option<Arc<Doc>>, EngineError> {
+        Over::doc(self, ty, id)
+    }
+
+    fn value(&self, field: FieldRef, id: &Id) -> Result<Option<Value>, EngineError> {
+        Over::value(self, field, id)
+    }
+
+    fn referrers(&self, of: FieldRef, target: &Id) -> Result<Vec<Id>, EngineError> {
+        self.below().referrers(of, target)
+    }
+
+    fn all(&self, ty: TypeIx) -> Result<Vec<Id>, EngineError> {
+        self.below().all(ty)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.below().now()
+    }
+
+    fn holds_many(&self, field: FieldRef) -> bool {
+        self.below().holds_many(field)
+    }
+}
+
 /// What [`View::holds_many`] says in a schema.
 pub(crate) fn holds_many(schema: &Schema, field: FieldRef) -> bool {
     match &schema.field(field).kind {

@@ -20,11 +20,10 @@ use corollary_syntax::ast::BinaryOp;
 use corollary_value::codec::{self, DecodeError};
 use corollary_value::order_key::skip_order_key;
 use corollary_value::{Id, Value, compare};
-use jiff::Timestamp;
 
 use crate::doc::{Doc, Key};
 use crate::error::EngineError;
-use crate::eval::{Eval, View};
+use crate::eval::{Eval, Over, View};
 use crate::keys;
 use crate::order::siblings;
 use crate::words::{self, Wanted};
@@ -665,27 +664,15 @@ struct Row<'r, 'a> {
     doc: &'r Arc<Doc>,
 }
 
-impl View for Row<'_, '_> {
+impl Over for Row<'_, '_> {
+    fn below(&self) -> &dyn View {
+        self.working
+    }
+
     fn doc(&self, ty: TypeIx, id: &Id) -> Result<Option<Arc<Doc>>, EngineError> {
         if ty == self.key.ty && *id == self.key.id {
             return Ok(Some(self.doc.clone()));
         }
         self.working.doc(ty, id)
-    }
-
-    fn referrers(&self, of: FieldRef, target: &Id) -> Result<Vec<Id>, EngineError> {
-        self.working.referrers(of, target)
-    }
-
-    fn all(&self, ty: TypeIx) -> Result<Vec<Id>, EngineError> {
-        self.working.all(ty)
-    }
-
-    fn now(&self) -> Timestamp {
-        self.working.now()
-    }
-
-    fn holds_many(&self, field: FieldRef) -> bool {
-        self.working.holds_many(field)
     }
 }

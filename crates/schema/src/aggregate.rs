@@ -8,9 +8,8 @@ use std::sync::Arc;
 use corollary_value::Value;
 use smol_str::SmolStr;
 
-use crate::model::ValueType;
 use crate::plan::lower::zero;
-use crate::typed::{Expr, Kind, Many, Type};
+use crate::typed::{Expr, Kind};
 
 /// The most values that `top` may give.
 pub const MAX_TOP: u32 = 1_000;
@@ -225,28 +224,6 @@ pub struct GroupBy {
     pub aggregate: Aggregate,
     /// Over which value of an element, which is item 0 here; nothing where the elements themselves are counted.
     pub value: Option<Expr>,
-}
-
-/// The type of a stored value that holds what an expression gives; none for resources.
-pub fn value_type(ty: &Type) -> Option<ValueType> {
-    let one = match &ty.kind {
-        Kind::Bool => ValueType::Bool,
-        Kind::Int => ValueType::Int,
-        Kind::Float => ValueType::Float,
-        Kind::Decimal => ValueType::Decimal,
-        Kind::Str => ValueType::Str,
-        Kind::Enum(words) => ValueType::Enum(words.clone()),
-        Kind::Bytes => ValueType::Bytes,
-        Kind::Uuid => ValueType::Uuid,
-        Kind::Datetime => ValueType::Datetime,
-        Kind::Date => ValueType::Date,
-        Kind::Duration => ValueType::Duration,
-        Kind::Json | Kind::Null => ValueType::Json,
-        Kind::Object(members) => ValueType::Object(members.clone()),
-        Kind::Map(of) => ValueType::Map(of.clone()),
-        Kind::Resource(_) => return None,
-    };
-    Some(if ty.many == Many::One { one } else { ValueType::List(Box::new(one)) })
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 
 pub use crate::aggregate::{Aggregate, GroupBy};
 use crate::functions::Function;
-use crate::model::{FieldRef, Member, Pattern, Schema, TypeIx, ValueType};
+use crate::model::{FieldRef, Member, OnDelete, Pattern, Schema, Slot, TypeIx, ValueType};
 
 /// What one element of an expression's value is.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,6 +115,33 @@ impl Type {
             }
         };
         Type::one(kind)
+    }
+
+    /// The type of a stored value that holds what an expression of this type gives. Where that is a resource, it is a
+    /// link of which no field keeps the references yet.
+    pub fn stored(&self) -> ValueType {
+        let one = match &self.kind {
+            Kind::Bool => ValueType::Bool,
+            Kind::Int => ValueType::Int,
+            Kind::Float => ValueType::Float,
+            Kind::Decimal => ValueType::Decimal,
+            Kind::Str => ValueType::Str,
+            Kind::Enum(words) => ValueType::Enum(words.clone()),
+            Kind::Bytes => ValueType::Bytes,
+            Kind::Uuid => ValueType::Uuid,
+            Kind::Datetime => ValueType::Datetime,
+            Kind::Date => ValueType::Date,
+            Kind::Duration => ValueType::Duration,
+            Kind::Null | Kind::Json => ValueType::Json,
+            Kind::Object(members) => ValueType::Object(members.clone()),
+            Kind::Map(of) => ValueType::Map(of.clone()),
+            Kind::Resource(target) => ValueType::Link {
+                target: *target,
+                on_delete: OnDelete::Unlink,
+                via: FieldRef { ty: *target, slot: Slot(u32::MAX) },
+            },
+        };
+        if self.is_many() { ValueType::List(Box::new(one)) } else { one }
     }
 
     /// For messages: `int`, `a list of str`, `Employee`, `a set of Employee`.

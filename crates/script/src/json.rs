@@ -4,7 +4,7 @@
 //! ids are texts, bytes are texts in base 16. Back come null, bools, ints where a number is whole, floats, texts, lists
 //! and objects.
 
-use corollary_value::Value;
+use corollary_value::{Value, from_json};
 use serde_json::{Map, Number, Value as Json};
 use smol_str::SmolStr;
 
@@ -45,7 +45,7 @@ pub fn read(text: &str) -> Result<Value, Failure> {
         let message = format!("the result is nested more than {MAX_DEPTH} deep");
         return Err(Failure { message });
     }
-    Ok(value(&json))
+    Ok(from_json(&json))
 }
 
 /// How deep lists and objects of a result may be nested in each other.
@@ -56,22 +56,5 @@ fn is_deeper_than(depth: u32, json: &Json) -> bool {
         Json::Array(elements) => depth == 0 || elements.iter().any(|part| is_deeper_than(depth - 1, part)),
         Json::Object(members) => depth == 0 || members.values().any(|part| is_deeper_than(depth - 1, part)),
         _ => false,
-    }
-}
-
-fn value(json: &Json) -> Value {
-    match json {
-        Json::Null => Value::Null,
-        Json::Bool(value) => Value::Bool(*value),
-        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(value), _) => Value::Int(value),
-            (None, Some(value)) => Value::Float(value),
-            (None, None) => Value::Null,
-        },
-        Json::String(text) => Value::Str(text.into()),
-        Json::Array(elements) => Value::List(elements.iter().map(value).collect()),
-        Json::Object(members) => {
-            Value::Object(members.iter().map(|(name, part)| (SmolStr::new(name), value(part))).collect())
-        }
     }
 }

@@ -10,7 +10,7 @@ use corollary_schema::typed::{Expr, Kind, Node, Type};
 use corollary_schema::{Schema, TypeIx, ValueType};
 use corollary_syntax::ast::{BinaryOp, UnaryOp};
 use corollary_syntax::{nearest, parse_expression};
-use corollary_value::{Id, Value};
+use corollary_value::{Id, Value, from_json};
 use serde_json::{Map, Value as Json};
 
 use crate::json::decode;
@@ -280,9 +280,7 @@ impl Reader<'_> {
                 _ => return self.refuse(path, "a resource is compared with an id"),
             },
             (Kind::Json | Kind::Null, json) => {
-                return decode::is_shallow(json, path, &mut self.found)
-                    .then(|| decode::free(json))
-                    .and_then(of);
+                return decode::is_shallow(json, path, &mut self.found).then(|| from_json(json)).and_then(of);
             }
             (Kind::Enum(words), Json::String(word)) if !words.contains(&word.as_str().into()) => {
                 let near = nearest(word, words.iter().map(|word| word.as_str()));

@@ -12,18 +12,16 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 
+use corollary_schema::FieldRef;
 use corollary_schema::plan::{Group, Rule};
-use corollary_schema::{FieldRef, TypeIx};
 use corollary_value::{ErrorValue, Id, Value};
 use hashbrown::{HashMap, HashSet};
-use jiff::Timestamp;
 
 use super::{Place, Run};
-use crate::doc::{Doc, Key};
+use crate::doc::Key;
 use crate::error::EngineError;
-use crate::eval::{Eval, View};
+use crate::eval::{Eval, Over, View};
 use crate::group;
 use crate::propagate::walk_back;
 use crate::working::Working;
@@ -403,9 +401,9 @@ impl<'a, 'w> Demand<'a, 'w> {
     }
 }
 
-impl View for Demand<'_, '_> {
-    fn doc(&self, ty: TypeIx, id: &Id) -> Result<Option<Arc<Doc>>, EngineError> {
-        self.working.doc(ty, id)
+impl Over for Demand<'_, '_> {
+    fn below(&self) -> &dyn View {
+        self.working
     }
 
     fn value(&self, field: FieldRef, id: &Id) -> Result<Option<Value>, EngineError> {
@@ -432,21 +430,5 @@ impl View for Demand<'_, '_> {
             }
         }
         self.working.value(field, id)
-    }
-
-    fn referrers(&self, of: FieldRef, target: &Id) -> Result<Vec<Id>, EngineError> {
-        self.working.referrers(of, target)
-    }
-
-    fn all(&self, ty: TypeIx) -> Result<Vec<Id>, EngineError> {
-        self.working.all(ty)
-    }
-
-    fn now(&self) -> Timestamp {
-        self.working.now()
-    }
-
-    fn holds_many(&self, field: FieldRef) -> bool {
-        self.working.holds_many(field)
     }
 }

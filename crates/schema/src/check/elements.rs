@@ -11,8 +11,8 @@ use smol_str::SmolStr;
 use super::declare::has_derived_members;
 use super::derive::Draft;
 use crate::expr::{Element, check_member};
-use crate::model::{FieldKind, FieldRef, Member, OnDelete, Rules, Slot, ValueType};
-use crate::typed::{Expr, Kind, Many, Node, Type};
+use crate::model::{FieldKind, FieldRef, Member, Rules, ValueType};
+use crate::typed::{Expr, Kind, Node, Type};
 
 /// One extension: where it is kept, and what stands around it.
 struct Level<'a> {
@@ -86,7 +86,7 @@ impl Draft<'_, '_> {
             let path = format!("{path}.{}", field.name.name);
             let extended = self.extend(level, inner, of, &path, found);
             level.objects.pop();
-            members[at].ty = value_type_of(&extended.ty);
+            members[at].ty = extended.ty.stored();
             steps.push((field.name.name.clone(), extended));
         }
         for field in fields {
@@ -104,7 +104,7 @@ impl Draft<'_, '_> {
                 problems.push(Diagnostic::error("always-null", source.span, "this is always null"));
             }
             found.append(&mut problems);
-            let mut ty = value_type_of(&expr.ty);
+            let mut ty = expr.ty.stored();
             let path = format!("{path}.{name}");
             if ty.via().is_some() {
                 self.embed(&mut ty, level.home, &path);
@@ -152,30 +152,4 @@ fn with_members(ty: ValueType, members: Vec<Member>) -> ValueType {
         ValueType::Object(_) => ValueType::Object(members),
         ty => ty,
     }
-}
-
-/// The type of a value of an expression, as a member has it.
-fn value_type_of(ty: &Type) -> ValueType {
-    let one = match &ty.kind {
-        Kind::Bool => ValueType::Bool,
-        Kind::Int => ValueType::Int,
-        Kind::Float => ValueType::Float,
-        Kind::Decimal => ValueType::Decimal,
-        Kind::Str => ValueType::Str,
-        Kind::Enum(words) => ValueType::Enum(words.clone()),
-        Kind::Bytes => ValueType::Bytes,
-        Kind::Uuid => ValueType::Uuid,
-        Kind::Datetime => ValueType::Datetime,
-        Kind::Date => ValueType::Date,
-        Kind::Duration => ValueType::Duration,
-        Kind::Null | Kind::Json => ValueType::Json,
-        Kind::Object(members) => ValueType::Object(members.clone()),
-        Kind::Map(of) => ValueType::Map(of.clone()),
-        Kind::Resource(target) => ValueType::Link {
-            target: *target,
-            on_delete: OnDelete::Unlink,
-            via: FieldRef { ty: *target, slot: Slot(u32::MAX) },
-        },
-    };
-    if ty.many == Many::One { one } else { ValueType::List(Box::new(one)) }
 }

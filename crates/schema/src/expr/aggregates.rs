@@ -8,9 +8,7 @@ use corollary_syntax::nearest;
 use corollary_syntax::span::Span;
 
 use super::{Checker, new, unordered};
-use crate::aggregate::{
-    GroupBy, MAX_PERCENTILE_DIGITS, MAX_SEPARATOR_BYTES, MAX_TOP, Separator, Share, value_type,
-};
+use crate::aggregate::{GroupBy, MAX_PERCENTILE_DIGITS, MAX_SEPARATOR_BYTES, MAX_TOP, Separator, Share};
 use crate::typed::{Aggregate, Expr, Kind, Many, Node, Type};
 
 impl Checker<'_> {
@@ -255,15 +253,15 @@ impl Checker<'_> {
             Ok(result) => result,
             Err(told) => return told,
         };
-        let Some(of) = value_type(&result) else {
+        if result.resource().is_some() {
             let is = self.describe(&result);
             let message = format!("a map holds plain values, and this would be {is}");
             return self.report(Diagnostic::error("group-value", call.span, message).help(example));
-        };
+        }
         let value = value.map(|(value, _)| value);
         let list = if aggregate.follows_order() { list } else { unordered(list) };
         let node = Node::GroupBy(Box::new(GroupBy { list, by: by_typed, aggregate, value }));
-        new(node, Type::one(Kind::Map(Box::new(of))))
+        new(node, Type::one(Kind::Map(Box::new(result.stored()))))
     }
 }
 

@@ -357,20 +357,9 @@ impl<'a> Lowering<'a> {
         if let Some(slot) = existing {
             return FieldRef { ty: at, slot: Slot(slot as u32) };
         }
-        let id = self.ids.definition(&signature);
-        let slot = Slot(fields.len() as u32);
-        self.schema.types[at.0 as usize].fields.push(Field {
-            id,
-            name: format_smolstr!("#{}", id.0),
-            kind: FieldKind::Aggregate { ty, signature },
-            rules: Rules::default(),
-            index: false,
-            parent_index: None,
-            reference_index: false,
-            extended: None,
-        });
+        let (definition, slot) = self.push_hidden(at, ty, signature);
         let result = FieldRef { ty: at, slot };
-        self.nodes.push(PlanNode { result, definition: id, rule: Rule::Group(Box::new(group)) });
+        self.nodes.push(PlanNode { result, definition, rule: Rule::Group(Box::new(group)) });
         result
     }
 

@@ -56,11 +56,7 @@ fn collect(expr: &Expr, items: &mut Vec<Paths>, found: &mut Vec<Read>, subject: 
         }
         Node::Extend(base, members) => {
             let paths = collect(base, items, found, subject);
-            items.push(paths.clone());
-            for (_, member) in members {
-                collect(member, items, found, subject);
-            }
-            items.pop();
+            collect_of_items(&paths, members.iter().map(|(_, member)| member), items, found, subject);
             paths
         }
         Node::Member(base, name) => {
@@ -86,18 +82,12 @@ fn collect(expr: &Expr, items: &mut Vec<Paths>, found: &mut Vec<Read>, subject: 
         }
         Node::Filter(base, condition) => {
             let paths = collect(base, items, found, subject);
-            items.push(paths.clone());
-            collect(condition, items, found, subject);
-            items.pop();
+            collect_of_items(&paths, [&**condition], items, found, subject);
             paths
         }
         Node::Order(base, keys) => {
             let paths = collect(base, items, found, subject);
-            items.push(paths.clone());
-            for (key, _) in keys {
-                collect(key, items, found, subject);
-            }
-            items.pop();
+            collect_of_items(&paths, keys.iter().map(|(key, _)| key), items, found, subject);
             paths
         }
         Node::At(base, _) | Node::Slice(base, ..) => collect(base, items, found, subject),
@@ -110,12 +100,7 @@ fn collect(expr: &Expr, items: &mut Vec<Paths>, found: &mut Vec<Read>, subject: 
         }
         Node::GroupBy(it) => {
             let paths = collect(&it.list, items, found, subject);
-            items.push(paths);
-            collect(&it.by, items, found, subject);
-            if let Some(value) = &it.value {
-                collect(value, items, found, subject);
-            }
-            items.pop();
+            collect_of_items(&paths, [&it.by].into_iter().chain(&it.value), items, found, subject);
             Vec::new()
         }
         Node::Conditional(condition, then, otherwise) => {
@@ -157,6 +142,21 @@ fn collect(expr: &Expr, items: &mut Vec<Paths>, found: &mut Vec<Read>, subject: 
             Vec::new()
         }
     }
+}
+
+/// What expressions read whose innermost item is each of what these paths lead to.
+fn collect_of_items<'e>(
+    paths: &Paths,
+    parts: impl IntoIterator<Item = &'e Expr>,
+    items: &mut Vec<Paths>,
+    found: &mut Vec<Read>,
+    subject: TypeIx,
+) {
+    items.push(paths.clone());
+    for part in parts {
+        collect(part, items, found, subject);
+    }
+    items.pop();
 }
 
 /// May links be followed from such a value?

@@ -10,7 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use corollary_engine::{Doc, Edit, Refusal, order, rules};
 use corollary_schema::{Field, FieldKind, FieldRef, ResourceType, Schema, Slot, TypeIx, ValueType};
 use corollary_syntax::nearest;
-use corollary_value::{BasicKind, Id, Value, parse_as};
+use corollary_value::{BasicKind, Id, Value, from_json, parse_as};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
@@ -146,7 +146,7 @@ fn merge(
             (Some(Some(ty)), Json::Object(members)) => merge(schema, ty, members, &path, found),
             (Some(None), Json::Object(members)) => merge(schema, &ValueType::Json, members, &path, found),
             (Some(Some(ty)), json) => of_type(schema, ty, json, &path, found).map(Edit::Set),
-            (Some(None), json) => Some(Edit::Set(free(json))),
+            (Some(None), json) => Some(Edit::Set(from_json(json))),
         };
         edits.extend(edit.map(|edit| (SmolStr::new(name), edit)));
     }
@@ -348,7 +348,7 @@ pub fn of_type(
         }
     };
     match (ty, json) {
-        (ValueType::Json, json) => Some(free(json)),
+        (ValueType::Json, json) => Some(from_json(json)),
         (_, Json::Null) => Some(Value::Null),
         (ValueType::Link { target, .. }, json) => reference(schema, *target, json, path, found),
         (ValueType::Str | ValueType::Enum(_), Json::String(text)) => Some(Value::Str(text.into())),
@@ -439,24 +439,6 @@ pub fn of_type(
             };
             wrong(path, wanted, json, found);
             None
-        }
-    }
-}
-
-/// Any JSON, as it is.
-pub fn free(json: &Json) -> Value {
-    match json {
-        Json::Null => Value::Null,
-        Json::Bool(value) => Value::Bool(*value),
-        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(value), _) => Value::Int(value),
-            (None, Some(value)) => Value::Float(value),
-            (None, None) => Value::Null,
-        },
-        Json::String(text) => Value::Str(text.into()),
-        Json::Array(elements) => Value::List(elements.iter().map(free).collect()),
-        Json::Object(members) => {
-            Value::Object(members.iter().map(|(name, value)| (SmolStr::new(name), free(value))).collect())
         }
     }
 }

@@ -7,7 +7,7 @@
 use corollary_engine::{Edit, Refusal};
 use corollary_schema::{Field, FieldKind, Schema, Slot, TypeIx, ValueType};
 use corollary_syntax::nearest;
-use corollary_value::Value;
+use corollary_value::{Value, from_json};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
@@ -320,7 +320,7 @@ impl<'s> Place<'s> {
             let value = match self.spot {
                 Spot::Links(target) => decode::reference(schema, target, json, path, found),
                 Spot::Value(ValueType::Json) if wanted == Elements::List => {
-                    decode::is_shallow(json, path, found).then(|| decode::free(json))
+                    decode::is_shallow(json, path, found).then(|| from_json(json))
                 }
                 Spot::Value(ValueType::List(of)) if wanted == Elements::List => {
                     decode::is_shallow(json, path, found)
