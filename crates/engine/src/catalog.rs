@@ -234,6 +234,15 @@ fn attempt(
     if !unchanged {
         let mut batch = superseded;
         catalog.save(&mut batch);
+        if changed || stored.is_none() {
+            let had = |number: FieldId| {
+                old.as_ref().is_some_and(|old| old.types().any(|(_, ty)| ty.history == Some(number)))
+            };
+            let histories = executor.engine().schema().types().filter_map(|(_, ty)| ty.history);
+            for number in histories.filter(|number| !had(*number)) {
+                batch.put(keys::META, keys::history(number), executor.revision().to_be_bytes());
+            }
+        }
         have.iter().filter(|it| !wanted.contains(it)).for_each(|it| rebuild::drop_rows(*it, &mut batch));
         executor.engine().store.commit(&batch)?;
     }

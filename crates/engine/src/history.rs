@@ -195,6 +195,7 @@ pub fn at(engine: &Engine, now: Timestamp, key: &Key, revision: u64) -> Result<P
     }
     let found = engine.read(now, |working| {
         let doc = working.after(key)?;
+        let there = doc.is_some();
         if let Some(doc) = doc.filter(|doc| doc.revision <= revision) {
             return Ok(Found::Past(Past::Was(doc)));
         }
@@ -203,12 +204,15 @@ pub fn at(engine: &Engine, now: Timestamp, key: &Key, revision: u64) -> Result<P
             let past = version.doc.map_or(Past::Nothing(Some(version.revision)), Past::Was);
             return Ok(Found::Past(past));
         }
-        // Before its first version: that was its creation, or it was there and nobody knows how.
+        // Before its first version: that was its creation, or it was there and nobody knows how. Before the history
+        // began there may have been another one of the same id.
         let versions = keys::versions_of(number, &key.id);
         let range = KeyRange::prefix(versions);
         let first = working.first_row(keys::VERSION, &range, Direction::Forward)?;
-        let created = first.as_ref().is_some_and(|(_, bytes)| bytes.first() == Some(&(Came::Created as u8)));
-        if created {
+        let created = first.map_or(!there, |(_, bytes)| bytes.first() == Some(&(Came::Created as u8)));
+        let begin = working.row(keys::META, keys::history(number))?;
+        let begin = begin.map(|bytes| keys::revision(&bytes)).transpose()?;
+        if created && begin.is_some_and(|begin| begin <= revision) {
             return Ok(Found::Past(Past::Nothing(None)));
         }
         // One that has no version has not been changed since there are any; the log may know whether it was there.

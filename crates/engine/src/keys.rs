@@ -65,15 +65,20 @@ pub const REVISION: &[u8] = b"revision";
 /// In [`META`]: the time of the last commit, from when the log was emptied; the log tells of later ones.
 pub const TIME: &[u8] = b"time";
 
+/// In [`META`]: the revision from which on the history of a type, by its number, is complete.
+pub fn history(number: FieldId) -> Vec<u8> {
+    [b"history ", &number.0.to_be_bytes()[..]].concat()
+}
+
 /// The last revision of a store; 0 before the first.
 pub fn read_revision(snapshot: &dyn Snapshot) -> Result<u64, EngineError> {
-    match snapshot.get(META, REVISION)? {
-        Some(bytes) => {
-            let bytes = bytes.try_into().map_err(|_| EngineError::corrupt("the revision"))?;
-            Ok(u64::from_be_bytes(bytes))
-        }
-        None => Ok(0),
-    }
+    snapshot.get(META, REVISION)?.map_or(Ok(0), |bytes| revision(&bytes))
+}
+
+/// A revision as it stands in a row.
+pub fn revision(bytes: &[u8]) -> Result<u64, EngineError> {
+    let bytes = bytes.try_into().map_err(|_| EngineError::corrupt("a revision"))?;
+    Ok(u64::from_be_bytes(bytes))
 }
 
 /// What stands under [`TIME`]; none where nothing does.

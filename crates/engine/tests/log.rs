@@ -427,3 +427,25 @@ fn a_log_written_under_an_older_schema_is_read_by_names_that_are_left() {
     assert_eq!(folded, state(&db));
     assert_eq!(commits[1].changes[0].changed, [slot(&db, "A", "n")]);
 }
+
+/// The first version of a resource was its creation, and another one of its id had been there before the history began:
+/// of that nothing was told, though the log knew it. And what was gone before then was unknown without a log.
+#[test]
+fn what_was_before_a_history_is_told_by_the_log() {
+    let store = memory();
+    let db = opened(&store, "type A in all { n: int }");
+    commit(&db, vec![create(&db, "A", "a", &[("n", Value::Int(1))]), create(&db, "A", "b", &[])]);
+    commit(&db, vec![delete(&db, "A", "a"), delete(&db, "A", "b")]);
+    drop(db);
+    let db = opened(&store, "type A in all history { n: int }");
+    let begin = db.engine().revision();
+    commit(&db, vec![create(&db, "A", "a", &[("n", Value::Int(2))])]);
+    let past = |id, revision| history::at(&db.engine(), NOW, &key(&db, "A", id), revision).unwrap();
+    assert!(matches!(past("a", 1), Past::Was(doc) if doc.revision == 1));
+    assert!(matches!(past("a", begin), Past::Nothing(None)));
+    commit(&db, vec![create(&db, "A", "c", &[])]);
+    while db.trim_log(at(1_000), 100) > 0 {}
+    assert!(matches!(past("a", 1), Past::Unknown));
+    assert!(matches!(past("a", begin), Past::Nothing(None)));
+    assert!(matches!(past("b", begin), Past::Nothing(None)));
+}
