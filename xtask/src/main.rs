@@ -1,12 +1,14 @@
 //! One entry point for every chore: `cargo xtask ci` runs what a change must pass, `cargo xtask bench` measures,
-//! `cargo xtask sim` simulates.
+//! `cargo xtask sim` simulates, `cargo xtask long` runs the tests that need optimised code.
 //!
-//! Read [`ci`] for the steps of a check, [`mod@bench`] for the benchmarks, and [`mod@sim`] for the simulator.
+//! Read [`ci`] for the steps of a check, [`mod@bench`] for the benchmarks, [`mod@long`] and [`mod@sim`] for
+//! what takes longer.
 
 use std::process::ExitCode;
 
 mod bench;
 mod ci;
+mod long;
 mod sim;
 mod tools;
 
@@ -14,6 +16,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   ci            format check, clippy with warnings denied, all tests, documentation
   bench NAME    a benchmark against PostgreSQL; `cargo xtask bench` lists them
+  long          the tests of a million, optimised: some minutes
   sim           the simulator over fresh seeds; `--minutes N` says for how long (1)";
 
 fn main() -> ExitCode {
@@ -21,6 +24,7 @@ fn main() -> ExitCode {
     match arguments.split_first() {
         Some((command, [])) if command == "ci" => ci::ci(),
         Some((command, rest)) if command == "bench" => bench::bench(rest),
+        Some((command, [])) if command == "long" => long::long(),
         Some((command, rest)) if command == "sim" => sim::sim(rest),
         _ => {
             eprintln!("{USAGE}");

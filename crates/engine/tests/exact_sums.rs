@@ -105,9 +105,8 @@ fn sums_are_exact_after_many_changes() {
     exact(100_000);
 }
 
-/// `cargo nextest run -p corollary-engine --release --run-ignored only exact`.
 #[test]
-#[ignore = "takes minutes where the code is not optimised"]
+#[ignore = "takes minutes where the code is not optimised: `cargo xtask long`"]
 fn sums_are_exact_after_a_million_changes() {
     exact(1_000_000);
 }
