@@ -25,6 +25,7 @@ use crate::error::EngineError;
 use crate::keys;
 use crate::order::Build;
 use crate::rebuild::{self, Structure};
+use crate::updates::filling::{self, Before, Plan};
 use crate::updates::ledger;
 
 /// In [`keys::META`]: the schema, the numbers of its names, and what is built.
@@ -189,13 +190,23 @@ fn attempt(
         missing.extend(rebuild::readers_of_noted_creations(&schema, &missing));
     }
     let changed = stored.as_ref().is_some_and(|stored| stored.text != text);
-    let mut superseded = Batch::new();
+    let mut batch = Batch::new();
     if changed {
-        // What an update has not come to is built anew, together with what is computed from it.
-        let definitions = ledger::supersede(&*snapshot, &mut superseded, now)?;
+        // What an update has not come to is brought about anew, together with what is computed from it.
+        let definitions = ledger::supersede(&*snapshot, &mut batch, now, &|_| true)?;
         missing.extend(definitions.into_iter().map(Structure::Definition).filter(|it| wanted.contains(it)));
     }
-    let missing = rebuild::with_dependents(&schema, &missing);
+    let was = Before {
+        schema: if changed { old.as_ref() } else { Some(&schema) },
+        have: &have,
+        highest: stored.as_ref().map_or(0, |catalog| catalog.ids.highest()),
+    };
+    let Plan { build: missing, fill } =
+        filling::plan(&schema, &*snapshot, &was, &missing, options.update_budget)?;
+    let anew = filling::definitions(&schema, &missing, &fill);
+    if !changed {
+        ledger::supersede(&*snapshot, &mut batch, now, &|record| anew.contains(&record.definition))?;
+    }
     if let Some(old) = &old {
         // An order that is not built yet has been given to nobody.
         let ordered = if turn == Turn::First { have.clone() } else { BTreeSet::new() };
@@ -210,12 +221,20 @@ fn attempt(
             return Err(OpenError::Refused(reasons).into());
         }
     }
+    filling::begin(&schema, &*snapshot, &fill, now, &mut batch)?;
     drop(snapshot);
-    let built = wanted.iter().copied().filter(|it| have.contains(it) && !missing.contains(it)).collect();
+    let filled = |it: &Structure| {
+        fill.iter().any(|at| *it == Structure::Definition(schema.plan.nodes[*at].definition))
+    };
+    let built = wanted
+        .iter()
+        .copied()
+        .filter(|it| filled(it) || have.contains(it) && !missing.contains(it))
+        .collect();
     let mut catalog = Catalog { format: FORMAT, text: text.to_string(), ids, built };
     let unchanged = stored.as_ref().is_some_and(|stored| {
         stored.format == FORMAT && stored.text == text && stored.built == catalog.built
-    });
+    }) && batch.is_empty();
     let empty = !unchanged && stored.is_none();
     let engine = Arc::new(Engine::new(store, Arc::new(schema), options)?);
     let mut executor = Executor::new(engine)?;
@@ -232,7 +251,6 @@ fn attempt(
         catalog.built = wanted.iter().copied().collect();
     }
     if !unchanged {
-        let mut batch = superseded;
         catalog.save(&mut batch);
         if changed || stored.is_none() {
             let had = |number: FieldId| {

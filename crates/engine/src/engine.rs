@@ -28,6 +28,7 @@ use crate::log::{self, Commit};
 use crate::propagate::{Work, propagate};
 use crate::reply::{self, Request, Shown, Wants};
 use crate::updates::budget::Budgets;
+use crate::updates::lag::lags;
 use crate::updates::{Ledger, UpdateId};
 use crate::working::Working;
 use crate::write::{self, Write};
@@ -168,6 +169,7 @@ impl Engine {
     pub(crate) fn working<'a>(&'a self, base: &'a Base<'a>, now: Timestamp) -> Working<'a> {
         let mut working = Working::new(&self.schema, &self.layouts, base, now);
         working.budgets = Some(&self.budgets);
+        working.lags = lags(&self.schema, &self.updates().open);
         working
     }
 

@@ -186,8 +186,8 @@ pub fn members_of(definition: FieldId, owner: &Id) -> Vec<u8> {
 /// The prefix of the records of updates.
 pub const UPDATE_RECORDS: [u8; 1] = [0];
 
-/// The prefix of the sources of all updates.
-pub const UPDATE_SOURCES: [u8; 1] = [1];
+/// Before the sources of all updates.
+const UPDATE_SOURCES: [u8; 1] = [1];
 
 /// The key of an update's record.
 pub fn update(id: UpdateId) -> Vec<u8> {

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use corollary_schema::plan::{Evaluate, Group, Hop, PlanNode, Rule, Start, Timer};
 use corollary_schema::{FieldKind, FieldRef, Schema, TypeIx};
-use corollary_value::{Id, Value};
+use corollary_value::{Id, SumState, Value};
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
 
@@ -83,6 +83,32 @@ pub(crate) fn recompute(
     follow(working, Dirty::from([(node, Subjects { own: subjects, ..Subjects::default() })]))
 }
 
+/// Makes the groups of some owners those of no members, whatever they hold, and brings up to date what follows.
+pub(crate) fn empty_groups(
+    working: &mut Working<'_>,
+    at: usize,
+    owners: Vec<Id>,
+) -> Result<Work, EngineError> {
+    let node = &working.schema.plan.nodes[at];
+    let Rule::Group(group) = &node.rule else { return Ok(Work::default()) };
+    let keys: Vec<Key> = owners.into_iter().map(|id| Key::new(node.result.ty, id)).collect();
+    working.prefetch(keys.iter())?;
+    let mut dirty = Dirty::new();
+    let mut changed = 0;
+    for key in &keys {
+        if let Some(doc) = working.edit(key)? {
+            doc.set_state(node.result.slot, SumState::default());
+        }
+        if let Some((key, old, new)) = put_result(working, node, key, empty_result(group))? {
+            changed += 1;
+            notify(working, node.result, &key, false, &old, &new, &NOBODY, &mut dirty)?;
+        }
+    }
+    let mut work = follow(working, dirty)?;
+    work.changed += changed;
+    Ok(work)
+}
+
 fn follow(working: &mut Working<'_>, mut dirty: Dirty) -> Result<Work, EngineError> {
     let schema = working.schema;
     let mut work = Work::default();
@@ -123,7 +149,7 @@ fn follow(working: &mut Working<'_>, mut dirty: Dirty) -> Result<Work, EngineErr
                 }
                 changed
             }
-            Rule::Group(group) => group::apply(working, node, group, &keys, Counted::Before)?,
+            Rule::Group(_) => group::apply(working, at, &keys, Counted::Before)?,
         };
         work.changed += changed.len() as u64;
         if schema.plan.readers(node.result).is_empty() {

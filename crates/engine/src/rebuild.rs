@@ -2,8 +2,9 @@
 //!
 //! Each [`Structure`] is built by itself: first what there may be of it is cleared, then all resources are walked in
 //! key order, a batch at a time. Derived fields that need each other are built together, in one step and so in memory.
-//! A build that is cut short begins again at the structure that was not finished.
-//! Needed when a schema declares something new over existing data, and for repair. No log entry tells of it, so the
+//! A build that is cut short begins again at the structure that was not finished. Updates of what is built end with it.
+//! Needed when a schema declares something new over existing data that is not filled by an update
+//! (`updates/filling.rs` says what is), and for repair. No log entry tells of it, so the
 //! log ends where a build begins, and watchers start afresh.
 
 use std::collections::BTreeSet;
@@ -24,6 +25,8 @@ use crate::keys;
 use crate::order;
 use crate::propagate::{empty_result, evaluate_owner, put_result, refuse_strict};
 use crate::recursive;
+use crate::updates::ledger;
+use crate::updates::record::Record;
 use crate::working::{Working, linked};
 
 /// Resources in one batch of a build.
@@ -100,6 +103,10 @@ pub fn drop_rows(structure: Structure, batch: &mut corollary_store::Batch) {
 /// Builds one structure from what is stored; `places` says where children of ordered collections stand.
 pub fn build(executor: &mut Executor, structure: Structure, places: order::Build) -> Result<(), EngineError> {
     let schema = executor.engine().schema().clone();
+    let definition = match structure {
+        Structure::Definition(id) => Some(id),
+        Structure::References(_) | Structure::Index(_) => None,
+    };
     let node_at = match structure {
         Structure::Definition(id) => schema.plan.nodes.iter().position(|node| node.definition == id),
         _ => None,
@@ -109,14 +116,25 @@ pub fn build(executor: &mut Executor, structure: Structure, places: order::Build
     if stratum.is_some_and(|stratum| Some(stratum.nodes.start) != node_at) {
         return Ok(());
     }
-    executor.maintain(|_, batch| {
-        let others = stratum.map_or(&[][..], |stratum| &schema.plan.nodes[stratum.nodes.clone()]);
+    let others = stratum.map_or(&[][..], |stratum| &schema.plan.nodes[stratum.nodes.clone()]);
+    let begun: BTreeSet<FieldId> = others.iter().map(|node| node.definition).chain(definition).collect();
+    let open = executor.engine().updates();
+    let is_open = open.open.iter().any(|update| begun.contains(&update.record.definition));
+    executor.maintain(|working, batch| {
+        if is_open {
+            let now = working.now;
+            let ended = |record: &Record| begun.contains(&record.definition);
+            ledger::supersede(working.base.snapshot()?, batch, now, &ended)?;
+        }
         others.iter().for_each(|node| drop_rows(Structure::Definition(node.definition), batch));
         drop_rows(structure, batch);
         // What is built is not in the log: whoever follows the log has to start afresh.
         batch.delete_range(keys::LOG, KeyRange::all());
         Ok(())
     })?;
+    if is_open {
+        executor.take_over_updates(executor.engine().time())?;
+    }
     match structure {
         Structure::References(id) => {
             let Some(field) = field_with(&schema, id) else { return Ok(()) };
@@ -158,7 +176,7 @@ pub fn build(executor: &mut Executor, structure: Structure, places: order::Build
                     stratum.nodes.clone()
                 }
                 None => {
-                    build_node(executor, &schema.plan.nodes[at])?;
+                    build_node(executor, at)?;
                     at..at + 1
                 }
             };
@@ -175,7 +193,9 @@ pub fn build(executor: &mut Executor, structure: Structure, places: order::Build
 }
 
 /// Builds a node that does not need itself.
-fn build_node(executor: &mut Executor, node: &PlanNode) -> Result<(), EngineError> {
+fn build_node(executor: &mut Executor, at: usize) -> Result<(), EngineError> {
+    let schema = executor.engine().schema().clone();
+    let node = &schema.plan.nodes[at];
     match &node.rule {
         Rule::Evaluate(evaluate) => walk(executor, node.result.ty, &mut |working, keys| {
             for key in keys {
@@ -191,7 +211,7 @@ fn build_node(executor: &mut Executor, node: &PlanNode) -> Result<(), EngineErro
         Rule::Group(group) => {
             empty(executor, node)?;
             walk(executor, group.member, &mut |working, keys| {
-                group::apply(working, node, group, keys, Counted::NotYet).map(drop)
+                group::apply(working, at, keys, Counted::NotYet).map(drop)
             })
         }
     }

@@ -24,16 +24,20 @@ use crate::keys;
 use crate::order;
 use crate::rebuild::Structure;
 use crate::updates::Settled;
+use crate::updates::lag::{Lag, lags};
 use crate::working::{Row, Working, linked, targets};
 
 /// The structures whose stored state is not what the stored values give, each with a sentence that says where.
 pub fn check(working: &Working<'_>) -> Result<BTreeMap<Structure, String>, EngineError> {
     let schema = working.schema;
     let settled = Settled::new(working);
+    let lags = lags(schema, &working.base.open_updates());
     let mut wrong = BTreeMap::new();
-    for node in &schema.plan.nodes {
+    for (at, node) in schema.plan.nodes.iter().enumerate() {
         let what = match &node.rule {
-            Rule::Group(group) => check_group(working, node, group)?,
+            Rule::Group(group) => {
+                check_group(working, node, group, &lags.get(&at).cloned().unwrap_or_default())?
+            }
             Rule::Evaluate(evaluate) => check_owners(working, &settled, node, evaluate)?,
         };
         if let Some(id) = what {
@@ -91,13 +95,18 @@ fn differ(stored: &Value, expected: &Value) -> bool {
 type Members = Vec<(Id, Given)>;
 
 /// The first owner whose state is wrong; where only rows are, the owner of the first of them is not told apart.
-fn check_group(working: &Working<'_>, node: &PlanNode, group: &Group) -> Result<Option<Id>, EngineError> {
+fn check_group(
+    working: &Working<'_>,
+    node: &PlanNode,
+    group: &Group,
+    lag: &Lag,
+) -> Result<Option<Id>, EngineError> {
     let mut timers = BTreeSet::new();
     let mut owners: BTreeMap<Id, Members> = BTreeMap::new();
     for member in working.all(group.member)? {
         let Some(doc) = working.after(&Key::new(group.member, member.clone()))? else { continue };
         let wake = Wake::default();
-        let it = group::contribution(working, group, &member, &doc, &wake)?;
+        let it = lag.contribution(working, group, &member, &doc, &wake)?;
         timers.extend(wake.get().map(|time| keys::timer(node.definition, time, &member)));
         let Some(it) = it else { continue };
         owners.entry(it.owner).or_default().push((member, it.given));
@@ -132,6 +141,9 @@ fn check_group(working: &Working<'_>, node: &PlanNode, group: &Group) -> Result<
                 (kept.state, kept.result)
             }
         };
+        if !lag.is_emptied(&id) {
+            continue;
+        }
         if doc.state(node.result.slot) != state || differ(doc.get(node.result.slot), &result) {
             return Ok(Some(id));
         }

@@ -25,6 +25,7 @@ use crate::eval::{View, holds_many};
 use crate::keys;
 use crate::updates::Update;
 use crate::updates::budget::{Budgets, Deferred};
+use crate::updates::lag::{Lag, Lags};
 
 type RowKey = (Keyspace, Vec<u8>);
 type Rows = BTreeMap<RowKey, Option<Vec<u8>>>;
@@ -83,6 +84,11 @@ pub struct Working<'a> {
     pub deferred: Deferred,
     /// The updates that are open here, where that is not what is published.
     pub(crate) open: Option<Vec<Arc<Update>>>,
+    /// What groups have yet to count, by node.
+    pub(crate) lags: Lags,
+    /// Where the current transaction is a step of an update over members: the node, and what its groups have yet to count
+    /// behind the step.
+    pub(crate) passing: Option<(usize, Option<Lag>)>,
 }
 
 impl<'a> Working<'a> {
@@ -103,12 +109,20 @@ impl<'a> Working<'a> {
             budgets: None,
             deferred: Deferred::default(),
             open: None,
+            lags: Lags::new(),
+            passing: None,
         }
     }
 
     /// The updates that are open in this state: what they have yet to reach may be behind.
     pub fn open_updates(&self) -> Vec<Arc<Update>> {
         self.open.clone().unwrap_or_else(|| self.base.open_updates())
+    }
+
+    /// What the groups of a node have yet to count, with what the current transaction leaves to them; nothing where they
+    /// have counted all that is stored.
+    pub(crate) fn lag(&self, node: usize) -> Result<Option<Lag>, EngineError> {
+        Ok(self.lags.get(&node).cloned())
     }
 
     /// Begins the transaction of the clock, in which time goes on from `then` to `now`.

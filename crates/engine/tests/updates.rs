@@ -309,7 +309,7 @@ fn a_strict_field_brings_what_is_in_the_background_along() {
 }
 
 #[test]
-fn another_schema_builds_what_an_update_has_not_come_to() {
+fn another_schema_brings_about_what_an_update_has_not_come_to() {
     let store = hub(10);
     let db = opened_within(&store, SCHEMA, 3);
     let id = commit(&db, vec![update(&db, "Hub", "h", &[("name", text("two"))])]).updates[0];
@@ -318,9 +318,10 @@ fn another_schema_builds_what_an_update_has_not_come_to() {
     let db =
         opened_within(&store, &SCHEMA.replace("again  := self.label + '!'", "more := self.label + '?'"), 3);
     agree(&db);
-    let ledger = db.engine().updates();
-    assert!(ledger.open.is_empty());
-    assert_eq!(ledger.get(id).unwrap().record.state, State::Done);
+    assert_eq!(update_of(&db, id).record.state, State::Done);
+    assert_eq!(db.engine().updates().open.len(), 2, "`label` and `more` are filled");
+    db.finish_updates();
+    agree(&db);
     assert_eq!(get(&db, "Leaf", "l0009", "more"), text("TWO?"));
     assert!(!is_marked(&db, "Leaf", "l0009", "label"));
 }

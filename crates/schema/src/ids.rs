@@ -21,6 +21,11 @@ impl Ids {
         *next
     }
 
+    /// The highest number that was given: whatever has a higher one is new.
+    pub fn highest(&self) -> u32 {
+        self.next
+    }
+
     /// The number of a type.
     pub fn type_id(&mut self, name: &str) -> TypeId {
         let next = &mut self.next;

@@ -280,3 +280,48 @@ fn writers_and_updates_do_not_get_in_each_others_way() {
     server.kill();
     place.check();
 }
+
+/// A schema with new fields over much data: served at once, exact throughout, killed and gone on with.
+#[test]
+fn new_fields_are_filled_while_they_are_served() {
+    let place = Place::new(SCHEMA);
+    hub(&place, &[]).kill();
+    let more = SCHEMA
+        .replace("inverse Leaf.hub", "inverse Leaf.hub\n  sum := sum(self.leaves.twice)")
+        .replace("later   :=", "twice   := self.n * 2\n  later   :=");
+    place.write("schema.cor", &more);
+    let flags = ["--update-rate", "4000", "--update-batch", "100"];
+    let mut server = Server::start(&place, &flags);
+    let mut client = server.client();
+    let updates = client.read("/api/_updates")["results"].as_array().unwrap().clone();
+    let open: Vec<&Json> = updates.iter().filter(|update| update["state"] != "done").collect();
+    assert_eq!(open.len(), 2, "{updates:?}");
+    for update in &open {
+        assert_eq!(update["cause"]["schema"], true, "{update}");
+        assert!(["fill", "empty"].contains(&update["task"].as_str().unwrap()), "{update}");
+    }
+    let mut random = Random::new(seed());
+    let mut expected = 0;
+    for round in 0..10 {
+        let path = format!("/api/leaves/l{:04}", random.below(LEAVES as u64));
+        let n = client.read(&path)["n"].as_i64().unwrap();
+        assert_eq!(client.read(&path)["twice"], 2 * n);
+        expected += 2 * (n + 1) - 2 * n;
+        client.patch(&path, &json!({"n": n + 1})).expect(200);
+        assert_eq!(client.read(&path)["twice"], 2 * (n + 1));
+        if round % 4 == 3 {
+            server.kill();
+            server = Server::start(&place, &flags);
+            client = server.client();
+        }
+    }
+    let listed = run(&["updates", "--url", &server.url(), "--no-follow"]);
+    assert!(stdout(&listed).contains("for a new schema"), "{listed:?}");
+    for update in settled(&mut client).iter().filter(|update| update["cause"]["schema"] == true) {
+        assert_eq!((&update["visited"], &update["estimated"]), (&json!(LEAVES), &json!(LEAVES)), "{update}");
+    }
+    assert_eq!(client.read("/api/hubs/h")["sum"], expected);
+    drop(client);
+    server.kill();
+    place.check();
+}

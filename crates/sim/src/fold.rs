@@ -125,8 +125,9 @@ fn step(schema: &Schema, state: &mut State, commit: &Commit) -> Result<(), Strin
     let at = commit.revision;
     // In the order of keys at the time: another version of the schema may have its types in another order.
     let keys: BTreeSet<&Key> = commit.changes.iter().map(|change| &change.key).collect();
-    if keys.is_empty() || keys.len() < commit.changes.len() {
-        return Err(format!("commit {at} does not tell of some resources, once each"));
+    // One of an update may bring about nothing but what is kept for the derived values of others.
+    if keys.len() < commit.changes.len() {
+        return Err(format!("commit {at} does not tell of each resource once"));
     }
     for change in &commit.changes {
         let before = state.get(&change.key);

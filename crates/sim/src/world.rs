@@ -508,8 +508,8 @@ impl World {
             if commit.time != judged.time {
                 return Err(format!("its time is {}, and should be {}", commit.time, judged.time));
             }
-            if !commit.changes.is_sorted_by(|left, right| left.key < right.key) {
-                return Err("its changes are not in the order of keys".into());
+            if commit.changes.is_empty() || !commit.changes.is_sorted_by(|left, right| left.key < right.key) {
+                return Err("its changes are none, or not in the order of keys".into());
             }
             for change in &commit.changes {
                 let place = judge::place(engine.schema(), judged.draft, &change.key);

@@ -11,7 +11,7 @@ mod ordered;
 mod ranked;
 mod summed;
 
-use corollary_schema::plan::{Group, Keeping, PlanNode};
+use corollary_schema::plan::{Group, Keeping, PlanNode, Rule};
 use corollary_schema::typed::{Aggregate, Kind};
 use corollary_value::order_key::{push_order_key, push_order_key_desc};
 use corollary_value::{Id, SumState, Value};
@@ -24,6 +24,7 @@ use crate::error::EngineError;
 use crate::eval::{Eval, View, Wake};
 use crate::keys;
 use crate::propagate::{Changed, put_result, store_result};
+use crate::updates::lag::Lag;
 use crate::working::{Before, Working};
 
 pub(crate) use keyed::{Header, header_key, place_of};
@@ -93,26 +94,34 @@ pub(crate) struct Shift {
     pub new: Option<Contribution>,
 }
 
-/// Applies the changes of members; tells which results changed.
-pub fn apply(
+/// Applies the changes of members to the groups of a node, by its place in the plan; tells which results changed.
+pub(crate) fn apply(
     working: &mut Working<'_>,
-    node: &PlanNode,
-    group: &Group,
+    at: usize,
     members: &[Key],
     counted: Counted,
 ) -> Result<Vec<Changed>, EngineError> {
+    let node = &working.schema.plan.nodes[at];
+    let Rule::Group(group) = &node.rule else { return Ok(Vec::new()) };
+    let lag = working.lag(at)?;
+    let then = match &working.passing {
+        Some((node, then)) if *node == at => then.clone(),
+        _ => lag.clone(),
+    };
+    let given = |lag: &Option<Lag>, view: &dyn View, member: &Id, doc: &Doc, wake: &Wake| match lag {
+        Some(lag) => lag.contribution(view, group, member, doc, wake),
+        None => contribution(view, group, member, doc, wake),
+    };
     let mut shifts = Vec::new();
     for key in members {
         let (before, after) = working.before_and_after(key)?;
         let (was, will) = (Wake::default(), Wake::default());
         let old = match &before {
-            Some(doc) if counted == Counted::Before => {
-                contribution(&Before(working), group, &key.id, doc, &was)?
-            }
+            Some(doc) if counted == Counted::Before => given(&lag, &Before(working), &key.id, doc, &was)?,
             _ => None,
         };
         let new = match &after {
-            Some(doc) => contribution(&*working, group, &key.id, doc, &will)?,
+            Some(doc) => given(&then, &*working, &key.id, doc, &will)?,
             None => None,
         };
         if group.timed {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use corollary_schema::{FieldRef, Schema, Slot, TypeIx};
+use corollary_schema::{FieldId, FieldRef, Schema, Slot, TypeIx};
 use corollary_store::{Batch, Direction, KeyRange, Snapshot};
 use corollary_value::Id;
 use jiff::{SignedDuration, Timestamp};
@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::budget::{Deferred, Edge, Left};
 use super::record::{Record, State, UpdateId};
 use super::walk::Place;
+use crate::doc::{Doc, Key};
 use crate::error::EngineError;
 use crate::keys;
 use crate::working::Working;
@@ -46,6 +47,8 @@ pub struct Update {
     pub sources: Option<BTreeSet<Id>>,
     /// The revision that its values have to be marked up to; none as long as it is open.
     pub closed: Option<u64>,
+    /// Where groups follow a change: what changed, and how it was before.
+    pub(crate) image: Option<(Key, Arc<Doc>)>,
     /// How far its resources have been counted; none where nothing is left to count.
     pub(crate) counting: Option<Place>,
     /// Not before this time is it tried again.
@@ -255,24 +258,26 @@ impl Ledger {
     }
 }
 
-/// Ends all open updates in a batch that has what they would have done built anew; tells what that is.
+/// Ends open updates in a batch that has what they would have done brought about anew; tells what that is.
 pub(crate) fn supersede(
     snapshot: &dyn Snapshot,
     batch: &mut Batch,
     now: Timestamp,
-) -> Result<Vec<corollary_schema::FieldId>, EngineError> {
+    which: &dyn Fn(&Record) -> bool,
+) -> Result<Vec<FieldId>, EngineError> {
     let mut definitions = Vec::new();
     let mut corrupt = None;
     let range = KeyRange::prefix(keys::UPDATE_RECORDS);
     snapshot.scan(keys::UPDATE, &range, Direction::Forward, usize::MAX, &mut |key, value| {
         match Record::decode(key, value) {
-            Ok(record) if record.is_done() => {}
+            Ok(record) if record.is_done() || !which(&record) => {}
             Ok(mut record) => {
                 definitions.push(record.definition);
                 record.state = State::Done;
-                record.error = Some("the schema changed: all values were built anew".into());
+                record.error = Some("superseded: all values of the field are brought about anew".into());
                 record.ended = Some(now);
                 batch.put(keys::UPDATE, key.to_vec(), record.encode());
+                batch.delete_range(keys::UPDATE, KeyRange::prefix(keys::sources_of(record.id)));
             }
             Err(error) => {
                 corrupt = Some(error);
@@ -281,14 +286,13 @@ pub(crate) fn supersede(
         }
         ControlFlow::Continue(())
     })?;
-    batch.delete_range(keys::UPDATE, KeyRange::prefix(keys::UPDATE_SOURCES));
     corrupt.map_or(Ok(definitions), Err)
 }
 
 /// What is known of an update by its record.
 fn update(schema: &Schema, record: Record, edge: Option<Edge>, now: Timestamp) -> Update {
     let behind = Arc::new(edge.as_ref().map_or_else(Vec::new, |edge| behind(schema, edge.node)));
-    Update { record, edge, sources: None, closed: None, counting: None, not_before: now, behind }
+    Update { record, edge, sources: None, closed: None, image: None, counting: None, not_before: now, behind }
 }
 
 /// By type and slot: the result of a node, and all that is computed from it.

@@ -13,6 +13,8 @@
 //! - Nothing goes back to an older value: a batch computes from what is stored when it runs.
 
 pub mod budget;
+pub(crate) mod filling;
+pub(crate) mod lag;
 pub mod ledger;
 pub mod record;
 pub mod settled;
@@ -20,6 +22,6 @@ pub mod step;
 pub mod walk;
 
 pub use ledger::{Ledger, Update};
-pub use record::{Record, State, UpdateId};
+pub use record::{Record, State, Task, UpdateId};
 pub use settled::Settled;
 pub use step::Progress;

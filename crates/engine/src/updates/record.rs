@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use corollary_schema::plan::Hop;
+use corollary_schema::plan::{Hop, Rule};
 use corollary_schema::{FieldId, FieldKind, FieldRef, Schema, TypeId};
 use corollary_value::Id;
 use jiff::{SignedDuration, Timestamp};
@@ -33,6 +33,15 @@ impl UpdateId {
         key[..8].copy_from_slice(&self.revision.to_be_bytes());
         key[8..].copy_from_slice(&self.number.to_be_bytes());
         key
+    }
+
+    /// From the key of a record.
+    pub fn read_key(key: &[u8]) -> Option<UpdateId> {
+        let (revision, number) = key.get(1..)?.split_first_chunk::<8>()?;
+        Some(UpdateId {
+            revision: u64::from_be_bytes(*revision),
+            number: u32::from_be_bytes(number.try_into().ok()?),
+        })
     }
 
     /// Reads what it is written as.
@@ -75,16 +84,52 @@ impl State {
     }
 }
 
-/// The change that began an update.
+/// What is done with the resources that an update comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// They follow a change: the sources are walked back to them.
+    Follow,
+    /// The groups of all owners are made empty, before they are filled.
+    Empty,
+    /// A definition that is new is brought about for all of them.
+    Fill,
+}
+
+impl Task {
+    const ALL: [Task; 3] = [Task::Follow, Task::Empty, Task::Fill];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Task::Follow => "follow",
+            Task::Empty => "empty",
+            Task::Fill => "fill",
+        }
+    }
+
+    /// Is it because of a new definition?
+    pub fn is_filling(self) -> bool {
+        self != Task::Follow
+    }
+}
+
+/// What began an update.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cause {
-    /// Its revision.
+    /// The revision of the change; that of the last commit before a change of the schema.
     pub revision: u64,
-    /// The type of the changed resource.
+    /// The change; none where the schema changed.
+    pub change: Option<ChangedField>,
+}
+
+/// A changed field of a resource.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChangedField {
+    /// The type of the resource.
     pub ty: TypeId,
     /// Its id.
     pub id: Id,
-    /// The changed field.
+    /// The field.
     pub field: FieldId,
 }
 
@@ -95,6 +140,8 @@ pub struct Record {
     pub id: UpdateId,
     /// What began it.
     pub cause: Cause,
+    /// What it does.
+    pub task: Task,
     /// The node that is brought up to date.
     pub definition: FieldId,
     /// From the node's `self` to a source, true where against the link.
@@ -137,12 +184,37 @@ impl Record {
         self.state == State::Done
     }
 
-    /// A new one.
+    /// A new one, for a change of a resource.
     pub fn new(
         schema: &Schema,
         id: UpdateId,
         edge: &Edge,
         cause: &(Key, FieldRef),
+        now: Timestamp,
+    ) -> Record {
+        let (key, field) = cause;
+        let change =
+            ChangedField { ty: schema.ty(key.ty).id, id: key.id.clone(), field: schema.field(*field).id };
+        Record::with(schema, id, edge, Some(change), Task::Follow, now)
+    }
+
+    /// A new one, that fills what a node gives.
+    pub fn filling(schema: &Schema, id: UpdateId, node: usize, now: Timestamp) -> Record {
+        let planned = &schema.plan.nodes[node];
+        let task = match planned.rule {
+            Rule::Evaluate(_) => Task::Fill,
+            Rule::Group(_) => Task::Empty,
+        };
+        let edge = Edge { node, path: vec![Hop::Everywhere(planned.subject())] };
+        Record::with(schema, id, &edge, None, task, now)
+    }
+
+    fn with(
+        schema: &Schema,
+        id: UpdateId,
+        edge: &Edge,
+        change: Option<ChangedField>,
+        task: Task,
         now: Timestamp,
     ) -> Record {
         let hop = |hop: &Hop| match hop {
@@ -154,12 +226,8 @@ impl Record {
         let shown = visible(schema, edge.node);
         Record {
             id,
-            cause: Cause {
-                revision: id.revision,
-                ty: schema.ty(cause.0.ty).id,
-                id: cause.0.id.clone(),
-                field: schema.field(cause.1).id,
-            },
+            cause: Cause { revision: id.revision, change },
+            task,
             definition: schema.plan.nodes[edge.node].definition,
             path: edge.path.iter().map(hop).collect(),
             ty: schema.ty(shown.ty).name.clone(),
@@ -199,10 +267,13 @@ impl Record {
         json!({
             "cause": {
                 "revision": self.cause.revision,
-                "type": self.cause.ty.0,
-                "id": self.cause.id.to_string(),
-                "field": self.cause.field.0,
+                "change": self.cause.change.as_ref().map(|change| json!({
+                    "type": change.ty.0,
+                    "id": change.id.to_string(),
+                    "field": change.field.0,
+                })),
             },
+            "task": self.task.name(),
             "definition": self.definition.0,
             "path": self.path.iter().map(|(reverse, field)| json!([reverse, field.0])).collect::<Vec<_>>(),
             "type": self.ty.as_str(),
@@ -233,16 +304,20 @@ impl Record {
 }
 
 fn read(key: &[u8], bytes: &[u8]) -> Option<Record> {
-    let (revision, number) = key.get(1..)?.split_first_chunk::<8>()?;
-    let id = UpdateId {
-        revision: u64::from_be_bytes(*revision),
-        number: u32::from_be_bytes(number.try_into().ok()?),
-    };
+    let id = UpdateId::read_key(key)?;
     let json: Json = serde_json::from_slice(bytes).ok()?;
     let number = |at: &Json| u32::try_from(at.as_u64()?).ok();
     let time = |at: &Json| at.as_str()?.parse::<Timestamp>().ok();
     let name = |at: &Json| Id::parse(at.as_str()?).ok();
     let cause = &json["cause"];
+    let change = match &cause["change"] {
+        Json::Null => None,
+        change => Some(ChangedField {
+            ty: TypeId(number(&change["type"])?),
+            id: name(&change["id"])?,
+            field: FieldId(number(&change["field"])?),
+        }),
+    };
     let path = json["path"].as_array()?.iter();
     let optional = |at: &Json, f: &dyn Fn(&Json) -> Option<Timestamp>| match at {
         Json::Null => Some(None),
@@ -250,12 +325,8 @@ fn read(key: &[u8], bytes: &[u8]) -> Option<Record> {
     };
     Some(Record {
         id,
-        cause: Cause {
-            revision: cause["revision"].as_u64()?,
-            ty: TypeId(number(&cause["type"])?),
-            id: name(&cause["id"])?,
-            field: FieldId(number(&cause["field"])?),
-        },
+        cause: Cause { revision: cause["revision"].as_u64()?, change },
+        task: Task::ALL.into_iter().find(|task| json["task"] == task.name())?,
         definition: FieldId(number(&json["definition"])?),
         path: path.map(|hop| Some((hop[0].as_bool()?, FieldId(number(&hop[1])?)))).collect::<Option<_>>()?,
         ty: json["type"].as_str()?.into(),

@@ -6,22 +6,25 @@
 //! is left to updates of its own.
 //!
 //! Open updates take turns. Before the first batch an update is counted, some steps ahead of the work if it is large.
+//! Groups that are filled are made empty first, which counts for nothing; then the members are counted.
 
 use std::sync::Arc;
 
+use corollary_schema::plan::Hop;
 use corollary_store::{KeyRange, StoreError};
 use corollary_value::Id;
 use jiff::{SignedDuration, Timestamp};
 
 use super::budget::Edge;
+use super::lag::lags;
 use super::ledger::{Ledger, Update};
-use super::record::{LEASE, State, UpdateId};
+use super::record::{LEASE, State, Task, UpdateId};
 use super::walk::{Place, Walk};
 use crate::engine::{Executor, Finished, Kept, finish};
 use crate::error::EngineError;
 use crate::keys;
 use crate::log::Commit;
-use crate::propagate::recompute;
+use crate::propagate::{empty_groups, recompute};
 use crate::working::Working;
 
 /// Resources that are counted in one step.
@@ -134,16 +137,31 @@ impl Executor {
                 return Ok(Progress { id, ended: false, visited: 0, commit: None });
             }
         }
-        let mut place = next.record.place.clone();
-        let (subjects, ended) = subjects(&mut working, id, edge, &mut place, limit)?;
-        let visited = subjects.len();
-        let work = recompute(&mut working, edge.node, subjects)?;
+        let task = next.record.task;
+        let (path, mut place) = (path(&working, edge, task), next.record.place.clone());
+        let (subjects, walked) = subjects(&mut working, id, &path, task, &mut place, limit)?;
+        // Who is made empty is visited again.
+        let visited = if task == Task::Empty { 0 } else { subjects.len() };
+        let ended = walked && task != Task::Empty;
         let record = &mut next.record;
         record.place = place;
+        if walked && task == Task::Empty {
+            (record.task, record.place) = (Task::Fill, Place::default());
+        }
+        record.state = if ended { State::Done } else { State::Running };
+        ledger.open[at] = Arc::new(next);
+        let work = match task {
+            Task::Empty => empty_groups(&mut working, edge.node, subjects)?,
+            Task::Follow | Task::Fill => {
+                let mut behind = lags(working.schema, &ledger.open);
+                working.passing = Some((edge.node, behind.remove(&edge.node)));
+                recompute(&mut working, edge.node, subjects)?
+            }
+        };
+        let record = &mut Arc::make_mut(&mut ledger.open[at]).record;
         record.visited += visited as u64;
         record.changed += work.changed;
         record.estimated = record.estimated.max(record.visited);
-        record.state = if ended { State::Done } else { State::Running };
         if ended {
             record.estimated = record.visited;
             record.ended = Some(now);
@@ -152,17 +170,26 @@ impl Executor {
         record.owner = engine.node_name().into();
         record.lease = now.checked_add(LEASE).unwrap_or(Timestamp::MAX);
         working.put_row(keys::UPDATE, keys::update(id), record.encode());
-        ledger.open[at] = Arc::new(next);
         let from = self.revision();
         let Finished { revision, commit, .. } = finish(&mut working, &[], from, &mut ledger, Some(id))?;
         if ended {
             ledger.end(&mut working, id, revision);
         }
+        // Rows of members may have come where no document changed.
+        working.check_keys()?;
         working.keep();
         let kept = Kept::of(working, from, revision);
         drop(base);
         self.put(kept, ledger, time)?;
         Ok(Progress { id, ended, visited, commit })
+    }
+}
+
+/// The way from a source to the subjects of an update, backwards, by what it does with them.
+fn path(working: &Working<'_>, edge: &Edge, task: Task) -> Vec<Hop> {
+    match task {
+        Task::Empty => vec![Hop::Everywhere(working.schema.plan.nodes[edge.node].result.ty)],
+        Task::Follow | Task::Fill => edge.path.clone(),
     }
 }
 
@@ -179,7 +206,7 @@ fn count(
     place: &mut Place,
     update: &Update,
 ) -> Result<(u64, bool), EngineError> {
-    if *place == Place::default() {
+    if *place == Place::default() && update.record.task != Task::Empty {
         *place = update.record.place.clone();
     }
     let mut walk = Walk::new(working, &edge.path, COUNT);
@@ -200,11 +227,13 @@ fn count(
     }
 }
 
-/// The next subjects of an update, and were they the last? Sources that are done are struck out.
+/// The next subjects of an update, and were they the last? Sources that are done are struck out, unless what comes next
+/// begins at them once more.
 fn subjects(
     working: &mut Working<'_>,
     id: UpdateId,
-    edge: &Edge,
+    path: &[Hop],
+    task: Task,
     place: &mut Place,
     limit: usize,
 ) -> Result<(Vec<Id>, bool), EngineError> {
@@ -223,12 +252,15 @@ fn subjects(
             place.source = Some(source);
             return Ok((found, false));
         }
-        let mut walk = Walk::new(working, &edge.path, limit - found.len());
+        let mut walk = Walk::new(working, path, limit - found.len());
         let complete = walk.from(&source, &mut place.cursor)?;
         found.append(&mut walk.found);
         if !complete {
             place.source = Some(source);
             return Ok((found, false));
+        }
+        if task == Task::Empty {
+            return Ok((found, true));
         }
         sources += 1;
         place.cursor.clear();

@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod large;
+pub mod versions;
 
 use std::cell::RefCell;
 use std::sync::Arc;

@@ -26,6 +26,19 @@ pub enum Follows {
 /// By node, when it follows.
 pub fn follows(schema: &Schema) -> Vec<Follows> {
     let nodes = &schema.plan.nodes;
+    let at_once = held(schema);
+    let follows = |(at, node): (usize, &super::PlanNode)| match &node.rule {
+        Rule::Group(_) => Follows::AtOnce,
+        Rule::Evaluate(_) if at_once[at] || schema.plan.stratum(at).is_some() => Follows::AtOnce,
+        Rule::Evaluate(_) if is_background(schema, node.result) => Follows::InBackground,
+        Rule::Evaluate(_) => Follows::WithinBudget,
+    };
+    nodes.iter().enumerate().map(follows).collect()
+}
+
+/// By node, may a commit be refused because of its value, or of what is computed from it?
+pub fn held(schema: &Schema) -> Vec<bool> {
+    let nodes = &schema.plan.nodes;
     let mut at_once = vec![false; nodes.len()];
     // Each node comes after all that it reads.
     for (at, node) in nodes.iter().enumerate().rev() {
@@ -37,13 +50,7 @@ pub fn follows(schema: &Schema) -> Vec<Follows> {
             at_once[stratum.nodes.clone()].fill(together);
         }
     }
-    let follows = |(at, node): (usize, &super::PlanNode)| match &node.rule {
-        Rule::Group(_) => Follows::AtOnce,
-        Rule::Evaluate(_) if at_once[at] || schema.plan.stratum(at).is_some() => Follows::AtOnce,
-        Rule::Evaluate(_) if is_background(schema, node.result) => Follows::InBackground,
-        Rule::Evaluate(_) => Follows::WithinBudget,
-    };
-    nodes.iter().enumerate().map(follows).collect()
+    at_once
 }
 
 /// May a commit be refused because of the field's value?

@@ -43,13 +43,18 @@ pub fn run(url: &str, follow: bool) -> Result<(), Failure> {
 /// One update in one line.
 fn line(update: &Json) -> String {
     let text = |name: &str| update[name].as_str().unwrap_or("-").to_string();
+    let cause = &update["cause"];
+    let of = match cause["path"].as_str() {
+        Some(path) => format!("of {path}"),
+        None if cause["schema"] == true => "for a new schema".to_string(),
+        None => "of what is gone".to_string(),
+    };
     let mut line = format!(
-        "{:<12} {:<8} {}.{} of {}: {} of {} visited, {} changed, since {}",
+        "{:<12} {:<8} {}.{} {of}: {} of {} visited, {} changed, since {}",
         text("_id"),
         text("state"),
         text("type"),
         text("field"),
-        update["cause"]["path"].as_str().unwrap_or("what is gone"),
         update["visited"],
         update["estimated"],
         update["changed"],

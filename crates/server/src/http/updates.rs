@@ -239,6 +239,7 @@ fn shown(engine: &Engine, update: &Update) -> Json {
         "_id": record.id.to_string(),
         "_self": format!("{}/_updates/{}", path::PREFIX, record.id),
         "state": record.state.name(),
+        "task": record.task.name(),
         "type": record.ty.as_str(),
         "field": record.field.as_str(),
         "cause": cause(engine, schema, update),
@@ -263,16 +264,20 @@ fn shown(engine: &Engine, update: &Update) -> Json {
     shown
 }
 
-/// The change that began an update, with the path of the resource if it is still there.
+/// What began an update: the change, with the path of the resource if it is still there, or that the schema changed.
 fn cause(engine: &Engine, schema: &Schema, update: &Update) -> Json {
     let cause = &update.record.cause;
     let mut shown = json!({ "revision": cause.revision.to_string() });
-    let Some((ty, resource)) = schema.types().find(|(_, ty)| ty.id == cause.ty) else { return shown };
+    let Some(change) = &cause.change else {
+        shown["schema"] = true.into();
+        return shown;
+    };
+    let Some((ty, resource)) = schema.types().find(|(_, ty)| ty.id == change.ty) else { return shown };
     let Some(members) = shown.as_object_mut() else { return shown };
-    if let Some(field) = resource.fields.iter().find(|field| field.id == cause.field && field.visible()) {
+    if let Some(field) = resource.fields.iter().find(|field| field.id == change.field && field.visible()) {
         members.insert("field".into(), field.name.as_str().into());
     }
-    let key = Key::new(ty, cause.id.clone());
+    let key = Key::new(ty, change.id.clone());
     let path = engine.read(Timestamp::now(), |working| {
         working.after(&key)?.map(|doc| path::canonical(working, &key, Some(&doc))).transpose()
     });
