@@ -109,7 +109,8 @@ fn check_group(
         let it = lag.contribution(working, group, &member, &doc, &wake)?;
         timers.extend(wake.get().map(|time| keys::timer(node.definition, time, &member)));
         let Some(it) = it else { continue };
-        owners.entry(it.owner).or_default().push((member, it.given));
+        let given = it.given.into_iter().map(|given| (member.clone(), given));
+        owners.entry(it.owner).or_default().extend(given);
     }
     for members in owners.values_mut() {
         // Members come in the order of their ids, which is the order of those that are equal otherwise.

@@ -287,3 +287,34 @@ fn aggregates_over_root_collections_are_kept_once() {
         ",
     );
 }
+
+/// A member of such a group gives the values of all its elements.
+#[test]
+fn lists_of_members_are_groups_of_their_elements() {
+    let plan = plan(
+        "type Customer in customers {
+           orders: inverse Order.customer
+           least: int
+           total  := sum(self.orders[paid].lines[ok].price)
+           dear   := max(self.orders.lines[price > self.least].price)
+           any_ok := any(self.orders.lines.ok)
+           tags   := distinct(self.orders.tags)
+           three  := self.orders.lines[order by price].price
+         }
+         type Order in orders {
+           customer: link Customer
+           paid: bool
+           tags: [str]
+           lines: [{ price: int, ok: bool }]
+         }",
+    );
+    for group in [
+        "sum of Order by self.customer",
+        "max of Order by self.customer",
+        "distinct of Order by self.customer",
+    ] {
+        assert!(plan.contains(group), "{group}: {plan}");
+    }
+    assert!(plan.contains("count of Order by self.customer, value"), "{plan}");
+    assert_eq!(plan.matches("recompute").count(), 1, "an order of all elements is nobody's own: {plan}");
+}

@@ -36,8 +36,8 @@ pub(crate) use ranked::rows as ranked_rows;
 pub(crate) struct Contribution {
     /// Whose group it is in.
     pub owner: Id,
-    /// What its part is.
-    pub given: Given,
+    /// What its part is: one thing, or any number where a member gives several values.
+    pub given: Vec<Given>,
 }
 
 /// A member's part in a group.
@@ -49,6 +49,8 @@ pub(crate) struct Given {
     pub value: Value,
     /// The order among the members, without the member's id.
     pub order: Vec<u8>,
+    /// Which of the member's values it is, where a member gives several.
+    pub part: Option<u32>,
 }
 
 /// What a place loses and gains by one member.
@@ -155,23 +157,22 @@ pub(crate) fn shift(
         }
         match (old, new) {
             (Some(old), Some(new)) if old.owner == new.owner => {
-                let change = Change { member, old: Some(old.given), new: Some(new.given) };
-                by_owner.entry(new.owner).or_default().push(change);
+                push_changes(by_owner.entry(new.owner).or_default(), &member, old.given, new.given);
             }
             (old, new) => {
                 if let Some(old) = old {
-                    let change = Change { member: member.clone(), old: Some(old.given), new: None };
-                    by_owner.entry(old.owner).or_default().push(change);
+                    push_changes(by_owner.entry(old.owner).or_default(), &member, old.given, Vec::new());
                 }
                 if let Some(new) = new {
-                    let change = Change { member, old: None, new: Some(new.given) };
-                    by_owner.entry(new.owner).or_default().push(change);
+                    push_changes(by_owner.entry(new.owner).or_default(), &member, Vec::new(), new.given);
                 }
             }
         }
     }
     let mut owners: Vec<(Key, Vec<Change>)> =
         by_owner.into_iter().map(|(id, changes)| (Key::new(node.result.ty, id), changes)).collect();
+    // Who gave no values and gives none has changed nothing.
+    owners.retain(|(_, changes)| !changes.is_empty());
     owners.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
     working.prefetch(owners.iter().map(|(key, _)| key))?;
     let mut results = Vec::with_capacity(owners.len());
@@ -181,6 +182,20 @@ pub(crate) fn shift(
         }
     }
     Ok(results)
+}
+
+/// Adds how what a member gave to an owner becomes what it gives, part by part; parts that are as they were left out.
+fn push_changes(changes: &mut Vec<Change>, member: &Id, old: Vec<Given>, new: Vec<Given>) {
+    let (mut old, mut new) = (old.into_iter(), new.into_iter());
+    loop {
+        let (old, new) = (old.next(), new.next());
+        if old.is_none() && new.is_none() {
+            return;
+        }
+        if old != new {
+            changes.push(Change { member: member.clone(), old, new });
+        }
+    }
 }
 
 /// What a member gives, and to whom; nothing where it does not count. `wake` tells when the clock changes that.
@@ -226,15 +241,26 @@ pub(crate) fn contribution_by(
         (None, None) => Value::Ref(member.clone()),
     };
     let mut order = Vec::new();
-    if group.is_by_value() {
-        push_order_key(&value, &mut order);
-    } else {
+    if !group.is_by_value() {
         for (key, descending) in &group.keys {
             let key = eval.value(key)?;
             (if *descending { push_order_key_desc } else { push_order_key })(&key, &mut order);
         }
     }
-    Ok(Some(Contribution { owner, given: Given { key, value, order } }))
+    let given = |value: Value, part: Option<u32>| {
+        let mut order = order.clone();
+        if group.is_by_value() {
+            push_order_key(&value, &mut order);
+        }
+        Given { key: key.clone(), value, order, part }
+    };
+    let given = match value {
+        Value::List(values) if group.gives_several() => {
+            values.iter().zip(0..).map(|(value, part)| given(value.clone(), Some(part))).collect()
+        }
+        value => vec![given(value, None)],
+    };
+    Ok(Some(Contribution { owner, given }))
 }
 
 /// The new result of an owner's group; nothing where the owner is gone, and its rows with it.

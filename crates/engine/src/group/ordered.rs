@@ -2,7 +2,7 @@
 //! list is ordered (first, last, texts joined).
 //!
 //! ```text
-//! place, order bytes, member id -> value
+//! place, order bytes, member id, [position among the values of the member] -> value
 //! ```
 //!
 //! A result is read from an end of the rows, or, for texts, from all of them; of the values that are there once each
@@ -31,6 +31,7 @@ pub(crate) fn row(aggregate: Aggregate, prefix: &[u8], member: &Id, given: &Give
     let mut key = prefix.to_vec();
     key.extend_from_slice(&given.order);
     member.push_key(&mut key);
+    key.extend(given.part.map(u32::to_be_bytes).into_iter().flatten());
     let mut value = Vec::new();
     codec::encode(&given.value, &mut value);
     Some((key, value))

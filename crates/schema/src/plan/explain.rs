@@ -207,6 +207,10 @@ impl Explain<'_> {
     fn group(&self, group: &Group) -> String {
         let member = &self.schema.ty(group.member).name;
         let what = match (&group.value, &group.target) {
+            (Some(value), _) if group.gives_several() => {
+                // `[self].lines.price`, as it is kept, would only puzzle.
+                format!("each of the `{}` of each {member}", self.text(&of_one(value)))
+            }
             (Some(value), _) => format!("`{}` of each {member}", self.text(value)),
             (None, Some(target)) => format!("the `{}` of each {member}, each once", self.text(target)),
             (None, None) => format!("each {member}"),
@@ -413,4 +417,17 @@ fn advice(cost: Cost, many: Option<&str>, follows: Follows, recursive: bool) -> 
         ),
     };
     reaches.into_iter().chain(expensive.map(String::from)).collect()
+}
+
+/// Several values that a member gives, read off the member itself and not off a list of it alone.
+fn of_one(value: &Expr) -> Expr {
+    let part = |part: &Expr| Box::new(of_one(part));
+    let node = match &value.node {
+        Node::List(alone) if alone.len() == 1 => return alone[0].clone(),
+        Node::Get(base, field) => Node::Get(part(base), *field),
+        Node::Member(base, name) => Node::Member(part(base), name.clone()),
+        Node::Filter(base, condition) => Node::Filter(part(base), condition.clone()),
+        _ => return value.clone(),
+    };
+    Expr { node, ty: value.ty.clone() }
 }

@@ -12,6 +12,7 @@ use corollary_value::Value;
 use smol_str::{SmolStr, format_smolstr};
 
 use super::recursion::{Recursion, reads_any};
+use super::values::{ValuePath, split_value};
 use super::{Evaluate, Group, PlanNode, Rule, Timer};
 use crate::functions::Function;
 use crate::ids::Ids;
@@ -197,13 +198,26 @@ impl<'a> Lowering<'a> {
             return None;
         }
         let value = match value {
-            Some(path) => {
-                let value = path.on(Expr::owner(members.member), self.schema);
-                (value.ty.many == Many::One && is_constant_cost(&value)).then_some(value).map(Some)?
-            }
+            Some(path) => Some(self.contributed(&path, &members)?),
             None => None,
         };
         Some(members.into_group(aggregate, None, value, keys))
+    }
+
+    /// What a member gives: the value at the end of a path, or several, those of a list that it has. None where that is
+    /// not possible at constant cost.
+    fn contributed(&self, path: &ValuePath<'_>, members: &Members) -> Option<Expr> {
+        let owner = (members.anchor.node == Node::Owner).then_some(&members.owner);
+        let member = Expr::owner(members.member);
+        if !path.gives_several(self.schema) {
+            return path.on(member, self.schema, owner).filter(is_constant_cost);
+        }
+        // As one of many: what it has no list of, or an error instead of, is read as in the whole path.
+        let ty = Type { kind: member.ty.kind.clone(), many: Many::List };
+        let alone = Expr { node: Node::List(vec![member]), ty };
+        let value = path.on(alone, self.schema, owner)?;
+        // How many values a member has must be known before any value is.
+        (is_constant_cost(&value) && !self.is_entangled(&value)).then_some(value)
     }
 
     /// The group of a map of aggregates, as [`Lowering::group`].
@@ -428,11 +442,16 @@ impl<'a> Lowering<'a> {
 /// Whether any of the members is true, or all are, told by how many are, or are not.
 fn as_count(schema: &Schema, aggregate: Aggregate, list: &Expr) -> Option<Expr> {
     let (members, value) = split_value(list);
-    let item = Expr { node: Node::Item(0), ty: Type::one(members.ty.kind.clone()) };
-    let value = value?.on(item, schema);
-    if value.ty.many != Many::One {
+    let value = value?;
+    // The condition is that of a member, or of each value that it has.
+    let (filtered, value) = if !value.gives_several(schema) {
+        let item = Expr { node: Node::Item(0), ty: Type::one(members.ty.kind.clone()) };
+        (members, value.on(item, schema, None)?)
+    } else if members.ty.is_many() {
+        (list, Expr { node: Node::Item(0), ty: Type::one(list.ty.kind.clone()) })
+    } else {
         return None;
-    }
+    };
     let bool = |node| Expr { node, ty: Type::one(Kind::Bool) };
     let constant = |value| Expr::constant(Value::Bool(value), Kind::Bool);
     let (condition, compared) = match aggregate {
@@ -448,8 +467,8 @@ fn as_count(schema: &Schema, aggregate: Aggregate, list: &Expr) -> Option<Expr> 
             (bool(node), BinaryOp::Equal)
         }
     };
-    let filtered = Node::Filter(Box::new(members.clone()), Box::new(condition));
-    let filtered = Expr { node: filtered, ty: members.ty.clone() };
+    let ty = filtered.ty.clone();
+    let filtered = Expr { node: Node::Filter(Box::new(filtered.clone()), Box::new(condition)), ty };
     let count = Node::Aggregate(Aggregate::Count, Box::new(filtered));
     let count = Expr { node: count, ty: Type::one(Kind::Int) };
     let zero = Expr::constant(Value::Int(0), Kind::Int);
@@ -483,59 +502,8 @@ impl Members {
     }
 }
 
-/// The value steps at the end of a path: `.amount`, `.address.city`.
-struct ValuePath<'a> {
-    steps: Vec<&'a Expr>,
-}
-
-impl ValuePath<'_> {
-    /// The same steps on one resource. Many values where a step leads to a list.
-    fn on(&self, subject: Expr, schema: &Schema) -> Expr {
-        let mut value = subject;
-        for step in self.steps.iter().rev() {
-            let lists = match (&step.node, &value.ty.kind) {
-                (Node::Get(_, field), _) => match &schema.field(*field).kind {
-                    FieldKind::Stored(ty) => Type::of_value(ty).is_many(),
-                    FieldKind::Derived { expr, .. } => expr.ty.is_many(),
-                    _ => false,
-                },
-                (Node::Member(_, name), Kind::Object(members)) => {
-                    let member = members.iter().find(|member| member.name == *name);
-                    member.is_some_and(|member| Type::of_value(&member.ty).is_many())
-                }
-                _ => false,
-            };
-            let many = if lists || value.ty.is_many() { Many::List } else { Many::One };
-            let ty = Type { kind: step.ty.kind.clone(), many };
-            value = match &step.node {
-                Node::Get(_, field) => Expr { node: Node::Get(Box::new(value), *field), ty },
-                Node::Member(_, name) => Expr { node: Node::Member(Box::new(value), name.clone()), ty },
-                Node::IdOf(_) => Expr { node: Node::IdOf(Box::new(value)), ty },
-                _ => value,
-            };
-        }
-        value
-    }
-}
-
-/// Cuts the value steps off a list expression.
-fn split_value(list: &Expr) -> (&Expr, Option<ValuePath<'_>>) {
-    let mut steps = Vec::new();
-    let mut rest = list;
-    while !matches!(rest.ty.kind, Kind::Resource(_)) {
-        match &rest.node {
-            Node::Get(base, _) | Node::Member(base, _) | Node::IdOf(base) => {
-                steps.push(rest);
-                rest = base;
-            }
-            _ => return (list, None),
-        }
-    }
-    if steps.is_empty() { (list, None) } else { (rest, Some(ValuePath { steps })) }
-}
-
 /// Replaces the item of the scope at `depth` and `self`; the replacements have no items of their own.
-fn substitute(expr: Expr, depth: u32, item: Option<&Expr>, owner: Option<&Expr>) -> Expr {
+pub(super) fn substitute(expr: Expr, depth: u32, item: Option<&Expr>, owner: Option<&Expr>) -> Expr {
     match (&expr.node, item, owner) {
         (Node::Item(at), Some(item), _) if *at == depth => return item.clone(),
         (Node::Owner, _, Some(owner)) => return owner.clone(),
@@ -582,7 +550,7 @@ fn is_there(expr: Expr) -> Expr {
     Expr { node: Node::Binary(BinaryOp::NotEqual, Box::new(expr), null), ty: Type::one(Kind::Bool) }
 }
 
-fn mentions_owner(expr: &Expr) -> bool {
+pub(super) fn mentions_owner(expr: &Expr) -> bool {
     let mut found = expr.node == Node::Owner;
     expr.for_parts(&mut |part, _| found |= mentions_owner(part));
     found
@@ -593,6 +561,8 @@ pub(crate) fn is_constant_cost(expr: &Expr) -> bool {
     let many_resources = expr.ty.is_many() && matches!(expr.ty.kind, Kind::Resource(_));
     let mut constant = match &expr.node {
         Node::Reverse(..) | Node::All(_) => false,
+        // Of those in a literal there are as many as are written.
+        Node::Get(base, _) if matches!(base.node, Node::List(_)) => true,
         Node::Get(base, _) => !(base.ty.is_many() && matches!(base.ty.kind, Kind::Resource(_))),
         Node::Filter(..) | Node::Order(..) => !many_resources,
         Node::GroupBy(it) => it.list.ty.resource().is_none(),

@@ -18,6 +18,7 @@ pub mod order;
 pub mod reads;
 pub mod recursion;
 mod unparse;
+mod values;
 
 use std::ops::Range;
 
@@ -103,7 +104,8 @@ pub struct Group {
     pub conditions: Vec<Expr>,
     /// The key of the map under which a member counts; nothing where the result is no map.
     pub by: Option<Expr>,
-    /// What a member contributes; nothing where members themselves are counted or listed.
+    /// What a member contributes, or several values, each of which counts by itself; nothing where members themselves are
+    /// counted or listed.
     pub value: Option<Expr>,
     /// The order for first, last and join; true is descending.
     pub keys: Vec<(Expr, bool)>,
@@ -270,6 +272,11 @@ impl Group {
             Some(_) => Value::Object(Arc::new([])),
             None => self.aggregate.of_nothing(kind),
         }
+    }
+
+    /// Does a member give several values, and not one?
+    pub fn gives_several(&self) -> bool {
+        self.value.as_ref().is_some_and(|value| value.ty.is_many())
     }
 
     /// The kind of what a member contributes.
