@@ -283,7 +283,8 @@ impl Executor {
     /// Takes over the updates that are open in the store. When the store fits the schema, before anything is committed.
     pub(crate) fn take_over_updates(&mut self, now: Timestamp) -> Result<(), EngineError> {
         let engine = &self.engine;
-        let ledger = Ledger::load(&*engine.store.snapshot()?, &engine.schema, &engine.node, now)?;
+        let ledger =
+            Ledger::load(&*engine.store.snapshot()?, &engine.schema, &engine.layouts, &engine.node, now)?;
         engine.publish_updates(Arc::new(ledger));
         Ok(())
     }
@@ -607,6 +608,9 @@ pub(crate) fn finish(
         history::append(working, &commit)?;
         finished.commit = Some(Arc::new(commit));
         finished.updates = ledger.take(working, deferred, revision, by)?;
+        if !finished.updates.is_empty() {
+            working.lags = lags(working.schema, &ledger.open);
+        }
         working.open = Some(ledger.open.clone());
     }
     Ok(finished)

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use corollary_schema::plan::follows::can_be_left;
 use corollary_schema::plan::{Evaluate, Group, Hop, PlanNode, Rule, Start, Timer};
 use corollary_schema::{FieldKind, FieldRef, Schema, TypeIx};
 use corollary_value::{Id, SumState, Value};
@@ -21,6 +22,7 @@ use crate::eval::{Eval, View, Wake};
 use crate::group::{self, Counted};
 use crate::recursive;
 use crate::updates::budget::Budget;
+use crate::updates::lag;
 use crate::working::{Working, linked, targets};
 
 /// Counts of work, for tests that hold it to what the change needs.
@@ -329,12 +331,29 @@ fn notify(
             (Start::Changed, _) => BTreeSet::from([key.id.clone()]),
             (Start::Targets, _) => targets(old).into_iter().chain(targets(new)).collect(),
         };
-        let limit = limit(working, reader.node);
+        let limit = limit(working, reader.node, &reader.path);
         // What is the same for all stands at the beginning of a path: where the walk gets there, it concerns all.
         if let [Hop::Everywhere(_), path @ ..] = &reader.path[..] {
             let reached = walk_back(working, path, start, limit)?;
             if reached.is_none_or(|reached| !reached.is_empty()) {
                 everywhere(working, reader.node, (key, field), dirty)?;
+            }
+            continue;
+        }
+        if let (Rule::Group(_), [Hop::Link(via)]) = (&schema.plan.nodes[reader.node].rule, &reader.path[..]) {
+            // Each source has an update of its own, for its image.
+            let known = lag::is_left(working, reader.node, *via, &key.id);
+            let subjects = if known { None } else { walk_back(working, &reader.path, start.clone(), limit)? };
+            let subjects = match subjects {
+                None if !known && !lag::has_room(working) => {
+                    walk_back(working, &reader.path, start.clone(), usize::MAX)?
+                }
+                subjects => subjects,
+            };
+            match subjects {
+                Some(subjects) if subjects.is_empty() => {}
+                Some(subjects) => dirty.entry(reader.node).or_default().reached.extend(subjects),
+                None => working.deferred.add(reader.node, &reader.path, start, (key, field)),
             }
             continue;
         }
@@ -358,8 +377,11 @@ fn notify(
     Ok(())
 }
 
-/// To how many subjects of a node a change may go in its own commit.
-fn limit(working: &Working<'_>, node: usize) -> usize {
+/// To how many subjects of a node a change may go along a path in its own commit.
+fn limit(working: &Working<'_>, node: usize, path: &[Hop]) -> usize {
+    if !can_be_left(working.schema, node, path) {
+        return usize::MAX;
+    }
     match working.budgets.map(|budgets| budgets.of(node)) {
         Some(Budget::Walked(limit)) => limit,
         Some(Budget::Nothing) => 0,
@@ -379,7 +401,7 @@ fn everywhere(
     if dirty.get(&node).is_some_and(|subjects| subjects.everywhere) || working.deferred.has(node, &path) {
         return Ok(());
     }
-    let limit = limit(working, node);
+    let limit = limit(working, node, &path);
     let all = working.ids_page(ty, None, limit.saturating_add(1))?;
     if all.len() <= limit {
         let subjects = dirty.entry(node).or_default();

@@ -31,7 +31,7 @@ use crate::working::{Row, Working, linked, targets};
 pub fn check(working: &Working<'_>) -> Result<BTreeMap<Structure, String>, EngineError> {
     let schema = working.schema;
     let settled = Settled::new(working);
-    let lags = lags(schema, &working.base.open_updates());
+    let lags = lags(schema, &working.open_updates());
     let mut wrong = BTreeMap::new();
     for (at, node) in schema.plan.nodes.iter().enumerate() {
         let what = match &node.rule {

@@ -119,12 +119,6 @@ impl<'a> Working<'a> {
         self.open.clone().unwrap_or_else(|| self.base.open_updates())
     }
 
-    /// What the groups of a node have yet to count, with what the current transaction leaves to them; nothing where they
-    /// have counted all that is stored.
-    pub(crate) fn lag(&self, node: usize) -> Result<Option<Lag>, EngineError> {
-        Ok(self.lags.get(&node).cloned())
-    }
-
     /// Begins the transaction of the clock, in which time goes on from `then` to `now`.
     pub(crate) fn move_on(&mut self, then: Timestamp, now: Timestamp) {
         (self.then, self.now, self.by_clock) = (then, now, true);

@@ -24,7 +24,7 @@ use crate::error::EngineError;
 use crate::eval::{Eval, View, Wake};
 use crate::keys;
 use crate::propagate::{Changed, put_result, store_result};
-use crate::updates::lag::Lag;
+use crate::updates::lag::{self, Lag};
 use crate::working::{Before, Working};
 
 pub(crate) use keyed::{Header, header_key, place_of};
@@ -105,7 +105,7 @@ pub(crate) fn apply(
 ) -> Result<Vec<Changed>, EngineError> {
     let node = &working.schema.plan.nodes[at];
     let Rule::Group(group) = &node.rule else { return Ok(Vec::new()) };
-    let lag = working.lag(at)?;
+    let lag = lag::lag(working, at)?;
     let then = match &working.passing {
         Some((node, then)) if *node == at => then.clone(),
         _ => lag.clone(),

@@ -3,12 +3,15 @@
 //! The budget bounds the walk back from a change to those who read it, at every step of the way. What is left is noted
 //! by its [`Edge`]: the node, the path, and the sources from which the path has yet to be walked.
 //!
+//! Of groups each source is a piece of its own, since members that an update has yet to come to count the source as it
+//! was before ([`super::lag`]); so where one source is too much, others are not left with it.
+//!
 //! Which nodes follow at once whatever it takes, and which never do, is in the plan: [`corollary_schema::plan::follows`].
 
 use std::collections::BTreeSet;
 
-use corollary_schema::plan::Hop;
 use corollary_schema::plan::follows::{Follows, follows};
+use corollary_schema::plan::{Hop, Rule};
 use corollary_schema::{FieldRef, Schema};
 use corollary_value::Id;
 
@@ -53,6 +56,16 @@ pub struct Edge {
     pub node: usize,
     /// From the node's `self` to a source; walked backwards.
     pub path: Vec<Hop>,
+}
+
+impl Edge {
+    /// The link along which members of groups follow what they link to; none where it is not groups that follow.
+    pub(crate) fn link_of_members(&self, schema: &Schema) -> Option<FieldRef> {
+        match (&schema.plan.nodes[self.node].rule, &self.path[..]) {
+            (Rule::Group(_), [Hop::Link(via)]) => Some(*via),
+            _ => None,
+        }
+    }
 }
 
 /// What a transaction leaves along one edge.

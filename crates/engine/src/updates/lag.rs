@@ -16,17 +16,23 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use corollary_schema::plan::follows::linked_type;
 use corollary_schema::plan::{Group, Hop, Rule};
 use corollary_schema::{FieldRef, Schema, TypeIx};
 use corollary_value::{Id, Value};
 use jiff::Timestamp;
 
+use super::budget::{Edge, Left};
 use super::ledger::Update;
 use super::record::Task;
 use crate::doc::{Doc, Key};
 use crate::error::EngineError;
 use crate::eval::{View, Wake};
 use crate::group::{Contribution, contribution};
+use crate::working::Working;
+
+/// Changes of sources that groups may have yet to follow at a time; what is beyond follows at once.
+pub const MAX_IMAGES: usize = 64;
 
 /// What the groups of one node have yet to count.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +81,12 @@ impl Lag {
     /// Another resource that has changed, by a change that began later than all others here.
     pub(crate) fn push(&mut self, image: Image) {
         self.images.push(image);
+    }
+
+    /// Has no member been passed since a resource changed, so that whatever it becomes is yet to be counted?
+    fn is_left(&self, via: FieldRef, source: &Id) -> bool {
+        let mut images = self.images.iter();
+        images.any(|it| it.via == via && it.source.id == *source && it.passed.is_none())
     }
 
     /// Does a group of an owner hold anything that its members do not give?
@@ -130,6 +142,50 @@ pub(crate) fn lags(schema: &Schema, open: &[Arc<Update>]) -> Lags {
         }
     }
     lags
+}
+
+/// What the groups of a node have yet to count, with what the current transaction leaves to them; nothing where they have
+/// counted all that is stored.
+pub(crate) fn lag(working: &Working<'_>, node: usize) -> Result<Option<Lag>, EngineError> {
+    let mut lag = working.lags.get(&node).cloned();
+    for (edge, left) in working.deferred.0.iter().filter(|(edge, _)| edge.node == node) {
+        let [Hop::Link(via)] = edge.path[..] else { continue };
+        for source in &left.sources {
+            if let Some((source, doc)) = image(working, via, source)? {
+                lag.get_or_insert_default().push(Image { via, source, doc, passed: None });
+            }
+        }
+    }
+    Ok(lag)
+}
+
+/// What a link led to before the current transaction.
+pub(crate) fn image(
+    working: &Working<'_>,
+    via: FieldRef,
+    source: &Id,
+) -> Result<Option<(Key, Arc<Doc>)>, EngineError> {
+    let Some(ty) = linked_type(working.schema, via) else { return Ok(None) };
+    let key = Key::new(ty, source.clone());
+    Ok(working.before(&key)?.map(|doc| (key, doc)))
+}
+
+/// Has a change of a source been left to groups already, by a link, with nothing of it done yet?
+pub(crate) fn is_left(working: &Working<'_>, node: usize, via: FieldRef, source: &Id) -> bool {
+    let by_this = |(edge, left): &(Edge, Left)| {
+        edge.node == node && edge.path == [Hop::Link(via)] && left.sources.contains(source)
+    };
+    working.lags.get(&node).is_some_and(|lag| lag.is_left(via, source))
+        || working.deferred.0.iter().any(by_this)
+}
+
+/// May one more change of a source be left to groups?
+pub(crate) fn has_room(working: &Working<'_>) -> bool {
+    let is_group = |edge: &Edge| matches!(working.schema.plan.nodes[edge.node].rule, Rule::Group(_));
+    let left =
+        working.deferred.0.iter().filter(|(edge, _)| is_group(edge)).map(|(_, left)| left.sources.len());
+    let open = working.lags.values().map(|lag| lag.images.len());
+    open.chain(left).sum::<usize>() < MAX_IMAGES
 }
 
 /// A state in which some resources are as groups have counted them.

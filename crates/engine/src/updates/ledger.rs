@@ -8,15 +8,17 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use corollary_schema::plan::follows::linked_type;
 use corollary_schema::{FieldId, FieldRef, Schema, Slot, TypeIx};
 use corollary_store::{Batch, Direction, KeyRange, Snapshot};
 use corollary_value::Id;
 use jiff::{SignedDuration, Timestamp};
 
 use super::budget::{Deferred, Edge, Left};
-use super::record::{Record, State, UpdateId};
+use super::lag;
+use super::record::{Record, State, Task, UpdateId};
 use super::walk::Place;
-use crate::doc::{Doc, Key};
+use crate::doc::{Doc, Key, Layout};
 use crate::error::EngineError;
 use crate::keys;
 use crate::working::Working;
@@ -51,8 +53,10 @@ pub struct Update {
     pub(crate) image: Option<(Key, Arc<Doc>)>,
     /// How far its resources have been counted; none where nothing is left to count.
     pub(crate) counting: Option<Place>,
-    /// Not before this time is it tried again.
-    pub(crate) not_before: Timestamp,
+    /// Not before this time is it worked on; later than now where it waits after a batch that failed.
+    pub not_before: Timestamp,
+    /// Batches that have failed since the last that did not.
+    pub failures: u32,
     /// By type and slot: what is computed from its node, and its node's result.
     behind: Arc<Vec<Vec<bool>>>,
 }
@@ -113,6 +117,7 @@ impl Ledger {
     pub fn load(
         snapshot: &dyn Snapshot,
         schema: &Schema,
+        layouts: &[Layout],
         node: &str,
         now: Timestamp,
     ) -> Result<Ledger, EngineError> {
@@ -135,26 +140,40 @@ impl Ledger {
             // Whoever held it before may write nothing any more.
             record.owner = node.into();
             record.token += 1;
-            let mut sources = Some(BTreeSet::new());
+            let mut sources = BTreeSet::new();
             let prefix = keys::sources_of(record.id);
             let (length, mut corrupt) = (prefix.len(), false);
+            let via = edge.link_of_members(schema).filter(|_| record.task == Task::Follow);
+            let of = via.and_then(|via| linked_type(schema, via));
+            let mut image = None;
             let range = KeyRange::prefix(prefix);
-            snapshot.scan(keys::UPDATE, &range, Direction::Forward, KNOWN_SOURCES + 1, &mut |key, _| {
-                match (keys::id_behind(key, length), &mut sources) {
-                    (Some(id), Some(known)) => {
-                        known.insert(id);
+            snapshot.scan(
+                keys::UPDATE,
+                &range,
+                Direction::Forward,
+                KNOWN_SOURCES + 1,
+                &mut |key, value| {
+                    let Some(id) = keys::id_behind(key, length) else {
+                        corrupt = true;
+                        return ControlFlow::Break(());
+                    };
+                    if let Some(of) = of {
+                        match layouts[of.0 as usize].decode(value) {
+                            Ok(doc) => image = Some((Key::new(of, id.clone()), Arc::new(doc))),
+                            Err(_) => corrupt = true,
+                        }
                     }
-                    _ => corrupt = true,
-                }
-                ControlFlow::Continue(())
-            })?;
+                    sources.insert(id);
+                    ControlFlow::Continue(())
+                },
+            )?;
             if corrupt {
                 return Err(EngineError::corrupt("a source of an update"));
             }
-            let sources = sources.filter(|known| known.len() <= KNOWN_SOURCES);
+            let sources = Some(sources).filter(|known| known.len() <= KNOWN_SOURCES);
             let counting = (record.state == State::Waiting).then(Place::default);
             let update = update(schema, record, Some(edge), now);
-            ledger.open.push(Arc::new(Update { sources, counting, ..update }));
+            ledger.open.push(Arc::new(Update { sources, image, counting, ..update }));
         }
         ended.sort_by_key(|update: &Arc<Update>| update.record.ended);
         ledger.ended = Arc::new(ended);
@@ -177,6 +196,12 @@ impl Ledger {
         let mut ids = Vec::new();
         let mut number = 0;
         for (edge, left) in deferred.0 {
+            if let Some(via) = edge.link_of_members(working.schema) {
+                let taken =
+                    self.take_for_groups(working, (&edge, via), &left, revision, &mut number, &origins)?;
+                ids.extend(taken);
+                continue;
+            }
             let Left { mut sources, cause } = left;
             let same: Vec<usize> =
                 (0..self.open.len()).filter(|at| self.open[*at].edge.as_ref() == Some(&edge)).collect();
@@ -242,6 +267,60 @@ impl Ledger {
         Ok(ids)
     }
 
+    /// Begins an update for each source that groups have to follow, or leaves it to the one that has not come to anybody
+    /// yet; tells which.
+    fn take_for_groups(
+        &mut self,
+        working: &mut Working<'_>,
+        (edge, via): (&Edge, FieldRef),
+        left: &Left,
+        revision: u64,
+        number: &mut u32,
+        origins: &[UpdateId],
+    ) -> Result<Vec<UpdateId>, EngineError> {
+        let mut ids = Vec::new();
+        for source in &left.sources {
+            let Some((key, doc)) = lag::image(working, via, source)? else { continue };
+            let is_left = |update: &&mut Arc<Update>| {
+                let of_it = update.image.as_ref().is_some_and(|(image, _)| *image == key);
+                of_it && update.edge.as_ref() == Some(edge) && update.record.place.cursor.is_empty()
+            };
+            if let Some(update) = self.open.iter_mut().find(is_left) {
+                let update = Arc::make_mut(update);
+                update.came_of(origins);
+                working.put_row(keys::UPDATE, keys::update(update.record.id), update.record.encode());
+                ids.push(update.record.id);
+                continue;
+            }
+            let id = UpdateId { revision, number: *number };
+            *number += 1;
+            let record = Record::new(working.schema, id, edge, &(key.clone(), left.cause.1), working.now);
+            let mut update = update(working.schema, record, Some(edge.clone()), working.now);
+            update.sources = Some(BTreeSet::from([source.clone()]));
+            update.counting = Some(Place::default());
+            update.record.estimated = 1;
+            update.came_of(origins);
+            let mut image = Vec::new();
+            working.layouts[key.ty.0 as usize].encode(&doc, &mut image);
+            working.put_row(keys::UPDATE, keys::source(id, source), image);
+            working.put_row(keys::UPDATE, keys::update(id), update.record.encode());
+            update.image = Some((key, doc));
+            self.open.push(Arc::new(update));
+            ids.push(id);
+        }
+        Ok(ids)
+    }
+
+    /// Has an update to wait until an older one is done with the same source? What groups have counted goes from the one's
+    /// image to the other's.
+    pub(crate) fn is_queued(&self, update: &Update) -> bool {
+        let Some((source, _)) = &update.image else { return false };
+        let older = self.open.iter().take_while(|older| older.record.id < update.record.id);
+        older.into_iter().any(|older| {
+            older.edge == update.edge && older.image.as_ref().is_some_and(|(key, _)| key == source)
+        })
+    }
+
     /// Puts an open update among those that have ended, and drops records that were kept long enough.
     pub(crate) fn end(&mut self, working: &mut Working<'_>, id: UpdateId, revision: u64) {
         let Some(at) = self.open.iter().position(|update| update.record.id == id) else { return };
@@ -292,7 +371,17 @@ pub(crate) fn supersede(
 /// What is known of an update by its record.
 fn update(schema: &Schema, record: Record, edge: Option<Edge>, now: Timestamp) -> Update {
     let behind = Arc::new(edge.as_ref().map_or_else(Vec::new, |edge| behind(schema, edge.node)));
-    Update { record, edge, sources: None, closed: None, image: None, counting: None, not_before: now, behind }
+    Update {
+        record,
+        edge,
+        sources: None,
+        closed: None,
+        image: None,
+        counting: None,
+        not_before: now,
+        failures: 0,
+        behind,
+    }
 }
 
 /// By type and slot: the result of a node, and all that is computed from it.

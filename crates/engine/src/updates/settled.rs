@@ -10,12 +10,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use corollary_schema::plan::Hop;
+use corollary_schema::plan::{Hop, Rule};
+use corollary_schema::typed::Node;
 use corollary_schema::{FieldKind, FieldRef, Slot, TypeIx};
 use corollary_value::{Id, Value};
 use hashbrown::HashMap;
 use jiff::Timestamp;
 
+use super::budget::Edge;
 use super::ledger::{Update, slots_behind};
 use crate::doc::{Doc, Key};
 use crate::error::EngineError;
@@ -74,7 +76,7 @@ impl<'w, 'a> Settled<'w, 'a> {
         for update in self.open.iter().filter(|update| update.concerns(field)) {
             let Some(edge) = &update.edge else { return Ok(true) };
             let result = self.working.schema.plan.nodes[edge.node].result;
-            if result != field || self.reaches(update, &edge.path, id)? {
+            if result != field || self.reaches(update, edge, id)? {
                 return Ok(true);
             }
         }
@@ -188,7 +190,19 @@ impl<'w, 'a> Settled<'w, 'a> {
     }
 
     /// May the walk of an update come to a resource?
-    fn reaches(&self, update: &Update, path: &[Hop], id: &Id) -> Result<bool, EngineError> {
+    fn reaches(&self, update: &Update, edge: &Edge, id: &Id) -> Result<bool, EngineError> {
+        if let Rule::Group(group) = &self.working.schema.plan.nodes[edge.node].rule {
+            // The members are walked, and it is owners that are read. Often the source itself is the owner.
+            return Ok(match (&group.owner.node, &edge.path[..], &update.sources) {
+                (Node::Get(of, field), [Hop::Link(via)], Some(sources))
+                    if of.node == Node::Owner && field == via =>
+                {
+                    sources.contains(id)
+                }
+                _ => true,
+            });
+        }
+        let path = &edge.path[..];
         let Some(sources) = &update.sources else { return Ok(true) };
         let working = self.working;
         let mut at = BTreeSet::from([id.clone()]);

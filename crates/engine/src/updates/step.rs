@@ -30,8 +30,17 @@ use crate::working::Working;
 /// Resources that are counted in one step.
 const COUNT: usize = 16_384;
 
-/// How long an update waits after a batch that failed.
+/// How long an update waits after a batch that failed; after each further one twice as long.
 pub const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(1);
+
+/// How long it waits at most.
+pub const MAX_RETRY_AFTER: SignedDuration = SignedDuration::from_secs(60);
+
+/// How long an update waits after so many batches that failed, one after the other.
+fn pause(failures: u32) -> SignedDuration {
+    let doubled = RETRY_AFTER.checked_mul(1 << failures.saturating_sub(1).min(16));
+    doubled.unwrap_or(MAX_RETRY_AFTER).min(MAX_RETRY_AFTER)
+}
 
 /// What a step did.
 #[derive(Clone, Debug)]
@@ -52,13 +61,14 @@ impl Executor {
     ///
     /// # Errors
     ///
-    /// A batch that could not be written or was refused; it changed nothing and is tried again after [`RETRY_AFTER`].
+    /// A batch that could not be written or was refused; it changed nothing and is tried again after [`RETRY_AFTER`], or
+    /// later the more of them have failed.
     pub fn update_step(&mut self, now: Timestamp, limit: usize) -> Result<Option<Progress>, EngineError> {
         let now = self.time(now);
         let engine = self.engine().clone();
         let ledger = engine.updates();
         let open = &ledger.open;
-        let ready = |it: &&Arc<Update>| it.not_before <= now;
+        let ready = |it: &&Arc<Update>| it.not_before <= now && !ledger.is_queued(it);
         let behind = open.iter().filter(|it| self.turn.is_none_or(|turn| it.record.id > turn));
         let Some(update) = behind.chain(open).find(ready) else { return Ok(None) };
         let id = update.record.id;
@@ -81,17 +91,30 @@ impl Executor {
                 let update = Arc::make_mut(update);
                 update.record.state = State::Failed;
                 update.record.error = Some(error.to_string());
-                update.not_before = now.checked_add(RETRY_AFTER).unwrap_or(Timestamp::MAX);
+                update.failures += 1;
+                update.not_before = now.checked_add(pause(update.failures)).unwrap_or(Timestamp::MAX);
             }
             engine.publish_updates(Arc::new(failed));
         }
         outcome.map(Some)
     }
 
+    /// Has an update that waits after a failure go on at once; false where it does not wait.
+    pub fn retry_update(&mut self, id: UpdateId) -> bool {
+        let engine = self.engine().clone();
+        let mut ledger = Ledger::clone(&engine.updates());
+        let waits = |it: &&mut Arc<Update>| it.record.id == id && it.record.state == State::Failed;
+        let Some(update) = ledger.open.iter_mut().find(waits) else { return false };
+        Arc::make_mut(update).not_before = Timestamp::MIN;
+        engine.publish_updates(Arc::new(ledger));
+        true
+    }
+
     /// Is an update open that may be worked on?
     pub fn has_update_step(&self, now: Timestamp) -> bool {
         let now = self.time(now);
-        self.engine().updates().open.iter().any(|it| it.not_before <= now)
+        let ledger = self.engine().updates();
+        ledger.open.iter().any(|it| it.not_before <= now && !ledger.is_queued(it))
     }
 
     /// Works until nothing is open.
@@ -101,7 +124,7 @@ impl Executor {
     /// The first batch that fails.
     pub fn finish_updates(&mut self, now: Timestamp, limit: usize) -> Result<(), EngineError> {
         while !self.engine().updates().open.is_empty() {
-            let later = self.time(now).checked_add(RETRY_AFTER).unwrap_or(Timestamp::MAX);
+            let later = self.time(now).checked_add(MAX_RETRY_AFTER).unwrap_or(Timestamp::MAX);
             self.update_step(if self.has_update_step(now) { now } else { later }, limit)?;
         }
         Ok(())
@@ -126,6 +149,7 @@ impl Executor {
         let at = position.ok_or_else(|| EngineError::corrupt("an update that is not open"))?;
         let mut next = Update::clone(update);
         next.record.error = None;
+        next.failures = 0;
         if let Some(mut place) = next.counting.take() {
             let (counted, complete) = count(&working, id, edge, &mut place, &next)?;
             let known = if place_is_new(update) { next.record.visited } else { next.record.estimated };

@@ -8,7 +8,7 @@ use std::fmt::{self, Write};
 
 use smol_str::SmolStr;
 
-use super::follows::{DEFAULT_BUDGET, Follows, follows};
+use super::follows::{DEFAULT_BUDGET, Follows, can_be_left, follows};
 use super::unparse;
 use super::{Group, Hop, Keeping, PlanNode, Reader, Rule, Start, Stratum};
 use crate::aggregate::Aggregate;
@@ -171,7 +171,11 @@ impl Explain<'_> {
             let name = self.full_name(field);
             writeln!(self.out, "    {name} changes: {whom}; {cost}{each}{circles}")?;
             let recursive = self.schema.plan.stratum(at).is_some();
-            for advice in advice(cost, many.as_deref(), self.follows[at], recursive) {
+            let follows = match can_be_left(self.schema, at, &reader.path) {
+                true => self.follows[at],
+                false => Follows::AtOnce,
+            };
+            for advice in advice(cost, many.as_deref(), follows, recursive) {
                 if !warnings.contains(&advice) {
                     warnings.push(advice);
                 }

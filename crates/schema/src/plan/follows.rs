@@ -1,13 +1,13 @@
 //! When each node follows a change: with its commit, within the budget of the commit, or in the background.
 //!
-//! What must be right before the reply follows at once, however many resources that are: groups (what a group has counted
-//! of a member must follow from what is stored, or the next change of the member would take out what was never put in),
-//! fields because of which a write may be refused, all that these are computed from, and fields that depend on themselves,
-//! whose order is that of the resources. Read next: the engine's
+//! What must be right before the reply follows at once, however many resources that are: fields because of which a write
+//! may be refused, all that these are computed from, and fields that depend on themselves, whose order is that of the
+//! resources. A group follows later only where a resource changes that its members link to: then what it has counted of
+//! each member is known without keeping it for each (the engine's `updates/lag.rs`). Read next: the engine's
 //! `updates/budget.rs`, which holds the commits to it.
 
-use super::Rule;
-use crate::model::{FieldKind, FieldRef, Schema};
+use super::{Hop, Rule};
+use crate::model::{FieldKind, FieldRef, Schema, TypeIx};
 
 /// The resources that one change may reach within its commit, by default, at each step of its way back.
 pub const DEFAULT_BUDGET: usize = 1_000;
@@ -28,12 +28,30 @@ pub fn follows(schema: &Schema) -> Vec<Follows> {
     let nodes = &schema.plan.nodes;
     let at_once = held(schema);
     let follows = |(at, node): (usize, &super::PlanNode)| match &node.rule {
-        Rule::Group(_) => Follows::AtOnce,
-        Rule::Evaluate(_) if at_once[at] || schema.plan.stratum(at).is_some() => Follows::AtOnce,
+        _ if at_once[at] || schema.plan.stratum(at).is_some() => Follows::AtOnce,
         Rule::Evaluate(_) if is_background(schema, node.result) => Follows::InBackground,
-        Rule::Evaluate(_) => Follows::WithinBudget,
+        _ => Follows::WithinBudget,
     };
     nodes.iter().enumerate().map(follows).collect()
+}
+
+/// Can a node that follows within a budget leave what a change reaches along a path? A group only along one link that
+/// its members hold, to the resource that has changed.
+pub fn can_be_left(schema: &Schema, node: usize, path: &[Hop]) -> bool {
+    match (&schema.plan.nodes[node].rule, path) {
+        (Rule::Evaluate(_), _) => true,
+        (Rule::Group(_), [Hop::Link(via)]) => linked_type(schema, *via).is_some(),
+        (Rule::Group(_), _) => false,
+    }
+}
+
+/// The type of the one resource that a field which is a fact leads to.
+pub fn linked_type(schema: &Schema, via: FieldRef) -> Option<TypeIx> {
+    match schema.field(via).kind {
+        FieldKind::Link { target, .. } => Some(target),
+        FieldKind::Parent { collection } => Some(collection.ty),
+        _ => None,
+    }
 }
 
 /// By node, may a commit be refused because of its value, or of what is computed from it?
