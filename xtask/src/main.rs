@@ -1,8 +1,9 @@
 //! One entry point for every chore: `cargo xtask ci` runs what a change must pass, `cargo xtask bench` measures,
-//! `cargo xtask sim` simulates, `cargo xtask long` runs the tests that need optimised code.
+//! `cargo xtask sim` simulates, `cargo xtask long` runs the tests that need optimised code,
+//! `cargo xtask torture-updates` kills a server at work.
 //!
-//! Read [`ci`] for the steps of a check, [`mod@bench`] for the benchmarks, [`mod@long`] and [`mod@sim`] for
-//! what takes longer.
+//! Read [`ci`] for the steps of a check, [`mod@bench`] for the benchmarks, [`mod@long`], [`mod@sim`] and
+//! [`mod@torture`] for what takes longer.
 
 use std::process::ExitCode;
 
@@ -11,13 +12,15 @@ mod ci;
 mod long;
 mod sim;
 mod tools;
+mod torture;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   ci            format check, clippy with warnings denied, all tests, documentation
   bench NAME    a benchmark against PostgreSQL; `cargo xtask bench` lists them
   long          the tests of a million, optimised: some minutes
-  sim           the simulator over fresh seeds; `--minutes N` says for how long (1)";
+  sim           the simulator over fresh seeds; `--minutes N` says for how long (1)
+  torture-updates  the server, killed again and again during a large update";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
         Some((command, rest)) if command == "bench" => bench::bench(rest),
         Some((command, [])) if command == "long" => long::long(),
         Some((command, rest)) if command == "sim" => sim::sim(rest),
+        Some((command, rest)) if command == "torture-updates" => torture::torture(rest),
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(2)

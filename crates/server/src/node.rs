@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use corollary_engine::reply::{Request, Wants};
-use corollary_engine::{Commit, Committed, Engine, EngineError, Executor, Transaction};
+use corollary_engine::{Commit, Committed, Engine, EngineError, Executor, Transaction, UpdateId};
 use corollary_store::StoreError;
 use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Handle;
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use crate::problem::Problem;
 pub use crate::updater::Pace;
-use crate::updater::Updater;
+use crate::updater::{Updater, Wishes};
 use crate::watch::hub::Hub;
 
 /// What can be set about a node.
@@ -78,6 +78,7 @@ pub struct Node {
     jobs: mpsc::Sender<Job>,
     /// Moves on with each group and each step of an update.
     moved: watch::Receiver<u64>,
+    wishes: Arc<Wishes>,
     /// Watches of what is committed.
     pub hub: Arc<Hub>,
 }
@@ -108,15 +109,32 @@ impl Node {
         let (jobs, waiting) = mpsc::channel(options.queue_transactions);
         let (moves, moved) = watch::channel(0);
         let feed = Feed { hub: hub.clone(), moves };
+        let wishes = Arc::new(Wishes::new(options.updates.clone()));
+        let updater = Updater::new(wishes.clone());
         let thread = thread::Builder::new()
             .name("executor".into())
-            .spawn(move || execute(executor, waiting, &feed, &options, &runtime))?;
-        Ok((Arc::new(Node { engine, jobs, moved, hub }), Running { thread }))
+            .spawn(move || execute(executor, waiting, updater, &feed, &options, &runtime))?;
+        Ok((Arc::new(Node { engine, jobs, moved, wishes, hub }), Running { thread }))
     }
 
     /// What readers use.
     pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
+    }
+
+    /// How fast updates go.
+    pub fn pace(&self) -> Pace {
+        self.wishes.pace.lock().clone()
+    }
+
+    /// Has updates go faster or slower from their next part on.
+    pub fn set_pace(&self, pace: Pace) {
+        *self.wishes.pace.lock() = pace;
+    }
+
+    /// Has an update that waits after a failure go on at once.
+    pub fn retry(&self, id: UpdateId) {
+        self.wishes.retries.lock().push(id);
     }
 
     /// Changes with each group and each step of an update: whoever waits for one looks again then.
@@ -170,11 +188,11 @@ impl Feed {
 fn execute(
     mut executor: Executor,
     mut waiting: mpsc::Receiver<Job>,
+    mut updater: Updater,
     feed: &Feed,
     options: &NodeOptions,
     runtime: &Handle,
 ) -> Result<(), EngineError> {
-    let mut updater = Updater::new(options.updates.clone());
     let mut trimmed = Instant::now();
     let mut backlog = false;
     let mut group = Vec::new();
@@ -182,7 +200,7 @@ fn execute(
     let mut last = 0;
     let mut stalled = false;
     loop {
-        let job = match next(&executor, &mut waiting, &updater, runtime, stalled) {
+        let job = match next(&executor, &mut waiting, &mut updater, runtime, stalled) {
             Next::Job(job) => job,
             Next::Due => {
                 run(&mut executor, &[], &mut replies, feed)?;
@@ -247,7 +265,7 @@ enum Next {
 fn next(
     executor: &Executor,
     waiting: &mut mpsc::Receiver<Job>,
-    updater: &Updater,
+    updater: &mut Updater,
     runtime: &Handle,
     stalled: bool,
 ) -> Next {

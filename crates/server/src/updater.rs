@@ -3,12 +3,14 @@
 //! A part is as large as takes a moment, by what the last ones took: whoever writes meanwhile waits for one of them at
 //! most. A rate can hold all of them back.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use corollary_engine::{EngineError, Executor};
+use corollary_engine::{EngineError, Executor, UpdateId};
 use corollary_store::StoreError;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 use crate::node::Feed;
 
@@ -27,8 +29,11 @@ const REST: Duration = Duration::from_millis(1);
 /// Of how many parts the cost of one resource is the mean, about.
 const REMEMBERED: u32 = 4;
 
-/// What can be set about updates.
-#[derive(Clone, Debug)]
+/// Resources of one part at most, whatever is set.
+pub const MAX_BATCH: u32 = 100_000;
+
+/// What can be set about updates, also while they run.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pace {
     /// Resources of one part at most.
     pub batch: usize,
@@ -42,8 +47,25 @@ impl Default for Pace {
     }
 }
 
+/// What others tell the one who works on updates.
+#[derive(Debug)]
+pub(crate) struct Wishes {
+    /// How fast they are to go.
+    pub pace: Mutex<Pace>,
+    /// Which are to be tried again at once.
+    pub retries: Mutex<Vec<UpdateId>>,
+}
+
+impl Wishes {
+    pub(crate) fn new(pace: Pace) -> Wishes {
+        Wishes { pace: Mutex::new(pace), retries: Mutex::default() }
+    }
+}
+
 /// See the module.
 pub(crate) struct Updater {
+    wishes: Arc<Wishes>,
+    /// What was wished for last.
     pace: Pace,
     /// Of one resource; zero before anything is known.
     cost: Duration,
@@ -52,8 +74,9 @@ pub(crate) struct Updater {
 }
 
 impl Updater {
-    pub(crate) fn new(pace: Pace) -> Updater {
-        Updater { pace, cost: Duration::ZERO, not_before: Instant::now() }
+    pub(crate) fn new(wishes: Arc<Wishes>) -> Updater {
+        let pace = wishes.pace.lock().clone();
+        Updater { wishes, pace, cost: Duration::ZERO, not_before: Instant::now() }
     }
 
     /// Is an update open?
@@ -62,7 +85,12 @@ impl Updater {
     }
 
     /// Waits a moment, where no update may go on yet.
-    pub(crate) fn rest(&self, executor: &Executor) {
+    pub(crate) fn rest(&mut self, executor: &Executor) {
+        let wished = self.wishes.pace.lock().clone();
+        if wished != self.pace {
+            // What it has to wait for was told by another rate.
+            (self.pace, self.not_before) = (wished, Instant::now());
+        }
         let wait = self.not_before.saturating_duration_since(Instant::now());
         if !wait.is_zero() || !executor.has_update_step(Timestamp::now()) {
             thread::sleep(if wait.is_zero() { REST } else { wait.min(REST) });
@@ -77,6 +105,10 @@ impl Updater {
         feed: &Feed,
         idle: bool,
     ) -> Result<(), EngineError> {
+        for id in std::mem::take(&mut *self.wishes.retries.lock()) {
+            // One that does not wait any more goes on in any case.
+            executor.retry_update(id);
+        }
         let begun = Instant::now();
         if begun < self.not_before {
             return Ok(());

@@ -27,11 +27,18 @@ const LEAVES: usize = 3_000;
 
 /// A server with many dependants of one hub; slow enough that an update can be looked at.
 fn hub(place: &Place, more: &[&str]) -> Server {
+    hub_with(place, LEAVES, more)
+}
+
+fn hub_with(place: &Place, leaves: usize, more: &[&str]) -> Server {
     let server = Server::start(place, more);
     let mut client = server.client();
     client.post("/api/hubs", &json!({"_id": "h", "name": "one"})).expect(201);
-    let leaves: Vec<Json> = (0..LEAVES).map(|at| json!({"_id": format!("l{at:04}"), "hub": "h"})).collect();
-    client.with("POST", "/api/leaves", &[("prefer", "wait=20")], &Json::Array(leaves)).expect(201);
+    let leaves: Vec<Json> = (0..leaves).map(|at| json!({"_id": format!("l{at:04}"), "hub": "h"})).collect();
+    for leaves in leaves.chunks(LEAVES) {
+        let leaves = Json::Array(leaves.to_vec());
+        client.with("POST", "/api/leaves", &[("prefer", "wait=20")], &leaves).expect(201);
+    }
     server
 }
 
@@ -182,7 +189,7 @@ fn what_is_asked_for_and_is_not_there_is_told() {
     let place = Place::new(SCHEMA);
     let server = place.serve();
     let mut client = server.client();
-    assert_eq!(client.read("/api/_updates"), json!({"results": []}));
+    assert_eq!(client.read("/api/_updates"), json!({"results": [], "pace": {"batch": 4096, "rate": null}}));
     client.get("/api/_updates/7-0").problem(404, "not-found");
     client.get("/api/_updates/nonsense").problem(404, "not-found");
     client.get("/api/_updates?limit=3").problem(400, "parameter");
@@ -191,24 +198,30 @@ fn what_is_asked_for_and_is_not_there_is_told() {
     assert!(output.status.success() && stdout(&output) == "no updates\n", "{output:?}");
 }
 
+/// A number from the environment, for the long form of a test (`cargo xtask torture-updates`).
+fn set(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap())
+}
+
 /// Killed again and again while updates run, with the name changed again meanwhile.
 #[test]
 fn an_update_survives_being_killed() {
+    let (leaves, kills) = (set("COROLLARY_LEAVES", LEAVES), set("COROLLARY_KILLS", 8));
     let place = Place::new(SCHEMA);
-    let flags = ["--update-budget", "10", "--update-batch", "64"];
-    let mut server = hub(&place, &flags);
+    let flags = ["--update-budget", "10", "--update-batch", if leaves > LEAVES { "4096" } else { "64" }];
+    let mut server = hub_with(&place, leaves, &flags);
     let mut random = Random::new(seed());
     let mut name = String::new();
-    for round in 0..8 {
+    for round in 0..kills {
         let mut client = server.client();
         if round % 2 == 0 {
             name = format!("name{round}");
             rename(&mut client, &name, &[]);
         }
-        std::thread::sleep(Duration::from_millis(random.below(40)));
+        std::thread::sleep(Duration::from_millis(random.below(40 * (leaves / LEAVES) as u64)));
         server.kill();
         server = Server::start(&place, &flags);
-        let shown = server.client().read(&format!("/api/leaves/l{:04}", random.below(LEAVES as u64)));
+        let shown = server.client().read(&format!("/api/leaves/l{:04}", random.below(leaves as u64)));
         assert_eq!(shown["label"], name.to_uppercase(), "in round {round}");
     }
     let mut client = server.client();
@@ -324,4 +337,58 @@ fn new_fields_are_filled_while_they_are_served() {
     drop(client);
     server.kill();
     place.check();
+}
+
+#[test]
+fn updates_go_as_fast_as_they_are_told_to_while_they_run() {
+    let place = Place::new(SCHEMA);
+    let server = hub(&place, &["--update-budget", "10", "--update-rate", "1000000"]);
+    let mut client = server.client();
+    client.patch("/api/_updates", &json!({"rate": 1})).expect(200);
+    let id = rename(&mut client, "two", &[]).header("corollary-updates").unwrap().to_string();
+    std::thread::sleep(Duration::from_millis(50));
+    assert_ne!(client.read(&format!("/api/_updates/{id}"))["state"], "done");
+    assert_eq!(client.read("/api/_updates")["pace"]["rate"], 1);
+    let faster = client.patch("/api/_updates", &json!({"rate": null, "batch": 500}));
+    assert_eq!(faster.expect(200), json!({"rate": null, "batch": 500}));
+    settled(&mut client);
+    for (body, what) in [
+        (json!({"batch": 0}), "`batch`"),
+        (json!({"batch": 1_000_000}), "100000"),
+        (json!({"rate": "fast"}), "`rate`"),
+        (json!({"rates": 1}), "did you mean `rate`?"),
+    ] {
+        let reply = client.patch("/api/_updates", &body);
+        reply.problem(422, "invalid");
+        assert!(reply.json()["detail"].as_str().unwrap().contains(what), "{reply:?}");
+    }
+    client.patch("/api/_updates", &json!([1])).problem(400, "json");
+    client.patch(&format!("/api/_updates/{id}"), &json!({"state": "running"})).problem(409, "ended");
+    client.patch(&format!("/api/_updates/{id}"), &json!({"state": "done"})).problem(422, "invalid");
+}
+
+/// What cannot go on says why and when it is tried again; it goes on when it can, at once where that is asked for.
+#[test]
+fn an_update_that_failed_goes_on() {
+    let place = Place::new(&SCHEMA.replace("upper(self.hub.name)", "upper(self.hub.name) index"));
+    let server = hub(&place, &["--update-budget", "10"]);
+    let mut client = server.client();
+    let id = rename(&mut client, &"x".repeat(20_000), &[]).header("corollary-updates").unwrap().to_string();
+    let path = format!("/api/_updates/{id}");
+    let begun = Instant::now();
+    let failed = loop {
+        let update = client.read(&path);
+        if update["failures"].as_u64() > Some(1) {
+            break update;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{update}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!((&failed["state"], failed["retry_at"].is_string()), (&json!("failed"), true), "{failed}");
+    assert!(failed["error"].as_str().unwrap().contains("label"), "{failed}");
+    client.patch(&path, &json!({"state": "running"})).expect(202);
+    rename(&mut client, "short", &[]);
+    client.patch(&path, &json!({"state": "running"})).expect(202);
+    settled(&mut client);
+    assert_eq!(client.read("/api/leaves/l2999")["label"], "SHORT");
 }

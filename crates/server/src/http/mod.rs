@@ -10,6 +10,7 @@ mod list;
 pub mod openapi;
 mod params;
 mod resource;
+mod steer;
 mod system;
 pub mod updates;
 mod write;

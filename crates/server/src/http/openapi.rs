@@ -35,12 +35,19 @@ pub fn document(schema: &Schema) -> Json {
     paths.insert(format!("{PREFIX}/_batch"), json!({"post": batch()}));
     paths.insert(
         format!("{PREFIX}/_updates"),
-        json!({"get": plain("What is being brought up to date, and what was not long ago; as events until the end")}),
+        json!({
+            "get": plain("What is being brought up to date, and what was not long ago; as events until the end"),
+            "patch": plain("How fast that goes: `batch` and `rate`"),
+        }),
     );
     let id = json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}});
     paths.insert(
         format!("{PREFIX}/_updates/{{id}}"),
-        json!({"parameters": [id], "get": plain("One update; as events until its end")}),
+        json!({
+            "parameters": [id],
+            "get": plain("One update; as events until its end"),
+            "patch": plain("Has an update that waits after a failure go on at once: `{\"state\": \"running\"}`"),
+        }),
     );
     paths.insert(format!("{PREFIX}/_schema"), json!({"get": plain("The schema, as it was written")}));
     paths.insert(format!("{PREFIX}/_features"), json!({"get": plain("What the store can do")}));

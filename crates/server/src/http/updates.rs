@@ -1,4 +1,5 @@
-//! What is behind, and the updates that bring it up to date: `/api/_updates`, `Prefer: wait`, `Consistency: exact`.
+//! What is behind, and the updates that bring it up to date: `/api/_updates` (how fast they go: `steer`), `Prefer: wait`,
+//! `Consistency: exact`.
 //!
 //! A reply to a write names the updates that it began in `Corollary-Updates`; one that was asked to wait comes when they
 //! and all that follows from them have ended, or the time is up, and names those that still run. A reply to a read names
@@ -14,6 +15,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use bytes::Bytes;
 use corollary_engine::reply::{Shown, Wants};
+use corollary_engine::updates::State as UpdateState;
 use corollary_engine::updates::settled::READ_LIMIT;
 use corollary_engine::updates::{Ledger, Settled, Update, UpdateId};
 use corollary_engine::working::Working;
@@ -25,7 +27,7 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
-use super::{App, Call, json, read, with_header};
+use super::{App, Call, json, read, steer, with_header};
 use crate::path;
 use crate::problem::Problem;
 
@@ -260,6 +262,10 @@ fn shown(engine: &Engine, update: &Update) -> Json {
         if let Some(error) = &record.error {
             members.insert("error".into(), error.as_str().into());
         }
+        if record.state == UpdateState::Failed {
+            members.insert("failures".into(), update.failures.into());
+            members.insert("retry_at".into(), update.not_before.to_string().into());
+        }
     }
     shown
 }
@@ -289,7 +295,7 @@ fn cause(engine: &Engine, schema: &Schema, update: &Update) -> Json {
 
 /// `GET /api/_updates`.
 pub async fn list(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
-    serve(app, &request, None).unwrap_or_else(|problem| problem.response())
+    serve(app, request, None).await.unwrap_or_else(|problem| problem.response())
 }
 
 /// `GET /api/_updates/ID`.
@@ -298,12 +304,12 @@ pub async fn one(
     Path(id): Path<String>,
     request: Request<Body>,
 ) -> Response<Body> {
-    serve(app, &request, Some(&id)).unwrap_or_else(|problem| problem.response())
+    serve(app, request, Some(&id)).await.unwrap_or_else(|problem| problem.response())
 }
 
-fn serve(app: Arc<App>, request: &Request<Body>, id: Option<&str>) -> Result<Response<Body>, Problem> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Err(Problem::not_allowed("GET"));
+async fn serve(app: Arc<App>, request: Request<Body>, id: Option<&str>) -> Result<Response<Body>, Problem> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD | Method::PATCH) {
+        return Err(Problem::not_allowed("GET,HEAD,PATCH"));
     }
     if let Some(query) = request.uri().query().filter(|query| !query.is_empty()) {
         return Err(Problem::malformed(
@@ -320,6 +326,9 @@ fn serve(app: Arc<App>, request: &Request<Body>, id: Option<&str>) -> Result<Res
             Some(known.ok_or_else(|| Problem::not_found(detail))?)
         }
     };
+    if request.method() == Method::PATCH {
+        return steer::patch(app, request, of).await;
+    }
     let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
     if accept.is_some_and(|accept| accept.contains("text/event-stream")) {
         return Ok(stream(app, of));
@@ -330,7 +339,7 @@ fn serve(app: Arc<App>, request: &Request<Body>, id: Option<&str>) -> Result<Res
         None => {
             let all: Vec<Json> =
                 ledger.newest_first().into_iter().map(|update| shown(engine, update)).collect();
-            json!({ "results": all })
+            json!({ "results": all, "pace": steer::shown(&app.node.pace()) })
         }
     };
     Ok(json(StatusCode::OK, body.to_string()))
