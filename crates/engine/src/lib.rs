@@ -35,6 +35,7 @@ pub mod side_state;
 mod text;
 mod time;
 pub mod updates;
+pub mod view;
 mod window;
 mod words;
 pub mod working;

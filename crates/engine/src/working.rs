@@ -3,9 +3,10 @@
 //! Each transaction has a layer of its own, which is either kept or dropped as a whole; so one that is refused leaves
 //! the others of its group alone.
 
+mod changes;
+
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-use std::iter::Peekable;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ use crate::eval::{View, holds_many};
 use crate::keys;
 use crate::updates::Update;
 use crate::updates::budget::{Budgets, Deferred};
+
+use self::changes::{Changes, bounds};
 use crate::updates::lag::{Lag, Lags};
 
 type RowKey = (Keyspace, Vec<u8>);
@@ -478,69 +481,6 @@ impl<'a> Working<'a> {
         }
         Ok(found)
     }
-}
-
-/// The changed rows of a range in order: those of the transaction, and those of its group that it left alone.
-struct Changes<'w> {
-    layers: [Peekable<LayerRows<'w>>; 2],
-    direction: Direction,
-    /// The row that is next; nothing in it where it is deleted.
-    next: Option<(&'w Vec<u8>, &'w Option<Vec<u8>>)>,
-}
-
-type LayerRows<'w> = Box<dyn Iterator<Item = (&'w Vec<u8>, &'w Option<Vec<u8>>)> + 'w>;
-
-impl<'w> Changes<'w> {
-    fn of(
-        working: &'w Working<'_>,
-        keyspace: Keyspace,
-        range: &KeyRange,
-        direction: Direction,
-    ) -> Changes<'w> {
-        let layer = |rows: &'w Rows| -> Peekable<LayerRows<'w>> {
-            let rows = rows.range(bounds(keyspace, range)).map(|((_, key), row)| (key, row));
-            let rows: LayerRows<'w> =
-                if direction == Direction::Forward { Box::new(rows) } else { Box::new(rows.rev()) };
-            rows.peekable()
-        };
-        let layers = [layer(&working.rows), layer(&working.changed_rows)];
-        let mut changes = Changes { layers, direction, next: None };
-        changes.advance();
-        changes
-    }
-
-    fn advance(&mut self) {
-        let [group, transaction] = &mut self.layers;
-        let order = match (group.peek(), transaction.peek()) {
-            (Some((left, _)), Some((right, _))) if self.direction == Direction::Forward => left.cmp(right),
-            (Some((left, _)), Some((right, _))) => right.cmp(left),
-            (Some(_), None) => Ordering::Less,
-            _ => Ordering::Greater,
-        };
-        if order == Ordering::Less {
-            self.next = group.next();
-            return;
-        }
-        if order == Ordering::Equal {
-            group.next();
-        }
-        self.next = transaction.next();
-    }
-}
-
-fn bounds(keyspace: Keyspace, range: &KeyRange) -> (Bound<RowKey>, Bound<RowKey>) {
-    let (from, to) = range.as_bounds();
-    let from = match from {
-        Bound::Included(key) => Bound::Included((keyspace, key.to_vec())),
-        Bound::Excluded(key) => Bound::Excluded((keyspace, key.to_vec())),
-        Bound::Unbounded => Bound::Included((keyspace, Vec::new())),
-    };
-    let to = match to {
-        Bound::Included(key) => Bound::Included((keyspace, key.to_vec())),
-        Bound::Excluded(key) => Bound::Excluded((keyspace, key.to_vec())),
-        Bound::Unbounded => Bound::Excluded((Keyspace(keyspace.0 + 1), Vec::new())),
-    };
-    (from, to)
 }
 
 /// What a document refers to by a field, which may be one that is kept in no document.

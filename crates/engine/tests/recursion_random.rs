@@ -24,7 +24,7 @@ const FACTS: &str = "
 ";
 
 /// Each in a schema of its own, so that those that do not need each other do not hide each other's mistakes.
-const FIELDS: [&str; 23] = [
+const FIELDS: [&str; 31] = [
     "a := self.n + sum(self.kids.a)",
     "a := 1 + self.up.a else 1",
     "a := self.stop = true -> 0 : 1 + min(self.next.a)",
@@ -62,6 +62,27 @@ const FIELDS: [&str; 23] = [
     "a := count(self.kids.b) + count(self.kids.up.a)
      b := self.n > 4 -> count(self.next.c) : 1
      c := self.stop = true -> 2 : count(self.before.a)",
+    "g := group(self.kids, by: n > 3 -> 'x' : 'y', sum(a))
+     a := self.stop = true -> 1 : (self.g.x else 0) + 1",
+    "g := group(self.kids, by: n > 3 -> 'x' : 'y', count(a))
+     a := (self.g.x else 0) > 1 -> 1 : (self.up.a else 0)",
+    "g := group(self.before, by: n > 3 -> 'x' : 'y', count(b))
+     a := self.g.x else 0
+     b := self.n > 4 -> count(self.next.a) : 1",
+    "g := group(self.kids, by: n > 3 -> 'x' : 'y', sum(a > 2 -> count(next.a) : b))
+     a := (self.g.y else 0) + self.n
+     b := self.stop = true -> 1 : (self.up.a else 2)",
+    "g := group(self.kids, by: n > 3 -> 'x' : 'y', count(a > 1 -> b : up.b))
+     a := (self.g.x else 1)
+     b := self.stop = true -> self.n : (self.up.a else 0)",
+    "g := group(self.kids, by: n > 3 -> 'x' : 'y', sum(count(next.a)))
+     a := self.n > 4 -> (self.g.x else 0) : 1",
+    "g := group(self.kids, by: n > 3 -> 'x' : 'y', max(a > 1 -> sum(next.b) : 1))
+     a := self.g.x else 2
+     b := self.stop = true -> 1 : (self.g.y else 0)",
+    "g := group(self.kids, by: n > 3 -> 'x' : 'y', sum(count(next[n > 2].up.a)))
+     a := self.stop = true -> 1 : (self.g.x else 0) + (self.up.b else 0)
+     b := self.n > 3 -> sum(self.kids.a) : 2",
 ];
 
 fn schema(fields: &str) -> String {
