@@ -236,6 +236,10 @@ impl<'a> Eval<'a> {
                 scripted(script, &given.collect::<Result<Vec<_>, EngineError>>()?)
             }
             Node::Matches(text, pattern) => text::matches(&self.expr(text, items)?, pattern),
+            Node::Either(parts) => {
+                let values = each(parts.iter(), |part| self.expr(part, items))?;
+                one_of(values, &expr.ty)
+            }
             Node::List(parts) => {
                 let values: Result<Vec<Value>, EngineError> =
                     parts.iter().map(|part| self.expr(part, items)).collect();
@@ -365,6 +369,29 @@ fn found(value: Value, many: Many) -> Value {
         (Value::List(elements), Many::Set) => set(elements.to_vec()),
         (value, _) => value,
     }
+}
+
+/// What several expressions come to together: the first value, or the elements of all; resources of one type each once.
+fn one_of(values: Vec<Value>, ty: &Type) -> Value {
+    if ty.many == Many::One {
+        return values.into_iter().find(|value| !value.is_null()).unwrap_or(Value::Null);
+    }
+    if let Some(error) = values.iter().find(|value| value.is_error()) {
+        return error.clone();
+    }
+    let is_empty = |value: &Value| !matches!(value, Value::List(elements) if !elements.is_empty());
+    let mut lists = values.iter().filter(|value| !is_empty(value));
+    if let (Some(only), None) = (lists.next(), lists.next()) {
+        // In its order, where it has one.
+        return only.clone();
+    }
+    let mut all = Vec::new();
+    for value in &values {
+        if let Value::List(elements) = value {
+            all.extend(elements.iter().cloned());
+        }
+    }
+    if ty.many == Many::Set && ty.resource().is_some() { set(all) } else { Value::List(all.into()) }
 }
 
 fn refs(ids: Vec<Id>) -> Value {

@@ -162,8 +162,8 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
                 let Some(new) = new else { continue };
                 if new.key.len() > MAX_KEY_BYTES {
                     let message =
-                        format!("`{}` is too long: its index takes {MAX_KEY_BYTES} bytes", field.name);
-                    let mut refusal = Refusal::new("too-long", Some(&field.name), message);
+                        format!("`{}` is too long: its index takes {MAX_KEY_BYTES} bytes", field.label());
+                    let mut refusal = Refusal::new("too-long", Some(field.label()), message);
                     refusal.write = writes.iter().rposition(|write| *write.key() == key);
                     found.push(refusal);
                 }
@@ -178,7 +178,7 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
     // After all entries are in place, so that two resources may swap their values in one transaction.
     for Claim { key, field, value, entry, among } in claims {
         if let Some(other) = another(working, &key.id, &entry)? {
-            let (ty, name) = (&schema.ty(key.ty).name, &field.name);
+            let (ty, name) = (&schema.ty(key.ty).name, field.label());
             let message = format!("{ty} {other}{among} has the {name} {value} already");
             let mut refusal = Refusal::new("unique", Some(name), message);
             refusal.write = writes.iter().rposition(|write| *write.key() == key);

@@ -6,6 +6,7 @@
 //! from facts alone, and judges the rest.
 
 pub mod aggregates;
+pub mod among;
 pub mod base;
 pub mod cache;
 pub mod catalog;

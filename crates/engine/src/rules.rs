@@ -150,7 +150,14 @@ pub fn default_value(default: &DefaultValue, now: Timestamp) -> Value {
 
 /// Finds all that is wrong with a value of a field.
 pub fn check(field: &Field, value: &Value, found: &mut Vec<Refusal>) {
-    let place = Place::Field(&field.name);
+    let place = Place::Field(field.label());
+    if let FieldKind::Among { .. } = field.kind {
+        match value {
+            value if value.is_null() => found.extend(check_null(&field.rules, place, value)),
+            value => check_bounds(&field.rules, place, value, found),
+        }
+        return;
+    }
     if !field.is_fact() {
         found.push(place.refuse("read-only", format!("`{place}` follows from other fields")));
         return;
@@ -320,16 +327,16 @@ pub fn check_change(field: &Field, old: &Value, new: &Value) -> Option<Refusal> 
     if old == new || (old.is_null() && new.is_null()) {
         return None;
     }
-    let refuse = |code, message| Some(Refusal::new(code, Some(&field.name), message));
+    let refuse = |code, message| Some(Refusal::new(code, Some(field.label()), message));
     if field.rules.immutable {
-        return refuse("immutable", format!("`{}` cannot be changed", field.name));
+        return refuse("immutable", format!("`{}` cannot be changed", field.label()));
     }
     if field.rules.write_once && !old.is_null() {
-        return refuse("write-once", format!("`{}` has been set, and cannot be changed", field.name));
+        return refuse("write-once", format!("`{}` has been set, and cannot be changed", field.label()));
     }
     if field.rules.append_only && !goes_on(field, old, new) {
         let message =
-            format!("to `{}` something can be added, and nothing changed or taken away", field.name);
+            format!("to `{}` something can be added, and nothing changed or taken away", field.label());
         return refuse("append-only", message);
     }
     None

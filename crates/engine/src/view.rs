@@ -85,5 +85,6 @@ pub(crate) fn holds_many(schema: &Schema, field: FieldRef) -> bool {
         | FieldKind::Collection { .. }
         | FieldKind::Inverse { .. }
         | FieldKind::Embedded { .. } => true,
+        FieldKind::Among { many, .. } => *many,
     }
 }

@@ -9,6 +9,7 @@ use corollary_schema::{DefaultValue, Field, FieldKind, FieldRef, Kept, OnDelete,
 use corollary_value::{Id, Value};
 use smol_str::SmolStr;
 
+use crate::among;
 use crate::doc::{Doc, Key};
 use crate::edit::{Edit, edited};
 use crate::error::{EngineError, Refusal};
@@ -93,6 +94,7 @@ pub fn apply(working: &mut Working<'_>, writes: &[Write]) -> Result<(), EngineEr
     }
     note_updates(working);
     check_parents(working, writes)?;
+    among::check(working, writes)?;
     check_links(working, writes, deletes)
 }
 
@@ -169,6 +171,7 @@ fn create(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Res
         let message = format!("{} is there already", name(working, key));
         return Err(EngineError::refused("exists", None, message));
     }
+    let values = &*among::values(working, key.ty, values)?;
     let now = working.now();
     let schema = working.schema;
     let mut doc = Doc::new(schema, key.ty);
@@ -187,6 +190,12 @@ fn create(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Res
     let mut place = None;
     for (slot, field) in schema.ty(key.ty).slots() {
         let given = values.iter().rfind(|(given, _)| *given == slot).map(|(_, value)| value);
+        if let FieldKind::Among { parts, .. } = &field.kind {
+            if !values.iter().any(|(given, _)| parts.contains(given)) {
+                found.extend(rules::check_missing(field));
+            }
+            continue;
+        }
         if let FieldKind::Position { .. } = field.kind {
             match given.map_or(Ok(None), order::wanted) {
                 Ok(wanted) => place = place.or(wanted),
@@ -274,6 +283,7 @@ enum Purpose {
 
 fn replace(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Result<(), EngineError> {
     existing(working, key)?;
+    let values = &*among::values(working, key.ty, values)?;
     let now = working.now();
     let schema = working.schema;
     let (mut found, mut computed) = (Vec::new(), Vec::new());
@@ -322,6 +332,7 @@ fn relocate(
 
 fn update(working: &mut Working<'_>, key: &Key, edits: &[(Slot, Edit)]) -> Result<(), EngineError> {
     existing(working, key)?;
+    let edits = &*among::edits(working, key.ty, edits)?;
     let now = working.now();
     let schema = working.schema;
     let mut found = Vec::new();
@@ -348,7 +359,7 @@ fn update(working: &mut Working<'_>, key: &Key, edits: &[(Slot, Edit)]) -> Resul
             }
             let old = at.map_or_else(|| doc.get(*slot), |at| &values[at].1);
             let kept = matches!((edit, old), (Edit::Merge(_), Value::Object(_)));
-            let new = match edited(&field.name, ty, old, edit) {
+            let new = match edited(field.label(), ty, old, edit) {
                 Ok(new) => new,
                 Err(refusal) => {
                     found.push(refusal);
@@ -485,7 +496,7 @@ pub(crate) fn delete(working: &mut Working<'_>, key: &Key) -> Result<(), EngineE
 
 /// The place of a link in a refusal; of an embedded one the members that lead to it, as `lines/author`.
 fn place_of(field: &Field) -> String {
-    field.name.trim_start_matches('#').replace('.', "/")
+    field.label().trim_start_matches('#').replace('.', "/")
 }
 
 /// A value without the links to a target that a field of embedded links has.

@@ -5,6 +5,7 @@
 
 mod about;
 mod aggregates;
+mod either;
 mod help;
 mod operators;
 mod script;
@@ -68,8 +69,7 @@ pub fn check_expr(names: &dyn Names, place: Place, expr: &ast::Expr) -> (Expr, V
         clocks: RefCell::default(),
         found: RefCell::default(),
     };
-    let typed = checker.expr(expr);
-    (typed, checker.found.into_inner())
+    (checker.whole(expr), checker.found.into_inner())
 }
 
 /// Where the expression of a derived member of an embedded object stands.
@@ -93,8 +93,7 @@ pub fn check_member(names: &dyn Names, element: &Element<'_>, expr: &ast::Expr) 
         clocks: RefCell::default(),
         found: RefCell::default(),
     };
-    let typed = checker.expr(expr);
-    (typed, checker.found.into_inner())
+    (checker.whole(expr), checker.found.into_inner())
 }
 
 /// Checks an expression that must be a condition over resources of a type.
@@ -150,6 +149,17 @@ impl Checker<'_> {
         ty.describe(&|ix| self.schema().ty(ix).name.clone())
     }
 
+    /// The expression of a place, which gives values or resources of one type.
+    fn whole(&self, expr: &ast::Expr) -> Expr {
+        let typed = self.expr(expr);
+        self.of_one_type(typed, expr.span)
+    }
+
+    /// An expression that may not lead to several types.
+    fn of_one_type(&self, typed: Expr, span: Span) -> Expr {
+        if matches!(typed.ty.kind, Kind::Among(_)) { self.several(span, &typed.ty) } else { typed }
+    }
+
     fn owner_type(&self) -> TypeIx {
         match self.place {
             Place::Derived(ty) | Place::Query(ty) | Place::Default(ty) => ty,
@@ -189,12 +199,12 @@ impl Checker<'_> {
             ExprKind::Filter { base, condition } => self.filter(base, condition),
             ExprKind::Order { base, keys } => self.order(base, keys),
             ExprKind::Index { base, index } => {
-                let list = self.many(base, "a position");
+                let list = self.of_one_type(self.many(base, "a position"), base.span);
                 let ty = Type::one(list.ty.kind.clone());
                 new(Node::At(Box::new(list), *index), ty)
             }
             ExprKind::Slice { base, from, to } => {
-                let list = self.many(base, "a range of positions");
+                let list = self.of_one_type(self.many(base, "a range of positions"), base.span);
                 let ty = list.ty.clone();
                 new(Node::Slice(Box::new(list), *from, *to), ty)
             }
@@ -275,7 +285,7 @@ impl Checker<'_> {
                 (owner, ty)
             }
             (None, Place::Derived(owner) | Place::Default(owner)) => {
-                if self.schema().roots.contains_key(name) {
+                if self.schema().has_root(name) {
                     return self.root(name, span);
                 }
                 let diagnostic =
@@ -299,23 +309,25 @@ impl Checker<'_> {
             Kind::Object(members) => members.iter().any(|member| member.name == *name),
             _ => true,
         };
-        if !known && self.schema().roots.contains_key(name) {
+        if !known && self.schema().has_root(name) {
             return self.root(name, span);
         }
         self.field(base, &ast::Ident { name: name.clone(), span })
     }
 
     fn root(&self, name: &SmolStr, span: Span) -> Expr {
-        match self.schema().roots.get(name) {
-            Some(ty) => new(Node::All(*ty), Type { kind: Kind::Resource(*ty), many: Many::Set }),
-            None => {
+        let all = |ty: &TypeIx| new(Node::All(*ty), Type { kind: Kind::Resource(*ty), many: Many::Set });
+        let schema = self.schema();
+        match (schema.roots.get(name), schema.abstract_roots.get(name)) {
+            (Some(ty), _) => all(ty),
+            (None, Some(types)) => either::either(types.iter().map(all).collect()),
+            (None, None) => {
                 let diagnostic = Diagnostic::error(
                     "unknown-collection",
                     span,
                     format!("there is no root collection `{name}`"),
                 );
-                let roots = self.schema().roots.keys().map(SmolStr::as_str);
-                self.report(match nearest(name, roots) {
+                self.report(match nearest(name, schema.root_names()) {
                     Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
                     None => diagnostic,
                 })
@@ -394,6 +406,9 @@ impl Checker<'_> {
             return Some(match &field.kind {
                 FieldKind::Collection { via, .. } => Step::Reverse(*via),
                 FieldKind::Inverse { of } => Step::Reverse(*of),
+                FieldKind::Among { parts, .. } => {
+                    Step::Parts(parts.iter().map(|slot| FieldRef { ty, slot: *slot }).collect())
+                }
                 _ => Step::Get(here),
             });
         }
@@ -404,6 +419,7 @@ impl Checker<'_> {
     fn field(&self, base: Expr, name: &ast::Ident) -> Expr {
         match &base.ty.kind {
             Kind::Null => unknown(),
+            Kind::Among(_) => self.of_each(base, &name.name, name.span, &|part| self.field(part, name)),
             Kind::Json | Kind::Map(_) => {
                 let kind = match &base.ty.kind {
                     Kind::Map(of) => Type::of_value(of).kind,
@@ -434,6 +450,10 @@ impl Checker<'_> {
             Kind::Resource(ty) => match self.lookup(*ty, &name.name) {
                 Some(Step::Get(field)) => self.get(base, field, name.span),
                 Some(Step::Reverse(of)) => self.reverse(base, of),
+                Some(Step::Parts(parts)) => {
+                    let get = |part: FieldRef| self.get(base.clone(), part, name.span);
+                    either::either(parts.into_iter().map(get).collect())
+                }
                 None => {
                     let schema = self.schema();
                     let ty = schema.ty(*ty);
@@ -503,6 +523,8 @@ impl Checker<'_> {
             FieldKind::Collection { via: of, .. } | FieldKind::Inverse { of } => {
                 Type { kind: Kind::Resource(of.ty), many: Many::Set }
             }
+            // What it stands for is asked for part by part.
+            FieldKind::Among { .. } => unknown().ty,
             FieldKind::Derived { .. } | FieldKind::Aggregate { .. } => {
                 match self.names.derived_type(field, span) {
                     Some(ty) => ty,
@@ -525,6 +547,14 @@ impl Checker<'_> {
 
     fn filter(&self, base: &ast::Expr, condition: &ast::Expr) -> Expr {
         let list = self.many(base, "a filter");
+        if matches!(list.ty.kind, Kind::Among(_)) {
+            return self.of_each(list, "the list", base.span, &|part| self.filtered(part, condition));
+        }
+        self.filtered(list, condition)
+    }
+
+    /// The elements of a list for which a condition holds.
+    fn filtered(&self, list: Expr, condition: &ast::Expr) -> Expr {
         self.scopes.borrow_mut().push(Type::one(list.ty.kind.clone()));
         let condition = self.condition(condition);
         self.scopes.borrow_mut().pop();
@@ -540,7 +570,7 @@ impl Checker<'_> {
     }
 
     fn order(&self, base: &ast::Expr, keys: &[ast::OrderKey]) -> Expr {
-        let list = self.many(base, "`order by`");
+        let list = self.of_one_type(self.many(base, "`order by`"), base.span);
         self.scopes.borrow_mut().push(Type::one(list.ty.kind.clone()));
         let keys =
             keys.iter().map(|key| (self.one(&key.expr, "a key of an order"), key.descending)).collect();
@@ -652,6 +682,7 @@ fn unordered(list: Expr) -> Expr {
         Node::Get(base, field) => new(Node::Get(Box::new(unordered(*base)), field), ty),
         Node::Member(base, name) => new(Node::Member(Box::new(unordered(*base)), name), ty),
         Node::IdOf(base) => new(Node::IdOf(Box::new(unordered(*base))), ty),
+        Node::Either(parts) => new(Node::Either(parts.into_iter().map(unordered).collect()), ty),
         _ => list,
     }
 }
@@ -659,4 +690,6 @@ fn unordered(list: Expr) -> Expr {
 enum Step {
     Get(FieldRef),
     Reverse(FieldRef),
+    /// The hidden links of a link to one of several types.
+    Parts(Vec<FieldRef>),
 }

@@ -46,6 +46,8 @@ pub struct Schema {
     pub types: Vec<ResourceType>,
     /// Root collections by name.
     pub roots: HashMap<SmolStr, TypeIx>,
+    /// The root collections of abstract types: the types whose resources each lists, in the order of declaration.
+    pub abstract_roots: HashMap<SmolStr, Vec<TypeIx>>,
     /// How derived fields are kept true.
     pub plan: Plan,
     /// The hidden type of the one resource that keeps what is the same for all, as the sum over a root collection is.
@@ -129,6 +131,14 @@ pub enum FieldKind {
         target: TypeIx,
         /// What happens here when a target is deleted.
         on_delete: OnDelete,
+    },
+    /// A link, or links, to resources of several types. It holds nothing itself: for each of the types there is a hidden
+    /// link, or links, of which a link to one has at most one set.
+    Among {
+        /// The hidden links, in the order in which the types are declared or named.
+        parts: Vec<Slot>,
+        /// May it lead to more than one?
+        many: bool,
     },
     /// Hidden: the parent that owns this resource through one collection.
     Parent {
@@ -473,6 +483,16 @@ impl Schema {
         &self.ty(field.ty).fields[field.slot.0 as usize]
     }
 
+    /// The names of all root collections, those of abstract types among them.
+    pub fn root_names(&self) -> impl Iterator<Item = &str> {
+        self.roots.keys().chain(self.abstract_roots.keys()).map(SmolStr::as_str)
+    }
+
+    /// Is there a root collection of the name, of whatever kind of type?
+    pub fn has_root(&self, name: &str) -> bool {
+        self.roots.contains_key(name) || self.abstract_roots.contains_key(name)
+    }
+
     /// The type with a name.
     pub fn type_named(&self, name: &str) -> Option<TypeIx> {
         self.types.iter().position(|ty| ty.name == name).map(|at| TypeIx(at as u32))
@@ -521,6 +541,22 @@ impl ResourceType {
         &self.fields[slot.0 as usize]
     }
 
+    /// The type that a link, or links, leads to; none for other fields.
+    pub fn link_target(&self, slot: Slot) -> Option<TypeIx> {
+        match self.field(slot).kind {
+            FieldKind::Link { target, .. } | FieldKind::Links { target, .. } => Some(target),
+            _ => None,
+        }
+    }
+
+    /// The hidden links of a link to one of several types; none for other fields.
+    pub fn parts(&self, slot: Slot) -> &[Slot] {
+        match &self.field(slot).kind {
+            FieldKind::Among { parts, .. } => parts,
+            _ => &[],
+        }
+    }
+
     /// The field that clients know by this name.
     pub fn named(&self, name: &str) -> Option<(Slot, &Field)> {
         let slot = *self.by_name.get(name)?;
@@ -548,7 +584,10 @@ impl Field {
     pub fn in_document(&self) -> bool {
         !matches!(
             self.kind,
-            FieldKind::Collection { .. } | FieldKind::Inverse { .. } | FieldKind::Embedded { .. }
+            FieldKind::Collection { .. }
+                | FieldKind::Inverse { .. }
+                | FieldKind::Embedded { .. }
+                | FieldKind::Among { .. }
         )
     }
 
@@ -564,9 +603,25 @@ impl Field {
         )
     }
 
-    /// Is it a fact that somebody may write?
+    /// Is it a fact that somebody may write, or a name for several?
     pub fn is_written(&self) -> bool {
-        self.is_fact() && self.rules.kept.is_none()
+        (self.is_fact() || matches!(self.kind, FieldKind::Among { .. })) && self.rules.kept.is_none()
+    }
+
+    /// The name under which people know it: of the hidden links of a [`FieldKind::Among`], `#to.Person`, that of the field
+    /// that they stand for.
+    pub fn label(&self) -> &str {
+        match (&self.kind, self.name.strip_prefix('#')) {
+            (FieldKind::Link { .. } | FieldKind::Links { .. }, Some(part)) => {
+                part.split('.').next().unwrap_or(part)
+            }
+            _ => &self.name,
+        }
+    }
+
+    /// Is it one of the hidden links of a [`FieldKind::Among`]?
+    pub fn is_part(&self) -> bool {
+        matches!(self.kind, FieldKind::Link { .. } | FieldKind::Links { .. }) && self.name.starts_with('#')
     }
 
     /// Does it follow from other fields, and is it kept in the document?

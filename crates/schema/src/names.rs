@@ -41,6 +41,6 @@ pub fn reverse_name(schema: &Schema, of: FieldRef) -> String {
             let path = schema.field(of).name.trim_start_matches('#').replace('.', "_");
             format!("link_{}_{path}", snake_case(&schema.ty(of.ty).name))
         }
-        _ => format!("link_{}_{}", snake_case(&schema.ty(of.ty).name), schema.field(of).name),
+        _ => format!("link_{}_{}", snake_case(&schema.ty(of.ty).name), schema.field(of).label()),
     }
 }

@@ -49,6 +49,8 @@ pub enum Kind {
     Map(Box<ValueType>),
     /// A resource.
     Resource(TypeIx),
+    /// A resource of one of these types. Only a [`Node::Either`] has this kind, with a part for each of them, in this order.
+    Among(Vec<TypeIx>),
 }
 
 /// How many elements.
@@ -132,7 +134,8 @@ impl Type {
             Kind::Datetime => ValueType::Datetime,
             Kind::Date => ValueType::Date,
             Kind::Duration => ValueType::Duration,
-            Kind::Null | Kind::Json => ValueType::Json,
+            // One of several types is refused where it is the whole of a value.
+            Kind::Null | Kind::Json | Kind::Among(_) => ValueType::Json,
             Kind::Object(members) => ValueType::Object(members.clone()),
             Kind::Map(of) => ValueType::Map(of.clone()),
             Kind::Resource(target) => ValueType::Link {
@@ -165,6 +168,9 @@ impl Type {
             Kind::Object(_) => "object".into(),
             Kind::Map(_) => "map".into(),
             Kind::Resource(ty) => schema_name(*ty).to_string(),
+            Kind::Among(types) => {
+                types.iter().map(|ty| schema_name(*ty).to_string()).collect::<Vec<_>>().join(" | ")
+            }
         };
         match self.many {
             Many::One => kind,
@@ -237,6 +243,9 @@ pub enum Node {
     Script(Box<Script>),
     /// A list literal.
     List(Vec<Expr>),
+    /// What each of several links leads to, or follows from that: the first value that is not null; of lists the elements
+    /// of all.
+    Either(Vec<Expr>),
 }
 
 /// A function in JavaScript: its value is JSON, and follows from what it is given alone.
@@ -320,6 +329,7 @@ impl Expr {
                 Node::Script(Box::new(Script { source, using, limits }))
             }
             Node::List(items) => Node::List(items.into_iter().map(f).collect::<Result<_, E>>()?),
+            Node::Either(parts) => Node::Either(parts.into_iter().map(f).collect::<Result<_, E>>()?),
         };
         Ok(Expr { node, ty: self.ty })
     }
@@ -373,7 +383,9 @@ impl Expr {
                     f(otherwise, 0);
                 }
             }
-            Node::Call(_, parts) | Node::List(parts) => parts.iter().for_each(|part| f(part, 0)),
+            Node::Call(_, parts) | Node::List(parts) | Node::Either(parts) => {
+                parts.iter().for_each(|part| f(part, 0))
+            }
             Node::Script(script) => script.using.iter().for_each(|(_, part)| f(part, 0)),
         }
     }
@@ -539,6 +551,14 @@ pub(crate) fn write_expr(
                 go(part, f)?;
             }
             write!(f, ", steps {}, memory {}, stack {})", limits.steps, limits.memory, limits.stack)
+        }
+        Node::Either(parts) => {
+            f.write_str("either(")?;
+            for (at, part) in parts.iter().enumerate() {
+                f.write_str(if at > 0 { ", " } else { "" })?;
+                go(part, f)?;
+            }
+            f.write_str(")")
         }
         Node::List(items) => {
             f.write_str("[")?;

@@ -50,20 +50,25 @@ fn mistakes_around_abstract_types_are_told_once_each() {
             "unused-interface «N» no type is a `N` | as in `type X is N in xs { … }`",
         ),
         (
-            "abstract type N in ns { a: int } type A is N in as {}",
-            "unsupported «ns» a root collection of an abstract type is not part of this version of the language",
+            "abstract type N in as { a: int } type A is N in as {}",
+            "duplicate-collection «as» `as` holds `A` already | each root collection holds one type",
         ),
         (
-            "abstract type N { a: int } type A is N in as { x: link N }",
-            "unsupported «N» a link to an abstract type is not part of this version of the language | name one of the types that are a `N`",
+            "abstract type N in ns { a: int } abstract type M in ns {} type A is N, M in as {}",
+            "duplicate-collection «ns» `ns` holds another abstract type already | each root collection holds one type",
         ),
+        ("abstract type N { a: int } type A is N in as { x: link N, y := self.x }", ""),
         (
             "abstract type N { a: int } type A is N in as { x: collection N }",
             "unsupported «N» a collection of an abstract type is not part of this version of the language | name one of the types that are a `N`",
         ),
         (
             "abstract type N { a: int } type A is N in as { x: [{ y: { z: link N } }] }",
-            "unsupported «N» a link to an abstract type is not part of this version of the language | name one of the types that are a `N`",
+            "unsupported «N» a link within an object leads to one type | name one type; a link to one of several is a field of the type itself",
+        ),
+        (
+            "type A in as { x: { y: link A | B } } type B in bs {}",
+            "unsupported «A» a link within an object leads to one type | name one type; a link to one of several is a field of the type itself",
         ),
         (
             "abstract type N { a: int } type A is N in as { x: inverse N.a }",
@@ -71,7 +76,55 @@ fn mistakes_around_abstract_types_are_told_once_each() {
         ),
         (
             "type A in as { x: B | C }",
-            "no-union «|» there are no unions of types | declare a field for each of the types; what they have in common can stand in an abstract type",
+            "no-union «|» a value is of one type | a link may lead to several, as in `link A | B`; what types have in common can stand in an abstract type",
+        ),
+        (
+            "type A in as { x: link A | B | A } type B in bs {}",
+            "duplicate-target «A» a `A` is one of the types before already",
+        ),
+        (
+            "type A in as { x: link B | A } type B in bs { a: inverse C.x } type C in cs { x: link A | C }",
+            "inverse-target «x» `C.x` leads to no `B`",
+        ),
+        (
+            "type A in as { x: link A | B nullable } type B in bs {}",
+            "option «nullable» a link to one of several types has no option `nullable` | it has description, required, immutable, write once, index, unique, unique in parent, on delete",
+        ),
+        (
+            "type A in as { x: link A | B, y := self.x } type B in bs {}",
+            "several-types «self.x» this is A | B, and nothing can be made of several types in one piece | name a field of them, as in `self.customer.name`, or ask `type(…)`, `id(…)` or `path(…)` of one",
+        ),
+        (
+            "type A in as { n: int, x: link A | B, y := self.x.n } type B in bs { m: int }",
+            "unknown-field «n» `B` has no field `n` | it has link_a_x, m",
+        ),
+        (
+            "type A in as { n: int, x: links A | B, y := sum(self.x.n) } type B in bs { n: str }",
+            "types-differ «n» `n` is a list of int of a `A`, and a list of str of a `B` | put a field that they have in common into an abstract type",
+        ),
+        (
+            "type A in as { x: links A | B, y := self.x[order by _id] } type B in bs {}",
+            "several-types «self.x» this is a set of A | B, and nothing can be made of several types in one piece | name a field of them, as in `self.customer.name`, or ask `type(…)`, `id(…)` or `path(…)` of one",
+        ),
+        (
+            "type A in as { x: links A | B, y := first(self.x) } type B in bs {}",
+            "several-types «self.x» this is a set of A | B, and nothing can be made of several types in one piece | name a field of them, as in `self.customer.name`, or ask `type(…)`, `id(…)` or `path(…)` of one",
+        ),
+        (
+            "type A in as { x: link A | B, c: int, y := self.x else self } type B in bs {}",
+            "several-types «self.x» this is A | B, and nothing can be made of several types in one piece | name a field of them, as in `self.customer.name`, or ask `type(…)`, `id(…)` or `path(…)` of one",
+        ),
+        (
+            "type A in as { x: link A | B, y := self.x < self } type B in bs {}",
+            "operand-type «<» `<` does not go between A | B and A | resources have no order: compare one of their fields",
+        ),
+        (
+            "type A in as { x: link A | B, y := self.x = 1 } type B in bs {}",
+            "operand-type «=» `=` does not go between A | B and int",
+        ),
+        (
+            "type A in as { x: links A | B, y := sum(self.x) } type B in bs {}",
+            "aggregate-type «self.x» `sum` needs a list of numbers or durations, and this is a set of A | B | name the field to aggregate, as in `sum(self.orders.amount)`",
         ),
         (
             "abstract type A { a: int } type A in as {} type B is A in bs {}",
@@ -94,7 +147,11 @@ fn mistakes_around_abstract_types_are_told_once_each() {
             "endless-path «path(self)» the path of a `A` runs through any number of others, and cannot be computed here | `_self` in a reply has it all the same",
         ),
     ];
-    let wrong: Vec<_> = cases.iter().filter(|(schema, wanted)| findings(schema) != [*wanted]).collect();
+    let is_wrong = |(schema, wanted): &&(&str, &str)| {
+        let wanted: Vec<&str> = Vec::from_iter((!wanted.is_empty()).then_some(*wanted));
+        findings(schema) != wanted
+    };
+    let wrong: Vec<_> = cases.iter().filter(is_wrong).collect();
     assert!(wrong.is_empty(), "{:#?}", wrong.iter().map(|(schema, _)| findings(schema)).collect::<Vec<_>>());
 }
 

@@ -65,10 +65,10 @@ pub struct FieldText {
 pub enum FieldKindText {
     /// A stored value.
     Stored(TypeExpr),
-    /// `link T`.
-    Link(Ident),
-    /// `links T`.
-    Links(Ident),
+    /// `link T`, `link T | U`: the types that it may lead to, at least one.
+    Link(Vec<Ident>),
+    /// `links T`, `links T | U`.
+    Links(Vec<Ident>),
     /// `collection T`, `ordered collection T`.
     Collection {
         /// The children's type.

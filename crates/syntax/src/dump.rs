@@ -6,6 +6,7 @@ use crate::ast::{
     Expr, ExprKind, FieldKindText, FieldText, OptionArgument, OptionText, SchemaText, TypeExpr, TypeExprKind,
     UnaryOp,
 };
+use crate::format_schema::targets;
 use crate::print_expression::{Quotes, string};
 
 /// An expression, as `(+ 1 (* 2 (. self age)))`.
@@ -40,8 +41,8 @@ fn field(out: &mut String, field: &FieldText, indent: usize) {
     let mut inner = Vec::new();
     let kind = match &field.kind {
         FieldKindText::Stored(t) => type_expr(t, &mut inner),
-        FieldKindText::Link(t) => format!("link {}", t.name),
-        FieldKindText::Links(t) => format!("links {}", t.name),
+        FieldKindText::Link(to) => format!("link {}", targets(to)),
+        FieldKindText::Links(to) => format!("links {}", targets(to)),
         FieldKindText::Collection { child, ordered } => {
             format!("{}collection {}", if *ordered { "ordered " } else { "" }, child.name)
         }

@@ -4,7 +4,9 @@
 //! what they stood before, or at the end of the line that they ended; one within a field or a type's head moves to the
 //! line above. Blank lines between members stay, one at most. Names and types are aligned between blank lines.
 
-use crate::ast::{FieldKindText, FieldText, OptionArgument, OptionText, TypeExpr, TypeExprKind, TypeText};
+use crate::ast::{
+    FieldKindText, FieldText, Ident, OptionArgument, OptionText, TypeExpr, TypeExprKind, TypeText,
+};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::parse_schema::{self, ParsedSchema};
 use crate::print_expression::{INDENT, LINE_WIDTH, Quotes, flat, string, wrapped};
@@ -215,8 +217,8 @@ impl Formatter<'_> {
         let column = self.out.len() - self.out.rfind('\n').map_or(0, |last| last + 1);
         match &field.kind {
             FieldKindText::Stored(t) => self.stored(t, field, column, indent),
-            FieldKindText::Link(t) => self.out.push_str(&format!("link {}", t.name)),
-            FieldKindText::Links(t) => self.out.push_str(&format!("links {}", t.name)),
+            FieldKindText::Link(to) => self.out.push_str(&format!("link {}", targets(to))),
+            FieldKindText::Links(to) => self.out.push_str(&format!("links {}", targets(to))),
             FieldKindText::Collection { child, ordered } => {
                 self.out.push_str(&format!(
                     "{}collection {}",
@@ -338,13 +340,18 @@ pub(crate) fn type_line(t: &TypeExpr) -> String {
     }
 }
 
+/// The types that a link may lead to.
+pub(crate) fn targets(to: &[Ident]) -> String {
+    to.iter().map(|name| name.name.as_str()).collect::<Vec<_>>().join(" | ")
+}
+
 /// A field of an object on one line.
 pub(crate) fn field_line(field: &FieldText) -> String {
     let name = &field.name.name;
     let mut line = match &field.kind {
         FieldKindText::Stored(t) => format!("{name}: {}", type_line(t)),
-        FieldKindText::Link(t) => format!("{name}: link {}", t.name),
-        FieldKindText::Links(t) => format!("{name}: links {}", t.name),
+        FieldKindText::Link(to) => format!("{name}: link {}", targets(to)),
+        FieldKindText::Links(to) => format!("{name}: links {}", targets(to)),
         FieldKindText::Collection { child, ordered: true } => {
             format!("{name}: ordered collection {}", child.name)
         }

@@ -187,8 +187,8 @@ impl Parser<'_> {
         }
         self.bump();
         match meant {
-            "link" => Some(FieldKindText::Link(self.target())),
-            "links" => Some(FieldKindText::Links(self.target())),
+            "link" => Some(FieldKindText::Link(self.targets())),
+            "links" => Some(FieldKindText::Links(self.targets())),
             "collection" => Some(FieldKindText::Collection { child: self.target(), ordered: false }),
             "ordered" => {
                 if self.eat_word("collection").is_none() {
@@ -207,16 +207,18 @@ impl Parser<'_> {
         }
     }
 
-    /// The type that a relation leads to.
-    fn target(&mut self) -> Ident {
-        let here = self.here();
-        let missing = Ident { name: Default::default(), span: here };
-        if self.line_ended() || self.member_at(0) {
-            let message = format!("expected the name of a type, found {}", self.found());
-            self.error("missing-name", here, message, "write the name of the type that it leads to");
-            return missing;
+    /// The types that a link may lead to: `T`, or `T | U`.
+    fn targets(&mut self) -> Vec<Ident> {
+        let mut targets = vec![self.one_target()];
+        while self.eat(TokenKind::Pipe).is_some() {
+            targets.push(self.one_target());
         }
-        let name = self.name("the name of a type").unwrap_or(missing);
+        targets
+    }
+
+    /// The type that a relation leads to which leads to one.
+    fn target(&mut self) -> Ident {
+        let name = self.one_target();
         if self.at(TokenKind::Pipe) {
             self.no_union(self.peek().span);
             while self.eat(TokenKind::Pipe).is_some() {
@@ -224,6 +226,17 @@ impl Parser<'_> {
             }
         }
         name
+    }
+
+    fn one_target(&mut self) -> Ident {
+        let here = self.here();
+        let missing = Ident { name: Default::default(), span: here };
+        if self.line_ended() || self.member_at(0) {
+            let message = format!("expected the name of a type, found {}", self.found());
+            self.error("missing-name", here, message, "write the name of the type that it leads to");
+            return missing;
+        }
+        self.name("the name of a type").unwrap_or(missing)
     }
 
     /// `T.field` behind `inverse`.

@@ -158,9 +158,8 @@ impl Parser<'_> {
     }
 
     pub(crate) fn no_union(&mut self, span: Span) {
-        let help =
-            "declare a field for each of the types; what they have in common can stand in an abstract type";
-        self.error("no-union", span, "there are no unions of types", help);
+        let help = "a link may lead to several, as in `link A | B`; what types have in common can stand in an abstract type";
+        self.error("no-union", span, "a value is of one type", help);
     }
 
     /// A name, or a report of what is missing; a string is taken for the name that it holds.

@@ -332,6 +332,8 @@ fn schema_text() -> impl Strategy<Value = String> {
         expression().prop_map(|value| format!(" := ( // hoisted\n\n {})", format_expression(&value))),
         prop::sample::select(vec![
             ": link A",
+            ": link A | B",
+            ":links A|B | C",
             ": links B",
             ": /* in */ collection C",
             ":ordered collection D",

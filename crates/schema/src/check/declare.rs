@@ -39,6 +39,15 @@ impl Source<'_> {
     }
 }
 
+/// What is left of abstract types when their fields stand in the types that are one.
+#[derive(Default)]
+pub struct Abstract {
+    /// The names of the types that are one, in the order of declaration, by the name of the abstract type.
+    pub types: HashMap<SmolStr, Vec<SmolStr>>,
+    /// Root collections, each with the name of the abstract type.
+    pub roots: Vec<(ast::Ident, SmolStr)>,
+}
+
 /// The sources of derived fields, which are typed later.
 pub type Sources<'t> = Vec<(FieldRef, Source<'t>)>;
 
@@ -49,6 +58,7 @@ const BASIC: [&str; 11] =
 /// Reads all declarations. Derived fields have no expression yet.
 pub fn declare<'t>(
     tree: &'t ast::SchemaText,
+    abstracts: &Abstract,
     ids: &mut Ids,
     found: &mut Vec<Diagnostic>,
 ) -> (Schema, Sources<'t>) {
@@ -56,6 +66,7 @@ pub fn declare<'t>(
         name: tree.name.as_ref().map_or("main".into(), |name| name.name.clone()),
         types: Vec::new(),
         roots: HashMap::new(),
+        abstract_roots: HashMap::new(),
         plan: Plan::default(),
         shared: None,
     };
@@ -66,7 +77,16 @@ pub fn declare<'t>(
             texts.push(ty);
         }
     }
-    let mut declared = Declared::default();
+    declare_roots(&mut schema, abstracts, found);
+    let mut declared = Declared {
+        abstracts,
+        sources: Vec::new(),
+        parents: Vec::new(),
+        ordered: Vec::new(),
+        inverses: Vec::new(),
+        among: Vec::new(),
+        objects: Vec::new(),
+    };
     for (at, text) in texts.iter().enumerate() {
         let ty = TypeIx(at as u32);
         for field in &text.fields {
@@ -75,6 +95,9 @@ pub fn declare<'t>(
         lifetime::declare(&mut schema, ty, text, ids, found);
     }
     add_parents(&mut schema, &declared.parents, ids, found);
+    for among in declared.among {
+        add_parts(&mut schema, among, ids);
+    }
     for (field, text) in &declared.objects {
         embed(&mut schema, *field, text, &mut declared.sources, ids);
     }
@@ -89,14 +112,17 @@ pub fn declare<'t>(
     (schema, declared.sources)
 }
 
-#[derive(Default)]
-struct Declared<'t> {
+struct Declared<'t, 'c> {
+    /// What is known of abstract types.
+    abstracts: &'c Abstract,
     sources: Sources<'t>,
     /// Collections, in the order of declaration.
     parents: Vec<(FieldRef, Span)>,
     /// Those of them that are ordered.
     ordered: Vec<FieldRef>,
     inverses: Vec<(FieldRef, &'t ast::FieldText)>,
+    /// Links to one of several types.
+    among: Vec<Among>,
     /// Stored fields, whose values may hold objects.
     objects: Vec<(FieldRef, &'t ast::TypeExpr)>,
 }
@@ -160,6 +186,27 @@ fn declare_type(schema: &mut Schema, text: &ast::TypeText, ids: &mut Ids, found:
     });
 }
 
+/// The root collections of abstract types: each lists the resources of all types that are one.
+fn declare_roots(schema: &mut Schema, abstracts: &Abstract, found: &mut Vec<Diagnostic>) {
+    for (root, name) in &abstracts.roots {
+        check_name(root, "a root collection", found);
+        let other = schema.roots.get(&root.name).map(|other| format!("`{}`", schema.ty(*other).name));
+        let twice =
+            schema.abstract_roots.contains_key(&root.name).then(|| "another abstract type".to_string());
+        if let Some(other) = other.or(twice) {
+            let message = format!("`{}` holds {other} already", root.name);
+            found.push(
+                Diagnostic::error("duplicate-collection", root.span, message)
+                    .help("each root collection holds one type"),
+            );
+            continue;
+        }
+        let types = abstracts.types.get(name).into_iter().flatten();
+        let types = types.filter_map(|name| schema.type_named(name)).collect();
+        schema.abstract_roots.insert(root.name.clone(), types);
+    }
+}
+
 fn resolve_type(schema: &Schema, name: &ast::Ident, found: &mut Vec<Diagnostic>) -> Option<TypeIx> {
     let ty = schema.type_named(&name.name);
     if ty.is_none() {
@@ -178,7 +225,7 @@ fn declare_field<'t>(
     schema: &mut Schema,
     ty: TypeIx,
     text: &'t ast::FieldText,
-    declared: &mut Declared<'t>,
+    declared: &mut Declared<'t, '_>,
     ids: &mut Ids,
     found: &mut Vec<Diagnostic>,
 ) {
@@ -196,14 +243,26 @@ fn declare_field<'t>(
             declared.objects.push((here, text));
             (FieldKind::Stored(of.clone()), Context::Value(of))
         }
-        FieldKindText::Link(target) => {
-            let Some(target) = resolve_type(schema, target, found) else { return };
-            (FieldKind::Link { target, on_delete: OnDelete::Unlink }, Context::Link)
-        }
-        FieldKindText::Links(target) => {
-            let Some(target) = resolve_type(schema, target, found) else { return };
-            (FieldKind::Links { target, on_delete: OnDelete::Unlink }, Context::Links)
-        }
+        FieldKindText::Link(names) => match resolve_targets(schema, declared.abstracts, names, found) {
+            None => return,
+            Some(Targets::One(target)) => {
+                (FieldKind::Link { target, on_delete: OnDelete::Unlink }, Context::Link)
+            }
+            Some(Targets::Several(targets)) => {
+                declared.among.push(Among { here, targets, on_delete: OnDelete::Unlink });
+                (FieldKind::Among { parts: Vec::new(), many: false }, Context::LinkAmong)
+            }
+        },
+        FieldKindText::Links(names) => match resolve_targets(schema, declared.abstracts, names, found) {
+            None => return,
+            Some(Targets::One(target)) => {
+                (FieldKind::Links { target, on_delete: OnDelete::Unlink }, Context::Links)
+            }
+            Some(Targets::Several(targets)) => {
+                declared.among.push(Among { here, targets, on_delete: OnDelete::Unlink });
+                (FieldKind::Among { parts: Vec::new(), many: true }, Context::Links)
+            }
+        },
         FieldKindText::Collection { child, ordered } => {
             let Some(child) = resolve_type(schema, child, found) else { return };
             declared.parents.push((here, text.name.span));
@@ -251,6 +310,11 @@ fn declare_field<'t>(
         FieldKind::Link { on_delete, .. } | FieldKind::Links { on_delete, .. } => {
             *on_delete = options.on_delete
         }
+        FieldKind::Among { .. } => {
+            if let Some(among) = declared.among.last_mut() {
+                among.on_delete = options.on_delete;
+            }
+        }
         FieldKind::Derived { strict, background, .. } => {
             (*strict, *background) = (options.strict, options.background);
         }
@@ -259,6 +323,91 @@ fn declare_field<'t>(
     let owner = &mut schema.types[ty.0 as usize];
     owner.by_name.insert(field.name.clone(), slot);
     owner.fields.push(field);
+}
+
+/// A link to one of several types, whose parts are made when all declared fields are there.
+struct Among {
+    here: FieldRef,
+    targets: Vec<TypeIx>,
+    on_delete: OnDelete,
+}
+
+/// What a link leads to.
+enum Targets {
+    One(TypeIx),
+    /// In the order of declaration, or in which they are named; perhaps a single one, where an abstract type has one.
+    Several(Vec<TypeIx>),
+}
+
+/// The types that a link names, abstract ones replaced by those that are one; none where there is a mistake.
+fn resolve_targets(
+    schema: &Schema,
+    abstracts: &Abstract,
+    names: &[ast::Ident],
+    found: &mut Vec<Diagnostic>,
+) -> Option<Targets> {
+    if let [name] = names
+        && !abstracts.types.contains_key(&name.name)
+    {
+        return resolve_type(schema, name, found).map(Targets::One);
+    }
+    let mut targets = Vec::new();
+    let so_far = found.len();
+    for name in names {
+        let types = match abstracts.types.get(&name.name) {
+            Some(types) => types.iter().filter_map(|name| schema.type_named(name)).collect(),
+            None => Vec::from_iter(resolve_type(schema, name, found)),
+        };
+        for ty in types {
+            if targets.contains(&ty) {
+                let message = format!("a `{}` is one of the types before already", schema.ty(ty).name);
+                found.push(Diagnostic::error("duplicate-target", name.span, message));
+            } else {
+                targets.push(ty);
+            }
+        }
+    }
+    (found.len() == so_far && !targets.is_empty()).then_some(Targets::Several(targets))
+}
+
+/// Gives a link to one of several types its hidden links, one for each of the types. The rules that hold for each link
+/// by itself go with them; that there is one, and how many there may be, is a rule of the declared field.
+fn add_parts(schema: &mut Schema, among: Among, ids: &mut Ids) {
+    let Among { here, targets, on_delete } = among;
+    let owner = schema.ty(here.ty);
+    let (owner_name, field) = (owner.name.clone(), owner.field(here.slot));
+    let FieldKind::Among { many, .. } = field.kind else { return };
+    let (declared, name, index) = (field.rules.clone(), field.name.clone(), field.index);
+    // What must be there cannot be taken away.
+    let on_delete = match on_delete {
+        OnDelete::Unlink if declared.required && !many => OnDelete::Restrict,
+        rule => rule,
+    };
+    let rules = Rules { required: false, max_length: None, ..declared };
+    let mut parts = Vec::with_capacity(targets.len());
+    for target in targets {
+        let name = format_smolstr!("#{name}.{}", schema.ty(target).name);
+        let id = ids.field_id(&owner_name, &name);
+        let kind = match many {
+            true => FieldKind::Links { target, on_delete },
+            false => FieldKind::Link { target, on_delete },
+        };
+        let owner = &mut schema.types[here.ty.0 as usize];
+        parts.push(Slot(owner.fields.len() as u32));
+        owner.fields.push(Field {
+            id,
+            name,
+            kind,
+            index,
+            parent_index: rules.unique_in_parent.then(|| ids.parent_index(id)),
+            rules: rules.clone(),
+            reference_index: true,
+            extended: None,
+        });
+    }
+    let field = &mut schema.types[here.ty.0 as usize].fields[here.slot.0 as usize];
+    (field.index, field.parent_index) = (false, None);
+    field.kind = FieldKind::Among { parts, many };
 }
 
 /// The type of a stored value; none, with a diagnostic, where there is no such type.
@@ -314,7 +463,9 @@ fn value_type(schema: &Schema, text: &ast::TypeExpr, found: &mut Vec<Diagnostic>
                         let Some(ty) = value_type(schema, of, found) else { continue };
                         (ty.clone(), Context::Member(ty))
                     }
-                    FieldKindText::Link(target) => {
+                    // That it leads to one type was seen to with the abstract types.
+                    FieldKindText::Link(targets) => {
+                        let [target] = targets.as_slice() else { continue };
                         let Some(target) = resolve_type(schema, target, found) else { continue };
                         // The field that has its targets is made when all declared ones are known.
                         let via = FieldRef { ty: target, slot: Slot(u32::MAX) };
@@ -486,14 +637,14 @@ fn check_reverse_names(schema: &Schema, texts: &[&ast::TypeText], found: &mut Ve
             }
             let name = reverse_name(schema, *of);
             let Some(other) = named.insert(name.clone(), *of) else { continue };
-            let field = &schema.field(*of).name;
+            let field = schema.field(*of).label();
             let field = field.trim_start_matches('#').split('.').next().unwrap_or_default();
             let span = texts[of.ty.0 as usize].fields.iter().find(|text| text.name.name == field);
             let Some(span) = span.map(|text| text.name.span) else { continue };
             let message = format!(
                 "the reverse of this link would be called `{name}`, as that of `{}.{}`",
                 schema.ty(other.ty).name,
-                schema.field(other).name
+                schema.field(other).label()
             );
             let help = "rename one of the types, or one of the links";
             found.push(Diagnostic::error("same-reverse-name", span, message).help(help));
@@ -516,14 +667,15 @@ fn check_siblings(schema: &Schema, texts: &[&ast::TypeText], found: &mut Vec<Dia
 fn resolve_inverse(schema: &mut Schema, here: FieldRef, text: &ast::FieldText, found: &mut Vec<Diagnostic>) {
     let FieldKindText::Inverse { of_type, of_field } = &text.kind else { return };
     let Some(ty) = resolve_type(schema, of_type, found) else { return };
-    let Some((slot, field)) = schema.ty(ty).named(&of_field.name) else {
+    let Some((slot, _)) = schema.ty(ty).named(&of_field.name) else {
         let message = format!("`{}` has no field `{}`", of_type.name, of_field.name);
         let diagnostic = Diagnostic::error("unknown-field", of_field.span, message);
         let links = schema.ty(ty).fields.iter().filter(|field| {
-            matches!(
+            let is_link = matches!(
                 field.kind,
                 FieldKind::Link { .. } | FieldKind::Links { .. } | FieldKind::Collection { .. }
-            )
+            );
+            (is_link && field.visible()) || matches!(field.kind, FieldKind::Among { .. })
         });
         found.push(match nearest(&of_field.name, links.map(|field| field.name.as_str())) {
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
@@ -531,8 +683,17 @@ fn resolve_inverse(schema: &mut Schema, here: FieldRef, text: &ast::FieldText, f
         });
         return;
     };
-    let target = match &field.kind {
+    // Of a link to one of several types, the part that leads here.
+    let here_part = |part: &&Slot| schema.ty(ty).link_target(**part) == Some(here.ty);
+    let slot = schema.ty(ty).parts(slot).iter().find(here_part).copied().unwrap_or(slot);
+    let target = match &schema.ty(ty).field(slot).kind {
         FieldKind::Link { target, .. } | FieldKind::Links { target, .. } => *target,
+        FieldKind::Among { .. } => {
+            let message =
+                format!("`{}.{}` leads to no `{}`", of_type.name, of_field.name, schema.ty(here.ty).name);
+            found.push(Diagnostic::error("inverse-target", of_field.span, message));
+            return;
+        }
         _ => {
             let message = format!("`{}.{}` is not a link", of_type.name, of_field.name);
             found.push(

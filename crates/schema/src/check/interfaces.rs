@@ -10,13 +10,16 @@ use corollary_syntax::ast::{FieldKindText, FieldText, Ident, SchemaText, TypeExp
 use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::nearest;
 use corollary_syntax::span::Span;
+use smol_str::SmolStr;
 
-use super::declare::check_name;
+use super::declare::{Abstract, check_name};
 
 /// A tree without abstract types.
 pub struct Merged {
     /// The types, with the fields of their interfaces.
     pub tree: SchemaText,
+    /// What is left of abstract types.
+    pub left: Abstract,
     /// Where abstract types stand: what is wrong there may be found again in each type.
     abstracts: Vec<Span>,
     /// Names of abstract types where only others may stand; told already.
@@ -60,10 +63,6 @@ pub fn merge(tree: &SchemaText, found: &mut Vec<Diagnostic>) -> Merged {
     for ty in tree.types.iter().filter(|ty| ty.is_abstract) {
         check_name(&ty.name, "a type", found);
         abstracts.entry(&ty.name.name).or_insert(ty);
-        if let Some(root) = &ty.root {
-            let message = "a root collection of an abstract type is not part of this version of the language";
-            found.push(Diagnostic::error("unsupported", root.span, message));
-        }
         for option in &ty.options {
             let message = format!("an abstract type has no option `{}`", option.name);
             found.push(Diagnostic::error("unsupported", option.span, message));
@@ -84,7 +83,8 @@ pub fn merge(tree: &SchemaText, found: &mut Vec<Diagnostic>) -> Merged {
     });
     let types = types.collect();
     let spans = tree.types.iter().filter(|ty| ty.is_abstract).map(|ty| ty.span).collect();
-    Merged { tree: SchemaText { name: tree.name.clone(), types }, abstracts: spans, refused }
+    let left = merging.left();
+    Merged { tree: SchemaText { name: tree.name.clone(), types }, left, abstracts: spans, refused }
 }
 
 struct Merging<'t> {
@@ -187,6 +187,24 @@ impl<'t> Merging<'t> {
         None
     }
 
+    /// The types that are one of each abstract type, and the root collections of those.
+    fn left(&self) -> Abstract {
+        let mut concrete: HashMap<SmolStr, Vec<SmolStr>> =
+            self.abstracts.keys().map(|name| (SmolStr::new(name), Vec::new())).collect();
+        for ty in self.tree.types.iter().filter(|ty| !ty.is_abstract) {
+            let mut interfaces = Vec::new();
+            self.collect(ty, &mut Vec::new(), &mut interfaces, &mut Vec::new());
+            for (interface, _) in interfaces {
+                if let Some(types) = concrete.get_mut(&interface.name.name) {
+                    types.push(ty.name.name.clone());
+                }
+            }
+        }
+        let roots = self.tree.types.iter().filter(|ty| ty.is_abstract);
+        let roots = roots.filter_map(|ty| Some((ty.root.clone()?, ty.name.name.clone()))).collect();
+        Abstract { types: concrete, roots }
+    }
+
     /// An abstract type that no type is, directly or through another, would never be looked at.
     fn refuse_unused(&self, ty: &TypeText, found: &mut Vec<Diagnostic>) {
         let is_one = |other: &&TypeText| {
@@ -203,15 +221,15 @@ impl<'t> Merging<'t> {
         }
     }
 
-    /// A relation to an abstract type, also from within objects.
+    /// A relation that leads to one type only, and names an abstract one; also a link within objects.
     fn refuse_relation(&self, field: &FieldText, refused: &mut Vec<Span>, found: &mut Vec<Diagnostic>) {
         let (target, what) = match &field.kind {
-            FieldKindText::Link(target) | FieldKindText::Links(target) => (target, "a link to"),
+            FieldKindText::Link(_) | FieldKindText::Links(_) => return,
             FieldKindText::Collection { child, .. } => (child, "a collection of"),
             FieldKindText::Inverse { of_type, .. } => (of_type, "the inverse of a link in"),
             FieldKindText::Stored(ty) => {
                 for member in members(ty) {
-                    self.refuse_relation(member, refused, found);
+                    self.refuse_member(member, refused, found);
                 }
                 return;
             }
@@ -225,6 +243,24 @@ impl<'t> Merging<'t> {
             );
             refused.push(target.span);
         }
+    }
+
+    /// A link within objects leads to one type.
+    fn refuse_member(&self, member: &FieldText, refused: &mut Vec<Span>, found: &mut Vec<Diagnostic>) {
+        let target = match &member.kind {
+            FieldKindText::Link(targets) => match targets.as_slice() {
+                [target] if !self.abstracts.contains_key(target.name.as_str()) => return,
+                [target, ..] => target,
+                [] => return,
+            },
+            _ => return self.refuse_relation(member, refused, found),
+        };
+        let message = "a link within an object leads to one type";
+        found.push(
+            Diagnostic::error("unsupported", target.span, message)
+                .help("name one type; a link to one of several is a field of the type itself"),
+        );
+        refused.push(target.span);
     }
 }
 

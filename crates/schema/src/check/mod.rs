@@ -18,6 +18,7 @@ pub(crate) mod options;
 use corollary_syntax::diagnostic::{Diagnostic, Severity};
 use corollary_syntax::{Parsed, ast, parse_schema};
 
+use self::interfaces::Merged;
 use crate::ids::Ids;
 use crate::model::Schema;
 
@@ -46,13 +47,14 @@ pub fn check_parsed(parsed: Parsed<ast::SchemaText>, ids: &mut Ids) -> Checked {
 
 fn check_tree(tree: &ast::SchemaText, ids: &mut Ids, found: &mut Vec<Diagnostic>) -> Option<Schema> {
     let merged = interfaces::merge(tree, found);
-    let schema = check_types(&merged.tree, ids, found);
+    let schema = check_types(&merged, ids, found);
     merged.told_once(found);
     schema
 }
 
-fn check_types(tree: &ast::SchemaText, ids: &mut Ids, found: &mut Vec<Diagnostic>) -> Option<Schema> {
-    let (schema, sources) = declare::declare(tree, ids, found);
+fn check_types(merged: &Merged, ids: &mut Ids, found: &mut Vec<Diagnostic>) -> Option<Schema> {
+    let tree = &merged.tree;
+    let (schema, sources) = declare::declare(tree, &merged.left, ids, found);
     let mut schema = derive::derive(schema, sources, ids, found)?;
     defaults::compute(tree, &mut schema, found);
     Some(schema)

@@ -25,6 +25,8 @@ pub enum Context {
     Link,
     /// `links`.
     Links,
+    /// `link` to one of several types.
+    LinkAmong,
     /// `collection` or `inverse`.
     Reverse,
     /// A derived field.
@@ -171,6 +173,10 @@ fn allowed(context: &Context) -> Vec<&'static str> {
             names.extend(["required", "nullable", "immutable", "write once", "index"]);
             names.extend(["unique", "unique in parent", "on delete"]);
         }
+        Context::LinkAmong => {
+            names.extend(["required", "immutable", "write once", "index"]);
+            names.extend(["unique", "unique in parent", "on delete"]);
+        }
         Context::MemberLink => names.extend(["required", "nullable", "on delete"]),
         Context::Links => names.extend(["required", "on delete", "max_length", "append only"]),
         Context::Reverse | Context::DerivedMember => {}
@@ -192,6 +198,7 @@ fn misplaced(text: &OptionText, context: &Context, allowed: &[&str]) -> Diagnost
         Context::DerivedMember => "a derived member",
         Context::Link => "a link",
         Context::Links => "links",
+        Context::LinkAmong => "a link to one of several types",
         Context::Reverse => "a list that others own",
         Context::Derived => "a derived field",
     };

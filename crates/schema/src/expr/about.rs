@@ -8,7 +8,7 @@ use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::span::Span;
 use corollary_value::Value;
 
-use super::{Checker, new};
+use super::{Checker, new, unknown};
 use crate::functions::Function;
 use crate::model::{FieldKind, FieldRef, TypeIx};
 use crate::names::PATH_PREFIX;
@@ -31,6 +31,12 @@ impl Checker<'_> {
             return Some(self.report(Diagnostic::error("named-argument", named.span, text)));
         }
         let of = self.one(&argument.value, "a resource");
+        if matches!(of.ty.kind, Kind::Among(_)) {
+            return Some(self.of_each(of, &name.name, span, &|part| match part.ty.resource() {
+                Some(ty) => self.about_one(&name.name, part, ty, span),
+                None => unknown(),
+            }));
+        }
         let Kind::Resource(ty) = of.ty.kind else {
             if of.ty.kind != Kind::Null {
                 let is = self.describe(&of.ty);
@@ -39,11 +45,15 @@ impl Checker<'_> {
             }
             return Some(of);
         };
-        Some(match name.name.as_str() {
+        Some(self.about_one(&name.name, of, ty, span))
+    }
+
+    fn about_one(&self, name: &str, of: Expr, ty: TypeIx, span: Span) -> Expr {
+        match name {
             "id" => id(of),
             "type" => if_there(of, text(&self.schema().ty(ty).name)),
             _ => self.path(of, ty, &mut Vec::new(), span),
-        })
+        }
     }
 
     /// The canonical path of a resource.

@@ -142,6 +142,9 @@ impl Checker<'_> {
     fn aggregate(&self, aggregate: Aggregate, argument: &ast::Expr) -> Expr {
         let list = self.many(argument, &format!("`{}`", aggregate.name()));
         let list = if aggregate.follows_order() { list } else { unordered(list) };
+        if let Some(of_each) = self.aggregate_of_each(aggregate, &list, argument.span) {
+            return of_each;
+        }
         match self.result_type(aggregate, &list.ty, argument.span) {
             Ok(ty) => new(Node::Aggregate(aggregate, Box::new(list)), ty),
             Err(told) => told,
@@ -149,20 +152,24 @@ impl Checker<'_> {
     }
 
     /// The type of an aggregate's result over a list.
-    fn result_type(&self, aggregate: Aggregate, list: &Type, span: Span) -> Result<Type, Expr> {
+    pub(super) fn result_type(&self, aggregate: Aggregate, list: &Type, span: Span) -> Result<Type, Expr> {
         let kind = &list.kind;
         let wrong = |wanted: &str| {
             let is = self.describe(list);
             let text = format!("`{}` needs a list of {wanted}, and this is {is}", aggregate.name());
             let diagnostic = Diagnostic::error("aggregate-type", span, text);
             Err(self.report(match kind {
-                Kind::Resource(_) => {
+                Kind::Resource(_) | Kind::Among(_) => {
                     diagnostic.help("name the field to aggregate, as in `sum(self.orders.amount)`")
                 }
                 _ => diagnostic,
             }))
         };
         let number = matches!(kind, Kind::Int | Kind::Float | Kind::Decimal | Kind::Null | Kind::Json);
+        let follows = aggregate.follows_order() || aggregate == Aggregate::Distinct;
+        if let (Kind::Among(_), true) = (kind, follows) {
+            return Err(self.several(span, list));
+        }
         Ok(match aggregate {
             Aggregate::Sum if number || *kind == Kind::Duration => Type::one(kind.clone()),
             Aggregate::Average | Aggregate::Median | Aggregate::Percentile(_)
@@ -174,7 +181,9 @@ impl Checker<'_> {
                 return wrong("numbers or durations");
             }
             Aggregate::Count => Type::one(Kind::Int),
-            Aggregate::Min | Aggregate::Max | Aggregate::Top(_) if matches!(kind, Kind::Resource(_)) => {
+            Aggregate::Min | Aggregate::Max | Aggregate::Top(_)
+                if matches!(kind, Kind::Resource(_) | Kind::Among(_)) =>
+            {
                 return wrong("values that can be compared");
             }
             Aggregate::Top(_) => Type { kind: kind.clone(), many: Many::List },
@@ -213,7 +222,7 @@ impl Checker<'_> {
             let message = "`group` takes a list, `by:` and the key of its elements, and an aggregate";
             return form(message.into(), span);
         };
-        let list = self.many(list, "`group`");
+        let list = self.of_one_type(self.many(list, "`group`"), list.span);
         let ExprKind::Call { name, arguments } = &call.kind else {
             return form("the last argument of `group` is an aggregate".into(), call.span);
         };

@@ -140,7 +140,13 @@ impl Checker<'_> {
                 if ordered {
                     self.check_window((&left, spans.0), (&right, spans.1));
                 }
-                let resource = |ty: &Type| matches!(ty.kind, Kind::Resource(_));
+                let among = |expr: &Expr| matches!(expr.ty.kind, Kind::Among(_));
+                if !ordered && (among(&left) || among(&right)) {
+                    let types = (left.ty.clone(), right.ty.clone());
+                    let same = self.same_resource(op, left, right, op_span);
+                    return same.unwrap_or_else(|| self.mismatch(op.symbol(), op_span, &types.0, &types.1));
+                }
+                let resource = |ty: &Type| matches!(ty.kind, Kind::Resource(_) | Kind::Among(_));
                 if !comparable(&left.ty.kind, &right.ty.kind)
                     || (ordered && (resource(&left.ty) || resource(&right.ty)))
                 {
@@ -213,7 +219,12 @@ impl Checker<'_> {
     }
 
     /// The type that holds both.
-    pub(super) fn common(&self, left: &Type, _left_span: Span, right: &Type, right_span: Span) -> Type {
+    pub(super) fn common(&self, left: &Type, left_span: Span, right: &Type, right_span: Span) -> Type {
+        for (ty, span) in [(left, left_span), (right, right_span)] {
+            if matches!(ty.kind, Kind::Among(_)) {
+                return self.several(span, ty).ty;
+            }
+        }
         let many = match (left.many, right.many) {
             (left, right) if left == right => left,
             (many, Many::One) if right.kind == Kind::Null => many,
@@ -258,7 +269,9 @@ fn is_number(kind: &Kind) -> bool {
 /// May values of these kinds be compared?
 fn comparable(left: &Kind, right: &Kind) -> bool {
     match (left, right) {
-        (Kind::Null | Kind::Json, _) | (_, Kind::Null | Kind::Json) => true,
+        (Kind::Null, _) | (_, Kind::Null) => true,
+        (Kind::Among(_), _) | (_, Kind::Among(_)) => false,
+        (Kind::Json, _) | (_, Kind::Json) => true,
         (Kind::Str | Kind::Enum(_), Kind::Str | Kind::Enum(_)) => true,
         (left, right) => left == right || (is_number(left) && is_number(right)),
     }

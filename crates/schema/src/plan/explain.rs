@@ -346,7 +346,7 @@ impl Explain<'_> {
             FieldKind::Inverse { of } => Some(of.ty),
             FieldKind::Derived { expr, .. } => expr.ty.resource(),
             FieldKind::Aggregate { ty, .. } => ty.resource(),
-            FieldKind::Stored(_) | FieldKind::Position { .. } => None,
+            FieldKind::Stored(_) | FieldKind::Position { .. } | FieldKind::Among { .. } => None,
         };
         ty.map_or("resource".into(), |ty| self.schema.ty(ty).name.clone())
     }

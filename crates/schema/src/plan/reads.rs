@@ -126,7 +126,7 @@ fn collect(expr: &Expr, items: &mut Vec<Paths>, found: &mut Vec<Read>, subject: 
             paths.extend(collect(right, items, found, subject));
             if leads_on(&expr.ty.kind) { paths } else { Vec::new() }
         }
-        Node::Call(_, parts) | Node::List(parts) => {
+        Node::Call(_, parts) | Node::List(parts) | Node::Either(parts) => {
             let mut paths = Vec::new();
             for part in parts {
                 paths.extend(collect(part, items, found, subject));
@@ -161,7 +161,7 @@ fn collect_of_items<'e>(
 
 /// May links be followed from such a value?
 fn leads_on(kind: &Kind) -> bool {
-    matches!(kind, Kind::Resource(_) | Kind::Object(_) | Kind::Map(_))
+    matches!(kind, Kind::Resource(_) | Kind::Among(_) | Kind::Object(_) | Kind::Map(_))
 }
 
 fn extend(mut paths: Paths, hop: Hop) -> Paths {

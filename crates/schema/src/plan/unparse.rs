@@ -155,6 +155,7 @@ impl Unparse<'_> {
                 let using = Argument { name: Some(ident("using")), value: ast(ExprKind::List(using)) };
                 ExprKind::Call { name: ident("js"), arguments: vec![source, using] }
             }
+            Node::Either(parts) => call("either", parts.iter().map(|part| self.expr(part)).collect()),
             Node::List(items) => ExprKind::List(items.iter().map(|item| self.expr(item)).collect()),
         })
     }

@@ -145,6 +145,19 @@ impl<'t> Reader<'t> {
         Ident { name, span: json.span }
     }
 
+    /// The types of a link: a name, or a list of names.
+    fn targets(&mut self, json: &Json) -> Option<Vec<Ident>> {
+        if !matches!(json.kind, JsonKind::List(_)) {
+            return Some(vec![self.ident(json)]);
+        }
+        let targets = self.list(json, Self::ident);
+        if targets.is_empty() {
+            self.wrong(json.span, "a link leads to one type at least", "");
+            return None;
+        }
+        Some(targets)
+    }
+
     /// A member that is a name.
     fn name_at(&mut self, members: &Members<'_>, name: &str) -> Option<Ident> {
         let value = members.get(name)?;
@@ -291,8 +304,8 @@ impl<'t> Reader<'t> {
         let kind = self.within(kind, |reader| {
             Some(match kind {
                 "value" => FieldKindText::Stored(reader.type_expr(value, depth)?),
-                "link" => FieldKindText::Link(reader.ident(value)),
-                "links" => FieldKindText::Links(reader.ident(value)),
+                "link" => FieldKindText::Link(reader.targets(value)?),
+                "links" => FieldKindText::Links(reader.targets(value)?),
                 "collection" => FieldKindText::Collection { child: reader.ident(value), ordered: false },
                 "ordered_collection" => {
                     FieldKindText::Collection { child: reader.ident(value), ordered: true }

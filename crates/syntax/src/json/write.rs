@@ -90,8 +90,8 @@ fn field(field: &FieldText, notes: &Notes) -> Json {
     let note = notes.of(field.span);
     let (name, kind) = match &field.kind {
         FieldKindText::Stored(ty) => ("value", type_expr(ty, notes)),
-        FieldKindText::Link(to) => ("link", text(&to.name)),
-        FieldKindText::Links(to) => ("links", text(&to.name)),
+        FieldKindText::Link(to) => ("link", targets(to)),
+        FieldKindText::Links(to) => ("links", targets(to)),
         FieldKindText::Collection { child, ordered: false } => ("collection", text(&child.name)),
         FieldKindText::Collection { child, ordered: true } => ("ordered_collection", text(&child.name)),
         FieldKindText::Inverse { of_type, of_field } => {
@@ -110,6 +110,14 @@ fn field(field: &FieldText, notes: &Notes) -> Json {
         members.insert(0, ("above", lines(&note.above)));
     }
     all(members)
+}
+
+/// The types of a link: one name, or a list of several.
+fn targets(to: &[Ident]) -> Json {
+    match to {
+        [one] => text(&one.name),
+        several => list(several, |name| text(&name.name)),
+    }
 }
 
 fn type_expr(ty: &TypeExpr, notes: &Notes) -> Json {
