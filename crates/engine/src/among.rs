@@ -24,14 +24,13 @@ pub fn reference(schema: &Schema, ty: TypeIx, id: Id) -> Value {
 
 /// What a field that may lead to several types leads to, type by type; for links those of each in their order.
 pub fn targets(schema: &Schema, ty: TypeIx, slot: Slot, doc: &Doc) -> Vec<Key> {
-    let resource = schema.ty(ty);
-    let mut found = Vec::new();
-    for part in resource.parts(slot) {
-        if let Some(target) = resource.link_target(*part) {
-            found.extend(crate::working::targets(doc.get(*part)).into_iter().map(|id| Key::new(target, id)));
-        }
-    }
-    found
+    let FieldKind::Among { parts, targets, .. } = &schema.field(FieldRef { ty, slot }).kind else {
+        return Vec::new();
+    };
+    let each = parts.iter().zip(targets).map(|(part, target)| {
+        crate::working::targets(doc.get(*part)).into_iter().map(|id| Key::new(*target, id))
+    });
+    each.flatten().collect()
 }
 
 /// Has such a field a value, which for links may be the empty list?
@@ -94,9 +93,8 @@ impl<'w, 'a> Field<'w, 'a> {
     fn of(working: &'w Working<'a>, ty: TypeIx, slot: Slot) -> Option<Field<'w, 'a>> {
         let schema = working.schema;
         let field = schema.field(FieldRef { ty, slot });
-        let FieldKind::Among { parts, many } = &field.kind else { return None };
-        let resource = schema.ty(ty);
-        let parts = parts.iter().filter_map(|part| Some((*part, resource.link_target(*part)?)));
+        let FieldKind::Among { parts, targets, many } = &field.kind else { return None };
+        let parts = parts.iter().copied().zip(targets.iter().copied());
         Some(Field { working, name: &field.name, many: *many, parts: parts.collect() })
     }
 
@@ -219,7 +217,7 @@ pub(crate) fn check(working: &Working<'_>, writes: &[Write]) -> Result<(), Engin
     for (key, touched) in &working.touched {
         let Some(doc) = &touched.after else { continue };
         for (slot, field) in schema.ty(key.ty).slots() {
-            let FieldKind::Among { parts, many } = &field.kind else { continue };
+            let FieldKind::Among { parts, many, .. } = &field.kind else { continue };
             let same = |before: &Doc| parts.iter().all(|part| before.get(*part) == doc.get(*part));
             // What was stored under older rules may stay as it is.
             if touched.before.as_ref().is_some_and(|before| same(before)) {

@@ -137,6 +137,8 @@ pub enum FieldKind {
     Among {
         /// The hidden links, in the order in which the types are declared or named.
         parts: Vec<Slot>,
+        /// The type that each of them leads to.
+        targets: Vec<TypeIx>,
         /// May it lead to more than one?
         many: bool,
     },

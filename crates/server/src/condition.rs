@@ -145,6 +145,11 @@ impl Reader<'_> {
             return self.refuse(&format!("{path}/key"), "`key` is a text, and has to be there");
         };
         let at_key = format!("{path}/key");
+        if let "exist" | "nonexistent" = name {
+            // Also of a link to one of several types, which cannot stand by itself.
+            let exists = self.checked(&format!("exists({key})"), &at_key)?;
+            return Some(if name == "exist" { exists } else { not(exists) });
+        }
         let subject = self.checked(key, &at_key)?;
         let flag = |name: &str, otherwise: bool| match given.get(name) {
             None => Ok(otherwise),
@@ -160,10 +165,6 @@ impl Reader<'_> {
             Err((path, message)) => reader.refuse(&path, message),
         };
         match name {
-            "exist" | "nonexistent" => {
-                let exists = self.checked(&format!("exists({key})"), &at_key)?;
-                Some(if name == "exist" { exists } else { not(exists) })
-            }
             "kv" => {
                 let equals = flagged(self, flag("equals", true))?;
                 let equal = equal_to(&subject, value(self)?);
@@ -297,7 +298,9 @@ impl Reader<'_> {
             (Kind::Duration, _) => ValueType::Duration,
             (Kind::Uuid, _) => ValueType::Uuid,
             (Kind::Bytes, _) => ValueType::Bytes,
-            (Kind::Resource(_), _) => return self.refuse(path, "a resource is compared with an id"),
+            (Kind::Resource(_) | Kind::Among(_), _) => {
+                return self.refuse(path, "a resource is compared with an id");
+            }
             (Kind::Object(_) | Kind::Map(_), _) => {
                 return self.refuse(path, "an object is compared by its members, as `address.city`");
             }

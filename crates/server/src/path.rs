@@ -46,6 +46,17 @@ pub enum Target {
     },
     /// A list.
     List(List),
+    /// A list of resources of several types.
+    Several(Several),
+}
+
+/// A list of resources of several types: one list of each.
+#[derive(Clone, Debug)]
+pub struct Several {
+    /// Of each type, in their order.
+    pub lists: Vec<(TypeIx, From)>,
+    /// The links that they are, where they are; otherwise the root collection of an abstract type.
+    pub links: Option<(Key, Slot)>,
 }
 
 /// A list of resources.
@@ -77,6 +88,8 @@ pub enum Post {
 pub enum PathError {
     /// A segment that leads nowhere: the sentence names it.
     NotFound(String),
+    /// An id that more than one resource of a list of several types has.
+    Ambiguous(String),
     /// The path itself is malformed.
     Malformed(String),
     /// Where it leads follows from something that an update has yet to reach.
@@ -116,7 +129,7 @@ impl Target {
         match self {
             Target::Resource { key, .. } | Target::Linked { key, linked: true, .. } => Ok(Some(key)),
             Target::Linked { key, .. } => Err(not_here(schema, key)),
-            Target::List(_) => Ok(None),
+            Target::List(_) | Target::Several(_) => Ok(None),
         }
     }
 }
@@ -140,15 +153,23 @@ pub fn resolve_among(
     let Some((root, mut rest)) = segments.split_first() else {
         return Err(PathError::NotFound("the path names no collection".into()));
     };
-    let Some(ty) = schema.roots.get(root.as_str()) else {
-        let near = nearest(root, schema.roots.keys().map(|name| name.as_str()));
-        let help = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-        return Err(PathError::NotFound(format!("there is no collection `{root}`{help}")));
+    let root = root.as_str();
+    let mut at = match (schema.roots.get(root), schema.abstract_roots.get(root)) {
+        (Some(ty), _) => Target::List(List { ty: *ty, from: From::All, post: Post::Root }),
+        (None, Some(types)) => {
+            let lists = types.iter().map(|ty| (*ty, From::All)).collect();
+            Target::Several(Several { lists, links: None })
+        }
+        (None, None) => {
+            let near = nearest(root, schema.root_names());
+            let help = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+            return Err(PathError::NotFound(format!("there is no collection `{root}`{help}")));
+        }
     };
-    let mut at = Target::List(List { ty: *ty, from: From::All, post: Post::Root });
     while let Some((segment, behind)) = rest.split_first() {
         at = match at {
             Target::List(list) => member(working, list, segment)?,
+            Target::Several(several) => member_of_several(working, several, segment, created)?,
             Target::Linked { key, linked: false, .. } => return Err(not_here(schema, &key)),
             Target::Resource { key, .. } | Target::Linked { key, .. } => {
                 field(working, &key, segment, created)?
@@ -177,6 +198,42 @@ fn member(working: &Working<'_>, list: List, segment: &str) -> Result<Target, Pa
     }
 }
 
+/// The one resource with an id in a list of several types.
+fn member_of_several(
+    working: &Working<'_>,
+    several: Several,
+    segment: &str,
+    created: &dyn Fn(&Key) -> bool,
+) -> Result<Target, PathError> {
+    let id = Id::parse(segment).map_err(|error| PathError::Malformed(format!("`{segment}`: {error}")))?;
+    let name = |key: &Key| format!("{} {}", working.schema.ty(key.ty).name, key.id);
+    let mut found = Vec::new();
+    for (ty, from) in several.lists {
+        let key = Key::new(ty, id.clone());
+        let among = match &from {
+            From::Listed(ids) => ids.contains(&id),
+            _ => created(&key) || working.after(&key)?.is_some(),
+        };
+        if among {
+            found.push(key);
+        }
+    }
+    let mut found = found.into_iter();
+    match (found.next(), found.next(), several.links) {
+        (None, ..) => Err(PathError::NotFound(format!("there is nothing with the id {id} here"))),
+        (Some(one), Some(other), _) => {
+            let message = format!(
+                "{} and {} have the same id: read the one you mean by its own path",
+                name(&one),
+                name(&other)
+            );
+            Err(PathError::Ambiguous(message))
+        }
+        (Some(key), None, Some((owner, slot))) => Ok(Target::Linked { owner, slot, key, linked: true }),
+        (Some(key), None, None) => Ok(Target::Resource { key, under: None }),
+    }
+}
+
 fn field(
     working: &Working<'_>,
     key: &Key,
@@ -198,6 +255,21 @@ fn field(
             list(*child, From::Referring(*via, key.id.clone()), Post::Child(via.slot, key.clone()))
         }
         FieldKind::Inverse { of } => list(of.ty, From::Referring(*of, key.id.clone()), Post::ReadOnly),
+        FieldKind::Among { parts, targets: types, many } => {
+            let held = |part: &Slot| doc.as_ref().map_or(Vec::new(), |doc| targets(doc.get(*part)));
+            let lists: Vec<(TypeIx, Vec<Id>)> = types.iter().copied().zip(parts.iter().map(held)).collect();
+            if *many {
+                let lists = lists.into_iter().map(|(ty, ids)| (ty, From::Listed(ids))).collect();
+                return Ok(Target::Several(Several { lists, links: Some((key.clone(), slot)) }));
+            }
+            let one = lists.into_iter().find_map(|(ty, ids)| Some(Key::new(ty, ids.into_iter().next()?)));
+            match one {
+                Some(key) => Ok(Target::Resource { key, under: None }),
+                None => {
+                    Err(PathError::NotFound(format!("`{segment}` of {} {} is empty", resource.name, key.id)))
+                }
+            }
+        }
         _ => {
             let Some(ty) = target_of(working.schema, at) else {
                 return Err(PathError::NotFound(format!(

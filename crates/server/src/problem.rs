@@ -135,6 +135,7 @@ impl From<PathError> for Problem {
     fn from(error: PathError) -> Problem {
         match error {
             PathError::NotFound(message) => Problem::not_found(message),
+            PathError::Ambiguous(message) => Problem::new(StatusCode::CONFLICT, "ambiguous-id", message),
             PathError::Malformed(message) => Problem::malformed("path", message),
             PathError::Pending(message) => Problem { code: "pending", ..Problem::unavailable(message) },
             PathError::Engine(error) => error.into(),

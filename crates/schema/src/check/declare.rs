@@ -250,7 +250,7 @@ fn declare_field<'t>(
             }
             Some(Targets::Several(targets)) => {
                 declared.among.push(Among { here, targets, on_delete: OnDelete::Unlink });
-                (FieldKind::Among { parts: Vec::new(), many: false }, Context::LinkAmong)
+                (FieldKind::Among { parts: Vec::new(), targets: Vec::new(), many: false }, Context::LinkAmong)
             }
         },
         FieldKindText::Links(names) => match resolve_targets(schema, declared.abstracts, names, found) {
@@ -260,7 +260,7 @@ fn declare_field<'t>(
             }
             Some(Targets::Several(targets)) => {
                 declared.among.push(Among { here, targets, on_delete: OnDelete::Unlink });
-                (FieldKind::Among { parts: Vec::new(), many: true }, Context::Links)
+                (FieldKind::Among { parts: Vec::new(), targets: Vec::new(), many: true }, Context::Links)
             }
         },
         FieldKindText::Collection { child, ordered } => {
@@ -385,7 +385,7 @@ fn add_parts(schema: &mut Schema, among: Among, ids: &mut Ids) {
     };
     let rules = Rules { required: false, max_length: None, ..declared };
     let mut parts = Vec::with_capacity(targets.len());
-    for target in targets {
+    for target in targets.iter().copied() {
         let name = format_smolstr!("#{name}.{}", schema.ty(target).name);
         let id = ids.field_id(&owner_name, &name);
         let kind = match many {
@@ -407,7 +407,7 @@ fn add_parts(schema: &mut Schema, among: Among, ids: &mut Ids) {
     }
     let field = &mut schema.types[here.ty.0 as usize].fields[here.slot.0 as usize];
     (field.index, field.parent_index) = (false, None);
-    field.kind = FieldKind::Among { parts, many };
+    field.kind = FieldKind::Among { parts, targets, many };
 }
 
 /// The type of a stored value; none, with a diagnostic, where there is no such type.

@@ -5,15 +5,15 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use corollary_engine::EngineError;
 use corollary_engine::query::{self, From, Query};
 use corollary_engine::updates::Settled;
+use corollary_engine::{EngineError, among};
 use corollary_schema::{FieldKind, FieldRef};
 use corollary_value::Value;
 use jiff::Timestamp;
 
 use super::{Failure, Place, open};
-use crate::json::encode::{bare, text};
+use crate::json::encode::{bare, bare_among, text};
 
 /// Resources written at a time.
 const PAGE: usize = 1_000;
@@ -81,7 +81,10 @@ pub fn run(ty: &str, out: Option<&Path>, derived: bool, place: &Place) -> Result
                 let shown =
                     field.is_written() || (derived && matches!(field.kind, FieldKind::Derived { .. }));
                 let value = item.doc.get(if derived { resource.shown(slot) } else { slot });
-                if shown && !matches!(value, Value::Absent) {
+                if shown && among::is_set(engine.schema(), ty, slot, &item.doc) {
+                    line.extend_from_slice(format!(",\"{}\":", field.name).as_bytes());
+                    bare_among(engine.schema(), ty, slot, &item.doc, &mut line);
+                } else if shown && !matches!(value, Value::Absent) {
                     line.extend_from_slice(format!(",\"{}\":", field.name).as_bytes());
                     bare(value, &mut line);
                 }

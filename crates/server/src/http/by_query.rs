@@ -24,7 +24,7 @@ use super::list::{self, Asked, Next};
 use super::params::{DEFAULT_LIMIT, MAX_LIMIT, Params};
 use super::resource::body_json;
 use super::updates::{self, Wait};
-use super::{Call, REVISION_HEADER, json, read, with_header};
+use super::{Call, REVISION_HEADER, json, read, several, with_header};
 use crate::condition;
 use crate::json::decode;
 use crate::patch::{Kind, Patch};
@@ -75,18 +75,36 @@ pub(crate) async fn serve(
         }
     }
     let engine = call.app.node.engine();
-    let list = read(engine, |working| match path::resolve(working, segments)? {
-        Target::List(list) => Ok(list),
-        _ => Err(Problem::not_found(format!("`{verb}` is asked of a list, and this is one resource")).into()),
-    })?;
-    let params = params(&body)?;
-    let filter = match body.get("where") {
-        None => None,
-        Some(tree) => condition::typed(engine.schema(), list.ty, tree, "where").map_err(|errors| {
+    let target = read(engine, |working| Ok(path::resolve(working, segments)?))?;
+    let typed = |ty: TypeIx| match body.get("where") {
+        None => Ok(None),
+        Some(tree) => condition::typed(engine.schema(), ty, tree, "where").map_err(|errors| {
             let detail = errors.first().map_or_else(String::new, |first| first.message.clone());
             Problem { errors, ..Problem::malformed("filter", detail) }
-        })?,
+        }),
     };
+    let list = match target {
+        Target::List(list) => list,
+        Target::Several(several) => {
+            let params = params(&body)?;
+            let filter = several.lists.iter().map(|(ty, _)| typed(*ty)).collect::<Result<_, _>>()?;
+            let start = start(&body, &params)?;
+            let asked = Asked { filter, start, next: Next::Token, params: &params };
+            return match verb {
+                "_query" => read_as_asked(call, || several::page(call, segments, &asked)).await,
+                "_count" => read_as_asked(call, || several::count(call, segments, &asked)).await,
+                _ => Err(Problem {
+                    detail: format!("`{verb}` is asked of a list of one type, and this is of several"),
+                    ..Problem::not_allowed("GET")
+                }),
+            };
+        }
+        _ => {
+            return Err(Problem::not_found(format!("`{verb}` is asked of a list, and this is one resource")));
+        }
+    };
+    let params = params(&body)?;
+    let filter = typed(list.ty)?;
     match verb {
         "_query" => {
             let asked = Asked { filter, start: start(&body, &params)?, next: Next::Token, params: &params };

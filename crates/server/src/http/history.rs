@@ -6,8 +6,8 @@
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
 use corollary_engine::history::{self, Came, MAX_COMMITS_READ, Past, Version};
-use corollary_engine::{Doc, Engine, Key};
-use corollary_schema::{Field, FieldKind, ResourceType, Schema};
+use corollary_engine::{Doc, Engine, Key, among};
+use corollary_schema::{Field, FieldKind, ResourceType, Schema, Slot};
 use corollary_value::Value;
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
@@ -17,7 +17,7 @@ use super::params::Params;
 use super::resource::{body_json, perform};
 use super::write::Conditions;
 use super::{Call, REVISION_HEADER, etag, json, read, with_header};
-use crate::json::encode::{Encoder, Shape, bare, text};
+use crate::json::encode::{Encoder, Shape, bare, bare_among, text};
 use crate::patch::Kind;
 use crate::path::{self, Target};
 use crate::problem::Problem;
@@ -48,7 +48,7 @@ pub(crate) async fn serve(
 fn named(engine: &Engine, segments: &[String]) -> Result<Key, Problem> {
     read(engine, |working| match path::resolve(working, segments)? {
         Target::Resource { key, .. } | Target::Linked { key, .. } => Ok(key),
-        Target::List(_) => {
+        Target::List(_) | Target::Several(_) => {
             let detail = "the past is kept of resources, and this is a list";
             Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "past-list", detail).into())
         }
@@ -186,7 +186,10 @@ fn head(resource: &ResourceType, version: &Version, older: Option<&Doc>, out: &m
     if let (Some(doc), Some(older), Came::Modified) = (&version.doc, older, version.came) {
         let differs = |slot| doc.get(slot) != older.get(slot);
         let visible = resource.slots().filter(|(_, field)| field.visible());
-        let changed = visible.filter(|(slot, _)| differs(resource.shown(*slot)));
+        let differs = |slot: Slot| {
+            differs(resource.shown(slot)) || resource.parts(slot).iter().any(|part| differs(*part))
+        };
+        let changed = visible.filter(|(slot, _)| differs(*slot));
         let changed: Vec<&str> = changed.map(|(_, field)| field.name.as_str()).collect();
         out.extend_from_slice(b",\"changed\":");
         out.extend_from_slice(Json::from(changed).to_string().as_bytes());
@@ -224,14 +227,21 @@ fn facts(schema: &Schema, key: &Key, doc: &Doc) -> Result<Map<String, Json>, Pro
     let mut out = b"{".to_vec();
     // Where it belongs is told by the path.
     let is_own = |field: &Field| !matches!(field.kind, FieldKind::Parent { .. } | FieldKind::Position { .. });
-    let written = resource.slots().filter(|(_, field)| field.is_written() && is_own(field));
-    for (slot, field) in written.filter(|(slot, _)| !matches!(doc.get(*slot), Value::Absent)) {
+    let is_own = |field: &Field| field.is_written() && is_own(field) && !field.is_part();
+    for (slot, field) in resource.slots().filter(|(_, field)| is_own(field)) {
+        let is_among = among::is_set(schema, key.ty, slot, doc);
+        if !is_among && matches!(doc.get(slot), Value::Absent) {
+            continue;
+        }
         if out.len() > 1 {
             out.push(b',');
         }
         text(&field.name, &mut out);
         out.push(b':');
-        bare(doc.get(slot), &mut out);
+        match is_among {
+            true => bare_among(schema, key.ty, slot, doc, &mut out),
+            false => bare(doc.get(slot), &mut out),
+        }
     }
     out.push(b'}');
     serde_json::from_slice(&out).map_err(|error| {

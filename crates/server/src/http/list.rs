@@ -1,5 +1,7 @@
 //! Lists: a page of what a query finds, and the creation of many at once.
 
+use std::collections::BTreeSet;
+
 use axum::body::Body;
 use axum::http::{Response, StatusCode, header};
 use corollary_engine::query::{self, Query};
@@ -28,11 +30,11 @@ pub(crate) enum Next {
 }
 
 /// What is asked of a list.
-pub(crate) struct Asked<'a> {
+pub(crate) struct Asked<'a, F = Option<Expr>> {
     /// Order, limit, page, shape.
     pub params: &'a Params,
-    /// The condition.
-    pub filter: Option<Expr>,
+    /// The condition; of a list of several types one for each.
+    pub filter: F,
     /// How many items to leave out at the beginning.
     pub start: usize,
     /// Where the next page is.
@@ -45,6 +47,17 @@ pub(crate) fn again(working: &Working<'_>, segments: &[String]) -> Result<List, 
         Target::List(list) => Ok(list),
         _ => Err(Problem::not_found("the list is gone").into()),
     }
+}
+
+/// Refuses for now what is to be exact, and is found by values that an update has yet to reach.
+pub(crate) fn wait_for(call: &Call<'_>, by: &BTreeSet<String>) -> Result<(), Problem> {
+    if !call.exact || by.is_empty() {
+        return Ok(());
+    }
+    // It waits, and is not worth its while before.
+    let fields: Vec<&str> = by.iter().map(String::as_str).collect();
+    let problem = Problem::unavailable(format!("{} is being brought up to date", fields.join(", ")));
+    Err(Problem { code: "pending", ..problem })
 }
 
 /// One page of a list.
@@ -76,12 +89,7 @@ pub(crate) fn page(
         // What the path leads to is read again, so that all of the reply is of one revision.
         let query = Query { from: again(working, segments)?.from, ..query.clone() };
         let by = updates::behind(working, query.filter.iter().chain(query.order.iter().map(|(key, _)| key)));
-        if call.exact && !by.is_empty() {
-            // It waits, and is not worth its while before.
-            let fields: Vec<&str> = by.iter().map(String::as_str).collect();
-            let problem = Problem::unavailable(format!("{} is being brought up to date", fields.join(", ")));
-            return Err(Problem { code: "pending", ..problem }.into());
-        }
+        wait_for(call, &by)?;
         let page = query::run(working, &query)?;
         let mut encoder = call.encoder(working);
         encoder.out.extend_from_slice(b"{\"results\":[");
@@ -91,37 +99,53 @@ pub(crate) fn page(
             }
             encoder.resource(&item.key, &item.doc, &shape)?;
         }
-        let Encoder { mut out, mut pending, .. } = encoder;
-        out.extend_from_slice(b"],\"next\":");
-        match (page.items.last().filter(|_| page.more), asked.next) {
-            (Some(last), Next::Path) => {
-                let mut next = form_urlencoded::Serializer::new(String::new());
-                let given = form_urlencoded::parse(call.uri.query().unwrap_or_default().as_bytes());
-                next.extend_pairs(given.filter(|(name, _)| name != "page_token"));
-                next.append_pair("page_token", &params.token(path, &last.position));
-                out.extend_from_slice(format!("\"{path}?{}\"", next.finish()).as_bytes());
-            }
-            (Some(last), Next::Token) => {
-                out.extend_from_slice(format!("\"{}\"", params.token(path, &last.position)).as_bytes());
-            }
-            (None, _) => out.extend_from_slice(b"null"),
-        }
-        if params.count {
-            out.extend_from_slice(format!(",\"count\":{}", query::count(working, &query)?).as_bytes());
-        }
+        let count = if params.count { Some(query::count(working, &query)?) } else { None };
+        let last = page.items.last().filter(|_| page.more);
+        let next = last.map(|last| params.token(path, &last.position));
         let revision = working.base.revision();
-        out.extend_from_slice(format!(",\"revision\":\"{revision}\"").as_bytes());
-        if !by.is_empty() {
-            // Which resources are found, and in which order, goes by stored values.
-            out.extend_from_slice(b",\"_pending\":");
-            out.extend_from_slice(Json::from_iter(by.iter().cloned()).to_string().as_bytes());
-        }
-        out.push(b'}');
-        pending.extend(by);
+        let (out, pending) = close(call, encoder, next, asked.next, count, by);
         Ok((out, revision, pending))
     })?;
     let response = updates::marked(json(StatusCode::OK, body), &pending);
     Ok(with_header(response, REVISION_HEADER, &revision.to_string()))
+}
+
+/// What a page says behind its items: where the next is, how many there are in all, the revision, and the values that an
+/// update has yet to reach (`by` are those that decide what is found); with what is to be marked.
+pub(crate) fn close(
+    call: &Call<'_>,
+    encoder: Encoder<'_, '_>,
+    token: Option<String>,
+    next: Next,
+    count: Option<u64>,
+    by: BTreeSet<String>,
+) -> (Vec<u8>, BTreeSet<String>) {
+    let revision = encoder.working().base.revision();
+    let Encoder { mut out, mut pending, .. } = encoder;
+    out.extend_from_slice(b"],\"next\":");
+    match (token, next) {
+        (Some(token), Next::Path) => {
+            let mut next = form_urlencoded::Serializer::new(String::new());
+            let given = form_urlencoded::parse(call.uri.query().unwrap_or_default().as_bytes());
+            next.extend_pairs(given.filter(|(name, _)| name != "page_token"));
+            next.append_pair("page_token", &token);
+            out.extend_from_slice(format!("\"{}?{}\"", call.uri.path(), next.finish()).as_bytes());
+        }
+        (Some(token), Next::Token) => out.extend_from_slice(format!("\"{token}\"").as_bytes()),
+        (None, _) => out.extend_from_slice(b"null"),
+    }
+    if let Some(count) = count {
+        out.extend_from_slice(format!(",\"count\":{count}").as_bytes());
+    }
+    out.extend_from_slice(format!(",\"revision\":\"{revision}\"").as_bytes());
+    if !by.is_empty() {
+        // Which resources are found, and in which order, goes by stored values.
+        out.extend_from_slice(b",\"_pending\":");
+        out.extend_from_slice(Json::from_iter(by.iter().cloned()).to_string().as_bytes());
+    }
+    out.push(b'}');
+    pending.extend(by);
+    (out, pending)
 }
 
 /// Is it a POST of many?
@@ -140,6 +164,10 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
     let list = read(node.engine(), |working| match path::resolve(working, segments)? {
         Target::List(List { post: Post::ReadOnly, .. }) => Err(write::read_only().into()),
         Target::List(list) => Ok(list),
+        Target::Several(several) => match several.links {
+            None => Err(write::roots(working.schema, &several).into()),
+            Some(_) => Err(Problem::not_allowed("GET, and POST of one link").into()),
+        },
         _ => Err(Problem::not_allowed("GET, PUT, PATCH, DELETE").into()),
     })?;
     let items: Vec<Json> = if is_ndjson(call) {

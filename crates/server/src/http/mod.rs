@@ -10,6 +10,7 @@ mod list;
 pub mod openapi;
 mod params;
 mod resource;
+mod several;
 mod steer;
 mod system;
 pub mod updates;

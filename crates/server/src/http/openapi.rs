@@ -32,6 +32,14 @@ pub fn document(schema: &Schema) -> Json {
         let base = format!("{PREFIX}/{root}");
         collection(schema, ty, &base, &[], &mut paths);
     }
+    for (root, types) in &schema.abstract_roots {
+        let names: Vec<&str> = types.iter().map(|ty| schema.ty(*ty).name.as_str()).collect();
+        let base = format!("{PREFIX}/{root}");
+        paths.insert(base.clone(), json!({"get": several(&names)}));
+        let id = json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}});
+        let one = "Read the resource of whichever type has the id; what changes it goes there";
+        paths.insert(format!("{base}/{{id}}"), json!({"parameters": [id], "get": plain(one)}));
+    }
     paths.insert(format!("{PREFIX}/_batch"), json!({"post": batch()}));
     paths.insert(
         format!("{PREFIX}/_updates"),
@@ -284,6 +292,19 @@ fn at_parameter() -> Json {
     at
 }
 
+/// A list of several types.
+fn several(names: &[&str]) -> Json {
+    let mut list = list(names.first().copied().unwrap_or_default());
+    list["summary"] = format!("List {}", names.join(" and ")).into();
+    let items: Vec<Json> = names.iter().map(|name| reference(name)).collect();
+    list["responses"]["200"]["content"]["application/json"]["schema"]["properties"]["results"]["items"] =
+        json!({"oneOf": items});
+    if let Some(Json::Array(parameters)) = list.get_mut("parameters") {
+        parameters.retain(|parameter| !matches!(parameter["name"].as_str(), Some("watch" | "since")));
+    }
+    list
+}
+
 fn limit_parameter() -> Json {
     json!({
         "name": "limit", "in": "query",
@@ -454,11 +475,17 @@ fn shown(schema: &Schema, ty: TypeIx, resource: &ResourceType) -> Json {
         let many = match &field.kind {
             FieldKind::Links { .. } | FieldKind::Collection { .. } | FieldKind::Inverse { .. } => true,
             FieldKind::Derived { expr, .. } => expr.ty.is_many(),
+            FieldKind::Among { many, .. } => *many,
             _ => false,
         };
         let one = match (&field.kind, target_of(schema, at)) {
             (FieldKind::Collection { .. } | FieldKind::Inverse { .. }, Some(target)) => {
                 reference(&schema.ty(target).name)
+            }
+            (FieldKind::Among { targets, .. }, _) => {
+                let targets = targets.iter().map(|target| reference(&schema.ty(*target).name));
+                let any: Vec<Json> = [reference("Link")].into_iter().chain(targets).collect();
+                json!({"anyOf": any})
             }
             (_, Some(target)) => json!({"anyOf": [reference("Link"), reference(&schema.ty(target).name)]}),
             (FieldKind::Stored(ty), None) => match field.extended.map(|slot| &resource.field(slot).kind) {
@@ -524,8 +551,8 @@ fn facts(resource: &ResourceType, whole: bool) -> Json {
 fn written(field: &Field, whole: bool) -> Json {
     let link = json!({"anyOf": [reference("Link"), {"type": "string"}]});
     let schema = match &field.kind {
-        FieldKind::Link { .. } => link,
-        FieldKind::Links { .. } => json!({"type": "array", "items": link}),
+        FieldKind::Link { .. } | FieldKind::Among { many: false, .. } => link,
+        FieldKind::Links { .. } | FieldKind::Among { .. } => json!({"type": "array", "items": link}),
         FieldKind::Stored(ty) => value(ty, &field.rules),
         _ => json!({}),
     };
@@ -631,6 +658,6 @@ fn kind(kind: &Kind) -> Json {
         Kind::Duration => value(&ValueType::Duration, &none),
         Kind::Object(members) => object(members),
         Kind::Map(of) => value(&ValueType::Map(of.clone()), &none),
-        Kind::Null | Kind::Json | Kind::Resource(_) => json!({}),
+        Kind::Null | Kind::Json | Kind::Resource(_) | Kind::Among(_) => json!({}),
     }
 }

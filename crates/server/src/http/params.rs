@@ -6,7 +6,7 @@ use corollary_engine::Refusal;
 use corollary_engine::query::{DEFAULT_SCAN_LIMIT, Position};
 use corollary_schema::expr::{Place, check_condition, check_expr};
 use corollary_schema::typed::Expr;
-use corollary_schema::{FieldRef, Schema, TypeIx};
+use corollary_schema::{FieldKind, FieldRef, Schema, Slot, TypeIx};
 use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::{nearest, parse_expression};
 use foldhash::fast::FixedState;
@@ -309,25 +309,36 @@ fn split(text: &str) -> Vec<(usize, &str)> {
 }
 
 fn expand(schema: &Schema, ty: TypeIx, path: &str, shape: &mut Shape) -> Result<(), String> {
-    let (mut ty, mut shape) = (ty, shape);
-    for (depth, name) in path.split('.').enumerate() {
-        if depth == MAX_EXPAND_DEPTH {
-            return Err(format!("`{path}` is deeper than {MAX_EXPAND_DEPTH}"));
-        }
-        let resource = schema.ty(ty);
-        let Some((slot, _)) = resource.named(name) else { return Err(unknown_field(resource, name)) };
-        let Some(target) = target_of(schema, FieldRef { ty, slot }) else {
-            return Err(format!("`{name}` of {} is a value, and has nothing to expand", resource.name));
-        };
-        let at = match shape.expand.iter().position(|(at, _)| *at == slot) {
-            Some(at) => at,
-            None => {
-                shape.expand.push((slot, Shape::default()));
-                shape.expand.len() - 1
-            }
-        };
-        shape = &mut shape.expand[at].1;
-        ty = target;
+    let names: Vec<&str> = path.split('.').collect();
+    if names.len() > MAX_EXPAND_DEPTH {
+        return Err(format!("`{path}` is deeper than {MAX_EXPAND_DEPTH}"));
     }
-    Ok(())
+    expand_names(schema, ty, &names, shape)
+}
+
+fn expand_names(schema: &Schema, ty: TypeIx, names: &[&str], shape: &mut Shape) -> Result<(), String> {
+    let Some((name, behind)) = names.split_first() else { return Ok(()) };
+    let resource = schema.ty(ty);
+    let Some((slot, field)) = resource.named(name) else { return Err(unknown_field(resource, name)) };
+    if let FieldKind::Among { parts, targets, .. } = &field.kind {
+        for (part, target) in parts.iter().zip(targets) {
+            let inner = inner(shape, *part);
+            inner.typed = true;
+            expand_names(schema, *target, behind, inner)?;
+        }
+        return Ok(());
+    }
+    let Some(target) = target_of(schema, FieldRef { ty, slot }) else {
+        return Err(format!("`{name}` of {} is a value, and has nothing to expand", resource.name));
+    };
+    expand_names(schema, target, behind, inner(shape, slot))
+}
+
+/// The shape of what stands in full in a field.
+fn inner(shape: &mut Shape, slot: Slot) -> &mut Shape {
+    let at = shape.expand.iter().position(|(at, _)| *at == slot).unwrap_or_else(|| {
+        shape.expand.push((slot, Shape::default()));
+        shape.expand.len() - 1
+    });
+    &mut shape.expand[at].1
 }

@@ -11,7 +11,9 @@ use super::list::{Asked, Next};
 use super::params::Params;
 use super::updates::{self, Wait};
 use super::write::{self, Conditions, Prepared, Replies};
-use super::{Call, Fault, REVISION_HEADER, by_query, etag, etags, history, json, list, read, with_header};
+use super::{
+    Call, Fault, REVISION_HEADER, by_query, etag, etags, history, json, list, read, several, with_header,
+};
 use crate::json::encode::{Encoder, Shape};
 use crate::patch::Kind;
 use crate::path::{self, Target};
@@ -75,6 +77,12 @@ fn get(call: &Call<'_>, segments: &[String], params: &Params) -> Result<Response
             let filter = params.filter(engine.schema(), list.ty)?;
             let asked = Asked { params, filter, start: 0, next: Next::Path };
             tokio::task::block_in_place(|| list::page(call, segments, &list, &asked))
+        }
+        Target::Several(several) => {
+            let filters = several.lists.iter().map(|(ty, _)| params.filter(engine.schema(), *ty));
+            let filters = filters.collect::<Result<_, _>>()?;
+            let asked = Asked { params, filter: filters, start: 0, next: Next::Path };
+            tokio::task::block_in_place(|| several::page(call, segments, &asked))
         }
         Target::Resource { key, .. } | Target::Linked { key, .. } => {
             params.only_for_one()?;
@@ -151,6 +159,12 @@ fn watch(
         return Err(Problem::malformed("parameter", format!("a watch takes no `{name}`")));
     }
     let watched = match target {
+        Target::Several(several) => {
+            let names = several.lists.iter().map(|(ty, _)| schema.ty(*ty).name.as_str());
+            let names = names.collect::<Vec<_>>().join(" and of ");
+            let detail = format!("a list of several types is not watched as one; watch those of {names}");
+            return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "watch-several", detail));
+        }
         Target::Linked { linked: false, .. } => return Err(Problem::not_found("it is not linked here")),
         Target::Resource { key, .. } | Target::Linked { key, .. } => {
             if params.filter.is_some() {

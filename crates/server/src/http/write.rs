@@ -3,8 +3,8 @@
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use corollary_engine::updates::settled::{READ_LIMIT, Settled};
 use corollary_engine::working::Working;
-use corollary_engine::{Doc, EngineError, Key, Refusal, Write};
-use corollary_schema::{FieldKind, FieldRef, Schema};
+use corollary_engine::{Doc, Edit, EngineError, Key, Refusal, Write, among};
+use corollary_schema::{FieldKind, FieldRef, Schema, TypeIx};
 use corollary_value::{Id, Value};
 use hashbrown::HashSet;
 use serde_json::{Map, Value as Json};
@@ -15,7 +15,7 @@ use crate::json::decode;
 use crate::json::encode::Encoder;
 use crate::json::held::Held;
 use crate::patch::{Kind, Patch};
-use crate::path::{List, Post, Target};
+use crate::path::{List, Post, Several, Target};
 use crate::problem::Problem;
 
 /// What a write replies.
@@ -108,7 +108,7 @@ pub fn creation(schema: &Schema, list: &List, body: &Map<String, Json>) -> Resul
             let mut found = Vec::new();
             let target = decode::reference(schema, list.ty, &Json::Object(body.clone()), "_id", &mut found);
             let Some(Value::Ref(id)) = target else { return Err(Problem::refused(found)) };
-            let edit = corollary_engine::Edit::Link(id);
+            let edit = Edit::Link(id);
             let writes = vec![Write::Update(owner.clone(), vec![(*slot, edit)])];
             Ok(Prepared { writes, key: owner.clone(), replies: Replies::Resource })
         }
@@ -193,6 +193,37 @@ fn without_what_is_shown(
     Ok(left)
 }
 
+/// What a POST to a list of several types does: one more of links to several types; a root collection of an abstract type
+/// takes none, since each type has its own.
+fn add<'b>(
+    schema: &Schema,
+    several: &Several,
+    method: &Method,
+    members: impl Fn() -> Result<&'b Map<String, Json>, Problem>,
+) -> Result<Prepared, Problem> {
+    let Some((owner, slot)) = &several.links else { return Err(roots(schema, several)) };
+    if method != Method::POST {
+        return Err(Problem::not_allowed("GET, POST"));
+    }
+    let mut found = Vec::new();
+    let types: Vec<TypeIx> = several.lists.iter().map(|(ty, _)| *ty).collect();
+    let body = Json::Object(members()?.clone());
+    let Some(link) = crate::json::among::reference(schema, &types, &body, "_id", &mut found) else {
+        return Err(Problem::refused(found));
+    };
+    let writes = vec![Write::Update(owner.clone(), vec![(*slot, Edit::Add(vec![link]))])];
+    Ok(Prepared { writes, key: owner.clone(), replies: Replies::Resource })
+}
+
+/// What the root collection of an abstract type replies to what would put something into it.
+pub fn roots(schema: &Schema, several: &Several) -> Problem {
+    let roots = several.lists.iter().filter_map(|(ty, _)| schema.ty(*ty).root.as_ref());
+    let roots: Vec<String> = roots.map(|root| format!("{}/{root}", crate::path::PREFIX)).collect();
+    let detail =
+        format!("the list is of several types, each of which has its own: POST to {}", roots.join(" or "));
+    Problem { detail, ..Problem::not_allowed("GET") }
+}
+
 /// The writes of a request to what its path names.
 pub fn prepare(
     working: &Working<'_>,
@@ -212,9 +243,13 @@ pub fn prepare(
     let mut prepared = match (target, method) {
         (Target::List(List { post: Post::ReadOnly, .. }), _) => return Err(read_only().into()),
         (Target::List(list), &Method::POST) => creation(schema, list, members()?)?,
+        (Target::Several(several), method) => add(schema, several, method, members)?,
         (Target::List(_), _) => return Err(Problem::not_allowed("GET, POST").into()),
         (Target::Linked { owner, slot, key, .. }, &Method::DELETE) => {
-            let edit = corollary_engine::Edit::Unlink(key.id.clone());
+            let edit = match schema.ty(owner.ty).parts(*slot) {
+                [] => Edit::Unlink(key.id.clone()),
+                _ => Edit::Remove(vec![among::reference(schema, key.ty, key.id.clone())]),
+            };
             let writes = vec![Write::Update(owner.clone(), vec![(*slot, edit)])];
             Prepared { writes, key: owner.clone(), replies: Replies::Nothing }
         }

@@ -14,13 +14,14 @@ use corollary_value::{BasicKind, Id, Value, from_json, parse_as};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
+use super::among;
 use super::held::Held;
 
 /// Values of some fields of one resource.
 pub type Facts = Vec<(Slot, Value)>;
 
 /// Names that replies carry and that bodies may therefore carry back; they say nothing.
-const IGNORED: [&str; 4] = ["_id", "_self", "_revision", "_pending"];
+const IGNORED: [&str; 5] = ["_id", "_self", "_type", "_revision", "_pending"];
 
 /// How deep lists and objects may stand in each other in a value: well below what stored values can hold, derived ones
 /// that are made of them included.
@@ -78,11 +79,13 @@ pub fn merge_patch(
         let Some((slot, field)) = field_named(resource, name, &mut found) else { continue };
         let json = &*written(schema, FieldRef { ty, slot }, json, &mut found);
         let edit = match (&field.kind, json) {
-            (FieldKind::Stored(_) | FieldKind::Link { .. } | FieldKind::Links { .. }, Json::Null)
-                if !field.rules.nullable =>
-            {
-                Some(Edit::Set(Value::Absent))
-            }
+            (
+                FieldKind::Stored(_)
+                | FieldKind::Link { .. }
+                | FieldKind::Links { .. }
+                | FieldKind::Among { .. },
+                Json::Null,
+            ) if !field.rules.nullable => Some(Edit::Set(Value::Absent)),
             (FieldKind::Stored(of), Json::Object(members)) => {
                 if !is_shallow(json, name, &mut found) {
                     continue;
@@ -202,9 +205,10 @@ pub fn of_field(schema: &Schema, field: &Field, json: &Json, found: &mut Vec<Ref
         return None;
     }
     match (&field.kind, json) {
-        (FieldKind::Stored(_) | FieldKind::Link { .. } | FieldKind::Links { .. }, Json::Null) => {
-            Some(Value::Null)
-        }
+        (
+            FieldKind::Stored(_) | FieldKind::Link { .. } | FieldKind::Links { .. } | FieldKind::Among { .. },
+            Json::Null,
+        ) => Some(Value::Null),
         (FieldKind::Position { .. }, json) => match json.as_u64().and_then(|place| i64::try_from(place).ok())
         {
             Some(place) => Some(Value::Int(place)),
@@ -222,7 +226,17 @@ pub fn of_field(schema: &Schema, field: &Field, json: &Json, found: &mut Vec<Ref
             }
             Some(Value::List(ids.into()))
         }
-        (FieldKind::Links { .. }, json) => {
+        (FieldKind::Among { targets, many: false, .. }, json) => {
+            among::reference(schema, targets, json, name, found)
+        }
+        (FieldKind::Among { targets, .. }, Json::Array(elements)) => {
+            let mut links = Vec::with_capacity(elements.len());
+            for (at, element) in elements.iter().enumerate() {
+                links.push(among::reference(schema, targets, element, &format!("{name}/{at}"), found)?);
+            }
+            Some(Value::List(links.into()))
+        }
+        (FieldKind::Links { .. } | FieldKind::Among { .. }, json) => {
             wrong(name, "a list of links", json, found);
             None
         }

@@ -16,7 +16,7 @@ use corollary_engine::reply::Shown;
 use corollary_engine::updates::ledger::slots_behind;
 use corollary_engine::updates::settled::{READ_LIMIT, Settled, SettledDoc};
 use corollary_engine::working::Working;
-use corollary_engine::{Doc, EngineError, Key, Update};
+use corollary_engine::{Doc, EngineError, Key, Update, among};
 use corollary_schema::{Field, FieldKind, FieldRef, Schema, Slot, TypeIx};
 use corollary_value::{Id, Value};
 
@@ -37,8 +37,11 @@ pub const MAX_EXPANDED_RESOURCES: usize = 10_000;
 pub struct Shape {
     /// Only these; all where none are named.
     pub fields: Option<Vec<Slot>>,
-    /// What stands in full instead of as a link.
+    /// What stands in full instead of as a link. Of a link to one of several types its hidden parts, since each type has
+    /// fields of its own.
     pub expand: Vec<(Slot, Shape)>,
+    /// Does it say its type? It does among resources of others.
+    pub typed: bool,
 }
 
 /// Writes resources, and counts them against the limit.
@@ -137,7 +140,11 @@ impl<'w, 'a> Encoder<'w, 'a> {
         let _ = write!(self.out, "{}", key.id);
         self.out.extend_from_slice(b"\",\"_self\":\"");
         path::push_canonical(self.working, key, Some(doc), &mut self.out)?;
-        let _ = write!(self.out, "\",\"_revision\":\"{}\"", doc.revision);
+        self.out.push(b'"');
+        if shape.typed {
+            let _ = write!(self.out, ",\"_type\":\"{}\"", self.working.schema.ty(key.ty).name);
+        }
+        let _ = write!(self.out, ",\"_revision\":\"{}\"", doc.revision);
         if !matches!(self.shows, Shows::Past)
             && let Some(place) = order::place(self.working, key, doc)?
         {
@@ -165,7 +172,13 @@ impl<'w, 'a> Encoder<'w, 'a> {
         for (slot, field) in resource.slots() {
             let expanded = shape.expand.iter().find(|(at, _)| *at == slot).map(|(_, shape)| shape);
             let shown = is_shown(&slot) && field.visible();
-            if !(shown || expanded.is_some()) {
+            if let FieldKind::Among { parts, many, .. } = &field.kind {
+                if shown || shape.expand.iter().any(|(at, _)| parts.contains(at)) {
+                    self.among(key.ty, slot, *many, doc, shape)?;
+                }
+                continue;
+            }
+            if field.is_part() || !(shown || expanded.is_some()) {
                 continue;
             }
             let at = FieldRef { ty: key.ty, slot };
@@ -207,6 +220,81 @@ impl<'w, 'a> Encoder<'w, 'a> {
         self.out.extend_from_slice(b"\":");
     }
 
+    /// Writes a link, or links, to one of several types, if there is one.
+    fn among(
+        &mut self,
+        ty: TypeIx,
+        slot: Slot,
+        many: bool,
+        doc: &Doc,
+        shape: &Shape,
+    ) -> Result<(), EngineError> {
+        let schema = self.working.schema;
+        if !among::is_set(schema, ty, slot, doc) {
+            return Ok(());
+        }
+        let targets = among::targets(schema, ty, slot, doc);
+        let field = schema.field(FieldRef { ty, slot });
+        let parts = || schema.ty(ty).parts(slot).iter();
+        let expanded = |key: &Key| {
+            let part = parts().find(|part| schema.ty(ty).link_target(**part) == Some(key.ty))?;
+            shape.expand.iter().find(|(at, _)| at == part).map(|(_, shape)| shape)
+        };
+        if targets.len() > MAX_EXPANDED_MEMBERS
+            && shape.expand.iter().any(|(at, _)| parts().any(|it| it == at))
+        {
+            return Err(too_many(field, targets.len()));
+        }
+        self.name(&field.name);
+        if many {
+            self.out.push(b'[');
+        }
+        for (at, key) in targets.iter().enumerate() {
+            if at > 0 {
+                self.out.push(b',');
+            }
+            match (expanded(key), self.working.after(key)?) {
+                (Some(shape), Some(doc)) => self.resource(key, &doc, shape)?,
+                _ => self.typed_link(key)?,
+            }
+        }
+        if many {
+            self.out.push(b']');
+        }
+        Ok(())
+    }
+
+    /// Writes what a link to one of several types leads to in a document, without a name; null where it leads nowhere.
+    pub fn among_value(&mut self, ty: TypeIx, slot: Slot, doc: &Doc) -> Result<(), EngineError> {
+        let schema = self.working.schema;
+        let many = matches!(schema.field(FieldRef { ty, slot }).kind, FieldKind::Among { many: true, .. });
+        let targets = among::targets(schema, ty, slot, doc);
+        if targets.is_empty() && !many {
+            self.out.extend_from_slice(b"null");
+        }
+        if many {
+            self.out.push(b'[');
+        }
+        for (at, key) in targets.iter().enumerate() {
+            if at > 0 {
+                self.out.push(b',');
+            }
+            self.typed_link(key)?;
+        }
+        if many {
+            self.out.push(b']');
+        }
+        Ok(())
+    }
+
+    /// Writes a link that says its type.
+    fn typed_link(&mut self, key: &Key) -> Result<(), EngineError> {
+        let _ = write!(self.out, "{{\"_id\":\"{}\",\"_self\":\"", key.id);
+        path::push_canonical(self.working, key, None, &mut self.out)?;
+        let _ = write!(self.out, "\",\"_type\":\"{}\"}}", self.working.schema.ty(key.ty).name);
+        Ok(())
+    }
+
     fn expanded(
         &mut self,
         ty: TypeIx,
@@ -241,12 +329,7 @@ impl<'w, 'a> Encoder<'w, 'a> {
         shape: &Shape,
     ) -> Result<(), EngineError> {
         if ids.len() > MAX_EXPANDED_MEMBERS {
-            let message = format!(
-                "`{}` has {} members, and at most {MAX_EXPANDED_MEMBERS} are expanded; read it page by page",
-                field.name,
-                ids.len()
-            );
-            return Err(EngineError::refused("expand-limit", None, message));
+            return Err(too_many(field, ids.len()));
         }
         let keys: Vec<Key> = ids.iter().map(|id| Key::new(ty, id.clone())).collect();
         self.working.prefetch(keys.iter())?;
@@ -305,6 +388,14 @@ impl<'w, 'a> Encoder<'w, 'a> {
     }
 }
 
+fn too_many(field: &Field, members: usize) -> EngineError {
+    let message = format!(
+        "`{}` has {members} members, and at most {MAX_EXPANDED_MEMBERS} are expanded; read it page by page",
+        field.name
+    );
+    EngineError::refused("expand-limit", None, message)
+}
+
 /// A value without parts.
 fn plain(value: &Value, out: &mut Vec<u8>) {
     // Writing to bytes in memory does not fail.
@@ -345,7 +436,25 @@ pub fn target_of(schema: &Schema, field: FieldRef) -> Option<TypeIx> {
         FieldKind::Embedded { target, .. } => Some(*target),
         FieldKind::Derived { expr, .. } => expr.ty.resource(),
         FieldKind::Aggregate { ty, .. } => ty.resource(),
-        FieldKind::Stored(_) | FieldKind::Position { .. } => None,
+        FieldKind::Stored(_) | FieldKind::Position { .. } | FieldKind::Among { .. } => None,
+    }
+}
+
+/// What a link to one of several types leads to, as a body for a POST has it.
+pub fn bare_among(schema: &Schema, ty: TypeIx, slot: Slot, doc: &Doc, out: &mut Vec<u8>) {
+    let many = matches!(schema.field(FieldRef { ty, slot }).kind, FieldKind::Among { many: true, .. });
+    if many {
+        out.push(b'[');
+    }
+    for (at, key) in among::targets(schema, ty, slot, doc).iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        // Writing to bytes in memory does not fail.
+        let _ = write!(out, "{{\"_id\":\"{}\",\"_type\":\"{}\"}}", key.id, schema.ty(key.ty).name);
+    }
+    if many {
+        out.push(b']');
     }
 }
 

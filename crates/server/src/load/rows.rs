@@ -140,6 +140,10 @@ fn record_row(
                             None
                         }
                     },
+                    // An id or a path; anything longer is JSON.
+                    FieldKind::Among { many: false, .. } if !cell.starts_with('{') => {
+                        decode::of_field(schema, field, &Json::String(cell.into()), &mut found)
+                    }
                     FieldKind::Stored(ty) => of_cell(schema, ty, cell, &field.name, &mut found),
                     _ => match serde_json::from_str::<Json>(cell) {
                         Ok(json) => decode::of_field(schema, field, &json, &mut found),

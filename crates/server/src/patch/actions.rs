@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use super::MAX_OPERATIONS;
-use crate::json::decode;
+use crate::json::{among, decode};
 use crate::problem::Problem;
 
 /// The actions and what each takes.
@@ -71,6 +71,8 @@ enum Spot<'s> {
     Value(&'s ValueType),
     Link,
     Links(TypeIx),
+    /// Links to one of several types.
+    LinksAmong(&'s [TypeIx]),
 }
 
 /// A key: a field, the names of members below it, and what is there.
@@ -262,6 +264,8 @@ impl<'s> Place<'s> {
             FieldKind::Stored(ty) => Spot::Value(ty),
             FieldKind::Link { .. } => Spot::Link,
             FieldKind::Links { target, .. } => Spot::Links(*target),
+            FieldKind::Among { many: false, .. } => Spot::Link,
+            FieldKind::Among { targets, .. } => Spot::LinksAmong(targets),
             _ => {
                 let message =
                     format!("`{name}` follows from other fields, or is a collection: it cannot be written");
@@ -301,7 +305,9 @@ impl<'s> Place<'s> {
         }
         match self.spot {
             Spot::Value(ty) => decode::of_type(schema, ty, json, path, found),
-            Spot::Link | Spot::Links(_) => decode::of_field(schema, self.field, json, found),
+            Spot::Link | Spot::Links(_) | Spot::LinksAmong(_) => {
+                decode::of_field(schema, self.field, json, found)
+            }
         }
     }
 
@@ -319,6 +325,7 @@ impl<'s> Place<'s> {
         for (path, json) in values {
             let value = match self.spot {
                 Spot::Links(target) => decode::reference(schema, target, json, path, found),
+                Spot::LinksAmong(targets) => among::reference(schema, targets, json, path, found),
                 Spot::Value(ValueType::Json) if wanted == Elements::List => {
                     decode::is_shallow(json, path, found).then(|| from_json(json))
                 }
@@ -338,7 +345,7 @@ impl<'s> Place<'s> {
         }
         let fits = matches!(
             (&self.spot, wanted),
-            (Spot::Links(_), _)
+            (Spot::Links(_) | Spot::LinksAmong(_), _)
                 | (Spot::Value(ValueType::Json | ValueType::List(_)), Elements::List)
                 | (Spot::Value(ValueType::Set(_)), Elements::Set)
         );

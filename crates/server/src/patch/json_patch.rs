@@ -17,7 +17,7 @@ use crate::problem::Problem;
 const MAX_COPIED_VALUES: usize = 100_000;
 
 /// Names that no patch can change.
-const FIXED: [&str; 4] = ["_id", "_self", "_revision", "_pending"];
+const FIXED: [&str; 5] = ["_id", "_self", "_type", "_revision", "_pending"];
 
 /// A place in a document: the names and positions that lead to it (RFC 6901).
 type Pointer = Vec<String>;
@@ -122,7 +122,7 @@ impl JsonPatch {
             edits.extend(edit.map(|edit| (slot, edit)));
         }
         for name in shown.keys().filter(|name| !patched.contains_key(*name)) {
-            match resource.named(name).filter(|(_, field)| field.is_fact()) {
+            match resource.named(name).filter(|(_, field)| field.is_fact() || field.is_written()) {
                 Some((slot, _)) => edits.push((slot, Edit::Set(corollary_value::Value::Absent))),
                 None => {
                     let message = format!("`{name}` cannot be taken away");

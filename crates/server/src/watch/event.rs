@@ -4,7 +4,7 @@
 //! is put in front of it ([`Format::change`]).
 
 use bytes::{BufMut, Bytes, BytesMut};
-use corollary_engine::{Change, Commit, Doc, Engine, EngineError, Key, order};
+use corollary_engine::{Change, Commit, Doc, Engine, EngineError, Key, among, order};
 use corollary_schema::{FieldKind, FieldRef, Slot};
 use corollary_value::Value;
 use jiff::Timestamp;
@@ -108,7 +108,10 @@ pub fn body(engine: &Engine, commit: &Commit, change: &Change) -> Bytes {
         let shown = || {
             let fields = resource.slots().filter(|(_, field)| field.visible());
             let is_told = |slot: &Slot| {
-                change.changed.contains(slot) || change.changed.contains(&resource.shown(*slot))
+                let is_changed = |slot: &Slot| change.changed.contains(slot);
+                is_changed(slot)
+                    || is_changed(&resource.shown(*slot))
+                    || resource.parts(*slot).iter().any(is_changed)
             };
             fields.map(|(slot, _)| slot).filter(is_told)
         };
@@ -127,15 +130,24 @@ pub fn body(engine: &Engine, commit: &Commit, change: &Change) -> Bytes {
             encoder.out.extend_from_slice(b",\"old\":{");
             let mut first = true;
             for slot in shown() {
+                let ty = change.key.ty;
+                let is_among = !resource.parts(slot).is_empty();
                 let value = before.get(resource.shown(slot));
-                if matches!(value, Value::Absent) {
+                let is_set = match is_among {
+                    true => among::is_set(engine.schema(), ty, slot, before),
+                    false => !matches!(value, Value::Absent),
+                };
+                if !is_set {
                     continue;
                 }
                 encoder.out.extend_from_slice(if std::mem::take(&mut first) { b"\"" } else { b",\"" });
                 encoder.out.extend_from_slice(resource.field(slot).name.as_bytes());
                 encoder.out.extend_from_slice(b"\":");
-                let field = FieldRef { ty: change.key.ty, slot };
-                encoder.value(value, Held::by(engine.schema(), field))?;
+                if is_among {
+                    encoder.among_value(ty, slot, before)?;
+                    continue;
+                }
+                encoder.value(value, Held::by(engine.schema(), FieldRef { ty, slot }))?;
             }
             encoder.out.push(b'}');
         }
