@@ -10,6 +10,7 @@ use corollary_syntax::parse_expression;
 use corollary_value::{Id, Value, compare};
 use jiff::Timestamp;
 
+use crate::among;
 use crate::draft::Draft;
 use crate::express::{Express, Standing};
 use crate::judge::read;
@@ -59,7 +60,7 @@ fn from(engine: &Engine, draft: &Draft, random: &mut Random, at: usize, ty: Type
             let links = draft.facts(at).into_iter().filter_map(|fact| Some((fact.kind.target()?, fact.name)));
             let links: Vec<(usize, String)> = links.collect();
             let Some((target, name)) = random.pick_any(&links) else { return From::All };
-            let Some((slot, _)) = engine.schema().ty(ty).named(name) else { return From::All };
+            let Some(slot) = among::slot(engine.schema(), ty, name) else { return From::All };
             From::Referring(FieldRef { ty, slot }, workload::id(*target, random.below(4)))
         }
         _ => From::All,

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use corollary_value::Value;
 
+use crate::among;
 use crate::elements;
 use crate::make::TYPES;
 
@@ -56,6 +57,8 @@ pub enum FieldKind {
     Link(usize, OnDelete),
     /// References.
     Links(usize, OnDelete),
+    /// A reference, or references, to resources of several types.
+    Among(Vec<usize>, OnDelete, bool),
     /// Children of a type.
     Collection(usize),
     /// What refers here by a field of a type.
@@ -423,6 +426,13 @@ impl Draft {
                 write!(out, ": {word} {}{}", name(*target), on_delete.text()).expect("a String takes all");
                 field.rules.write(out);
             }
+            FieldKind::Among(targets, on_delete, many) => {
+                let word = if *many { "links" } else { "link" };
+                let names: Vec<&str> = targets.iter().map(|target| name(*target)).collect();
+                write!(out, ": {word} {}{}", names.join(" | "), on_delete.text())
+                    .expect("a String takes all");
+                field.rules.write(out);
+            }
             FieldKind::Collection(child) => {
                 let order = if field.rules.ordered { "ordered " } else { "" };
                 write!(out, ": {order}collection {}", name(*child)).expect("a String takes all");
@@ -472,14 +482,24 @@ impl Draft {
 
     /// All that a resource of a type may hold because somebody wrote it.
     pub fn facts(&self, ty: usize) -> Vec<Fact<'_>> {
-        let own = self.types[ty].fields.iter().filter_map(|field| {
-            let kind = match &field.kind {
-                FieldKind::Stored(of) => FactKind::Stored(of),
-                FieldKind::Link(target, on_delete) => FactKind::Link(*target, *on_delete),
-                FieldKind::Links(target, on_delete) => FactKind::Links(*target, *on_delete),
-                _ => return None,
-            };
-            Some(Fact { name: field.name.clone(), kind, rules: Some(&field.rules) })
+        let own = self.types[ty].fields.iter().flat_map(|field| {
+            let one = |kind| vec![Fact { name: field.name.clone(), kind, rules: Some(&field.rules) }];
+            match &field.kind {
+                FieldKind::Stored(of) => one(FactKind::Stored(of)),
+                FieldKind::Link(target, on_delete) => one(FactKind::Link(*target, *on_delete)),
+                FieldKind::Links(target, on_delete) => one(FactKind::Links(*target, *on_delete)),
+                FieldKind::Among(targets, on_delete, many) => {
+                    let parts = targets.iter().map(|target| {
+                        let kind = match many {
+                            true => FactKind::Links(*target, *on_delete),
+                            false => FactKind::Link(*target, *on_delete),
+                        };
+                        Fact { name: among::part(&field.name, *target), kind, rules: Some(&field.rules) }
+                    });
+                    parts.collect()
+                }
+                _ => Vec::new(),
+            }
         });
         let parents = self.parents(ty).into_iter();
         let parents = parents.map(|(owner, name)| Fact { name, kind: FactKind::Parent(owner), rules: None });
@@ -522,9 +542,12 @@ impl Draft {
                         ));
                     }
                 }
-                if let FieldKind::Link(to, _) | FieldKind::Links(to, _) = field.kind
-                    && to == target
-                {
+                let leads = match &field.kind {
+                    FieldKind::Link(to, _) | FieldKind::Links(to, _) => *to == target,
+                    FieldKind::Among(targets, ..) => targets.contains(&target),
+                    _ => false,
+                };
+                if leads {
                     found.push((source, format!("link_{}_{}", ty.name.to_lowercase(), field.name)));
                 }
             }

@@ -3,6 +3,7 @@
 //! They are made from the types that the draft declares, and read derived fields of lower ranks only, or, where they may
 //! recur, of any rank of other resources; so nearly all are accepted. What they mean is the checker's business.
 
+use crate::among;
 use crate::draft::{Derived, DerivedMember, Draft, FieldDraft, FieldKind, Kind, Shape, ValueType, root_name};
 use crate::elements::{self, MEMBER_RANK};
 use crate::random::Random;
@@ -154,6 +155,12 @@ impl<'a> Express<'a> {
                 found.extend(links.map(|(member, to, _)| (format!("{}.{member}", field.name), to)));
                 continue;
             }
+            if let FieldKind::Among(..) = &field.kind {
+                // By way of whatever type it leads to, to those that lead there.
+                let back = format!("link_{}_{}", self.draft.types[ty].name.to_lowercase(), field.name);
+                found.push((format!("{}.{back}", field.name), ty));
+                continue;
+            }
             let target = match &field.kind {
                 FieldKind::Links(target, _)
                 | FieldKind::Collection(target)
@@ -171,7 +178,7 @@ impl<'a> Express<'a> {
 
     /// Fields of a type with one value of a kind, members of objects among them.
     fn fields(&self, ty: usize, kind: Kind, own: bool) -> Vec<String> {
-        let mut found = Vec::new();
+        let mut found = among::common(self.draft, ty, kind, false);
         for field in &self.draft.types[ty].fields {
             match &field.kind {
                 FieldKind::Stored(ValueType::Object(members)) => {
@@ -334,6 +341,7 @@ impl<'a> Express<'a> {
         };
         let fields = &self.draft.types[ty].fields;
         let mut found: Vec<String> = fields.iter().filter(is).map(|field| field.name.clone()).collect();
+        found.extend(among::common(self.draft, ty, kind, true));
         for field in fields {
             let FieldKind::Stored(ValueType::Elements(members, derived)) = &field.kind else { continue };
             let members = members.iter().filter(|member| member.ty.kind() == Some(kind));

@@ -12,6 +12,7 @@ use corollary_schema::{FieldKind, Schema};
 use corollary_value::{Value, compare};
 use jiff::Timestamp;
 
+use crate::among;
 use crate::draft::{Draft, Fact};
 use crate::model::{Facts, Place};
 
@@ -94,7 +95,7 @@ pub fn facts(
             return Err(format!("{at:?} is not stored"));
         };
         for fact in &declared[at.ty] {
-            let Some((slot, _)) = schema.ty(key.ty).named(&fact.name) else {
+            let Some(slot) = among::slot(schema, key.ty, &fact.name) else {
                 return Err(format!("{} is no field of {}", fact.name, schema.ty(key.ty).name));
             };
             let expected = record.get(&fact.name).unwrap_or(&Value::Absent);

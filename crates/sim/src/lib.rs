@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-pub mod ask;
+pub mod among;
+mod ask;
 pub mod draft;
 pub mod elements;
 pub mod event;

@@ -4,6 +4,7 @@ use corollary_schema::{Ids, check};
 use corollary_syntax::render;
 use corollary_value::Value;
 
+use crate::among;
 use crate::draft::{
     DefaultValue, Derived, Draft, FieldDraft, FieldKind, Kind, Member, OnDelete, Rules, Shape, TypeDraft,
     ValueType,
@@ -41,6 +42,12 @@ pub fn draft(random: &mut Random) -> Draft {
             draft.types[ty].fields.push(stored(random, name));
         }
         (0..random.below(4)).for_each(|_| add_relation(&mut draft, random, ty));
+    }
+    if count > 1 {
+        (0..random.below(3)).for_each(|_| {
+            let ty = random.below(count);
+            among::add(&mut draft, random, ty);
+        });
     }
     for ty in 0..count {
         if random.percent(35) {
@@ -360,7 +367,8 @@ pub fn change(draft: &mut Draft, random: &mut Random) -> Change {
             2 => change.derived += usize::from(rewrite(draft, random, ty)),
             3 => {
                 if let Some(field) = any_field(draft, random, ty, |field| !is_reverse(field)) {
-                    field.rules.index = !field.rules.index && !matches!(field.kind, FieldKind::Links(..));
+                    field.rules.index = !field.rules.index
+                        && !matches!(field.kind, FieldKind::Links(..) | FieldKind::Among(_, _, true));
                 }
             }
             4 if random.percent(25) => drop(elements::add(draft, random, ty)),
@@ -369,6 +377,7 @@ pub fn change(draft: &mut Draft, random: &mut Random) -> Change {
                 draft.types[ty].fields.push(stored(random, name.clone()));
                 note_unique(draft, ty, &name, &mut change);
             }
+            4 if random.percent(25) && draft.types.len() > 1 => among::add(draft, random, ty),
             4 => {
                 let before = draft.next_name;
                 add_relation(draft, random, ty);
@@ -378,10 +387,13 @@ pub fn change(draft: &mut Draft, random: &mut Random) -> Change {
             6 => change_unique(draft, random, ty, &mut change),
             7 => {
                 let rule = on_delete(random);
-                let links =
-                    |field: &FieldDraft| matches!(field.kind, FieldKind::Link(..) | FieldKind::Links(..));
+                let links = |field: &FieldDraft| {
+                    matches!(field.kind, FieldKind::Link(..) | FieldKind::Links(..) | FieldKind::Among(..))
+                };
                 if let Some(field) = any_field(draft, random, ty, links)
-                    && let FieldKind::Link(_, on_delete) | FieldKind::Links(_, on_delete) = &mut field.kind
+                    && let FieldKind::Link(_, on_delete)
+                    | FieldKind::Links(_, on_delete)
+                    | FieldKind::Among(_, on_delete, _) = &mut field.kind
                 {
                     *on_delete = rule;
                 }

@@ -10,7 +10,8 @@ use corollary_engine::Edit;
 use corollary_value::{ErrorValue, Id, Value, compare, ops};
 use jiff::Timestamp;
 
-use crate::draft::{Draft, Fact, FactKind, FieldDraft, OnDelete, Rules, ValueType};
+use crate::among;
+use crate::draft::{Draft, Fact, FactKind, FieldDraft, FieldKind, OnDelete, Rules, ValueType};
 use crate::elements;
 use crate::rules::{self, Codes, Fill};
 
@@ -115,6 +116,7 @@ impl Facts {
             attempt.step(step)?;
         }
         attempt.check_parents()?;
+        attempt.check_among()?;
         attempt.check_links()?;
         attempt.check_unique()?;
         let after = attempt.now;
@@ -140,17 +142,27 @@ impl Facts {
 
     /// Have two resources the same value of a field that has to be unique?
     pub fn has_duplicates(&self, draft: &Draft, ty: usize, field: &FieldDraft) -> bool {
+        let parts = match &field.kind {
+            FieldKind::Among(targets, ..) => {
+                targets.iter().map(|target| among::part(&field.name, *target)).collect()
+            }
+            _ => vec![field.name.clone()],
+        };
+        parts.iter().any(|name| self.has_twice(draft, ty, name, &field.rules))
+    }
+
+    fn has_twice(&self, draft: &Draft, ty: usize, name: &str, rules: &Rules) -> bool {
         let parents = draft.parents(ty);
         let records = self.records.iter().filter(|(place, _)| place.ty == ty).map(|(_, record)| record);
         let values = records.filter_map(|record| {
             let parent = parents.iter().find_map(|(_, name)| Some((name.as_str(), record.get(name)?)));
-            Some((parent, record.get(&field.name).filter(|value| !value.is_null())?))
+            Some((parent, record.get(name).filter(|value| !value.is_null())?))
         });
         let values: Vec<_> = values.collect();
         values.iter().enumerate().any(|(at, (parent, value))| {
             values[..at].iter().any(|(other, others)| {
                 let siblings = parent.is_some() && parent == other;
-                let held = field.rules.unique || (field.rules.unique_in_parent && siblings);
+                let held = rules.unique || (rules.unique_in_parent && siblings);
                 held && compare(value, others).is_eq()
             })
         })
@@ -457,6 +469,15 @@ impl Attempt<'_> {
             true => Err(Codes::from(["two-parents"])),
             false => Ok(()),
         }
+    }
+
+    /// A link to one of several types leads to one.
+    fn check_among(&self) -> Result<(), Codes> {
+        let has_two = |(place, record): (&Place, &Arc<Record>)| {
+            let leads = |name: &str| !targets(record.get(name)).is_empty();
+            among::has_two(self.setting.draft, place.ty, &leads)
+        };
+        if self.now.records.iter().any(has_two) { Err(only("type")) } else { Ok(()) }
     }
 
     /// Every link leads somewhere, and nobody is above itself.

@@ -4,6 +4,7 @@ use corollary_engine::{Key, Transaction, Write};
 use corollary_schema::{Schema, Slot};
 use corollary_value::Value;
 
+use crate::among;
 use crate::draft::Draft;
 use crate::judge;
 use crate::model::{PLACE, Place, Step};
@@ -13,14 +14,20 @@ pub fn transaction(schema: &Schema, draft: &Draft, steps: &[Step]) -> Result<Tra
     let slot = |key: &Key, name: &str| -> Result<Slot, String> {
         let found = match name {
             PLACE => schema.ty(key.ty).positions.first().map(|position| position.slot),
-            name => schema.ty(key.ty).named(name).map(|(slot, _)| slot),
+            name => among::slot(schema, key.ty, name),
         };
         found.ok_or_else(|| format!("the schema has no field {name} of {}", schema.ty(key.ty).name))
     };
     let write = |step: &Step| -> Result<Write, String> {
         let key = judge::key(schema, draft, step.place());
         let values = |values: &[(String, Value)]| -> Result<Vec<_>, String> {
-            values.iter().map(|(name, value)| Ok((slot(&key, name)?, value.clone()))).collect()
+            let each = values.iter().map(|(name, value)| {
+                match among::given(schema, draft, step.place().ty, name, value, values) {
+                    Some(whole) => Ok(whole),
+                    None => Ok((slot(&key, name)?, value.clone())),
+                }
+            });
+            each.collect()
         };
         Ok(match step {
             Step::Create(_, given) => Write::Create(key.clone(), values(given)?),

@@ -8,6 +8,7 @@ use corollary_value::{Id, Value};
 use jiff::SignedDuration;
 use uuid::Uuid;
 
+use crate::among;
 use crate::draft::{Draft, Fact, FactKind, FieldKind, OnDelete, ValueType};
 use crate::elements;
 use crate::model::{Facts, PLACE, Place, Step};
@@ -183,6 +184,7 @@ impl Workload<'_> {
             let value = self.value(fact);
             values.push((fact.name.clone(), value));
         }
+        among::keep_one(self.draft, self.random, place.ty, &mut values);
         if self.random.percent(if parent { 40 } else { 15 }) {
             values.extend(self.place_among(place.ty));
         }
@@ -281,6 +283,7 @@ impl Workload<'_> {
             let edit = self.edit(fact);
             edits.push((fact.name.clone(), edit));
         }
+        among::leave_others(self.draft, self.random, place.ty, &mut edits);
         if self.random.percent(12) {
             edits.extend(self.place_among(place.ty).map(|(name, at)| (name, Edit::Set(at))));
         }
