@@ -397,11 +397,13 @@ fn losses(
                 )),
                 None => reasons.push(format!(
                     "{}.{} has values, and the new schema does not have it",
-                    was.name, field.name
+                    was.name,
+                    field.label()
                 )),
                 Some(other) if !holds(old, field, new, other) => reasons.push(format!(
                     "{}.{} has values of another type than the new schema gives it",
-                    was.name, field.name
+                    was.name,
+                    field.label()
                 )),
                 Some(_) => {}
             }

@@ -76,7 +76,7 @@ fn mistakes_around_abstract_types_are_told_once_each() {
         ),
         (
             "type A in as { x: B | C }",
-            "no-union «|» a value is of one type | a link may lead to several, as in `link A | B`; what types have in common can stand in an abstract type",
+            "no-union «|» a value is of one type | a link may lead to several, as in `link A | B`; an object of several forms has a word that says which it is, and the members of all",
         ),
         (
             "type A in as { x: link A | B | A } type B in bs {}",

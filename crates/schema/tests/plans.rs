@@ -318,3 +318,54 @@ fn lists_of_members_are_groups_of_their_elements() {
     assert!(plan.contains("count of Order by self.customer, value"), "{plan}");
     assert_eq!(plan.matches("recompute").count(), 1, "an order of all elements is nobody's own: {plan}");
 }
+
+/// A link to one of several types is a link to each: each has its group, and a sum over all of them is of their sums.
+#[test]
+fn several_types_are_kept_one_by_one() {
+    expect(
+        "abstract type Party in parties {
+           orders: inverse Order.customer
+           total := sum(self.orders.amount)
+         }
+         type Person is Party in persons { name: str }
+         type Firm is Party in firms { name: str }
+         type Order in orders {
+           customer: link Party
+           amount: int
+           who := self.customer.name
+           others := count(self.customer.orders)
+         }
+         type Report in reports {
+           owed := sum(parties.total)
+         }",
+        "
+        Person.total = sum of Order by self.#customer.Person, value self.amount
+          Order.amount
+          Order.#customer.Person
+        Firm.total = sum of Order by self.#customer.Firm, value self.amount
+          Order.amount
+          Order.#customer.Firm
+        Order.who = evaluate either(self.#customer.Person.name, self.#customer.Firm.name)
+          Person.name ← Order.#customer.Person
+          Firm.name ← Order.#customer.Firm
+          Order.#customer.Person
+          Order.#customer.Firm
+        Person.#21 = count of Order by self.#customer.Person
+          Order.#customer.Person
+        Firm.#22 = count of Order by self.#customer.Firm
+          Order.#customer.Firm
+        Order.others = evaluate Add(if(Equal(self.#customer.Person, Null), Int(0), self.#customer.Person.#21), if(Equal(self.#customer.Firm, Null), Int(0), self.#customer.Firm.#22))
+          Person.#21 ← Order.#customer.Person
+          Firm.#22 ← Order.#customer.Firm
+          Order.#customer.Person
+          Order.#customer.Firm
+        #all.#25 = sum of Person by all, value self.total
+          Person.total
+        #all.#26 = sum of Firm by all, value self.total
+          Firm.total
+        Report.owed = evaluate Add(all.#25, all.#26)
+          #all.#25 → all resources of Report
+          #all.#26 → all resources of Report
+        ",
+    );
+}

@@ -158,7 +158,8 @@ impl Parser<'_> {
     }
 
     pub(crate) fn no_union(&mut self, span: Span) {
-        let help = "a link may lead to several, as in `link A | B`; what types have in common can stand in an abstract type";
+        let help = "a link may lead to several, as in `link A | B`; an object of several forms has a word that says which it is, \
+             and the members of all";
         self.error("no-union", span, "a value is of one type", help);
     }
 

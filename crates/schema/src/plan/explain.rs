@@ -111,7 +111,7 @@ impl Explain<'_> {
     fn name(&self, field: FieldRef) -> SmolStr {
         match self.parts.iter().position(|(part, _)| *part == field) {
             Some(at) => unparse::part(at + 1),
-            None => self.schema.field(field).name.clone(),
+            None => self.schema.field(field).label().into(),
         }
     }
 

@@ -51,7 +51,7 @@ impl Unparse<'_> {
     fn name(&self, field: FieldRef) -> SmolStr {
         match &self.schema.field(field).kind {
             FieldKind::Aggregate { .. } => (self.hidden)(field),
-            _ => self.schema.field(field).name.clone(),
+            _ => self.schema.field(field).label().into(),
         }
     }
 
@@ -155,7 +155,12 @@ impl Unparse<'_> {
                 let using = Argument { name: Some(ident("using")), value: ast(ExprKind::List(using)) };
                 ExprKind::Call { name: ident("js"), arguments: vec![source, using] }
             }
-            Node::Either(parts) => call("either", parts.iter().map(|part| self.expr(part)).collect()),
+            Node::Either(parts) => {
+                let mut parts: Vec<Ast> = parts.iter().map(|part| self.expr(part)).collect();
+                // The same of each type is what was written.
+                parts.dedup();
+                if let [_] = parts[..] { parts.remove(0).kind } else { call("either", parts) }
+            }
             Node::List(items) => ExprKind::List(items.iter().map(|item| self.expr(item)).collect()),
         })
     }
