@@ -85,6 +85,10 @@ impl<'a> Eval<'a> {
                 let base = self.expr(base, items)?;
                 self.get(&base, *field, expr.ty.many)?
             }
+            Node::Each(base, _, body) => {
+                let base = self.expr(base, items)?;
+                self.of_each(&base, body, expr.ty.many, items)?
+            }
             Node::Reverse(base, of) => match self.expr(base, items)? {
                 Value::Ref(id) => refs(self.view.referrers(*of, &id)?),
                 Value::List(bases) => {
@@ -312,6 +316,39 @@ impl<'a> Eval<'a> {
             wake.set(Some(wake.get().map_or(next, |other| other.min(next))));
         }
         Ok(())
+    }
+
+    /// The value of a lazy field with this expression, of one resource or of each of many.
+    fn of_each(
+        &self,
+        base: &Value,
+        body: &Expr,
+        many: Many,
+        items: &mut Vec<Value>,
+    ) -> Result<Value, EngineError> {
+        let mut one = |base: &Value| {
+            items.push(base.clone());
+            let value = self.expr(body, items);
+            items.pop();
+            value
+        };
+        Ok(match base {
+            Value::Ref(_) => found(one(base)?, many),
+            Value::List(bases) => {
+                let is_ref = |base: &&Value| matches!(base, Value::Ref(_));
+                let mut values = Vec::with_capacity(bases.len());
+                for value in each(bases.iter().filter(is_ref), one)? {
+                    match value {
+                        Value::List(elements) if body.ty.is_many() => values.extend(elements.iter().cloned()),
+                        value => values.push(value),
+                    }
+                }
+                if many == Many::Set { set(values) } else { Value::List(values.into()) }
+            }
+            Value::Error(_) => base.clone(),
+            _ if many == Many::One => Value::Null,
+            _ => Value::List(Arc::new([])),
+        })
     }
 
     fn get(&self, base: &Value, field: FieldRef, many: Many) -> Result<Value, EngineError> {

@@ -21,6 +21,7 @@ pub mod group;
 pub mod history;
 pub mod index;
 pub mod keys;
+pub mod lazy;
 pub mod log;
 pub mod oracle;
 pub mod order;

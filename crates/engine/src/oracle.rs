@@ -4,6 +4,8 @@
 //! evaluating their expressions as they were written, never their plan. It shares no code with propagation and reads
 //! none of the rows that propagation keeps. What is kept beside the values is the business of [`crate::side_state`].
 //!
+//! A lazy field is judged like a stored one: what a read shows of it is compared.
+//!
 //! What a field that depends on itself means is defined here. A value reads another if the evaluation of its expression
 //! asks for it: a conditional evaluates only the branch that it takes, `else` its right side only where it is needed.
 //! Values that read each other in a circle, or one that reads itself, are `#cycle`, whatever their expressions would
@@ -249,7 +251,8 @@ pub fn check(working: &Working<'_>, sample: Option<usize>) -> Result<Checked, En
         for id in ids.iter().step_by(step) {
             let key = Key::new(ty, id.clone());
             let Some(doc) = working.after(&key)? else { continue };
-            let SettledDoc { doc, pending } = settled.doc(&key, &doc, READ_LIMIT)?;
+            let shown = settled.doc(&key, &doc, READ_LIMIT)?;
+            let SettledDoc { doc, pending } = settled.fill(&key, shown, READ_LIMIT, &|_| true)?;
             one(&facts, &key, &doc, &pending, &derived, &mut checked)?;
         }
     }
@@ -261,7 +264,10 @@ pub fn check_results(working: &Working<'_>, results: &[(Key, Shown)]) -> Result<
     let facts = Facts::new(working);
     let mut checked = Checked::default();
     for (key, Shown { doc, pending }) in results {
-        let derived = derived(working.schema.ty(key.ty));
+        let resource = working.schema.ty(key.ty);
+        let mut derived = derived(resource);
+        // Lazy ones are computed when the reply is written.
+        derived.retain(|slot| !resource.field(*slot).is_lazy());
         one(&facts, key, doc, pending, &derived, &mut checked)?;
     }
     Ok(checked)

@@ -32,6 +32,8 @@ pub trait Names {
     fn schema(&self) -> &Schema;
     /// The type of a derived field; none where its own expression has a mistake.
     fn derived_type(&self, field: FieldRef, used_at: Span) -> Option<Type>;
+    /// The expression of a lazy field whose type is known; none for all others.
+    fn lazy(&self, field: FieldRef) -> Option<Expr>;
 }
 
 impl Names for Schema {
@@ -46,6 +48,13 @@ impl Names for Schema {
             _ => None,
         }
     }
+
+    fn lazy(&self, field: FieldRef) -> Option<Expr> {
+        match &self.field(field).kind {
+            FieldKind::Derived { expr, lazy: true, .. } => Some(expr.clone()),
+            _ => None,
+        }
+    }
 }
 
 /// Where an expression stands.
@@ -53,6 +62,8 @@ impl Names for Schema {
 pub enum Place {
     /// After `:=` of a type: starts from `self`.
     Derived(TypeIx),
+    /// After `:=` of a lazy field: the same, and the time may stand anywhere.
+    Lazy(TypeIx),
     /// A filter or order of a query: a bare name is a field of the type.
     Query(TypeIx),
     /// After `default`: starts from `self`, the new resource.
@@ -162,7 +173,7 @@ impl Checker<'_> {
 
     fn owner_type(&self) -> TypeIx {
         match self.place {
-            Place::Derived(ty) | Place::Query(ty) | Place::Default(ty) => ty,
+            Place::Derived(ty) | Place::Lazy(ty) | Place::Query(ty) | Place::Default(ty) => ty,
         }
     }
 
@@ -284,7 +295,7 @@ impl Checker<'_> {
                 let ty = owner.ty.clone();
                 (owner, ty)
             }
-            (None, Place::Derived(owner) | Place::Default(owner)) => {
+            (None, Place::Derived(owner) | Place::Lazy(owner) | Place::Default(owner)) => {
                 if self.schema().has_root(name) {
                     return self.root(name, span);
                 }
@@ -542,7 +553,26 @@ impl Checker<'_> {
         };
         // Resources are each there once, in the order of their ids.
         let base = if many == Many::Set { unordered(base) } else { base };
-        new(Node::Get(Box::new(base), field), Type { kind: of.kind, many })
+        let ty = Type { kind: of.kind, many };
+        match self.names.lazy(field) {
+            Some(body) if !matches!(self.place, Place::Default(_)) => self.lazy(base, field, body, ty, span),
+            _ => new(Node::Get(Box::new(base), field), ty),
+        }
+    }
+
+    /// A lazy field is read as what its expression says.
+    fn lazy(&self, base: Expr, field: FieldRef, body: Expr, ty: Type, span: Span) -> Expr {
+        if matches!(self.place, Place::Derived(_)) && time::has_free_clock(&body) {
+            let name = &self.schema().field(field).name;
+            let message =
+                format!("`{name}` is lazy and changes with every moment, and what reads it here is stored");
+            let help = "make this one lazy too, or compare the time in it: `self.due < now()`";
+            return self.report(Diagnostic::error("lazy-clock", span, message).help(help));
+        }
+        match base.node {
+            Node::Owner => body,
+            _ => new(Node::Each(Box::new(base), field, Box::new(body.of_item())), ty),
+        }
     }
 
     fn filter(&self, base: &ast::Expr, condition: &ast::Expr) -> Expr {
@@ -683,6 +713,7 @@ fn unordered(list: Expr) -> Expr {
         Node::Member(base, name) => new(Node::Member(Box::new(unordered(*base)), name), ty),
         Node::IdOf(base) => new(Node::IdOf(Box::new(unordered(*base))), ty),
         Node::Either(parts) => new(Node::Either(parts.into_iter().map(unordered).collect()), ty),
+        Node::Each(base, field, body) => new(Node::Each(Box::new(unordered(*base)), field, body), ty),
         _ => list,
     }
 }

@@ -72,6 +72,8 @@ pub struct ResourceType {
     pub parents: Vec<Slot>,
     /// The [`FieldKind::Embedded`] fields of the type that have entries in the reference index.
     pub embedded: Vec<Slot>,
+    /// The derived fields that are computed when they are read.
+    pub lazy: Vec<Slot>,
     /// The hidden positions in ordered collections, each with the hidden link to the parent.
     pub positions: Vec<Position>,
     /// The link fields (of any type) that may point at a resource of this type, parents included.
@@ -175,6 +177,9 @@ pub enum FieldKind {
         strict: bool,
         /// Follows a write later, by an update; it is evaluated as a whole.
         background: bool,
+        /// Computed whenever it is read, and stored nowhere. What reads it reads what it reads: its expression stands in
+        /// theirs.
+        lazy: bool,
     },
     /// Hidden: the links in the objects that a field of the same type holds, as one set. Kept in no document: it is
     /// read off that field's value.
@@ -590,6 +595,7 @@ impl Field {
                 | FieldKind::Inverse { .. }
                 | FieldKind::Embedded { .. }
                 | FieldKind::Among { .. }
+                | FieldKind::Derived { lazy: true, .. }
         )
     }
 
@@ -628,6 +634,11 @@ impl Field {
 
     /// Does it follow from other fields, and is it kept in the document?
     pub fn is_derived(&self) -> bool {
-        matches!(self.kind, FieldKind::Derived { .. } | FieldKind::Aggregate { .. })
+        matches!(self.kind, FieldKind::Derived { lazy: false, .. } | FieldKind::Aggregate { .. })
+    }
+
+    /// Is it computed whenever it is read?
+    pub fn is_lazy(&self) -> bool {
+        matches!(self.kind, FieldKind::Derived { lazy: true, .. })
     }
 }

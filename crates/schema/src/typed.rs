@@ -212,6 +212,8 @@ pub enum Node {
     Member(Box<Expr>, SmolStr),
     /// The id of a resource.
     IdOf(Box<Expr>),
+    /// A lazy field of one resource, or of each of many: its expression, in which the innermost item is that resource.
+    Each(Box<Expr>, FieldRef, Box<Expr>),
     /// Objects (one, those of a list, the values of a map) with members that follow from others, in order. In each
     /// expression the innermost item is the object with the members so far.
     Extend(Box<Expr>, Vec<(SmolStr, Expr)>),
@@ -270,9 +272,10 @@ impl Expr {
         Expr { node: Node::Owner, ty: Type::one(Kind::Resource(ty)) }
     }
 
-    /// The same expression with each direct part replaced. Does not go into the parts itself.
-    pub fn map_parts<E>(self, f: &mut dyn FnMut(Expr) -> Result<Expr, E>) -> Result<Expr, E> {
-        let mut boxed = |expr: Box<Expr>| -> Result<Box<Expr>, E> { Ok(Box::new(f(*expr)?)) };
+    /// The same expression with each direct part replaced; `f` is told how many more items are in scope there than here.
+    /// Does not go into the parts itself.
+    pub fn map_parts(self, f: &mut dyn FnMut(Expr, u32) -> Expr) -> Expr {
+        let mut deeper = |expr: Box<Expr>, depth| Box::new(f(*expr, depth));
         let node = match self.node {
             leaf @ (Node::Const(_)
             | Node::Now
@@ -280,58 +283,51 @@ impl Expr {
             | Node::Shared
             | Node::Item(_)
             | Node::All(_)) => leaf,
-            Node::Get(base, field) => Node::Get(boxed(base)?, field),
-            Node::Reverse(base, of) => Node::Reverse(boxed(base)?, of),
-            Node::Member(base, name) => Node::Member(boxed(base)?, name),
-            Node::IdOf(base) => Node::IdOf(boxed(base)?),
-            Node::Filter(base, condition) => Node::Filter(boxed(base)?, boxed(condition)?),
+            Node::Get(base, field) => Node::Get(deeper(base, 0), field),
+            Node::Reverse(base, of) => Node::Reverse(deeper(base, 0), of),
+            Node::Member(base, name) => Node::Member(deeper(base, 0), name),
+            Node::IdOf(base) => Node::IdOf(deeper(base, 0)),
+            Node::Each(base, field, body) => Node::Each(deeper(base, 0), field, deeper(body, 1)),
+            Node::Filter(base, condition) => Node::Filter(deeper(base, 0), deeper(condition, 1)),
             Node::Extend(base, members) => {
-                let base = boxed(base)?;
-                let members = members.into_iter().map(|(name, member)| Ok((name, f(member)?)));
-                Node::Extend(base, members.collect::<Result<_, E>>()?)
+                let base = deeper(base, 0);
+                Node::Extend(base, members.into_iter().map(|(name, member)| (name, f(member, 1))).collect())
             }
             Node::Order(base, keys) => {
-                let base = boxed(base)?;
-                let keys = keys.into_iter().map(|(key, desc)| Ok((f(key)?, desc)));
-                Node::Order(base, keys.collect::<Result<_, E>>()?)
+                let base = deeper(base, 0);
+                Node::Order(base, keys.into_iter().map(|(key, desc)| (f(key, 1), desc)).collect())
             }
-            Node::At(base, at) => Node::At(boxed(base)?, at),
-            Node::Slice(base, from, to) => Node::Slice(boxed(base)?, from, to),
-            Node::Aggregate(aggregate, base) => Node::Aggregate(aggregate, boxed(base)?),
+            Node::At(base, at) => Node::At(deeper(base, 0), at),
+            Node::Slice(base, from, to) => Node::Slice(deeper(base, 0), from, to),
+            Node::Aggregate(aggregate, base) => Node::Aggregate(aggregate, deeper(base, 0)),
             Node::GroupBy(it) => {
                 let GroupBy { list, by, aggregate, value } = *it;
-                let (list, by) = (f(list)?, f(by)?);
-                let value = value.map(&mut *f).transpose()?;
+                let (list, by, value) = (f(list, 0), f(by, 1), value.map(|value| f(value, 1)));
                 Node::GroupBy(Box::new(GroupBy { list, by, aggregate, value }))
             }
-            Node::Unary(op, operand) => Node::Unary(op, Box::new(f(*operand)?)),
-            Node::Binary(op, left, right) => Node::Binary(op, boxed(left)?, boxed(right)?),
+            Node::Unary(op, operand) => Node::Unary(op, deeper(operand, 0)),
+            Node::Binary(op, left, right) => Node::Binary(op, deeper(left, 0), deeper(right, 0)),
             Node::Conditional(condition, then, otherwise) => {
-                Node::Conditional(boxed(condition)?, boxed(then)?, boxed(otherwise)?)
+                Node::Conditional(deeper(condition, 0), deeper(then, 0), deeper(otherwise, 0))
             }
             Node::Switch(subject, cases, otherwise) => {
-                let subject = boxed(subject)?;
-                let mut mapped = Vec::with_capacity(cases.len());
-                for (key, value) in cases {
-                    mapped.push((f(key)?, f(value)?));
-                }
-                let otherwise = otherwise.map(|expr| f(*expr).map(Box::new)).transpose()?;
-                Node::Switch(subject, mapped, otherwise)
+                let subject = deeper(subject, 0);
+                let cases = cases.into_iter().map(|(key, value)| (f(key, 0), f(value, 0))).collect();
+                Node::Switch(subject, cases, otherwise.map(|otherwise| Box::new(f(*otherwise, 0))))
             }
             Node::Call(function, arguments) => {
-                Node::Call(function, arguments.into_iter().map(f).collect::<Result<_, E>>()?)
+                Node::Call(function, arguments.into_iter().map(|argument| f(argument, 0)).collect())
             }
-            Node::Matches(text, pattern) => Node::Matches(boxed(text)?, pattern),
+            Node::Matches(text, pattern) => Node::Matches(deeper(text, 0), pattern),
             Node::Script(script) => {
                 let Script { source, using, limits } = *script;
-                let using = using.into_iter().map(|(name, part)| Ok((name, f(part)?)));
-                let using = using.collect::<Result<_, E>>()?;
+                let using = using.into_iter().map(|(name, part)| (name, f(part, 0))).collect();
                 Node::Script(Box::new(Script { source, using, limits }))
             }
-            Node::List(items) => Node::List(items.into_iter().map(f).collect::<Result<_, E>>()?),
-            Node::Either(parts) => Node::Either(parts.into_iter().map(f).collect::<Result<_, E>>()?),
+            Node::List(items) => Node::List(items.into_iter().map(|item| f(item, 0)).collect()),
+            Node::Either(parts) => Node::Either(parts.into_iter().map(|part| f(part, 0)).collect()),
         };
-        Ok(Expr { node, ty: self.ty })
+        Expr { node, ty: self.ty }
     }
 
     /// Calls `f` for each direct part, with how many more items are in scope there than here.
@@ -347,9 +343,9 @@ impl Expr {
             | Node::Aggregate(_, base)
             | Node::Unary(_, base)
             | Node::Matches(base, _) => f(base, 0),
-            Node::Filter(base, condition) => {
+            Node::Filter(base, inner) | Node::Each(base, _, inner) => {
                 f(base, 0);
-                f(condition, 1);
+                f(inner, 1);
             }
             Node::Extend(base, members) => {
                 f(base, 0);
@@ -388,6 +384,28 @@ impl Expr {
             }
             Node::Script(script) => script.using.iter().for_each(|(_, part)| f(part, 0)),
         }
+    }
+}
+
+impl Expr {
+    /// The same expression of the innermost item, instead of `self`. It must have no items from further out.
+    pub fn of_item(self) -> Expr {
+        self.of_item_at(0)
+    }
+
+    fn of_item_at(self, depth: u32) -> Expr {
+        match self.node {
+            Node::Owner => Expr { node: Node::Item(depth), ty: self.ty },
+            _ => self.map_parts(&mut |part, deeper| part.of_item_at(depth + deeper)),
+        }
+    }
+
+    /// Has it no more parts than are left? Those that it has are taken off.
+    pub fn has_parts_within(&self, left: &mut usize) -> bool {
+        let mut within = *left > 0;
+        *left = left.saturating_sub(1);
+        self.for_parts(&mut |part, _| within = within && part.has_parts_within(left));
+        within
     }
 }
 
@@ -442,6 +460,12 @@ pub(crate) fn write_expr(
         Node::IdOf(base) => {
             go(base, f)?;
             f.write_str("._id")
+        }
+        Node::Each(base, _, body) => {
+            go(base, f)?;
+            f.write_str(".(")?;
+            go(body, f)?;
+            f.write_str(")")
         }
         Node::Extend(base, members) => {
             go(base, f)?;

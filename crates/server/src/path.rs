@@ -280,7 +280,9 @@ fn field(
             let settled;
             let value = match &doc {
                 Some(doc) if matches!(field.kind, FieldKind::Derived { .. }) => {
-                    settled = Settled::new(working).doc(key, doc, usize::MAX)?;
+                    let by_facts = Settled::new(working);
+                    let stored = by_facts.doc(key, doc, usize::MAX)?;
+                    settled = by_facts.fill(key, stored, usize::MAX, &|wanted| wanted == slot)?;
                     if settled.pending.contains(&slot) {
                         let message = format!(
                             "`{segment}` of {} {} is being brought up to date",

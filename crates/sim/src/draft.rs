@@ -80,6 +80,8 @@ pub struct Derived {
     pub strict: bool,
     /// Does it follow later?
     pub background: bool,
+    /// Is it computed when it is read?
+    pub lazy: bool,
 }
 
 /// What an expression gives.
@@ -447,6 +449,9 @@ impl Draft {
                 }
                 if derived.background {
                     out.push_str(", background");
+                }
+                if derived.lazy {
+                    out.push_str(", lazy");
                 }
                 if field.rules.index {
                     out.push_str(", index");

@@ -259,8 +259,9 @@ fn add_derived(draft: &mut Draft, random: &mut Random, ty: usize) -> bool {
     let recurs = may_recur(&shape) && random.percent(25);
     let strict = random.percent(4);
     let background = !strict && !recurs && random.percent(8);
-    let rules = Rules { index: random.percent(20), ..Rules::default() };
-    let derived = Derived { text: String::new(), shape: shape.clone(), rank, strict, background };
+    let lazy = !strict && !background && !recurs && random.percent(15);
+    let rules = Rules { index: !lazy && random.percent(20), ..Rules::default() };
+    let derived = Derived { text: String::new(), shape: shape.clone(), rank, strict, background, lazy };
     let kind = FieldKind::Derived(derived);
     // It is there before its expression, which may read it of other resources.
     draft.types[ty].fields.push(FieldDraft { name: format!("d{rank}"), kind, rules });
@@ -411,10 +412,16 @@ pub fn change(draft: &mut Draft, random: &mut Random) -> Change {
             }
             10 => {
                 let field = any_field(draft, random, ty, |field| matches!(field.kind, FieldKind::Derived(_)));
-                if let Some(FieldKind::Derived(derived)) = field.map(|field| &mut field.kind) {
-                    derived.strict = !derived.strict;
-                    derived.background &= !derived.strict;
-                    change.strict |= derived.strict;
+                if let Some(FieldDraft { kind: FieldKind::Derived(derived), rules, .. }) = field {
+                    if derived.lazy || random.percent(30) {
+                        // From stored to computed, and back.
+                        derived.lazy = !derived.lazy;
+                        (derived.strict, derived.background, rules.index) = (false, false, false);
+                    } else {
+                        derived.strict = !derived.strict;
+                        derived.background &= !derived.strict;
+                        change.strict |= derived.strict;
+                    }
                 }
             }
             11 => widen(draft, random, ty),
@@ -502,7 +509,7 @@ fn rewrite(draft: &mut Draft, random: &mut Random, ty: usize) -> bool {
     let Some(FieldDraft { name, kind: FieldKind::Derived(derived), .. }) = field.cloned() else {
         return false;
     };
-    let recurs = !derived.background && may_recur(&derived.shape) && random.percent(30);
+    let recurs = !derived.background && !derived.lazy && may_recur(&derived.shape) && random.percent(30);
     let Some(new) = expression(draft, random, ty, derived.rank, &derived.shape, recurs) else { return false };
     for field in &mut draft.types[ty].fields {
         if let FieldKind::Derived(derived) = &mut field.kind

@@ -22,6 +22,7 @@ use super::ledger::{Update, slots_behind};
 use crate::doc::{Doc, Key};
 use crate::error::EngineError;
 use crate::eval::{Eval, View};
+use crate::lazy;
 use crate::working::{Working, linked};
 
 /// Values and resources that may be looked at to compute what is behind in one resource.
@@ -155,6 +156,35 @@ impl<'w, 'a> Settled<'w, 'a> {
                 self.depth.set(0);
             }
             spend(limit - self.left.get() + self.looked.get());
+        }
+        Ok(settled)
+    }
+
+    /// Gives a resource those of its lazy fields that are wanted, looking at no more than `limit` values and resources for
+    /// each; what would take more is pending.
+    pub fn fill<'d>(
+        &self,
+        key: &Key,
+        mut settled: SettledDoc<'d>,
+        limit: usize,
+        wanted: &dyn Fn(Slot) -> bool,
+    ) -> Result<SettledDoc<'d>, EngineError> {
+        if self.is_trivial() {
+            settled.doc = lazy::filled(self.working, key, settled.doc, wanted)?;
+            return Ok(settled);
+        }
+        let schema = self.working.schema;
+        for slot in schema.ty(key.ty).lazy.iter().filter(|slot| wanted(**slot)) {
+            let Some(expr) = lazy::expression(schema, FieldRef { ty: key.ty, slot: *slot }) else { continue };
+            self.left.set(limit);
+            match Eval::new(self, &key.id).value(expr) {
+                Ok(value) => {
+                    settled.doc.to_mut().set(*slot, lazy::held(value));
+                }
+                Err(EngineError::Unsettled) => settled.pending.push(*slot),
+                Err(error) => return Err(error),
+            }
+            self.depth.set(0);
         }
         Ok(settled)
     }

@@ -179,6 +179,7 @@ fn declare_type(schema: &mut Schema, text: &ast::TypeText, ids: &mut Ids, found:
         by_name: HashMap::new(),
         parents: Vec::new(),
         embedded: Vec::new(),
+        lazy: Vec::new(),
         positions: Vec::new(),
         referrers: Vec::new(),
         expires: None,
@@ -283,7 +284,9 @@ fn declare_field<'t>(
             declared.sources.push((here, Source::Expr(expr)));
             let typed = Expr::constant(Value::Null, Kind::Null);
             let text = format_expression(expr);
-            (FieldKind::Derived { text, expr: typed, strict: false, background: false }, Context::Derived)
+            let kind =
+                FieldKind::Derived { text, expr: typed, strict: false, background: false, lazy: false };
+            (kind, Context::Derived)
         }
     };
     // A derived field has a number of its own kind: what follows is never taken for a fact of the same name later.
@@ -315,8 +318,8 @@ fn declare_field<'t>(
                 among.on_delete = options.on_delete;
             }
         }
-        FieldKind::Derived { strict, background, .. } => {
-            (*strict, *background) = (options.strict, options.background);
+        FieldKind::Derived { strict, background, lazy, .. } => {
+            (*strict, *background, *lazy) = (options.strict, options.background, options.lazy);
         }
         _ => {}
     }
@@ -539,7 +542,7 @@ fn embed<'t>(
         sources.push((FieldRef { ty: holder.ty, slot }, Source::Objects(holder, text)));
         let expr = Expr::constant(Value::Null, Kind::Null);
         let text = format!("{name} with its derived members");
-        let kind = FieldKind::Derived { text, expr, strict: false, background: false };
+        let kind = FieldKind::Derived { text, expr, strict: false, background: false, lazy: false };
         let id = ids.field_id(&ty_name, &format!("{name} :="));
         added.push(hidden(id, format_smolstr!("#{name}"), kind, false));
     }

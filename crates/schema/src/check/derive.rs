@@ -1,7 +1,7 @@
 //! Types the expressions of derived fields, in whatever order they need each other, and makes the plan.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::span::Span;
@@ -14,7 +14,7 @@ use crate::model::{
 };
 use crate::plan::lower::Lowering;
 use crate::plan::order::finish;
-use crate::plan::recursion::{Cycle, Recursion};
+use crate::plan::recursion::{Cycle, Recursion, cycle};
 use crate::typed::{Expr, Kind, Type, mentions_now};
 use smol_str::format_smolstr;
 
@@ -35,11 +35,15 @@ pub fn derive(
         open: Cell::default(),
         chain: Cell::default(),
         looped: RefCell::default(),
+        checked: Cell::default(),
+        lazies: RefCell::default(),
     };
     for (field, _) in &sources {
         draft.type_of(*field);
     }
-    draft.settle(&sources);
+    if draft.lazies_end(&sources) {
+        draft.settle(&sources);
+    }
     let embedded = draft.embedded.into_inner();
     let ids = draft.ids.into_inner();
     let typed = draft.typed.into_inner();
@@ -68,7 +72,10 @@ pub fn derive(
     if !found.is_empty() {
         return None;
     }
-    let typed: Vec<(FieldRef, &Expr)> = exprs.iter().map(|(field, expr, _)| (*field, expr)).collect();
+    let is_kept = |field: FieldRef| !schema.field(field).is_lazy();
+    // What is computed when it is read is not kept true; what reads it has its expression.
+    let kept = exprs.iter().filter(|(field, ..)| is_kept(*field));
+    let typed: Vec<(FieldRef, &Expr)> = kept.map(|(field, expr, _)| (*field, expr)).collect();
     let recursion = match Recursion::of(&typed) {
         Ok(recursion) => recursion,
         Err(Cycle(fields)) => {
@@ -108,6 +115,7 @@ pub fn derive(
             |field: &Field| field.reference_index && matches!(field.kind, FieldKind::Embedded { .. });
         let found = ty.slots().filter(|(_, field)| embedded(field)).map(|(slot, _)| slot);
         ty.embedded = found.collect();
+        ty.lazy = ty.slots().filter(|(_, field)| field.is_lazy()).map(|(slot, _)| slot).collect();
     }
     Some(schema)
 }
@@ -153,6 +161,9 @@ fn needs_itself(schema: &Schema, span: Span, fields: &[FieldRef]) -> Diagnostic 
 /// The most derived fields that may follow from each other in a row, those that depend on themselves counted once.
 const MAX_CHAIN: usize = 64;
 
+/// The most parts of an expression, those of the lazy fields that it reads included: all are computed each time.
+pub const MAX_PARTS: usize = 10_000;
+
 /// How often the fields of a schema in which some depend on themselves are typed, at most. A type becomes known from
 /// where the recursion ends, and wider by what is mixed into it, a step in each round.
 const MAX_ROUNDS: usize = 2 * MAX_CHAIN;
@@ -178,6 +189,10 @@ pub(super) struct Draft<'a, 'i> {
     chain: Cell<usize>,
     /// Fields that were used while they were being typed: they depend on themselves.
     looped: RefCell<BTreeSet<FieldRef>>,
+    /// The field that is being typed.
+    checked: Cell<Option<FieldRef>>,
+    /// Lazy fields with the lazy fields that they read.
+    lazies: RefCell<BTreeMap<FieldRef, BTreeSet<FieldRef>>>,
 }
 
 impl Draft<'_, '_> {
@@ -226,7 +241,12 @@ impl Draft<'_, '_> {
 
     /// Types the expression of a field.
     fn check(&self, field: FieldRef, source: Source<'_>) -> (Expr, Vec<Diagnostic>) {
-        match source {
+        let outer = self.checked.replace(Some(field));
+        let (expr, mut problems) = match source {
+            // It is stored nowhere: links in its objects are followed from where those are.
+            Source::Expr(source) if self.schema.field(field).is_lazy() => {
+                check_expr(self, Place::Lazy(field.ty), source)
+            }
             Source::Expr(source) => {
                 let (mut expr, problems) = check_expr(self, Place::Derived(field.ty), source);
                 let path = self.schema.field(field).name.clone();
@@ -234,7 +254,36 @@ impl Draft<'_, '_> {
                 (expr, problems)
             }
             Source::Objects(holder, text) => self.extended(field, holder, text),
+        };
+        self.checked.set(outer);
+        if problems.is_empty() && !expr.has_parts_within(&mut MAX_PARTS.clone()) {
+            let message = format!("with the lazy fields that it reads this has more than {MAX_PARTS} parts");
+            let help = "leave `lazy` out of one of those that it reads: it is computed once then";
+            problems.push(Diagnostic::error("lazy-size", source.span(), message).help(help));
         }
+        (expr, problems)
+    }
+
+    /// Does no lazy field need itself by way of lazy fields alone? What would stand in its place has no end.
+    fn lazies_end(&self, sources: &Sources) -> bool {
+        let lazies = self.lazies.borrow();
+        let fields: Vec<FieldRef> = lazies.keys().copied().collect();
+        let at = |field: &FieldRef| fields.binary_search(field).ok();
+        let needs: Vec<Vec<usize>> =
+            lazies.values().map(|read| read.iter().filter_map(at).collect()).collect();
+        let Some(cycle) = cycle(&needs) else { return true };
+        let names = cycle.iter().chain(cycle.first()).map(|at| self.name(fields[*at]));
+        let names = names.collect::<Vec<_>>().join(" → ");
+        let first = cycle.first().map(|at| fields[*at]);
+        let source = sources.iter().find(|(field, _)| Some(*field) == first);
+        let span = source.map_or(Span::default(), |(_, source)| source.span());
+        let message = format!("lazy fields read themselves: {names}");
+        // What else was found was found without knowing what these are.
+        *self.found.borrow_mut() = vec![
+            Diagnostic::error("lazy-recursion", span, message)
+                .help("leave `lazy` out of one of them: what depends on itself is stored"),
+        ];
+        false
     }
 
     /// Types all fields again, where some depend on themselves, until no type changes: from null for what is not known,
@@ -252,13 +301,17 @@ impl Draft<'_, '_> {
                 let (expr, mut problems) = self.check(*field, *source);
                 let expr = problems.is_empty().then_some(expr);
                 self.found.borrow_mut().append(&mut problems);
-                let ty = |expr: &Option<Expr>| expr.as_ref().map(|expr| expr.ty.clone());
                 let mut typed = self.typed.borrow_mut();
                 let before = match typed.get(field) {
-                    Some(State::Done(before, _)) => ty(before),
+                    Some(State::Done(before, _)) => before.as_ref(),
                     _ => None,
                 };
-                if before != ty(&expr) {
+                // What stands in for a lazy field has to be the same, and not its type alone.
+                let is_same = match self.schema.field(*field).is_lazy() {
+                    true => before == expr.as_ref(),
+                    false => before.map(|expr| &expr.ty) == expr.as_ref().map(|expr| &expr.ty),
+                };
+                if !is_same {
                     changed.push((*field, source.span()));
                 }
                 typed.insert(*field, State::Done(expr, 0));
@@ -367,6 +420,20 @@ impl Names for Draft<'_, '_> {
     }
 
     fn derived_type(&self, field: FieldRef, _used_at: Span) -> Option<Type> {
+        if let Some(reader) = self.checked.get().filter(|reader| self.schema.field(*reader).is_lazy()) {
+            let mut lazies = self.lazies.borrow_mut();
+            lazies.entry(reader).or_default();
+            if self.schema.field(field).is_lazy() {
+                lazies.entry(reader).or_default().insert(field);
+            }
+        }
         self.type_of(field)
+    }
+
+    fn lazy(&self, field: FieldRef) -> Option<Expr> {
+        match self.typed.borrow().get(&field) {
+            Some(State::Done(expr, _)) if self.schema.field(field).is_lazy() => expr.clone(),
+            _ => None,
+        }
     }
 }

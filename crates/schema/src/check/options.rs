@@ -47,6 +47,8 @@ pub struct Options {
     pub background: bool,
     /// `search`.
     pub search: Option<SearchBy>,
+    /// `lazy`.
+    pub lazy: bool,
 }
 
 /// Reads options; what is wrong with them is told, and the rest read all the same.
@@ -58,6 +60,7 @@ pub fn read_options(texts: &[OptionText], context: &Context, found: &mut Vec<Dia
         strict: false,
         background: false,
         search: None,
+        lazy: false,
     };
     for (at, text) in texts.iter().enumerate() {
         if texts[..at].iter().any(|other| other.name == text.name) {
@@ -75,11 +78,23 @@ pub fn read_options(texts: &[OptionText], context: &Context, found: &mut Vec<Dia
             "a strict field is judged before the reply to a write, and a `background` field follows later";
         found.push(Diagnostic::error("option", text.span, message).help("leave out one of the two"));
     }
+    if options.lazy {
+        for text in texts
+            .iter()
+            .filter(|text| matches!(text.name.as_str(), "strict" | "background" | "index" | "search"))
+        {
+            let name = &text.name;
+            let message =
+                format!("a lazy field is computed when it is read, stored nowhere, and cannot be `{name}`");
+            let help = format!("leave out one of `lazy` and `{name}`");
+            found.push(Diagnostic::error("option", text.span, message).help(help));
+        }
+    }
     options
 }
 
 /// Names that the language has; those that this version refuses among them, with that reason.
-const DEFERRED: [&str; 2] = ["lazy", "expires after"];
+const DEFERRED: [&str; 1] = ["expires after"];
 
 fn read_option(text: &OptionText, context: &Context, options: &mut Options) -> Result<(), Diagnostic> {
     let rules = &mut options.rules;
@@ -99,6 +114,7 @@ fn read_option(text: &OptionText, context: &Context, options: &mut Options) -> R
         "append only" => rules.append_only = true,
         "strict" => options.strict = true,
         "background" => options.background = true,
+        "lazy" => options.lazy = true,
         "default" => rules.default = Some(default(argument(text)?, context)?),
         "min" | "max" => {
             let (Context::Value(ty) | Context::Member(ty)) = context else { return Ok(()) };
@@ -180,7 +196,7 @@ fn allowed(context: &Context) -> Vec<&'static str> {
         Context::MemberLink => names.extend(["required", "nullable", "on delete"]),
         Context::Links => names.extend(["required", "on delete", "max_length", "append only"]),
         Context::Reverse | Context::DerivedMember => {}
-        Context::Derived => names.extend(["strict", "background", "index"]),
+        Context::Derived => names.extend(["strict", "background", "lazy", "index"]),
     }
     names
 }
@@ -204,6 +220,9 @@ fn misplaced(text: &OptionText, context: &Context, allowed: &[&str]) -> Diagnost
     };
     let diagnostic = Diagnostic::error("option", text.span, format!("{place} has no option `{name}`"));
     match nearest(name, allowed.iter().copied()) {
+        _ if matches!(name, "strict" | "background" | "lazy") => {
+            diagnostic.help(format!("only what follows from others is `{name}`, as `x := … {name}`"))
+        }
         Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
         None => diagnostic.help(format!("it has {}", allowed.join(", "))),
     }

@@ -2,7 +2,7 @@
 //!
 //! In a derived field `now()` and `today()` may stand only on one side of `<`, `<=`, `>`, `>=`, plus or minus constant
 //! spans: then the comparison changes at instants that follow from the other side, and whoever keeps the value true can
-//! wait for them. A query asks once, and may use the time anywhere.
+//! wait for them. A query and a lazy field ask once, and may use the time anywhere.
 //!
 //! `months(n)` and `years(n)` have no length of their own, so they are no durations and no values at all: they stand only
 //! behind `+` and `-`, next to a datetime or a date. Typed, they are calls that take the moment as their first argument.
@@ -172,6 +172,29 @@ fn clock_of(expr: &ast::Expr) -> Option<Span> {
         ExprKind::Binary { op: BinaryOp::Subtract, left, .. } => clock_of(left),
         _ => None,
     }
+}
+
+/// Does it look at the time other than by a comparison that can be waited for?
+pub(super) fn has_free_clock(expr: &Expr) -> bool {
+    let fits = |side: &Expr| {
+        let mut spans = Spans::default();
+        spans.read(side).is_ok() && (spans.calendar == 0 || spans.calendar == 1 && spans.exact == 0)
+    };
+    if let Node::Binary(
+        BinaryOp::Less | BinaryOp::LessEqual | BinaryOp::Greater | BinaryOp::GreaterEqual,
+        left,
+        right,
+    ) = &expr.node
+    {
+        match (mentions_clock_side(left), mentions_clock_side(right)) {
+            (true, false) => return !fits(left) || has_free_clock(right),
+            (false, true) => return !fits(right) || has_free_clock(left),
+            _ => {}
+        }
+    }
+    let mut free = expr.node == Node::Now;
+    expr.for_parts(&mut |part, _| free = free || has_free_clock(part));
+    free
 }
 
 /// The function and the arguments of `months(…)` and `years(…)`.

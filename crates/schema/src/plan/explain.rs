@@ -9,6 +9,8 @@ use std::fmt::{self, Write};
 use smol_str::SmolStr;
 
 use super::follows::{DEFAULT_BUDGET, Follows, can_be_left, follows};
+use super::lower::is_constant_cost;
+use super::reads::fields;
 use super::unparse;
 use super::{Group, Hop, Keeping, PlanNode, Reader, Rule, Start, Stratum};
 use crate::aggregate::Aggregate;
@@ -51,7 +53,10 @@ pub fn explain_all(schema: &Schema) -> String {
 
 /// One derived field; none where the field is not derived.
 pub fn explain(schema: &Schema, field: FieldRef) -> Option<String> {
-    let FieldKind::Derived { text, .. } = &schema.field(field).kind else { return None };
+    let FieldKind::Derived { text, expr, lazy, .. } = &schema.field(field).kind else { return None };
+    if *lazy {
+        return Some(explain_lazy(schema, field, text, expr));
+    }
     let (at, node) = schema.plan.nodes.iter().enumerate().find(|(_, node)| node.result == field)?;
     let follows = follows(schema);
     let mut explain = Explain { schema, parts: Vec::new(), follows, out: String::new() };
@@ -71,6 +76,34 @@ pub fn explain(schema: &Schema, field: FieldRef) -> Option<String> {
         explain.node(at, node).expect("writing to a String does not fail");
     }
     Some(explain.out)
+}
+
+/// A field that is computed when it is read: what a read costs.
+fn explain_lazy(schema: &Schema, field: FieldRef, text: &str, expr: &Expr) -> String {
+    let (owner, name) = (&schema.ty(field.ty).name, &schema.field(field).name);
+    let mut reads: Vec<String> = Vec::new();
+    for read in fields(expr) {
+        let name = format!("{}.{}", schema.ty(read.ty).name, schema.field(read).name);
+        if !reads.contains(&name) {
+            reads.push(name);
+        }
+    }
+    let (from, cost) = match is_constant_cost(expr) {
+        true => ("itself and what to-one links lead to", Cost::Constant),
+        false => ("lists that are read again each time", Cost::Lists),
+    };
+    let mut out = format!("{owner}.{name} := {text}\n");
+    let mut line = |line: String| out.extend(["    ", &line, "\n"]);
+    line(format!("rule: lazy: computed for each {owner} whenever it is read, from {from}"));
+    line("kept: nothing".into());
+    if !reads.is_empty() {
+        line(format!("reads: {}", reads.join(", ")));
+    }
+    line(format!("a write: nothing; each read of a {owner} that shows it: {cost}"));
+    if cost == Cost::Lists {
+        line("warning: each read costs the size of the lists that it reads; without `lazy` it is kept true by each change".into());
+    }
+    out
 }
 
 struct Explain<'a> {

@@ -117,11 +117,8 @@ impl<'a> Lowering<'a> {
             Node::At(list, -1) => self.group(owner, Aggregate::Last, list),
             // Inside a filter or an order `self` is not what it is outside; these were not turned round as a whole.
             Node::Filter(..) | Node::Order(..) | Node::Extend(..) => return expr,
-            _ => {
-                let mapped: Result<Expr, std::convert::Infallible> =
-                    expr.map_parts(&mut |part| Ok(self.lower(part, owner)));
-                return mapped.unwrap_or_else(|never| match never {});
-            }
+            Node::Each(..) => return self.lower_lazy(expr, owner),
+            _ => return expr.map_parts(&mut |part, _| self.lower(part, owner)),
         };
         let Some((anchor, group)) = group else { return expr };
         let nothing = group.of_nothing(&group.kind());
@@ -132,11 +129,30 @@ impl<'a> Lowering<'a> {
             return get;
         }
         // Where the links lead to nothing there is no group, and a sum of nothing is 0.
-        let null = Expr::constant(Value::Null, Kind::Null);
-        let is_null = Node::Binary(BinaryOp::Equal, Box::new(anchor), Box::new(null));
-        let is_null = Expr { node: is_null, ty: Type::one(Kind::Bool) };
+        let is_null = is_null(anchor);
         let nothing = Expr { node: Node::Const(nothing), ty: expr.ty.clone() };
         Expr { node: Node::Conditional(Box::new(is_null), Box::new(nothing), Box::new(get)), ty: expr.ty }
+    }
+
+    /// A lazy field of what a path of links leads to is its expression with that path in place of `self`, so that its
+    /// aggregates become groups too. Of what else there may be it is evaluated.
+    fn lower_lazy(&mut self, expr: Expr, owner: TypeIx) -> Expr {
+        let Node::Each(base, field, body) = expr.node else { return expr };
+        let base = self.lower(*base, owner);
+        if !is_path(&base) {
+            return Expr { node: Node::Each(Box::new(base), field, body), ty: expr.ty };
+        }
+        let body = self.lower(substitute(*body, 0, Some(&base), None), owner);
+        if base.node == Node::Owner {
+            return body;
+        }
+        let nothing = match expr.ty.many {
+            Many::One => Value::Null,
+            _ => Value::List([].into()),
+        };
+        let nothing = Expr { node: Node::Const(nothing), ty: expr.ty.clone() };
+        let node = Node::Conditional(Box::new(is_null(base)), Box::new(nothing), Box::new(body));
+        Expr { node, ty: expr.ty }
     }
 
     /// What a hidden field of the group's anchor keeps.
@@ -168,6 +184,7 @@ impl<'a> Lowering<'a> {
                     positions: Vec::new(),
                     referrers: Vec::new(),
                     embedded: Vec::new(),
+                    lazy: Vec::new(),
                 });
                 self.schema.shared = Some(ty);
                 ty
@@ -206,11 +223,16 @@ impl<'a> Lowering<'a> {
 
     /// What a member gives: the value at the end of a path, or several, those of a list that it has. None where that is
     /// not possible at constant cost.
-    fn contributed(&self, path: &ValuePath<'_>, members: &Members) -> Option<Expr> {
+    fn contributed(&mut self, path: &ValuePath<'_>, members: &Members) -> Option<Expr> {
         let owner = (members.anchor.node == Node::Owner).then_some(&members.owner);
         let member = Expr::owner(members.member);
         if !path.gives_several(self.schema) {
-            return path.on(member, self.schema, owner).filter(is_constant_cost);
+            let value = path.on(member, self.schema, owner)?;
+            // Of a lazy field it may hold more than what was looked at so far.
+            if path.has_lazy() && self.is_entangled(&value) {
+                return None;
+            }
+            return Some(self.lower(value, members.member)).filter(is_constant_cost);
         }
         // As one of many: what it has no list of, or an error instead of, is read as in the whole path.
         let ty = Type { kind: member.ty.kind.clone(), many: Many::List };
@@ -509,39 +531,21 @@ pub(super) fn substitute(expr: Expr, depth: u32, item: Option<&Expr>, owner: Opt
         (Node::Owner, _, Some(owner)) => return owner.clone(),
         _ => {}
     }
-    let ty = expr.ty.clone();
-    let inner = |part: Box<Expr>| Box::new(substitute(*part, depth + 1, item, owner));
-    let same = |part: Box<Expr>| Box::new(substitute(*part, depth, item, owner));
-    match expr.node {
-        Node::Filter(base, condition) => Expr { node: Node::Filter(same(base), inner(condition)), ty },
-        Node::Order(base, keys) => {
-            let keys = keys.into_iter().map(|(key, desc)| (substitute(key, depth + 1, item, owner), desc));
-            let keys = keys.collect();
-            Expr { node: Node::Order(same(base), keys), ty }
-        }
-        Node::GroupBy(it) => {
-            let GroupBy { list, by, aggregate, value } = *it;
-            let inner = |part: Expr| substitute(part, depth + 1, item, owner);
-            let it = GroupBy {
-                list: substitute(list, depth, item, owner),
-                by: inner(by),
-                aggregate,
-                value: value.map(inner),
-            };
-            Expr { node: Node::GroupBy(Box::new(it)), ty }
-        }
-        Node::Extend(base, members) => {
-            let members =
-                members.into_iter().map(|(name, it)| (name, substitute(it, depth + 1, item, owner)));
-            let members = members.collect();
-            Expr { node: Node::Extend(same(base), members), ty }
-        }
-        node => {
-            let mapped: Result<Expr, std::convert::Infallible> =
-                Expr { node, ty }.map_parts(&mut |part| Ok(substitute(part, depth, item, owner)));
-            mapped.unwrap_or_else(|never| match never {})
-        }
+    expr.map_parts(&mut |part, deeper| substitute(part, depth + deeper, item, owner))
+}
+
+/// Is it `self`, or what links lead to from there?
+fn is_path(expr: &Expr) -> bool {
+    match &expr.node {
+        Node::Owner => true,
+        Node::Get(base, _) => !expr.ty.is_many() && is_path(base),
+        _ => false,
     }
+}
+
+fn is_null(expr: Expr) -> Expr {
+    let null = Box::new(Expr::constant(Value::Null, Kind::Null));
+    Expr { node: Node::Binary(BinaryOp::Equal, Box::new(expr), null), ty: Type::one(Kind::Bool) }
 }
 
 /// Is it not null?
@@ -563,7 +567,10 @@ pub(crate) fn is_constant_cost(expr: &Expr) -> bool {
         Node::Reverse(..) | Node::All(_) => false,
         // Of those in a literal there are as many as are written.
         Node::Get(base, _) if matches!(base.node, Node::List(_)) => true,
-        Node::Get(base, _) => !(base.ty.is_many() && matches!(base.ty.kind, Kind::Resource(_))),
+        Node::Each(base, ..) if matches!(base.node, Node::List(_)) => true,
+        Node::Get(base, _) | Node::Each(base, ..) => {
+            !(base.ty.is_many() && matches!(base.ty.kind, Kind::Resource(_)))
+        }
         Node::Filter(..) | Node::Order(..) => !many_resources,
         Node::GroupBy(it) => it.list.ty.resource().is_none(),
         _ => true,

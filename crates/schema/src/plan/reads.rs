@@ -80,6 +80,13 @@ fn collect(expr: &Expr, items: &mut Vec<Paths>, found: &mut Vec<Read>, subject: 
             }
             extend(paths, Hop::Reverse(*of))
         }
+        Node::Each(base, _, body) => {
+            let paths = collect(base, items, found, subject);
+            items.push(paths);
+            let paths = collect(body, items, found, subject);
+            items.pop();
+            paths
+        }
         Node::Filter(base, condition) => {
             let paths = collect(base, items, found, subject);
             collect_of_items(&paths, [&**condition], items, found, subject);

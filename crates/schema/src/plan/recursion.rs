@@ -43,10 +43,8 @@ impl Recursion {
             needs.push(all);
             same.push(here);
         }
-        for component in components(&same) {
-            if is_cyclic(&component, &same) {
-                return Err(Cycle(around(&component, &same).into_iter().map(|at| exprs[at].0).collect()));
-            }
+        if let Some(cycle) = cycle(&same) {
+            return Err(Cycle(cycle.into_iter().map(|at| exprs[at].0).collect()));
         }
         let mut recursion = Recursion::default();
         for component in components(&needs) {
@@ -129,6 +127,12 @@ pub(super) fn components(needs: &[Vec<usize>]) -> Vec<Vec<usize>> {
         }
     }
     found
+}
+
+/// A way around, where parts need each other; of the first such parts there are.
+pub(crate) fn cycle(needs: &[Vec<usize>]) -> Option<Vec<usize>> {
+    let components = components(needs);
+    components.iter().find(|component| is_cyclic(component, needs)).map(|component| around(component, needs))
 }
 
 /// Does each part of a component need itself, by way of the others or at once?

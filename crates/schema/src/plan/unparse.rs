@@ -85,6 +85,7 @@ impl Unparse<'_> {
                 ExprKind::Name(ty.root.clone().unwrap_or_else(|| ty.name.clone()))
             }
             Node::Get(base, field) => self.step(base, self.name(*field)),
+            Node::Each(base, field, _) => self.step(base, self.name(*field)),
             Node::Reverse(base, of) => self.step(base, reverse_name(self.schema, *of).into()),
             Node::Member(base, name) => self.step(base, name.clone()),
             Node::IdOf(base) => self.step(base, "_id".into()),

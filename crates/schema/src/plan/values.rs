@@ -14,6 +14,11 @@ pub(super) struct ValuePath<'a> {
 }
 
 impl ValuePath<'_> {
+    /// Is one of the steps a lazy field?
+    pub fn has_lazy(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.node, Node::Each(..)))
+    }
+
     /// Does one resource give several values?
     pub fn gives_several(&self, schema: &Schema) -> bool {
         self.steps.iter().any(|step| leads_to_lists(step, schema))
@@ -31,6 +36,7 @@ impl ValuePath<'_> {
             let node = match &step.node {
                 Node::Get(_, field) => Node::Get(base, *field),
                 Node::Member(_, name) => Node::Member(base, name.clone()),
+                Node::Each(_, field, body) => Node::Each(base, *field, body.clone()),
                 Node::Filter(_, condition) if owner.is_none() && mentions_owner(condition) => return None,
                 Node::Filter(_, condition) => {
                     Node::Filter(base, Box::new(substitute((**condition).clone(), 0, None, owner)))
@@ -51,6 +57,7 @@ fn leads_to_lists(step: &Expr, schema: &Schema) -> bool {
             FieldKind::Derived { expr, .. } => expr.ty.is_many(),
             _ => false,
         },
+        Node::Each(_, _, body) => body.ty.is_many(),
         Node::Member(base, name) => match &base.ty.kind {
             Kind::Object(members) => {
                 let member = members.iter().find(|member| member.name == *name);
@@ -69,7 +76,11 @@ pub(super) fn split_value(list: &Expr) -> (&Expr, Option<ValuePath<'_>>) {
     let mut rest = list;
     while !matches!(rest.ty.kind, Kind::Resource(_)) {
         match &rest.node {
-            Node::Get(base, _) | Node::Member(base, _) | Node::IdOf(base) | Node::Filter(base, _) => {
+            Node::Get(base, _)
+            | Node::Member(base, _)
+            | Node::IdOf(base)
+            | Node::Filter(base, _)
+            | Node::Each(base, ..) => {
                 steps.push(rest);
                 rest = base;
             }

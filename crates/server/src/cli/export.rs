@@ -5,11 +5,12 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use corollary_engine::lazy;
 use corollary_engine::query::{self, From, Query};
 use corollary_engine::updates::Settled;
 use corollary_engine::{EngineError, among};
 use corollary_schema::{FieldKind, FieldRef};
-use corollary_value::Value;
+use corollary_value::{Id, Value};
 use jiff::Timestamp;
 
 use super::{Failure, Place, open};
@@ -52,9 +53,12 @@ pub fn run(ty: &str, out: Option<&Path>, derived: bool, place: &Place) -> Result
             let mut page = query::run(working, &query)?;
             let settled = Settled::new(working);
             let mut pending = None;
-            if derived && !settled.is_trivial() {
+            if derived && (!schema.ty(ty).lazy.is_empty() || !settled.is_trivial()) {
+                let ids: Vec<&Id> = page.items.iter().map(|item| &item.key.id).collect();
+                lazy::prefetch(working, ty, &ids, &|_| true)?;
                 for item in &mut page.items {
                     let shown = settled.doc(&item.key, &item.doc, usize::MAX)?;
+                    let shown = settled.fill(&item.key, shown, usize::MAX, &|_| true)?;
                     pending = pending.or(shown.pending.first().copied());
                     item.doc = Arc::new(shown.doc.into_owned());
                 }

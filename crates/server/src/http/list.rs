@@ -9,6 +9,7 @@ use corollary_engine::reply::Wants;
 use corollary_engine::working::Working;
 use corollary_engine::{Key, Transaction};
 use corollary_schema::typed::Expr;
+use corollary_value::Id;
 use serde_json::Value as Json;
 
 use super::params::Params;
@@ -93,6 +94,8 @@ pub(crate) fn page(
         let page = query::run(working, &query)?;
         let mut encoder = call.encoder(working);
         encoder.out.extend_from_slice(b"{\"results\":[");
+        let ids: Vec<&Id> = page.items.iter().skip(asked.start).map(|item| &item.key.id).collect();
+        encoder.prefetch(list.ty, &ids, &shape)?;
         for (at, item) in page.items.iter().skip(asked.start).enumerate() {
             if at > 0 {
                 encoder.out.push(b',');

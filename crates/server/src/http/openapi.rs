@@ -514,6 +514,10 @@ fn shown(schema: &Schema, ty: TypeIx, resource: &ResourceType) -> Json {
         let read_only = matches!(field.kind, FieldKind::Derived { .. }) || field.rules.kept.is_some();
         if let (true, Some(members)) = (read_only, property.as_object_mut()) {
             members.insert("readOnly".into(), true.into());
+            if field.is_lazy() && field.rules.description.is_none() {
+                let what = "Computed by each read; it may change without a new revision";
+                members.insert("description".into(), what.into());
+            }
         }
         properties.insert(field.name.to_string(), property);
     }

@@ -110,6 +110,8 @@ fn one(
         // While an update has yet to reach it, what follows changes without a new revision.
         && !Settled::new(working).is_behind(key)?
         && shape.expand.is_empty()
+        // A lazy field has no revision: it may be another value at the same one.
+        && !working.schema.ty(key.ty).lazy.iter().any(|slot| shape.shows(*slot))
         && etags(value)?.is_none_or(|revisions| revisions.contains(&doc.revision))
     {
         let mut response = Response::new(Body::empty());
@@ -183,8 +185,7 @@ fn watch(
             };
             let filter = params.filter(schema, list.ty)?;
             if filter.as_ref().is_some_and(|filter| !stream::reads_own_fields_only(filter)) {
-                let detail =
-                    "a watch's filter may read fields of the item itself only; derive a copy of the others";
+                let detail = "a watch's filter may read fields of the item itself only, and no clock; so must the lazy fields in it: derive a stored copy of the others";
                 return Err(Problem::malformed("filter", detail));
             }
             Watched { ty: list.ty, which, filter }

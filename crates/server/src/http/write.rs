@@ -4,6 +4,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use corollary_engine::updates::settled::{READ_LIMIT, Settled};
 use corollary_engine::working::Working;
 use corollary_engine::{Doc, Edit, EngineError, Key, Refusal, Write, among};
+use corollary_schema::typed::mentions_now;
 use corollary_schema::{FieldKind, FieldRef, Schema, TypeIx};
 use corollary_value::{Id, Value};
 use hashbrown::HashSet;
@@ -171,8 +172,10 @@ fn without_what_is_shown(
 ) -> Result<Map<String, Json>, EngineError> {
     let mut left = members.clone();
     let Some(old) = old else { return Ok(left) };
-    let settled = Settled::new(working).doc(key, old, READ_LIMIT)?;
     let resource = working.schema.ty(key.ty);
+    let given = |slot| members.contains_key(resource.field(slot).name.as_str());
+    let settled = Settled::new(working);
+    let settled = settled.fill(key, settled.doc(key, old, READ_LIMIT)?, READ_LIMIT, &given)?;
     for (slot, field) in resource.slots() {
         let derived = matches!(field.kind, FieldKind::Derived { .. });
         let Some(given) = members.get(field.name.as_str()) else { continue };
@@ -186,6 +189,9 @@ fn without_what_is_shown(
             if let Some(given) = left.get_mut(field.name.as_str()) {
                 held.take_shown(given, &[&shown]);
             }
+        } else if is_of_a_moment(&field.kind) {
+            // What was read a moment ago is another value by now.
+            left.remove(field.name.as_str());
         } else if serde_json::from_slice::<Json>(&encoder.out).is_ok_and(|shown| shown == *given) {
             left.remove(field.name.as_str());
         }
@@ -222,6 +228,11 @@ pub fn roots(schema: &Schema, several: &Several) -> Problem {
     let detail =
         format!("the list is of several types, each of which has its own: POST to {}", roots.join(" or "));
     Problem { detail, ..Problem::not_allowed("GET") }
+}
+
+/// Is it computed when it is read, from the time?
+fn is_of_a_moment(kind: &FieldKind) -> bool {
+    matches!(kind, FieldKind::Derived { expr, lazy: true, .. } if mentions_now(expr))
 }
 
 /// The writes of a request to what its path names.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use corollary_engine::eval::View;
+use corollary_engine::lazy;
 use corollary_engine::order;
 use corollary_engine::reply::Shown;
 use corollary_engine::updates::ledger::slots_behind;
@@ -42,6 +43,14 @@ pub struct Shape {
     pub expand: Vec<(Slot, Shape)>,
     /// Does it say its type? It does among resources of others.
     pub typed: bool,
+}
+
+impl Shape {
+    /// Is a field to be written, in full or not?
+    pub fn shows(&self, slot: Slot) -> bool {
+        self.fields.as_ref().is_none_or(|fields| fields.contains(&slot))
+            || self.expand.iter().any(|(at, _)| *at == slot)
+    }
 }
 
 /// Writes resources, and counts them against the limit.
@@ -84,9 +93,9 @@ impl<'w, 'a> Encoder<'w, 'a> {
         Encoder { working, out: Vec::with_capacity(512), resources: 0, shows, pending: BTreeSet::new() }
     }
 
-    /// For resources that come as they are to be shown: [`Encoder::result`].
+    /// For resources that come as they are to be shown, but for their lazy fields: [`Encoder::result`].
     pub fn of_results(working: &'w Working<'a>) -> Encoder<'w, 'a> {
-        Encoder::of_commit(working, Vec::new())
+        Encoder::new(working)
     }
 
     /// Shows resources as a commit left them, and marks what it left behind.
@@ -102,15 +111,42 @@ impl<'w, 'a> Encoder<'w, 'a> {
     }
 
     /// A resource as it is to be shown, and the slots of it that are to be marked.
-    fn shown<'d>(&self, key: &Key, doc: &'d Doc) -> Result<SettledDoc<'d>, EngineError> {
-        match &self.shows {
-            Shows::Stored | Shows::Past => Ok(SettledDoc { doc: Cow::Borrowed(doc), pending: Vec::new() }),
-            Shows::Settled(settled, limit) => settled.doc(key, doc, *limit),
+    fn shown<'d>(&self, key: &Key, doc: &'d Doc, shape: &Shape) -> Result<SettledDoc<'d>, EngineError> {
+        let settled = match &self.shows {
+            Shows::Settled(settled, limit) => settled.doc(key, doc, *limit)?,
+            Shows::Stored | Shows::Past => SettledDoc { doc: Cow::Borrowed(doc), pending: Vec::new() },
             Shows::Left(left) => {
                 let pending = slots_behind(self.working.schema, left, key.ty);
-                Ok(SettledDoc { doc: Cow::Borrowed(doc), pending })
+                SettledDoc { doc: Cow::Borrowed(doc), pending }
             }
+        };
+        self.filled(key, settled, shape)
+    }
+
+    /// A resource with those of its lazy fields that are shown, computed now; what they were once nobody knows.
+    fn filled<'d>(
+        &self,
+        key: &Key,
+        mut shown: SettledDoc<'d>,
+        shape: &Shape,
+    ) -> Result<SettledDoc<'d>, EngineError> {
+        let (working, wanted) = (self.working, |slot| shape.shows(slot));
+        match &self.shows {
+            Shows::Past => return Ok(shown),
+            Shows::Settled(settled, limit) => return settled.fill(key, shown, *limit, &wanted),
+            Shows::Stored => {}
+            Shows::Left(left) => shown.pending.extend(lazy::slots_behind(working.schema, left, key.ty)),
         }
+        shown.doc = lazy::filled(working, key, shown.doc, &wanted)?;
+        Ok(shown)
+    }
+
+    /// Loads what the lazy fields of some resources of a type read, before they are written one after the other.
+    pub fn prefetch(&self, ty: TypeIx, ids: &[&Id], shape: &Shape) -> Result<(), EngineError> {
+        if ids.len() < 2 || self.working.schema.ty(ty).lazy.is_empty() || matches!(self.shows, Shows::Past) {
+            return Ok(());
+        }
+        lazy::prefetch(self.working, ty, ids, &|slot| shape.shows(slot))
     }
 
     /// What it reads from.
@@ -126,13 +162,16 @@ impl<'w, 'a> Encoder<'w, 'a> {
                 format!("the reply would hold more than {MAX_EXPANDED_RESOURCES} resources; expand less");
             return Err(EngineError::refused("expand-limit", None, message));
         }
-        let SettledDoc { doc, pending } = self.shown(key, doc)?;
+        let SettledDoc { doc, pending } = self.shown(key, doc, shape)?;
         self.write(key, &doc, &pending, shape)
     }
 
     /// Writes the resource of a write, as it was made to be shown.
     pub fn result(&mut self, key: &Key, shown: &Shown) -> Result<(), EngineError> {
-        self.write(key, &shown.doc, &shown.pending, &Shape::default())
+        let (shape, pending) = (Shape::default(), shown.pending.clone());
+        let shown = SettledDoc { doc: Cow::Borrowed(&*shown.doc), pending };
+        let SettledDoc { doc, pending } = self.filled(key, shown, &shape)?;
+        self.write(key, &doc, &pending, &shape)
     }
 
     fn write(&mut self, key: &Key, doc: &Doc, pending: &[Slot], shape: &Shape) -> Result<(), EngineError> {
@@ -333,6 +372,7 @@ impl<'w, 'a> Encoder<'w, 'a> {
         }
         let keys: Vec<Key> = ids.iter().map(|id| Key::new(ty, id.clone())).collect();
         self.working.prefetch(keys.iter())?;
+        self.prefetch(ty, &ids.iter().collect::<Vec<_>>(), shape)?;
         self.out.push(b'[');
         let mut first = true;
         for key in &keys {
