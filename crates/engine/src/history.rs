@@ -16,7 +16,7 @@
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
-use corollary_schema::FieldId;
+use corollary_schema::{Field, FieldId, FieldKind};
 use corollary_store::{Direction, KeyRange};
 use corollary_value::codec::{DecodeError, push_varint, read_varint, unzigzag, zigzag};
 use jiff::Timestamp;
@@ -242,6 +242,12 @@ fn in_the_log(engine: &Engine, key: &Key, revision: u64) -> Result<Past, EngineE
     Ok(if complete { past } else { Past::Unknown })
 }
 
+/// Is it a place among siblings? A collection that gets an order gives places to all that is there, which is no change of
+/// theirs.
+fn is_position(field: &Field) -> bool {
+    matches!(field.kind, FieldKind::Position { .. })
+}
+
 /// Versions that contradict what is there: one sentence for the first of them. The last version of a resource has its
 /// facts, and what is gone was deleted last.
 pub fn check(working: &Working<'_>) -> Result<Option<String>, EngineError> {
@@ -277,7 +283,7 @@ pub fn check(working: &Working<'_>) -> Result<Option<String>, EngineError> {
                     revision <= is.revision
                         && resource
                             .slots()
-                            .filter(|(_, field)| field.is_fact())
+                            .filter(|(_, field)| field.is_fact() && !is_position(field))
                             .all(|(slot, _)| was.get(slot) == is.get(slot))
                 }
                 _ => false,
