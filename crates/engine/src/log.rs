@@ -182,8 +182,9 @@ fn change(
         doc.states.clear();
         doc.revision = old_revision;
         for (number, value) in old {
-            let slot = schema.ty(ty).slots().find(|(_, field)| u64::from(field.id.0) == number);
-            if let Some((slot, _)) = slot {
+            // What was stored then may be computed by each read by now.
+            let mut told = schema.ty(ty).slots().filter(|(_, field)| is_told(field));
+            if let Some((slot, _)) = told.find(|(_, field)| u64::from(field.id.0) == number) {
                 doc.set(slot, value);
                 changed.push(slot);
             }

@@ -3,13 +3,14 @@
 mod common;
 
 use std::borrow::Cow;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::*;
 use corollary_engine::eval::{Eval, View};
 use corollary_engine::query::{self, From, Query};
-use corollary_engine::{Edit, EngineOptions, Write, lazy, open};
+use corollary_engine::{Commit, Edit, EngineOptions, Write, lazy, open};
 use corollary_schema::expr::{Place, check_expr};
 use corollary_store::{
     Batch, Direction, Features, KeyRange, Keyspace, MemoryStore, Snapshot, Store, StoreError, StoreStats,
@@ -198,6 +199,30 @@ fn queries_read_them_like_others() {
     let found = engine.read(NOW, |working| query::run(working, &asked)).unwrap();
     let ids: Vec<String> = found.items.iter().map(|item| item.key.id.to_string()).collect();
     assert_eq!(ids, ["x", "y"]);
+}
+
+/// The log told of a field that had become lazy since as changed, with a value before and none behind.
+#[test]
+fn the_log_tells_nothing_of_a_field_that_is_lazy_by_now() {
+    let store = memory();
+    let schema = |option: &str| format!("type A in as {{ n: int, d := self.n * 2 {option} }}");
+    let db = opened(&store, &schema(""));
+    commit(&db, vec![create(&db, "A", "a", &[("n", Value::Int(3))])]);
+    commit(&db, vec![update(&db, "A", "a", &[("n", Value::Int(4))])]);
+    drop(db);
+    let db = opened(&store, &schema("lazy"));
+    let (n, d) = (slot(&db, "A", "n"), slot(&db, "A", "d"));
+    let mut told = 0;
+    let mut tell = |commit: Commit| {
+        for change in &commit.changes {
+            told += 1;
+            assert_eq!(change.changed, [n]);
+            assert!(change.before.iter().all(|before| matches!(before.get(d), Value::Absent)));
+        }
+        ControlFlow::Continue(())
+    };
+    assert!(db.engine().commits_after(0, &mut tell).unwrap());
+    assert_eq!(told, 2);
 }
 
 /// From stored to computed and back: what is not stored any more is forgotten, and built anew.
