@@ -29,7 +29,7 @@ use crate::propagate::{Work, propagate};
 use crate::reply::{self, Request, Shown, Wants};
 use crate::updates::budget::Budgets;
 use crate::updates::lag::lags;
-use crate::updates::{Ledger, UpdateId};
+use crate::updates::{Ledger, OwnBudget, UpdateId};
 use crate::working::Working;
 use crate::write::{self, Write};
 
@@ -73,13 +73,20 @@ pub struct EngineOptions {
     pub cache_bytes: usize,
     /// Resources that one change may reach at each step of the way within its commit; what is beyond is left to an update.
     pub update_budget: usize,
+    /// What is otherwise for some types and fields; the last word on each counts.
+    pub own_budgets: Vec<OwnBudget>,
     /// The name under which updates are worked on.
     pub node: SmolStr,
 }
 
 impl Default for EngineOptions {
     fn default() -> EngineOptions {
-        EngineOptions { cache_bytes: 128 << 20, update_budget: DEFAULT_BUDGET, node: "local".into() }
+        EngineOptions {
+            cache_bytes: 128 << 20,
+            update_budget: DEFAULT_BUDGET,
+            own_budgets: Vec::new(),
+            node: "local".into(),
+        }
     }
 }
 
@@ -105,7 +112,7 @@ impl Engine {
     ) -> Result<Engine, EngineError> {
         let revisions = Revisions::new(keys::read_revision(&*store.snapshot()?)?);
         let layouts = Layout::of(&schema);
-        let budgets = Budgets::new(&schema, options.update_budget);
+        let budgets = Budgets::new(&schema, options.update_budget, &options.own_budgets);
         Ok(Engine {
             store,
             schema,

@@ -51,11 +51,15 @@ fn rename(client: &mut Client, name: &str, headers: &[(&str, &str)]) -> Reply {
 /// Waits until no update is open.
 #[track_caller]
 fn settled(client: &mut Client) -> Vec<Json> {
-    let begun = Instant::now();
+    let (mut begun, mut before) = (Instant::now(), Vec::new());
     loop {
         let updates = client.read("/api/_updates")["results"].as_array().unwrap().clone();
         if updates.iter().all(|update| update["state"] == "done") {
             return updates;
+        }
+        // As long as they get on there is no hurry.
+        if updates != before {
+            (begun, before) = (Instant::now(), updates.clone());
         }
         assert!(begun.elapsed() < PATIENCE, "{updates:?}");
         std::thread::sleep(Duration::from_millis(5));
@@ -391,4 +395,25 @@ fn an_update_that_failed_goes_on() {
     client.patch(&path, &json!({"state": "running"})).expect(202);
     settled(&mut client);
     assert_eq!(client.read("/api/leaves/l2999")["label"], "SHORT");
+}
+
+#[test]
+fn a_type_and_a_field_may_have_a_budget_of_their_own() {
+    let place = Place::new(SCHEMA);
+    for (flags, updates) in [
+        (&["--update-budget", "10", "--budget-of", "Leaf.label=5000"][..], false),
+        (&["--update-budget", "5000", "--budget-of", "Leaf=10"], true),
+        (&["--budget-of", "Leaf.label=5000", "--budget-of", "Leaf=10"], false),
+    ] {
+        let place = Place::new(SCHEMA);
+        let server = hub(&place, flags);
+        let reply = rename(&mut server.client(), "two", &[]);
+        assert_eq!(reply.header("corollary-updates").is_some(), updates, "with {flags:?}");
+    }
+    for (budget, said) in
+        [("Leaf.lable=1", "did you mean label?"), ("Hubb=1", "did you mean Hub?"), ("Leaf", "TYPE=N")]
+    {
+        let refused = Server::try_start(&place, &["--budget-of", budget]).err().expect("a refusal");
+        assert!(refused.contains(said), "{refused}");
+    }
 }

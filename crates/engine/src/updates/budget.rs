@@ -14,7 +14,9 @@ use corollary_schema::plan::follows::{Follows, follows};
 use corollary_schema::plan::{Hop, Rule};
 use corollary_schema::{FieldRef, Schema};
 use corollary_value::Id;
+use smol_str::SmolStr;
 
+use super::record::visible;
 use crate::doc::Key;
 
 /// How far a node follows a change within the commit.
@@ -28,19 +30,44 @@ pub enum Budget {
     Nothing,
 }
 
+/// The budget of a derived field, or of all those of a type, in place of what others have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnBudget {
+    /// The type, by name.
+    pub ty: SmolStr,
+    /// The field, by name; none for all of the type.
+    pub field: Option<SmolStr>,
+    /// Resources that one change may reach at each step of the way within its commit.
+    pub resources: usize,
+}
+
+impl OwnBudget {
+    /// Is it of this field, and of no other?
+    fn is_of(&self, ty: &str, field: Option<&str>) -> bool {
+        self.ty == ty && self.field.as_deref() == field
+    }
+}
+
 /// The budgets of all nodes of a plan.
 #[derive(Debug)]
 pub struct Budgets(Vec<Budget>);
 
 impl Budgets {
-    /// With so many resources for each node that has a budget.
-    pub fn new(schema: &Schema, resources: usize) -> Budgets {
-        let budget = |follows| match follows {
+    /// With so many resources for each node that has a budget, unless its field has one of its own, or its type.
+    pub fn new(schema: &Schema, resources: usize, own: &[OwnBudget]) -> Budgets {
+        let resources = |node: usize| {
+            let shown = visible(schema, node);
+            let (ty, field) = (&*schema.ty(shown.ty).name, &*schema.field(shown).name);
+            let of_field = own.iter().rfind(|it| it.is_of(ty, Some(field)));
+            let of_type = || own.iter().rfind(|it| it.is_of(ty, None));
+            of_field.or_else(of_type).map_or(resources, |it| it.resources)
+        };
+        let budget = |(node, follows)| match follows {
             Follows::AtOnce => Budget::Unbounded,
-            Follows::WithinBudget => Budget::Walked(resources),
+            Follows::WithinBudget => Budget::Walked(resources(node)),
             Follows::InBackground => Budget::Nothing,
         };
-        Budgets(follows(schema).into_iter().map(budget).collect())
+        Budgets(follows(schema).into_iter().enumerate().map(budget).collect())
     }
 
     /// Of a node.

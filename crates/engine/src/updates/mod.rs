@@ -21,6 +21,7 @@ pub mod settled;
 pub mod step;
 pub mod walk;
 
+pub use budget::OwnBudget;
 pub use ledger::{Ledger, Update};
 pub use record::{Record, State, Task, UpdateId};
 pub use settled::Settled;

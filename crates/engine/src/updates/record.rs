@@ -358,7 +358,7 @@ fn read(key: &[u8], bytes: &[u8]) -> Option<Record> {
 }
 
 /// The field that people know a node by: its result, or the first that is computed from it.
-fn visible(schema: &Schema, node: usize) -> FieldRef {
+pub(crate) fn visible(schema: &Schema, node: usize) -> FieldRef {
     let result = schema.plan.nodes[node].result;
     match schema.field(result).kind {
         FieldKind::Aggregate { .. } => {

@@ -66,6 +66,7 @@ pub fn flights(keep: bool) -> Result<(), Failure> {
         log_days: 7,
         max_body_mib: 8,
         update_budget: open::AT_ONCE,
+        own_budgets: Vec::new(),
         updates: Pace::default(),
     };
     let serving = runtime.block_on(serve::start(executor, SCHEMA.to_string(), &options))?;

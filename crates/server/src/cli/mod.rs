@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use corollary_engine::updates::OwnBudget;
 use corollary_schema::plan::follows::DEFAULT_BUDGET;
 
 use crate::node::Pace;
@@ -72,6 +73,9 @@ enum Command {
         /// Resources that one change may reach within its commit; what is beyond becomes an update
         #[arg(long, value_name = "N", default_value_t = DEFAULT_BUDGET)]
         update_budget: usize,
+        /// The same for the derived fields of a type, or for one of them; may be given several times
+        #[arg(long = "budget-of", value_name = "TYPE[.FIELD]=N", value_parser = own_budget)]
+        own_budgets: Vec<OwnBudget>,
         /// Resources that an update does at a time, at most
         #[arg(long, value_name = "N", default_value_t = 4_096, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         update_batch: u32,
@@ -209,6 +213,18 @@ impl From<String> for Failure {
     }
 }
 
+/// Reads the budget of a type or a field.
+fn own_budget(text: &str) -> Result<OwnBudget, String> {
+    let malformed = || format!("`{text}` is not TYPE=N or TYPE.FIELD=N, such as Order.label=5000");
+    let (of, resources) = text.split_once('=').ok_or_else(malformed)?;
+    let resources = resources.parse().map_err(|_| malformed())?;
+    let (ty, field) = match of.split_once('.') {
+        Some((ty, field)) => (ty, Some(field.into())),
+        None => (of, None),
+    };
+    Ok(OwnBudget { ty: ty.into(), field, resources })
+}
+
 /// Runs the command line.
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
@@ -218,11 +234,13 @@ pub fn main() -> ExitCode {
             log_days,
             max_body_mib,
             update_budget,
+            own_budgets,
             update_batch,
             update_rate,
         } => {
             let updates = Pace { batch: update_batch as usize, per_second: update_rate };
-            let options = serve::Options { listen, log_days, max_body_mib, update_budget, updates };
+            let options =
+                serve::Options { listen, log_days, max_body_mib, update_budget, own_budgets, updates };
             serve::run(&place, &options)
         }
         Command::Import { ty, file, url, rejects, place } => {

@@ -4,8 +4,9 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
+use corollary_engine::updates::OwnBudget;
 use corollary_engine::{EngineOptions, Executor, OpenError, catalog, keys};
-use corollary_schema::{Schema, TypeIx};
+use corollary_schema::{Field, FieldKind, Schema, TypeIx};
 use corollary_store::{EmbeddedOptions, EmbeddedStore, PostgresOptions, PostgresStore, Store};
 use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::{format_schema, nearest, render};
@@ -31,10 +32,14 @@ type Order in orders {
 
 /// Opens the data, or creates it; returns the text of the schema too. What a change reaches beyond the budget is left to
 /// updates.
-pub fn open(place: &Place, update_budget: usize) -> Result<(Executor, String), Failure> {
+pub fn open(
+    place: &Place,
+    update_budget: usize,
+    own_budgets: &[OwnBudget],
+) -> Result<(Executor, String), Failure> {
     let given = given_schema(place)?;
     if place.store.is_some() {
-        return open_with(place, given, update_budget);
+        return open_with(place, given, update_budget, own_budgets);
     }
     let folder = &place.data;
     if given.is_none() && is_empty(folder) {
@@ -43,7 +48,7 @@ pub fn open(place: &Place, update_budget: usize) -> Result<(Executor, String), F
     if let Err(error) = std::fs::create_dir_all(folder) {
         return Err(format!("the data folder {} cannot be created: {error}", folder.display()).into());
     }
-    open_with(place, given, update_budget)
+    open_with(place, given, update_budget, own_budgets)
 }
 
 /// Opens a data folder that is there already, with the schema that it has: who only looks changes nothing.
@@ -52,7 +57,7 @@ pub fn open_existing(place: &Place) -> Result<(Executor, String), Failure> {
     if place.store.is_none() && is_empty(&place.data) {
         return Err(format!("there is no data in {}", place.data.display()).into());
     }
-    let (executor, stored) = open_with(place, None, AT_ONCE)?;
+    let (executor, stored) = open_with(place, None, AT_ONCE, &[])?;
     if given.is_some_and(|given| format_schema(&given) != format_schema(&stored)) {
         let (schema, data) = (place.schema.display(), place.shown());
         eprintln!("{schema} is not the schema that {data} was last served with; the latter is used");
@@ -98,6 +103,7 @@ fn open_with(
     place: &Place,
     given: Option<String>,
     update_budget: usize,
+    own_budgets: &[OwnBudget],
 ) -> Result<(Executor, String), Failure> {
     let store: Arc<dyn Store> = match &place.store {
         None => {
@@ -117,7 +123,12 @@ fn open_with(
         }
     };
     let cache_bytes = (place.cache_mb as usize) << 20;
-    let options = EngineOptions { cache_bytes, update_budget, ..EngineOptions::default() };
+    let options = EngineOptions {
+        cache_bytes,
+        update_budget,
+        own_budgets: own_budgets.to_vec(),
+        ..EngineOptions::default()
+    };
     with_schema(store, &text, &name, &options).map(|executor| (executor, text))
 }
 
@@ -138,6 +149,25 @@ pub fn with_schema(
         }
         OpenError::Engine(error) => error.to_string().into(),
     })
+}
+
+/// Are budgets of types and derived fields that there are? Whoever has a name wrong is told the nearest.
+pub fn check_budgets(schema: &Schema, budgets: &[OwnBudget]) -> Result<(), Failure> {
+    for budget in budgets {
+        let ty = schema.ty(type_named(schema, &budget.ty)?);
+        let Some(field) = &budget.field else { continue };
+        let derived = |field: &&Field| matches!(field.kind, FieldKind::Derived { .. }) && field.visible();
+        let mut names = ty.fields.iter().filter(derived).map(|field| field.name.as_str());
+        if !names.clone().any(|name| name == field) {
+            let help =
+                nearest(field, &mut names).map_or(String::new(), |near| format!("; did you mean {near}?"));
+            return Err(Failure {
+                message: format!("{} has no derived field {field}{help}", ty.name),
+                code: 2,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The type with a name.

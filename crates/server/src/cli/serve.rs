@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::serve::ListenerExt;
 use corollary_engine::Executor;
+use corollary_engine::updates::OwnBudget;
 use jiff::SignedDuration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,13 +29,16 @@ pub struct Options {
     pub max_body_mib: u32,
     /// Resources that a change may reach within its commit.
     pub update_budget: usize,
+    /// The same for some types and fields.
+    pub own_budgets: Vec<OwnBudget>,
     /// How fast updates go.
     pub updates: Pace,
 }
 
 /// Serves until it is told to stop.
 pub fn run(place: &Place, options: &Options) -> Result<(), Failure> {
-    let (executor, text) = open::open(place, options.update_budget)?;
+    let (executor, text) = open::open(place, options.update_budget, &options.own_budgets)?;
+    open::check_budgets(executor.engine().schema(), &options.own_budgets)?;
     let runtime = runtime()?;
     runtime.block_on(async {
         // Whoever reads that it is ready may tell it to stop at once.
