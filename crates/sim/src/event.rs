@@ -97,6 +97,9 @@ impl World {
                 ])
             });
             let before = self.engine().updates();
+            // A step stands before what is due.
+            let due = self.executor.borrow().next_due().is_some_and(|due| due <= now);
+            let time = if due { self.last } else { now.max(self.last) };
             self.store.fail(fault.map(|fault| (0, fault)));
             let outcome = self.executor.borrow_mut().update_step(now, limit);
             self.store.fail(None);
@@ -106,7 +109,7 @@ impl World {
                 (Ok(Some(progress)), _) => {
                     self.report.update_steps += 1;
                     self.report.updates += usize::from(progress.ended);
-                    self.stepped(&progress, now)?;
+                    self.stepped(&progress, time)?;
                 }
                 (Err(EngineError::Store(_)), Some(Fault::Sync { survives })) => {
                     if survives {
@@ -115,7 +118,7 @@ impl World {
                             self.store.crash_image().snapshot().map_err(|error| error.to_string())?;
                         let revision = keys::read_revision(&*snapshot).map_err(|error| error.to_string())?;
                         if revision > self.revision {
-                            self.went_on(revision, now.max(self.last));
+                            self.went_on(revision, time);
                         }
                     }
                     return self.restart();
@@ -134,7 +137,7 @@ impl World {
     }
 
     /// Follows what a step of an update did.
-    fn stepped(&mut self, progress: &Progress, now: Timestamp) -> Result<(), String> {
+    fn stepped(&mut self, progress: &Progress, time: Timestamp) -> Result<(), String> {
         let engine = self.engine();
         let Some(commit) = &progress.commit else {
             return if engine.revision() == self.revision {
@@ -155,7 +158,10 @@ impl World {
                 _ => return Err(format!("a step of an update made or deleted {place:?}")),
             }
         }
-        self.went_on(commit.revision, now.max(self.last));
+        if commit.time != time {
+            return Err(format!("a step at {time} has the time {}", commit.time));
+        }
+        self.went_on(commit.revision, time);
         Ok(())
     }
 

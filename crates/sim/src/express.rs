@@ -245,7 +245,7 @@ impl<'a> Express<'a> {
             let (mut text, mut ty) = root.unwrap_or_else(|| self.up());
             let steps = self.random.weighted(&[6, 3, 1]) + usize::from(!reached);
             if reached && self.random.percent(50) {
-                let condition = self.within(ty, |it| it.one(Kind::Bool));
+                let condition = self.within(ty, Express::filter);
                 text.extend(condition.map(|condition| format!("[{condition}]")));
             }
             for _ in 0..steps {
@@ -257,7 +257,7 @@ impl<'a> Express<'a> {
                 text = format!("{}{step}", if reached { format!("{text}.") } else { text });
                 (reached, ty) = (true, target);
                 if self.random.percent(35) {
-                    let condition = self.within(ty, |it| it.one(Kind::Bool));
+                    let condition = self.within(ty, Express::filter);
                     text.extend(condition.map(|condition| format!("[{condition}]")));
                 }
             }
@@ -615,7 +615,8 @@ impl<'a> Express<'a> {
     }
 
     fn composed_condition(&mut self) -> Option<String> {
-        Some(match self.random.below(17) {
+        Some(match self.random.below(21) {
+            17..=20 => self.about_time()?,
             16 if self.random.percent(70) => {
                 let pattern = ["^a", "b+$", "a|c", "[ab]{2}"][self.random.below(4)];
                 format!("matches({}, '{pattern}')", self.one(Kind::Str)?)
@@ -655,6 +656,33 @@ impl<'a> Express<'a> {
         })
     }
 
+    /// The condition of a filter, windows among them.
+    fn filter(&mut self) -> Option<String> {
+        let window = self.random.percent(20).then(|| self.about_time()).flatten();
+        window.or_else(|| self.one(Kind::Bool))
+    }
+
+    /// A comparison with the clock, which changes without a write.
+    fn about_time(&mut self) -> Option<String> {
+        // What follows in an embedded object reads facts alone.
+        if !matches!(self.standing, Standing::Derived(rank) if rank > MEMBER_RANK) {
+            return None;
+        }
+        let moment = self.one(Kind::Datetime)?;
+        let operator = ["<", "<=", ">", ">="][self.random.below(4)];
+        let time = match self.random.below(4) {
+            0 => "now()".to_string(),
+            1 => format!("now() - days({})", self.random.below(3)),
+            2 => format!("now() + hours({})", self.random.below(40)),
+            _ => format!("now() - hours({})", self.random.below(40)),
+        };
+        Some(if self.random.percent(80) {
+            format!("({moment} {operator} {time})")
+        } else {
+            format!("({time} {operator} {moment})")
+        })
+    }
+
     /// A condition about an enum.
     fn about_words(&mut self) -> Option<String> {
         let (base, ty) = self.up();
@@ -675,6 +703,9 @@ impl<'a> Express<'a> {
     fn comparison(&mut self) -> Option<String> {
         let operator = ["=", "!=", "<", "<=", ">", ">="][self.random.below(6)];
         let kind = *self.random.pick(&COMPARED);
+        if kind == Kind::Datetime && self.random.percent(50) {
+            return self.about_time();
+        }
         let left = self.field(kind).or_else(|| self.one(kind))?;
         let right = match kind {
             Kind::Int | Kind::Float if self.random.percent(30) => {

@@ -53,6 +53,8 @@ pub struct Report {
     pub commits: usize,
     /// Groups whose batch the store refused.
     pub failures: usize,
+    /// Commits of the clock.
+    pub ticks: usize,
     /// Steps of updates.
     pub update_steps: usize,
     /// Updates that came to their end.
@@ -87,6 +89,7 @@ impl Report {
         self.refused += other.refused;
         self.commits += other.commits;
         self.failures += other.failures;
+        self.ticks += other.ticks;
         self.update_steps += other.update_steps;
         self.updates += other.updates;
         self.crashes += other.crashes;
@@ -108,13 +111,14 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} steps, {} transactions ({} refused), {} commits, {} failed groups, {} updates in {} steps, {} crashes, \
+            "{} steps, {} transactions ({} refused), {} commits, {} of the clock, {} failed groups, {} updates in {} steps, {} crashes, \
              {} schema versions ({} refused, {} cut short), {} derived fields, {} queries, {} looks of the oracle, \
              at most {} resources, digest {:016x}",
             self.steps,
             self.transactions,
             self.refused,
             self.commits,
+            self.ticks,
             self.failures,
             self.updates,
             self.update_steps,

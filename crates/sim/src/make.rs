@@ -85,13 +85,13 @@ fn add_type(draft: &mut Draft, random: &mut Random) {
 }
 
 fn value_type(random: &mut Random) -> ValueType {
-    let basic = |random: &mut Random| match random.below(14) {
+    let basic = |random: &mut Random| match random.below(16) {
         0..=3 => ValueType::Int,
         4 | 5 => ValueType::Float,
         6 | 7 => ValueType::Str,
         8 => ValueType::Bool,
         9 => ValueType::Decimal,
-        10 => ValueType::Datetime,
+        10 | 14 | 15 => ValueType::Datetime,
         11 => ValueType::Date,
         12 => ValueType::Duration,
         _ => ValueType::Enum(WORDS[..2 + random.below(3)].to_vec()),

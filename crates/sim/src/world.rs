@@ -128,7 +128,12 @@ impl World {
 
     /// The time of what comes next.
     pub(crate) fn now(&mut self) -> Timestamp {
-        let by = if self.random.percent(6) { -90 } else { self.random.between(0, 30) };
+        let by = match self.random.below(100) {
+            0..6 => -90,
+            // Past what many windows wait for.
+            6..16 => self.random.between(0, 30) * 3_600,
+            _ => self.random.between(0, 30),
+        };
         let moved = self.clock.checked_add(SignedDuration::from_secs(by));
         self.clock = moved.unwrap_or(self.clock);
         self.clock
@@ -222,6 +227,10 @@ impl World {
         let draft = self.draft.clone();
         let declared = declared(&draft);
         let now = self.now();
+        // What the clock changes comes with a group, or by itself before one whose end is predicted.
+        if !matches!(around, Around::Calm) || self.random.percent(50) {
+            self.tick(now)?;
+        }
         let time = now.max(self.last);
         let strict = draft.derived().any(|(_, _, derived)| derived.strict);
         // Whether a strict field refuses is not predicted: alone in its group, a transaction shows it.
@@ -311,6 +320,33 @@ impl World {
     fn commit(&self, transactions: &[Transaction], now: Timestamp) -> Result<Outcomes, String> {
         let outcome = self.executor.borrow_mut().commit(transactions, now);
         outcome.map_err(|error| format!("the group failed: {error}"))
+    }
+
+    /// Lets the clock do what is due.
+    fn tick(&mut self, now: Timestamp) -> Result<(), String> {
+        self.commit(&[], now)?;
+        self.ticked()
+    }
+
+    /// Follows what the clock did before the last group.
+    fn ticked(&mut self) -> Result<(), String> {
+        let Some(commit) = self.executor.borrow().tick().map(|tick| tick.commit.clone()) else {
+            return Ok(());
+        };
+        if commit.revision != self.revision + 1 || commit.time < self.last {
+            return Err(format!("the clock commits {} at {}", commit.revision, commit.time));
+        }
+        let (engine, draft) = (self.engine(), self.draft.clone());
+        for change in &commit.changes {
+            let (Some(_), Some(doc)) = (&change.before, &change.after) else {
+                return Err(format!("the clock made or deleted {}", change.key.id));
+            };
+            self.revisions.insert(judge::place(engine.schema(), &draft, &change.key), doc.revision);
+        }
+        self.notes.add(format!("the clock, at {}", commit.time));
+        self.report.ticks += 1;
+        self.went_on(commit.revision, commit.time);
+        Ok(())
     }
 
     /// A group during which readers look at what it is about.
@@ -425,6 +461,7 @@ impl World {
 
     /// Compares what the engine said of each transaction with the model, and goes on from there.
     fn accept(&mut self, judged: &Judged<'_>, outcomes: Outcomes) -> Result<(), String> {
+        self.ticked()?;
         let mut accepted: Vec<Transaction> = Vec::new();
         let mut last = Vec::new();
         for (at, outcome) in outcomes.into_iter().enumerate() {
