@@ -23,6 +23,7 @@ use crate::doc::{Key, Layout};
 use crate::engine::{Engine, EngineOptions, Executor};
 use crate::error::EngineError;
 use crate::keys;
+use crate::names;
 use crate::order::Build;
 use crate::rebuild::{self, Structure};
 use crate::updates::filling::{self, Before, Plan};
@@ -216,6 +217,9 @@ fn attempt(
         }
         if reasons.is_empty() {
             reasons = errors(&*snapshot, old, &schema, &missing)?;
+        }
+        if reasons.is_empty() {
+            reasons = names::unfit(&*snapshot, old, &schema)?;
         }
         if !reasons.is_empty() {
             return Err(OpenError::Refused(reasons).into());

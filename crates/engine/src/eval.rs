@@ -9,6 +9,7 @@ use corollary_schema::functions::Function;
 use corollary_schema::typed::{Expr, Kind, Many, Node, Type, mentions_now};
 use corollary_schema::{FieldRef, Pattern, Schema, ValueType};
 use corollary_syntax::ast::{BinaryOp, UnaryOp};
+use corollary_value::text::segment;
 use corollary_value::{ErrorValue, Id, Value, compare, ops};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use smol_str::SmolStr;
@@ -592,6 +593,7 @@ fn known(function: Function, arguments: &[Value]) -> Option<Value> {
         Function::Power => power(ops::to_float(first)?, ops::to_float(&arguments[1])?),
         Function::Upper => Value::Str(text(0)?.to_uppercase().into()),
         Function::Lower => Value::Str(text(0)?.to_lowercase().into()),
+        Function::Segment => Value::Str(segment(text(0)?).into()),
         Function::Trim => Value::Str(text(0)?.trim().into()),
         Function::Length => match first {
             Value::List(elements) => Value::Int(elements.len() as i64),

@@ -14,6 +14,7 @@ use corollary_value::{Id, Value};
 use crate::doc::{Doc, Key};
 use crate::error::{EngineError, Refusal};
 use crate::keys;
+use crate::names;
 use crate::words;
 use crate::working::Working;
 use crate::write::Write;
@@ -185,6 +186,7 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
             found.push(refusal);
         }
     }
+    names::check(working, writes, &mut found)?;
     if found.is_empty() { Ok(()) } else { Err(EngineError::Refused(found)) }
 }
 

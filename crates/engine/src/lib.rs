@@ -23,6 +23,7 @@ pub mod index;
 pub mod keys;
 pub mod lazy;
 pub mod log;
+pub mod names;
 pub mod oracle;
 pub mod order;
 pub mod propagate;

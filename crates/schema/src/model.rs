@@ -72,6 +72,8 @@ pub struct ResourceType {
     pub parents: Vec<Slot>,
     /// The [`FieldKind::Embedded`] fields of the type that have entries in the reference index.
     pub embedded: Vec<Slot>,
+    /// The field that stands for the id in canonical paths (`path NAME`): a text, unique among all or in the parent.
+    pub path: Option<Slot>,
     /// The derived fields that are computed when they are read.
     pub lazy: Vec<Slot>,
     /// The hidden positions in ordered collections, each with the hidden link to the parent.

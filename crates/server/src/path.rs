@@ -6,13 +6,15 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
+use corollary_engine::names;
 use corollary_engine::query::From;
 use corollary_engine::updates::Settled;
 use corollary_engine::working::{Working, targets};
 use corollary_engine::write::MAX_PARENTS;
 use corollary_engine::{Doc, EngineError, Key};
-use corollary_schema::{FieldKind, FieldRef, Schema, Slot, TypeIx};
+use corollary_schema::{FieldKind, FieldRef, ResourceType, Schema, Slot, TypeIx};
 use corollary_syntax::nearest;
+use corollary_value::text::push_segment;
 use corollary_value::{Id, Value};
 
 use crate::json::encode::target_of;
@@ -181,7 +183,19 @@ pub fn resolve_among(
 }
 
 fn member(working: &Working<'_>, list: List, segment: &str) -> Result<Target, PathError> {
-    let id = Id::parse(segment).map_err(|error| PathError::Malformed(format!("`{segment}`: {error}")))?;
+    let resource = working.schema.ty(list.ty);
+    let under = match &list.from {
+        From::Referring(via, target) => Some((via.slot, target)),
+        _ => None,
+    };
+    let id = match names::find(working, list.ty, under, segment)? {
+        Some(id) => id,
+        None => Id::parse(segment).map_err(|error| match resource.path {
+            // It may well be a name, of one that is not there.
+            Some(_) => PathError::NotFound(format!("there is no {} `{segment}` here", resource.name)),
+            None => PathError::Malformed(format!("`{segment}`: {error}")),
+        })?,
+    };
     let key = Key::new(list.ty, id);
     let among = match &list.from {
         From::All => true,
@@ -329,36 +343,57 @@ pub fn push_canonical_among(
 ) -> Result<(), EngineError> {
     let schema = working.schema;
     let resource = schema.ty(key.ty);
-    // Writing to bytes in memory does not fail.
-    if resource.parents.is_empty() {
-        let root = resource.root.as_deref().unwrap_or("_");
-        let _ = write!(out, "{PREFIX}/{root}/{}", key.id);
+    if resource.parents.is_empty() && resource.path.is_none() {
+        push_root(resource, out);
+        push_id(&key.id, out);
         return Ok(());
     }
-    let owner = |key: &Key, doc: &Doc| doc.parent(schema, key.ty).map(|(of, id)| (of, id.clone()));
-    let mut chain = Vec::new();
-    let mut at = key.clone();
-    let mut doc = match doc {
-        Some(doc) => Some(owner(&at, doc)),
-        None => working.after(&at)?.map(|doc| owner(&at, &doc)),
+    let load = |key: &Key| match gone(key) {
+        Some(doc) => Ok(Some(doc)),
+        None => working.after(key),
     };
-    while let Some(Some((collection, parent))) = doc {
-        let name = &schema.field(collection).name;
-        chain.push(format!("/{name}/{}", at.id));
-        at = Key::new(collection.ty, parent);
+    // What stands for each resource, from this one up to the root, with the collection that holds it.
+    let mut chain: Vec<(Vec<u8>, FieldRef)> = Vec::new();
+    let mut at = key.clone();
+    let mut loaded = if doc.is_some() { None } else { load(&at)? };
+    loop {
+        let here = if chain.is_empty() { doc.or(loaded.as_deref()) } else { loaded.as_deref() };
+        let ty = schema.ty(at.ty);
+        let mut segment = Vec::new();
+        match here.and_then(|doc| names::name_of(ty, doc)) {
+            Some(name) => push_segment(name, &mut segment),
+            None => push_id(&at.id, &mut segment),
+        }
+        let owner = here.and_then(|doc| doc.parent(schema, at.ty)).map(|(of, id)| (of, id.clone()));
+        let Some((collection, parent)) = owner else {
+            push_root(ty, out);
+            out.extend_from_slice(&segment);
+            break;
+        };
+        chain.push((segment, collection));
         if chain.len() > MAX_PARENTS {
             return Err(EngineError::Corrupt(format!("the parents of {} {}", resource.name, key.id)));
         }
-        let parent = match gone(&at) {
-            Some(doc) => Some(doc),
-            None => working.after(&at)?,
-        };
-        doc = parent.map(|doc| owner(&at, &doc));
+        at = Key::new(collection.ty, parent);
+        loaded = load(&at)?;
     }
-    let root = schema.ty(at.ty).root.as_deref().unwrap_or("_");
-    let _ = write!(out, "{PREFIX}/{root}/{}", at.id);
-    chain.iter().rev().for_each(|part| out.extend_from_slice(part.as_bytes()));
+    for (segment, collection) in chain.iter().rev() {
+        out.push(b'/');
+        out.extend_from_slice(schema.field(*collection).name.as_bytes());
+        out.push(b'/');
+        out.extend_from_slice(segment);
+    }
     Ok(())
+}
+
+fn push_root(ty: &ResourceType, out: &mut Vec<u8>) {
+    let root = ty.root.as_deref().unwrap_or("_");
+    // Writing to bytes in memory does not fail.
+    let _ = write!(out, "{PREFIX}/{root}/");
+}
+
+fn push_id(id: &Id, out: &mut Vec<u8>) {
+    let _ = write!(out, "{id}");
 }
 
 /// The canonical path of a resource, as a text.

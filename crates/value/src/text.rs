@@ -31,6 +31,27 @@ pub enum BasicKind {
     Uuid,
 }
 
+/// Appends a text as one segment of a path (RFC 3986): letters, digits, `-`, `.`, `_` and `~` as they are, each other byte
+/// as `%XX`.
+pub fn push_segment(text: &str, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(byte);
+        } else {
+            out.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+    }
+}
+
+/// [`push_segment`] as a text.
+pub fn segment(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    push_segment(text, &mut out);
+    // All of it is ASCII.
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// Reads a text as a value of a kind; the error says what is wrong in one sentence.
 pub fn parse_as(kind: BasicKind, text: &str) -> Result<Value, String> {
     match kind {

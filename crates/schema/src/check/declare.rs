@@ -9,8 +9,8 @@ use corollary_syntax::{format_expression, nearest};
 use corollary_value::Value;
 use smol_str::{SmolStr, format_smolstr};
 
-use super::lifetime;
 use super::options::{Context, read_options};
+use super::{lifetime, paths};
 use crate::ids::Ids;
 use crate::model::{
     Field, FieldKind, FieldRef, Member, OnDelete, Position, ResourceType, Rules, Schema, Search, Slot,
@@ -109,6 +109,7 @@ pub fn declare<'t>(
     check_reverse_names(&schema, &texts, found);
     check_siblings(&schema, &texts, found);
     lifetime::check_holds(&schema, &texts, found);
+    paths::declare(&mut schema, &texts, found);
     (schema, declared.sources)
 }
 
@@ -155,7 +156,7 @@ fn declare_type(schema: &mut Schema, text: &ast::TypeText, ids: &mut Ids, found:
         found.push(Diagnostic::error("duplicate-type", text.name.span, message));
         return;
     }
-    for option in text.options.iter().filter(|option| !lifetime::reads(option)) {
+    for option in text.options.iter().filter(|option| !lifetime::reads(option) && !paths::reads(option)) {
         let message =
             format!("the type option `{}` is not part of this version of the language", option.name);
         found.push(Diagnostic::error("unsupported", option.span, message));
@@ -180,6 +181,7 @@ fn declare_type(schema: &mut Schema, text: &ast::TypeText, ids: &mut Ids, found:
         parents: Vec::new(),
         embedded: Vec::new(),
         lazy: Vec::new(),
+        path: None,
         positions: Vec::new(),
         referrers: Vec::new(),
         expires: None,

@@ -3,6 +3,7 @@
 //! - `interfaces` puts the fields of abstract types into the types that are one,
 //! - `declare` reads the declarations,
 //! - `options` the options of fields,
+//! - `lifetime` and `paths` the options of types,
 //! - `derive` types the derived fields, in whatever order they need each other,
 //! - `elements` the derived members of embedded objects,
 //! - `defaults` the defaults that are computed.
@@ -14,6 +15,7 @@ mod elements;
 mod interfaces;
 mod lifetime;
 pub(crate) mod options;
+mod paths;
 
 use corollary_syntax::diagnostic::{Diagnostic, Severity};
 use corollary_syntax::{Parsed, ast, parse_schema};

@@ -1,7 +1,7 @@
 //! What is known of a resource beside its fields: `id(x)`, `type(x)` and `path(x)`.
 //!
 //! Each is written out in terms of what expressions have already, so the plan finds what they read like anything else: a
-//! path is made of the names of collections and of the ids along the links to the parents.
+//! path is made of the names of collections, and of the ids (or what `path NAME` has for them) along the links to the parents.
 
 use corollary_syntax::ast::{self, BinaryOp};
 use corollary_syntax::diagnostic::Diagnostic;
@@ -71,7 +71,7 @@ impl Checker<'_> {
             );
         }
         let mut whole = match &resource.root {
-            Some(root) => concat(vec![text(&format!("{PATH_PREFIX}/{root}/")), id(of.clone())]),
+            Some(root) => concat(vec![text(&format!("{PATH_PREFIX}/{root}/")), self.segment(of.clone(), ty)]),
             None => Expr::constant(Value::Null, Kind::Str),
         };
         below.push(ty);
@@ -82,12 +82,23 @@ impl Checker<'_> {
             let parent = new(parent, Type::one(Kind::Resource(collection.ty)));
             let above = self.path(parent.clone(), collection.ty, below, span);
             let name = text(&format!("/{}/", schema.field(collection).name));
-            let below_it = concat(vec![above, name, id(of.clone())]);
+            let below_it = concat(vec![above, name, self.segment(of.clone(), ty)]);
             let node = Node::Conditional(Box::new(is_null(parent)), Box::new(whole), Box::new(below_it));
             whole = new(node, Type::one(Kind::Str));
         }
         below.pop();
         whole
+    }
+
+    /// What stands for a resource in its path: the field of `path NAME`, or the id where it has none.
+    fn segment(&self, of: Expr, ty: TypeIx) -> Expr {
+        let Some(slot) = self.schema().ty(ty).path else { return id(of) };
+        let name = Node::Get(Box::new(of.clone()), FieldRef { ty, slot });
+        let name = new(name, Type::one(Kind::Str));
+        let segment = new(Node::Call(Function::Segment, vec![name.clone()]), Type::one(Kind::Str));
+        // A resource that was there before the field was required may lack it.
+        let node = Node::Conditional(Box::new(is_null(name)), Box::new(id(of)), Box::new(segment));
+        new(node, Type::one(Kind::Str))
     }
 }
 

@@ -185,6 +185,7 @@ impl<'a> Lowering<'a> {
                     referrers: Vec::new(),
                     embedded: Vec::new(),
                     lazy: Vec::new(),
+                    path: None,
                 });
                 self.schema.shared = Some(ty);
                 ty

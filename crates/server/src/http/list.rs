@@ -18,6 +18,7 @@ use super::updates::{self, Wait};
 use super::write::{self, Prepared, Replies};
 use super::{Call, Fault, REVISION_HEADER, json, read, with_header};
 use crate::json::encode::Encoder;
+use crate::json::links;
 use crate::path::{self, List, Post, Target};
 use crate::problem::Problem;
 
@@ -195,6 +196,13 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
         let detail = format!("at most {limit} resources are created at once, and these are {}", items.len());
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "batch-limit", detail));
     }
+    let items = read(node.engine(), |working| {
+        let mut items = items.clone();
+        for members in items.iter_mut().filter_map(Json::as_object_mut) {
+            links::by_path(working, list.ty, members)?;
+        }
+        Ok(items)
+    })?;
     let mut writes = Vec::with_capacity(items.len());
     let mut keys: Vec<Key> = Vec::with_capacity(items.len());
     let mut errors = Vec::new();

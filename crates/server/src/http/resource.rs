@@ -122,7 +122,8 @@ fn one(
     encoder.resource(key, &doc, shape)?;
     let mut response = updates::marked(json(StatusCode::OK, encoder.out), &encoder.pending);
     response = with_header(response, REVISION_HEADER, &working.base.revision().to_string());
-    if segments.len() > 2 || !working.schema.ty(key.ty).parents.is_empty() {
+    let resource = working.schema.ty(key.ty);
+    if segments.len() > 2 || !resource.parents.is_empty() || resource.path.is_some() {
         response = with_header(response, "content-location", &path::canonical(working, key, Some(&doc))?);
     }
     if shape.expand.is_empty() {

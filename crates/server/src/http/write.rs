@@ -15,6 +15,7 @@ use super::{Fault, etags};
 use crate::json::decode;
 use crate::json::encode::Encoder;
 use crate::json::held::Held;
+use crate::json::links;
 use crate::patch::{Kind, Patch};
 use crate::path::{List, Post, Several, Target};
 use crate::problem::Problem;
@@ -245,6 +246,21 @@ pub fn prepare(
     conditions: &Conditions,
 ) -> Result<Prepared, Fault> {
     let schema = working.schema;
+    let ty = match target {
+        Target::List(list) => Some(list.ty),
+        Target::Resource { key, .. } | Target::Linked { key, .. } => Some(key.ty),
+        Target::Several(_) => None,
+    };
+    let by_id;
+    let body = match (body, ty) {
+        (Ok(Json::Object(members)), Some(ty)) if kind == Kind::Merge && links::has_names(working) => {
+            let mut members = members.clone();
+            links::by_path(working, ty, &mut members)?;
+            by_id = Ok(Json::Object(members));
+            &by_id
+        }
+        (body, _) => body,
+    };
     // What is not allowed at all is told before anything is said of the body.
     let members = || match body {
         Ok(Json::Object(members)) => Ok(members),

@@ -16,7 +16,7 @@ use corollary_engine::order;
 use corollary_engine::reply::Shown;
 use corollary_engine::updates::ledger::slots_behind;
 use corollary_engine::updates::settled::{READ_LIMIT, Settled, SettledDoc};
-use corollary_engine::working::Working;
+use corollary_engine::working::{Working, targets};
 use corollary_engine::{Doc, EngineError, Key, Update, among};
 use corollary_schema::{Field, FieldKind, FieldRef, Schema, Slot, TypeIx};
 use corollary_value::{Id, Value};
@@ -141,12 +141,36 @@ impl<'w, 'a> Encoder<'w, 'a> {
         Ok(shown)
     }
 
-    /// Loads what the lazy fields of some resources of a type read, before they are written one after the other.
+    /// Loads what the lazy fields of some resources of a type read, and whose names stand in the paths of their links,
+    /// before they are written one after the other.
     pub fn prefetch(&self, ty: TypeIx, ids: &[&Id], shape: &Shape) -> Result<(), EngineError> {
-        if ids.len() < 2 || self.working.schema.ty(ty).lazy.is_empty() || matches!(self.shows, Shows::Past) {
+        if ids.len() < 2 || matches!(self.shows, Shows::Past) {
+            return Ok(());
+        }
+        self.prefetch_named(ty, ids, shape)?;
+        if self.working.schema.ty(ty).lazy.is_empty() {
             return Ok(());
         }
         lazy::prefetch(self.working, ty, ids, &|slot| shape.shows(slot))
+    }
+
+    fn prefetch_named(&self, ty: TypeIx, ids: &[&Id], shape: &Shape) -> Result<(), EngineError> {
+        let schema = self.working.schema;
+        let slots = schema.ty(ty).slots().filter(|(slot, field)| shape.shows(*slot) && field.in_document());
+        let links = slots.filter_map(|(slot, _)| Some((slot, target_of(schema, FieldRef { ty, slot })?)));
+        let links: Vec<(Slot, TypeIx)> =
+            links.filter(|(_, target)| schema.ty(*target).path.is_some()).collect();
+        if links.is_empty() {
+            return Ok(());
+        }
+        let mut linked = BTreeSet::new();
+        for id in ids {
+            let Some(doc) = self.working.after(&Key::new(ty, (*id).clone()))? else { continue };
+            for (slot, target) in &links {
+                linked.extend(targets(doc.get(*slot)).into_iter().map(|id| Key::new(*target, id)));
+            }
+        }
+        self.working.prefetch(linked.iter())
     }
 
     /// What it reads from.

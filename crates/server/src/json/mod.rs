@@ -5,3 +5,4 @@ pub mod among;
 pub mod decode;
 pub mod encode;
 pub mod held;
+pub mod links;

@@ -1,0 +1,180 @@
+//! Names in paths: the resource that a path's segment means, where its type has a field for that (`path NAME`).
+//!
+//! A name leads to one resource: its field is unique, no name is the id of another resource that it could be taken for,
+//! and each can stand as a segment of a path. That is held with each write, where the indexes are brought up to date, and
+//! over all data when a schema begins to want it.
+
+use std::ops::ControlFlow;
+
+use corollary_schema::{Field, FieldKind, ResourceType, Schema, Slot, TypeIx};
+use corollary_store::limits::MAX_KEY_BYTES;
+use corollary_store::{Direction, KeyRange, Snapshot};
+use corollary_value::order_key::push_order_key;
+use corollary_value::{Id, Value};
+use hashbrown::HashMap;
+
+use crate::doc::{Doc, Key, Layout};
+use crate::error::{EngineError, Refusal};
+use crate::keys;
+use crate::working::Working;
+use crate::write::Write;
+
+/// The most names that are told to be no good for paths.
+const MAX_TOLD: usize = 10;
+
+/// Can a text stand for a resource in a path? `.` and `..` mean others to who follows a path, and what begins with `_` is
+/// the system's own.
+pub fn is_segment(name: &str) -> bool {
+    !(name.is_empty() || name == "." || name == ".." || name.starts_with('_'))
+}
+
+/// The name of a resource in paths, where it has one.
+pub fn name_of<'d>(ty: &ResourceType, doc: &'d Doc) -> Option<&'d str> {
+    match doc.get(ty.path?) {
+        Value::Str(name) => Some(name),
+        _ => None,
+    }
+}
+
+/// The resource of a type with a name: of all, or of the children of a parent by one link to it.
+pub fn find(
+    working: &Working<'_>,
+    ty: TypeIx,
+    under: Option<(Slot, &Id)>,
+    name: &str,
+) -> Result<Option<Id>, EngineError> {
+    let resource = working.schema.ty(ty);
+    let Some(field) = resource.path.map(|slot| resource.field(slot)) else { return Ok(None) };
+    let value = Value::Str(name.into());
+    let prefix = match (under, field.parent_index) {
+        (Some((via, parent)), Some(index)) if is_parent(resource.field(via)) => {
+            let mut prefix = keys::children(index, resource.field(via).id, parent);
+            push_order_key(&value, &mut prefix);
+            prefix
+        }
+        _ if field.rules.unique => keys::indexed(field.id, &value),
+        _ => return Ok(None),
+    };
+    if prefix.len() > MAX_KEY_BYTES {
+        return Ok(None);
+    }
+    let length = prefix.len();
+    let row = working.first_row(keys::INDEX, &KeyRange::prefix(prefix), Direction::Forward)?;
+    let id = row.map(|(row, _)| keys::id_behind(&row, length));
+    id.map(|id| id.ok_or_else(|| EngineError::corrupt("an index entry"))).transpose()
+}
+
+fn is_parent(field: &Field) -> bool {
+    matches!(field.kind, FieldKind::Parent { .. })
+}
+
+/// The parent of a resource, and by which link.
+fn parent<'d>(ty: &ResourceType, doc: &'d Doc) -> Option<(Slot, &'d Id)> {
+    ty.parents.iter().find_map(|via| match doc.get(*via) {
+        Value::Ref(parent) => Some((*via, parent)),
+        _ => None,
+    })
+}
+
+/// May two resources of a type be taken for each other by a path? Those that are unique in their parent may where they
+/// share it.
+fn are_near(ty: &ResourceType, one: &Doc, other: &Doc) -> bool {
+    let everywhere = ty.path.is_some_and(|slot| ty.field(slot).rules.unique);
+    everywhere || parent(ty, one) == parent(ty, other)
+}
+
+/// Holds the names of all that the current transaction changed to what paths need; indexes are up to date already.
+pub fn check(working: &Working<'_>, writes: &[Write], found: &mut Vec<Refusal>) -> Result<(), EngineError> {
+    let schema = working.schema;
+    if schema.types().all(|(_, ty)| ty.path.is_none()) {
+        return Ok(());
+    }
+    for key in working.touched_keys() {
+        let ty = schema.ty(key.ty);
+        let (Some(slot), (before, Some(doc))) = (ty.path, working.before_and_after(&key)?) else { continue };
+        let field = &ty.field(slot).name;
+        let refuse = |code, message| Refusal {
+            write: writes.iter().rposition(|write| *write.key() == key),
+            ..Refusal::new(code, Some(field), message)
+        };
+        let changed = before.as_ref().is_none_or(|before| before.get(slot) != doc.get(slot));
+        if let Some(name) = name_of(ty, &doc).filter(|_| changed) {
+            if !is_segment(name) {
+                let message = format!(
+                    "`{field}` stands in the path of a {}: it cannot be empty, `.`, `..`, or begin with `_`",
+                    ty.name
+                );
+                found.push(refuse("path", message));
+            } else if let Ok(id) = Id::parse(name)
+                && id != key.id
+                && let Some(other) = working.after(&Key::new(key.ty, id.clone()))?
+                && are_near(ty, &doc, &other)
+            {
+                let message = format!("another {} has the id {id}: a path with it leads there", ty.name);
+                found.push(refuse("unique", message));
+            }
+        }
+        if before.is_none()
+            && let Some(other) = find(working, key.ty, parent(ty, &doc), &key.id.to_string())?
+            && other != key.id
+        {
+            let message =
+                format!("{} {other} has the {field} {}: a path with it leads there", ty.name, key.id);
+            let mut refusal = refuse("unique", message);
+            refusal.path = Some("_id".into());
+            found.push(refusal);
+        }
+    }
+    Ok(())
+}
+
+/// Why the names of resources are no good for the paths that a new schema gives them.
+pub fn unfit(snapshot: &dyn Snapshot, old: &Schema, new: &Schema) -> Result<Vec<String>, EngineError> {
+    let mut reasons = Vec::new();
+    let layouts = Layout::of(new);
+    let begins = |ty: &ResourceType| {
+        let of = |ty: &ResourceType| ty.path.map(|slot| ty.field(slot).id);
+        let was = old.types().find(|(_, was)| was.id == ty.id).and_then(|(_, was)| of(was));
+        ty.path.is_some() && of(ty) != was
+    };
+    for (ix, ty) in new.types().filter(|(_, ty)| begins(ty)) {
+        let (prefix, mut docs) = (keys::docs_of(ty.id), HashMap::new());
+        let (length, mut corrupt) = (prefix.len(), false);
+        snapshot.scan(
+            keys::DOC,
+            &KeyRange::prefix(prefix),
+            Direction::Forward,
+            usize::MAX,
+            &mut |key, doc| match (keys::id_behind(key, length), layouts[ix.0 as usize].decode(doc)) {
+                (Some(id), Ok(doc)) => {
+                    docs.insert(id, doc);
+                    ControlFlow::Continue(())
+                }
+                _ => {
+                    corrupt = true;
+                    ControlFlow::Break(())
+                }
+            },
+        )?;
+        if corrupt {
+            return Err(EngineError::corrupt(format!("a resource of {}", ty.name)));
+        }
+        for (id, doc) in &docs {
+            let Some(name) = name_of(ty, doc) else { continue };
+            let other = Id::parse(name).ok().filter(|other| other != id);
+            let other = other.and_then(|other| docs.get(&other)).filter(|other| are_near(ty, doc, other));
+            let why = match (is_segment(name), other) {
+                (false, _) => "which cannot stand in a path",
+                (true, Some(_)) => "which is the id of another",
+                (true, None) => continue,
+            };
+            reasons.push(format!(
+                "the path of {} is to be a name, and that of {id} is `{name}`, {why}",
+                ty.name
+            ));
+        }
+    }
+    reasons.sort();
+    reasons.truncate(MAX_TOLD);
+    Ok(reasons)
+}
