@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use corollary_schema::Schema;
 use corollary_schema::plan::follows::DEFAULT_BUDGET;
-use corollary_store::{Batch, Direction, KeyRange, Store};
+use corollary_store::{Batch, Direction, KeyRange, Snapshot, Store};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use jiff::Timestamp;
@@ -251,18 +251,7 @@ impl Executor {
     pub(crate) fn new(engine: Arc<Engine>) -> Result<Executor, EngineError> {
         let revision = engine.revision();
         let snapshot = engine.store.snapshot()?;
-        let mut last = keys::read_time(&*snapshot)?.unwrap_or(Timestamp::MIN);
-        let mut corrupt = false;
-        snapshot.scan(keys::LOG, &KeyRange::all(), Direction::Backward, 1, &mut |_, value| {
-            match log::time_of(value) {
-                Ok(time) => last = time,
-                Err(_) => corrupt = true,
-            }
-            ControlFlow::Break(())
-        })?;
-        if corrupt {
-            return Err(EngineError::corrupt("the end of the log"));
-        }
+        let last = stored_time(&*snapshot)?;
         let next_due = clock::first(&*snapshot, &engine.schema)?;
         drop(snapshot);
         let mut executor = Executor { engine, revision, last, next_due, tick: None, turn: None };
@@ -347,29 +336,7 @@ impl Executor {
         let looked = self.next_due.is_some_and(|due| due <= now);
         let mut tick = None;
         if looked {
-            let due = clock::due(&working, now)?;
-            let until = due.until;
-            if !due.is_empty() {
-                working.move_on(self.last, until);
-                let ran = due.run(&mut working);
-                let finished = |work| Ok((finish(&mut working, &[], revision, &mut ledger, None)?, work));
-                match ran.and_then(finished) {
-                    Ok((finished, work)) => {
-                        revision = finished.revision;
-                        let updates = finished.updates;
-                        tick = finished.commit.map(|commit| Tick { commit, work, updates });
-                        working.keep();
-                        working.settle(until);
-                    }
-                    // A value that the clock brings about is too long for its index, say. Time stands still until a
-                    // write mends that, and writes go on.
-                    Err(EngineError::Refused(_)) => {
-                        working.undo();
-                        working.settle(self.last);
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
+            tick = let_come(&mut working, self.last, &mut revision, &mut ledger)?;
         }
         let now = working.now();
         for request in group {
@@ -551,7 +518,57 @@ fn batch(working: &mut Working<'_>, from: u64, to: u64) -> Batch {
     batch
 }
 
-fn run(
+/// The time as at which all that is stored is right: that of the last commit.
+pub(crate) fn stored_time(snapshot: &dyn Snapshot) -> Result<Timestamp, EngineError> {
+    let mut last = keys::read_time(snapshot)?.unwrap_or(Timestamp::MIN);
+    let mut corrupt = false;
+    snapshot.scan(keys::LOG, &KeyRange::all(), Direction::Backward, 1, &mut |_, value| {
+        match log::time_of(value) {
+            Ok(time) => last = time,
+            Err(_) => corrupt = true,
+        }
+        ControlFlow::Break(())
+    })?;
+    if corrupt { Err(EngineError::corrupt("the end of the log")) } else { Ok(last) }
+}
+
+/// Lets all come in a working state that is due at its time, since the time of the last commit; the state is then at the
+/// time that this reached.
+pub(crate) fn let_come(
+    working: &mut Working<'_>,
+    last: Timestamp,
+    revision: &mut u64,
+    ledger: &mut Ledger,
+) -> Result<Option<Tick>, EngineError> {
+    let due = clock::due(working, working.now())?;
+    let until = due.until;
+    if due.is_empty() {
+        return Ok(None);
+    }
+    working.move_on(last, until);
+    let ran = due.run(working);
+    let finished = |work| Ok((finish(working, &[], *revision, ledger, None)?, work));
+    match ran.and_then(finished) {
+        Ok((finished, work)) => {
+            *revision = finished.revision;
+            working.keep();
+            working.settle(until);
+            let updates = finished.updates;
+            Ok(finished.commit.map(|commit| Tick { commit, work, updates }))
+        }
+        // A value that the clock brings about is too long for its index, say. Time stands still until a write mends
+        // that, and writes go on.
+        Err(EngineError::Refused(_)) => {
+            working.undo();
+            working.settle(last);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Runs a transaction on a working state, which is left with it in a layer of its own.
+pub(crate) fn run(
     working: &mut Working<'_>,
     request: &Request<'_>,
     revision: u64,

@@ -13,6 +13,7 @@ pub mod catalog;
 pub mod clock;
 mod convert;
 pub mod doc;
+pub mod dry_run;
 pub mod edit;
 pub mod engine;
 pub mod error;

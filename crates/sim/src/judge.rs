@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use corollary_engine::eval::View;
-use corollary_engine::reply::Shown;
-use corollary_engine::{Doc, Engine, EngineError, Key, history, oracle, side_state};
+use corollary_engine::reply::{Request, Shown};
+use corollary_engine::{
+    Committed, Doc, Engine, EngineError, Key, Refusal, Transaction, UpdateId, history, oracle, side_state,
+};
 use corollary_schema::{FieldKind, Schema};
 use corollary_value::{Value, compare};
 use jiff::Timestamp;
@@ -140,6 +142,39 @@ pub fn derived(engine: &Engine) -> Result<(), String> {
     wrong.extend(read(engine, engine.time(), side_state::check)?.into_values());
     wrong.extend(read(engine, engine.time(), history::check)?);
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+}
+
+/// What a dry run tells of a transaction: its changes and its updates, or why it is refused.
+pub fn tried(engine: &Engine, transaction: &Transaction, now: Timestamp) -> Result<Outcome, String> {
+    let revision = engine.revision();
+    let outcome = match engine.dry_run(&Request::new(transaction), now, |tried| Ok(outcome(tried.committed)))
+    {
+        Ok(outcome) => Ok(outcome),
+        Err(EngineError::Refused(refusals)) => Err(refusals),
+        Err(error) => return Err(format!("a dry run failed: {error}")),
+    };
+    if engine.revision() != revision {
+        return Err("a dry run made a revision".into());
+    }
+    Ok(outcome)
+}
+
+/// What a transaction did, or why it was refused.
+type Outcome = Result<(String, Vec<UpdateId>), Vec<Refusal>>;
+
+fn outcome(committed: &Committed) -> (String, Vec<UpdateId>) {
+    let changes = committed.commit.as_ref().map(|commit| &commit.changes);
+    (format!("{changes:?} {:?}", committed.results), committed.updates.clone())
+}
+
+/// A transaction did what its dry run had told just before.
+pub fn kept_its_word(tried: &Outcome, done: &Result<Committed, EngineError>) -> Result<(), String> {
+    let done = match done {
+        Ok(committed) => Ok(outcome(committed)),
+        Err(EngineError::Refused(refusals)) => Err(refusals.clone()),
+        Err(error) => return Err(format!("a transaction failed: {error}")),
+    };
+    if *tried == done { Ok(()) } else { Err(format!("a dry run told {tried:?}, and it was {done:?}")) }
 }
 
 /// What the last transaction tells of its resources follows from the facts that it left, but for what it marks.

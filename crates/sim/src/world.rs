@@ -279,7 +279,11 @@ impl World {
         };
         match around {
             Around::Calm => {
+                let tried = transactions.first().map(|first| judge::tried(&engine, first, now));
                 let outcomes = self.commit(&transactions, now)?;
+                if let (Some(tried), Some(outcome)) = (tried, outcomes.first()) {
+                    judge::kept_its_word(&tried?, outcome)?;
+                }
                 self.accept(&judged, outcomes)
             }
             Around::Watched => self.watched(&judged, now),

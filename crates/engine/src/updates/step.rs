@@ -30,6 +30,9 @@ use crate::working::Working;
 /// Resources that are counted in one step.
 const COUNT: usize = 16_384;
 
+/// Steps of counting for an estimate before anything is begun.
+const ESTIMATE_STEPS: usize = 8;
+
 /// How long an update waits after a batch that failed; after each further one twice as long.
 pub const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(1);
 
@@ -220,6 +223,21 @@ fn path(working: &Working<'_>, edge: &Edge, task: Task) -> Vec<Hop> {
 /// Has counting not yet begun?
 fn place_is_new(update: &Update) -> bool {
     update.counting.as_ref().is_some_and(|place| *place == Place::default())
+}
+
+/// How many resources an update has yet to visit, as far as some steps of counting go; are those all of them?
+pub(crate) fn estimate(working: &Working<'_>, update: &Update) -> Result<(u64, bool), EngineError> {
+    let Some(edge) = &update.edge else { return Ok((0, true)) };
+    let mut place = Place::default();
+    let mut found = 0;
+    for _ in 0..ESTIMATE_STEPS {
+        let (counted, complete) = count(working, update.record.id, edge, &mut place, update)?;
+        found += counted;
+        if complete {
+            return Ok((found, true));
+        }
+    }
+    Ok((found, false))
 }
 
 /// Counts on from a place what is left to visit: so many more, and was that all?

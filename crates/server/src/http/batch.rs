@@ -10,12 +10,13 @@ use axum::extract::State;
 use axum::http::{Method, Request, Response, StatusCode};
 use corollary_engine::reply::Wants;
 use corollary_engine::working::Working;
-use corollary_engine::{Key, Transaction, Write};
+use corollary_engine::{Committed, EngineError, Key, Transaction, Write};
 use serde_json::{Map, Value as Json};
 
-use super::updates::{self, Wait};
+use super::commit::{self, Manner, Told};
+use super::updates;
 use super::write::{self, Conditions, Replies};
-use super::{App, Call, Fault, REVISION_HEADER, check_headers, json, read, read_body, with_header};
+use super::{App, Call, Fault, check_headers, read, read_body};
 use crate::json::encode::Encoder;
 use crate::patch::Kind;
 use crate::path::{self, List, PREFIX, Post, Target};
@@ -29,14 +30,16 @@ pub async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Resp
             return Err(Problem::not_allowed("POST"));
         }
         check_headers(&head.headers, &app).await?;
-        let wait = Wait::of(&head.headers, head.uri.query())?;
+        let query = head.uri.query();
+        commit::check_parameters(query, "a batch takes its items in its body")?;
+        let manner = Manner::of(&head.headers, query)?;
         let exact = updates::is_exact(&head.headers)?;
         let body = read_body(body, &app.limits).await?;
         let call = Call { app: &app, method: head.method, uri: head.uri, headers: head.headers, body, exact };
         let Json::Array(items) = super::resource::body_json(&call)? else {
             return Err(Problem::malformed("body", "a batch is a list of {\"method\", \"path\", \"body\"}"));
         };
-        run(&app, &items, wait).await
+        run(&app, &items, manner).await
     };
     reply.await.unwrap_or_else(|problem: Problem| problem.response())
 }
@@ -50,7 +53,7 @@ struct Step {
     path: String,
 }
 
-async fn run(app: &App, items: &[Json], wait: Wait) -> Result<Response<Body>, Problem> {
+async fn run(app: &App, items: &[Json], manner: Manner) -> Result<Response<Body>, Problem> {
     let limit = app.limits.batch_writes;
     if items.len() > limit {
         let detail = format!("a batch has at most {limit} items, and this has {}", items.len());
@@ -85,40 +88,51 @@ async fn run(app: &App, items: &[Json], wait: Wait) -> Result<Response<Body>, Pr
         writes.extend(step.writes.iter().cloned());
         item_of.resize(writes.len(), at);
     }
-    let committed =
-        updates::commit(app, Transaction { writes }, Wants::Results, wait).await.map_err(|mut problem| {
-            for refusal in &mut problem.errors {
-                refusal.write = refusal.write.and_then(|write| item_of.get(write).copied());
-            }
-            if let Some(at) = problem.errors.first().and_then(|refusal| refusal.write) {
-                problem.detail = format!("item {at}: {}", problem.detail);
-            }
-            problem
-        })?;
-    let body = read(engine, |working| {
-        let mut encoder = Encoder::of_results(working);
-        encoder.out.push(b'[');
-        for (at, step) in steps.iter().enumerate() {
-            if at > 0 {
-                encoder.out.push(b',');
-            }
-            let last = item_of.iter().rposition(|item| *item == at);
-            let shown = last.and_then(|last| committed.results.get(last)?.as_ref());
-            match (step.replies, shown) {
-                (Replies::Created | Replies::Resource, Some(shown)) => {
-                    let status = if step.replies == Replies::Created { 201 } else { 200 };
-                    encoder.out.extend_from_slice(format!("{{\"status\":{status},\"body\":").as_bytes());
-                    encoder.result(&step.key, shown)?;
-                    encoder.out.push(b'}');
-                }
-                _ => encoder.out.extend_from_slice(b"{\"status\":204}"),
-            }
+    let of = Arc::new(item_of);
+    let tell = {
+        let of = of.clone();
+        move |working: &Working<'_>, committed: &Committed| told(working, &steps, &of, committed)
+    };
+    let transaction = Transaction { writes };
+    let done = commit::carry_out(app, manner, transaction, Wants::Results, Arc::new(tell)).await;
+    done.map_err(|mut problem| {
+        for refusal in &mut problem.errors {
+            refusal.write = refusal.write.and_then(|write| of.get(write).copied());
         }
-        encoder.out.push(b']');
-        Ok(encoder.out)
-    })?;
-    let response = updates::named(json(StatusCode::OK, body), &committed.updates);
-    Ok(with_header(response, REVISION_HEADER, &committed.revision.to_string()))
+        if let Some(at) = problem.errors.first().and_then(|refusal| refusal.write) {
+            problem.detail = format!("item {at}: {}", problem.detail);
+        }
+        problem
+    })
+}
+
+/// What a batch tells: of each item, with which its writes are named.
+fn told(
+    working: &Working<'_>,
+    steps: &[Step],
+    item_of: &[usize],
+    committed: &Committed,
+) -> Result<Told, EngineError> {
+    let mut encoder = Encoder::of_results(working);
+    encoder.out.push(b'[');
+    for (at, step) in steps.iter().enumerate() {
+        if at > 0 {
+            encoder.out.push(b',');
+        }
+        let last = item_of.iter().rposition(|item| *item == at);
+        let shown = last.and_then(|last| committed.results.get(last)?.as_ref());
+        match (step.replies, shown) {
+            (Replies::Created | Replies::Resource, Some(shown)) => {
+                let status = if step.replies == Replies::Created { 201 } else { 200 };
+                encoder.out.extend_from_slice(format!("{{\"status\":{status},\"body\":").as_bytes());
+                encoder.result(&step.key, shown)?;
+                encoder.out.push(b'}');
+            }
+            _ => encoder.out.extend_from_slice(b"{\"status\":204}"),
+        }
+    }
+    encoder.out.push(b']');
+    Ok(Told { status: StatusCode::OK, headers: Vec::new(), body: Some(encoder.out) })
 }
 
 fn step(working: &Working<'_>, item: &Json, earlier: &[Step]) -> Result<Step, Fault> {

@@ -12,7 +12,7 @@ use corollary_engine::eval::Eval;
 use corollary_engine::query::{self, Query};
 use corollary_engine::reply::Wants;
 use corollary_engine::working::Working;
-use corollary_engine::{Decision, Doc, EngineError, Key, Refusal, Transaction, Write};
+use corollary_engine::{Committed, Decision, Doc, EngineError, Key, Refusal, Transaction, Write};
 use corollary_schema::typed::Expr;
 use corollary_schema::{Schema, TypeIx};
 use corollary_syntax::nearest;
@@ -20,10 +20,11 @@ use hashbrown::HashSet;
 use parking_lot::Mutex;
 use serde_json::{Map, Value as Json};
 
+use super::commit::{self, Manner, Told};
 use super::list::{self, Asked, Next};
 use super::params::{DEFAULT_LIMIT, MAX_LIMIT, Params};
 use super::resource::body_json;
-use super::updates::{self, Wait};
+use super::updates;
 use super::{Call, REVISION_HEADER, json, read, several, with_header};
 use crate::condition;
 use crate::json::decode;
@@ -57,8 +58,10 @@ pub(crate) async fn serve(
         return Err(Problem::not_allowed("POST"));
     }
     let changes = matches!(verb, "_update" | "_delete");
-    let mut given = form_urlencoded::parse(call.uri.query().unwrap_or_default().as_bytes());
-    if given.any(|(name, _)| !(changes && name == "wait")) {
+    let query = call.uri.query();
+    if changes {
+        commit::check_parameters(query, &format!("`{verb}` takes what it is asked in its body"))?;
+    } else if query.is_some_and(|query| !query.is_empty()) {
         let detail = format!("`{verb}` takes what it is asked in its body, and no parameters");
         return Err(Problem::malformed("parameter", detail));
     }
@@ -240,7 +243,7 @@ async fn change(
         return Err(Problem { detail: detail.into(), ..Problem::not_allowed("GET, POST") });
     }
     let change = if delete { Change::Delete } else { Change::update(schema, list.ty, body)? };
-    let wait = Wait::of(&call.headers, call.uri.query())?;
+    let manner = Manner::of(&call.headers, call.uri.query())?;
     if let Some(filter) = &filter {
         // Nothing is changed or deleted because of a value that is behind.
         updates::exact(call, || {
@@ -263,29 +266,24 @@ async fn change(
     let keys: Vec<Key> = page.items.into_iter().map(|item| item.key).collect();
     let matching = Matching::default();
     let writes = writes(&keys, query.filter.map(Arc::new), &matching, &change);
-    if writes.is_empty() {
-        return Ok(changed(node.engine().revision(), 0, 0));
-    }
-    let committed = updates::commit(call.app, Transaction { writes }, Wants::Nothing, wait).await.map_err(
-        |mut problem| {
-            let at = problem.errors.first().and_then(|refusal| refusal.write).and_then(|at| keys.get(at));
-            if let Some(key) = at {
-                problem.detail = format!("{} {}: {}", schema.ty(key.ty).name, key.id, problem.detail);
-            }
-            problem.errors.iter_mut().for_each(|refusal| refusal.write = None);
-            problem
-        },
-    )?;
-    let matching = matching.lock();
-    let changes = committed.commit.iter().flat_map(|commit| &commit.changes);
-    let count = changes.filter(|change| matching.contains(&change.key)).count();
-    Ok(updates::named(changed(committed.revision, matching.len(), count), &committed.updates))
-}
-
-fn changed(revision: u64, matched: usize, changed: usize) -> Response<Body> {
-    let revision = revision.to_string();
-    let body = serde_json::json!({"matched": matched, "changed": changed, "revision": revision});
-    with_header(json(StatusCode::OK, body.to_string()), REVISION_HEADER, &revision)
+    let tell = move |_: &Working<'_>, committed: &Committed| {
+        let matching = matching.lock();
+        let changes = committed.commit.iter().flat_map(|commit| &commit.changes);
+        let changed = changes.filter(|change| matching.contains(&change.key)).count();
+        let revision = committed.revision.to_string();
+        let body = serde_json::json!({"matched": matching.len(), "changed": changed, "revision": revision});
+        Ok(Told { status: StatusCode::OK, headers: Vec::new(), body: Some(body.to_string().into()) })
+    };
+    let transaction = Transaction { writes };
+    let done = commit::carry_out(call.app, manner, transaction, Wants::Nothing, Arc::new(tell)).await;
+    done.map_err(|mut problem| {
+        let at = problem.errors.first().and_then(|refusal| refusal.write).and_then(|at| keys.get(at));
+        if let Some(key) = at {
+            problem.detail = format!("{} {}: {}", schema.ty(key.ty).name, key.id, problem.detail);
+        }
+        problem.errors.iter_mut().for_each(|refusal| refusal.write = None);
+        problem
+    })
 }
 
 /// What is done with each resource.

@@ -1,20 +1,22 @@
 //! Lists: a page of what a query finds, and the creation of many at once.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode, header};
 use corollary_engine::query::{self, Query};
 use corollary_engine::reply::Wants;
 use corollary_engine::working::Working;
-use corollary_engine::{Key, Transaction};
+use corollary_engine::{Committed, EngineError, Key, Transaction};
 use corollary_schema::typed::Expr;
 use corollary_value::Id;
 use serde_json::Value as Json;
 
+use super::commit::{self, Manner, Told};
 use super::params::Params;
 use super::resource::{body_json, parse_json};
-use super::updates::{self, Wait};
+use super::updates;
 use super::write::{self, Prepared, Replies};
 use super::{Call, Fault, REVISION_HEADER, json, read, with_header};
 use crate::json::encode::Encoder;
@@ -228,30 +230,33 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
     if !errors.is_empty() {
         return Err(Problem::refused(errors));
     }
-    let wait = Wait::of(&call.headers, call.uri.query())?;
+    let manner = Manner::of(&call.headers, call.uri.query())?;
     // A POST to links is told nothing of who has them.
     let wants = if keys.is_empty() { Wants::Nothing } else { Wants::Results };
-    let committed = match updates::commit(call.app, Transaction { writes }, wants, wait).await {
+    let of = keys.clone();
+    let tell = move |working: &Working<'_>, committed: &Committed| created(working, &of, committed);
+    let transaction = Transaction { writes };
+    match commit::carry_out(call.app, manner, transaction, wants, Arc::new(tell)).await {
         Err(problem) if problem.code == "exists" => {
             let taken = read(node.engine(), |working| Ok(write::taken(working, &keys)?))?;
-            return Err(if taken.is_empty() { problem } else { Problem::refused(taken) });
+            Err(if taken.is_empty() { problem } else { Problem::refused(taken) })
         }
-        outcome => outcome?,
-    };
-    let body = read(node.engine(), |working| {
-        let mut encoder = Encoder::of_results(working);
-        encoder.out.push(b'[');
-        for (at, (key, shown)) in keys.iter().zip(&committed.results).enumerate() {
-            if at > 0 {
-                encoder.out.push(b',');
-            }
-            if let Some(shown) = shown {
-                encoder.result(key, shown)?;
-            }
+        outcome => outcome,
+    }
+}
+
+/// What the creation of many tells.
+fn created(working: &Working<'_>, keys: &[Key], committed: &Committed) -> Result<Told, EngineError> {
+    let mut encoder = Encoder::of_results(working);
+    encoder.out.push(b'[');
+    for (at, (key, shown)) in keys.iter().zip(&committed.results).enumerate() {
+        if at > 0 {
+            encoder.out.push(b',');
         }
-        encoder.out.push(b']');
-        Ok(encoder.out)
-    })?;
-    let response = updates::named(json(StatusCode::CREATED, body), &committed.updates);
-    Ok(with_header(response, REVISION_HEADER, &committed.revision.to_string()))
+        if let Some(shown) = shown {
+            encoder.result(key, shown)?;
+        }
+    }
+    encoder.out.push(b']');
+    Ok(Told { status: StatusCode::CREATED, headers: Vec::new(), body: Some(encoder.out) })
 }

@@ -5,6 +5,8 @@
 
 mod batch;
 mod by_query;
+mod commit;
+mod dry_run;
 mod history;
 mod list;
 pub mod openapi;

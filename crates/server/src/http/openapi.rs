@@ -8,6 +8,7 @@ use corollary_schema::{
 use corollary_value::Value;
 use serde_json::{Map, Value as Json, json};
 
+use super::dry_run::MAX_LISTED;
 use super::params::{DEFAULT_LIMIT, MAX_LIMIT};
 use crate::json::encode::target_of;
 use crate::patch::{self, MAX_OPERATIONS};
@@ -26,6 +27,7 @@ pub fn document(schema: &Schema) -> Json {
     schemas.insert("JsonPatch".into(), json_patch_schema());
     schemas.insert("UpdateActions".into(), actions_schema());
     schemas.insert("Condition".into(), condition_schema());
+    schemas.insert("DryRun".into(), dry_run_schema());
     schemas.insert("Problem".into(), problem_schema());
     for (ty, resource) in schema.types() {
         let Some(root) = &resource.root else { continue };
@@ -66,7 +68,7 @@ pub fn document(schema: &Schema) -> Json {
         "openapi": "3.1.0",
         "info": {"title": schema.name.as_str(), "version": env!("CARGO_PKG_VERSION")},
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {"schemas": schemas, "parameters": shared_parameters()},
     })
 }
 
@@ -83,11 +85,12 @@ fn collection(schema: &Schema, ty: TypeIx, base: &str, above: &[TypeIx], paths: 
             "get": list(name),
             "post": {
                 "summary": format!("Create a {name}; a list, or lines of NDJSON, creates all or none"),
+                "parameters": write_parameters(),
                 "requestBody": body(json!({"oneOf": [
                     reference(&format!("{name}Facts")),
                     {"type": "array", "items": reference(&format!("{name}Facts"))},
                 ]})),
-                "responses": responses("201", name),
+                "responses": or_dry_run(responses("201", name)),
             },
         }),
     );
@@ -107,22 +110,25 @@ fn collection(schema: &Schema, ty: TypeIx, base: &str, above: &[TypeIx], paths: 
             },
             "put": {
                 "summary": format!("Replace a {name}; with `If-None-Match: *`, create it with this id"),
+                "parameters": write_parameters(),
                 "requestBody": body(reference(&format!("{name}Facts"))),
-                "responses": responses("200", name),
+                "responses": or_dry_run(responses("200", name)),
             },
             "patch": {
                 "summary": format!("Change a {name} by a merge patch, a JSON Patch, or update actions"),
+                "parameters": write_parameters(),
                 "requestBody": {"required": true, "content": {
                     "application/json": {"schema": reference(&format!("{name}Patch"))},
                     "application/merge-patch+json": {"schema": reference(&format!("{name}Patch"))},
                     "application/json-patch+json": {"schema": reference("JsonPatch")},
                     "application/vnd.corollary.update+json": {"schema": reference("UpdateActions")},
                 }},
-                "responses": responses("200", name),
+                "responses": or_dry_run(responses("200", name)),
             },
             "delete": {
                 "summary": format!("Delete a {name}, its children, and what its links say"),
-                "responses": {"204": {"description": "It is gone"}, "default": problem()},
+                "parameters": write_parameters(),
+                "responses": or_dry_run(json!({"204": {"description": "It is gone"}, "default": problem()})),
             },
         }),
     );
@@ -145,8 +151,9 @@ fn past(resource: &ResourceType, one: &str, parameters: &[Json], paths: &mut Map
         format!("{one}/_revert"),
         json!({"parameters": parameters, "post": {
             "summary": format!("Write the facts that a {name} had at a revision; one that is gone is created again"),
+            "parameters": write_parameters(),
             "requestBody": body(to),
-            "responses": responses("200", name),
+            "responses": or_dry_run(responses("200", name)),
         }}),
     );
     if resource.history.is_none() {
@@ -235,7 +242,11 @@ fn by_query(base: &str, parameters: &[Json], name: &str, paths: &mut Map<String,
         ),
     ];
     for (verb, summary, request, responses) in asked {
-        let post = json!({"summary": summary, "requestBody": request, "responses": responses});
+        let mut post = json!({"summary": summary, "requestBody": request, "responses": responses});
+        if matches!(verb, "_update" | "_delete") {
+            post["parameters"] = write_parameters();
+            post["responses"] = or_dry_run(post["responses"].take());
+        }
         paths.insert(format!("{base}/{verb}"), json!({"parameters": parameters, "post": post}));
     }
 }
@@ -276,6 +287,73 @@ fn text_parameter(name: &str) -> Json {
 
 fn flag_parameter(name: &str) -> Json {
     json!({"name": name, "in": "query", "schema": {"type": "boolean"}})
+}
+
+/// What every write takes.
+fn write_parameters() -> Json {
+    let of = |name: &str| json!({"$ref": format!("#/components/parameters/{name}")});
+    json!([of("wait"), of("dry_run")])
+}
+
+/// The parameters that many requests take.
+fn shared_parameters() -> Json {
+    let told = |name: &str, what: &str| {
+        let mut parameter = flag_parameter(name);
+        parameter["description"] = what.into();
+        parameter
+    };
+    json!({
+        "wait": told("wait", "The reply comes when the updates that the write began have ended"),
+        "dry_run": told("dry_run", "Nothing is written: the reply tells what would be"),
+    })
+}
+
+/// The responses of a write, and that of a dry run of it, which is 200 whatever the write's own is.
+fn or_dry_run(mut responses: Json) -> Json {
+    let dry = reference("DryRun");
+    match responses["200"]["content"]["application/json"]["schema"].take() {
+        Json::Null => {
+            let content = json!({"application/json": {"schema": dry}});
+            responses["200"] = json!({"description": "What it would do", "content": content});
+        }
+        schema => responses["200"]["content"]["application/json"]["schema"] = json!({"oneOf": [schema, dry]}),
+    }
+    responses
+}
+
+/// What a dry run tells.
+fn dry_run_schema() -> Json {
+    let (text, number, flag) =
+        (json!({"type": "string"}), json!({"type": "integer"}), json!({"type": "boolean"}));
+    let texts = json!({"type": "array", "items": text});
+    let change = json!({"type": "object", "properties": {"old": {}, "new": {}}});
+    let changes = json!({"type": "object", "additionalProperties": change});
+    let list = |members: Json| {
+        let one = json!({"type": "object", "required": ["type"], "properties": members});
+        let resources = json!({"type": "array", "items": one, "maxItems": MAX_LISTED});
+        json!({"type": "object", "required": ["count", "resources"], "properties": {"count": number, "resources": resources}})
+    };
+    let update = json!({"type": "object", "properties": {
+        "_id": text, "type": text, "field": text, "estimated": number, "complete": flag,
+        "cause": {"type": "object"},
+    }});
+    json!({
+        "type": "object",
+        "required": ["dry_run", "status", "revision", "created", "changed", "deleted", "updates"],
+        "properties": {
+            "dry_run": {"const": true},
+            "status": number,
+            "revision": text,
+            "created": list(json!({"type": text, "resource": {"type": "object"}})),
+            "changed": list(json!({
+                "type": text, "_id": text, "_self": text, "_revision": text,
+                "unlinked": texts, "facts": changes, "derived": changes, "_pending": texts,
+            })),
+            "deleted": list(json!({"type": text, "_id": text, "_self": text, "_revision": text})),
+            "updates": {"type": "array", "items": update},
+            "reply": {},
+        },
+    })
 }
 
 fn watch_parameter() -> Json {
@@ -339,6 +417,7 @@ fn list(name: &str) -> Json {
 fn batch() -> Json {
     json!({
         "summary": "Several writes and reads in one transaction",
+        "parameters": write_parameters(),
         "requestBody": body(json!({"type": "array", "items": {
             "type": "object",
             "required": ["method", "path"],
@@ -350,13 +429,13 @@ fn batch() -> Json {
                 "if_match": {"type": "string"},
             },
         }})),
-        "responses": {
+        "responses": or_dry_run(json!({
             "200": {"description": "What each did", "content": {"application/json": {"schema": {
                 "type": "array",
                 "items": {"type": "object", "properties": {"status": {"type": "integer"}, "body": {"type": "object"}}},
             }}}},
             "default": problem(),
-        },
+        })),
     })
 }
 

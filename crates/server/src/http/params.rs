@@ -22,7 +22,7 @@ pub const DEFAULT_LIMIT: usize = 100;
 /// The most items of a page.
 pub const MAX_LIMIT: usize = 1_000;
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "filter",
     "order",
     "limit",
@@ -34,6 +34,7 @@ const NAMES: [&str; 12] = [
     "watch",
     "since",
     "wait",
+    "dry_run",
     "at",
 ];
 
@@ -62,6 +63,8 @@ pub struct Params {
     pub since: Option<u64>,
     /// Does a write wait for what follows from it? [`super::updates::Wait`] reads it.
     pub wait: Option<bool>,
+    /// Is a write only tried? [`super::commit::Manner`] reads it.
+    pub dry_run: Option<bool>,
     /// The revision as at which it is read.
     pub at: Option<u64>,
 }
@@ -93,6 +96,7 @@ impl Params {
                 "allow_scan" => params.allow_scan = flag(),
                 "watch" => params.watch = flag(),
                 "wait" => params.wait = Some(flag()),
+                "dry_run" => params.dry_run = Some(flag()),
                 "limit" => match value.parse() {
                     Ok(limit @ 1..=MAX_LIMIT) => params.limit = limit,
                     _ => errors.push(refuse(&name, format!("`limit` is a number from 1 to {MAX_LIMIT}"))),
@@ -144,6 +148,7 @@ impl Params {
             ("watch", self.watch),
             ("since", self.since.is_some()),
             ("wait", self.wait.is_some()),
+            ("dry_run", self.dry_run.is_some()),
             ("at", self.at.is_some()),
         ];
         refuse_given(&given, "means nothing here: `_versions` takes `limit` and `page_token`")

@@ -1,15 +1,19 @@
 //! Requests for one resource or one list: GET in all its forms, POST, PUT, PATCH, DELETE.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Response, StatusCode, header};
-use corollary_engine::reply::{Shown, Wants};
+use corollary_engine::reply::Wants;
 use corollary_engine::updates::Settled;
-use corollary_engine::{Committed, Key, Transaction};
+use corollary_engine::working::Working;
+use corollary_engine::{Committed, EngineError, Key, Transaction};
 use serde_json::Value as Json;
 
+use super::commit::{self, Manner, Told};
 use super::list::{Asked, Next};
 use super::params::Params;
-use super::updates::{self, Wait};
+use super::updates;
 use super::write::{self, Conditions, Prepared, Replies};
 use super::{
     Call, Fault, REVISION_HEADER, by_query, etag, etags, history, json, list, read, several, with_header,
@@ -43,6 +47,9 @@ pub(crate) async fn serve(call: &Call<'_>) -> Result<Response<Body>, Problem> {
         }
         _ if params.at.is_some() && !matches!(call.method, Method::GET | Method::HEAD) => {
             Err(Problem::malformed("parameter", "`at` is for reads: the past is not written"))
+        }
+        Method::GET | Method::HEAD if params.dry_run.is_some() => {
+            Err(Problem::malformed("parameter", "`dry_run` is for writes; a read changes nothing"))
         }
         Method::GET | Method::HEAD if call.exact => {
             updates::exact(call, || get(call, &segments, &params)).await
@@ -97,7 +104,7 @@ fn get(call: &Call<'_>, segments: &[String], params: &Params) -> Result<Response
 
 fn one(
     call: &Call<'_>,
-    working: &corollary_engine::working::Working<'_>,
+    working: &Working<'_>,
     segments: &[String],
     key: &Key,
     shape: &Shape,
@@ -249,60 +256,43 @@ pub(crate) async fn perform(
         write::prepare(working, &target, method, body, kind, conditions)
     })?;
     let Prepared { writes, key, replies } = prepared;
-    let wait = Wait::of(&call.headers, call.uri.query())?;
+    let manner = Manner::of(&call.headers, call.uri.query())?;
     let wants = if replies == Replies::Nothing { Wants::Nothing } else { Wants::Results };
-    let committed =
-        updates::commit(call.app, Transaction { writes }, wants, wait).await.map_err(|mut problem| {
-            match problem.code {
-                // Somebody else was faster.
-                "exists" if conditions.absent => write::there(node.engine().schema(), &key),
-                _ => {
-                    // Which write it was is of no use to who asked for one.
-                    problem.errors.iter_mut().for_each(|refusal| refusal.write = None);
-                    problem
-                }
-            }
-        })?;
-    reply(call, &key, replies, &committed)
+    let of = key.clone();
+    let tell = move |working: &Working<'_>, committed: &Committed| told(working, &of, replies, committed);
+    let transaction = Transaction { writes };
+    let done = commit::carry_out(call.app, manner, transaction, wants, Arc::new(tell)).await;
+    done.map_err(|mut problem| match problem.code {
+        // Somebody else was faster.
+        "exists" if conditions.absent => write::there(node.engine().schema(), &key),
+        _ => {
+            // Which write it was is of no use to who asked for one.
+            problem.errors.iter_mut().for_each(|refusal| refusal.write = None);
+            problem
+        }
+    })
 }
 
-fn reply(
-    call: &Call<'_>,
+/// What a write of one resource tells.
+fn told(
+    working: &Working<'_>,
     key: &Key,
     replies: Replies,
     committed: &Committed,
-) -> Result<Response<Body>, Problem> {
-    let revision = committed.revision.to_string();
+) -> Result<Told, EngineError> {
     let shown = match (replies, committed.results.last()) {
         (Replies::Created | Replies::Resource, Some(Some(shown))) => shown,
-        _ => {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            return Ok(updates::named(with_header(response, REVISION_HEADER, &revision), &committed.updates));
-        }
+        _ => return Ok(Told { status: StatusCode::NO_CONTENT, headers: Vec::new(), body: None }),
     };
-    let (body, location) = read(call.app.node.engine(), |working| rendered(working, key, shown, replies))?;
-    let status = if replies == Replies::Created { StatusCode::CREATED } else { StatusCode::OK };
-    let mut response = with_header(json(status, body), REVISION_HEADER, &revision);
-    response = updates::named(response, &committed.updates);
-    response = with_header(response, "etag", &etag(shown.doc.revision));
-    if let Some(location) = location {
-        response = with_header(response, "location", &location);
-    }
-    Ok(response)
-}
-
-fn rendered(
-    working: &corollary_engine::working::Working<'_>,
-    key: &Key,
-    shown: &Shown,
-    replies: Replies,
-) -> Result<(Vec<u8>, Option<String>), Fault> {
     let mut encoder = Encoder::of_results(working);
     encoder.result(key, shown)?;
-    let location = match replies {
-        Replies::Created => Some(path::canonical(working, key, Some(&shown.doc))?),
-        _ => None,
+    let mut headers = vec![("etag", etag(shown.doc.revision))];
+    let status = match replies {
+        Replies::Created => {
+            headers.push(("location", path::canonical(working, key, Some(&shown.doc))?));
+            StatusCode::CREATED
+        }
+        _ => StatusCode::OK,
     };
-    Ok((encoder.out, location))
+    Ok(Told { status, headers, body: Some(encoder.out) })
 }

@@ -17,10 +17,9 @@ use bytes::Bytes;
 use corollary_engine::reply::{Shown, Wants};
 use corollary_engine::updates::State as UpdateState;
 use corollary_engine::updates::settled::READ_LIMIT;
-use corollary_engine::updates::{Ledger, Settled, Update, UpdateId};
+use corollary_engine::updates::{Ledger, Record, Settled, Update, UpdateId};
 use corollary_engine::working::Working;
 use corollary_engine::{Committed, Engine, Key, Transaction};
-use corollary_schema::Schema;
 use corollary_schema::plan::reads::fields as fields_read;
 use corollary_schema::typed::Expr;
 use jiff::Timestamp;
@@ -236,7 +235,7 @@ pub(crate) async fn at_least(app: &App, wanted: u64) -> Result<(), Problem> {
 /// An update as JSON.
 fn shown(engine: &Engine, update: &Update) -> Json {
     let record = &update.record;
-    let schema = engine.schema();
+    let cause = engine.read(Timestamp::now(), |working| Ok(cause(working, record)));
     let mut shown = json!({
         "_id": record.id.to_string(),
         "_self": format!("{}/_updates/{}", path::PREFIX, record.id),
@@ -244,7 +243,7 @@ fn shown(engine: &Engine, update: &Update) -> Json {
         "task": record.task.name(),
         "type": record.ty.as_str(),
         "field": record.field.as_str(),
-        "cause": cause(engine, schema, update),
+        "cause": cause.unwrap_or_default(),
         "estimated": record.estimated,
         "visited": record.visited,
         "changed": record.changed,
@@ -271,8 +270,9 @@ fn shown(engine: &Engine, update: &Update) -> Json {
 }
 
 /// What began an update: the change, with the path of the resource if it is still there, or that the schema changed.
-fn cause(engine: &Engine, schema: &Schema, update: &Update) -> Json {
-    let cause = &update.record.cause;
+pub(crate) fn cause(working: &Working<'_>, record: &Record) -> Json {
+    let schema = working.schema;
+    let cause = &record.cause;
     let mut shown = json!({ "revision": cause.revision.to_string() });
     let Some(change) = &cause.change else {
         shown["schema"] = true.into();
@@ -284,9 +284,8 @@ fn cause(engine: &Engine, schema: &Schema, update: &Update) -> Json {
         members.insert("field".into(), field.name.as_str().into());
     }
     let key = Key::new(ty, change.id.clone());
-    let path = engine.read(Timestamp::now(), |working| {
-        working.after(&key)?.map(|doc| path::canonical(working, &key, Some(&doc))).transpose()
-    });
+    let doc = working.after(&key);
+    let path = doc.and_then(|doc| doc.map(|doc| path::canonical(working, &key, Some(&doc))).transpose());
     if let Ok(Some(path)) = path {
         members.insert("path".into(), path.into());
     }

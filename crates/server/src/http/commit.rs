@@ -1,0 +1,104 @@
+//! How a write is carried out, whatever it writes: committed, and waited for where that is asked for; or only tried.
+//!
+//! Every kind of write comes here with its transaction and with what it tells when that is done ([`Tell`]): the same
+//! closure makes the reply to a commit and shows what the reply to a dry run would have been.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Response, StatusCode};
+use corollary_engine::reply::{Request, Wants};
+use corollary_engine::working::Working;
+use corollary_engine::{Committed, EngineError, Transaction};
+
+use super::updates::{self, Wait};
+use super::{App, REVISION_HEADER, dry_run, json, read, with_header};
+use crate::problem::Problem;
+
+/// What a write tells, from the state that it left or a later one, and from what is told of it.
+pub(crate) type Tell = Arc<dyn Fn(&Working<'_>, &Committed) -> Result<Told, EngineError> + Send + Sync>;
+
+/// A reply without what all of them have.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    /// The status.
+    pub status: StatusCode,
+    /// Headers of its own.
+    pub headers: Vec<(&'static str, String)>,
+    /// JSON; nothing with 204.
+    pub body: Option<Vec<u8>>,
+}
+
+/// How it is asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Manner {
+    wait: Wait,
+    dry_run: bool,
+}
+
+/// The parameters of a write that has no others.
+const PARAMETERS: [&str; 2] = ["wait", "dry_run"];
+
+impl Manner {
+    /// From the headers and the parameters of a request that writes.
+    pub(crate) fn of(headers: &HeaderMap, query: Option<&str>) -> Result<Manner, Problem> {
+        let mut manner = Manner { wait: Wait::of(headers, query)?, ..Manner::default() };
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            if name == "dry_run" {
+                manner.dry_run = match &*value {
+                    "true" | "1" | "" => true,
+                    "false" | "0" => false,
+                    _ => {
+                        let detail = format!("`dry_run` is true or false, and \"{value}\" is neither");
+                        return Err(Problem::malformed("parameter", detail));
+                    }
+                };
+            }
+        }
+        Ok(manner)
+    }
+}
+
+/// Carries out a transaction, and replies.
+pub(crate) async fn carry_out(
+    app: &App,
+    manner: Manner,
+    transaction: Transaction,
+    wants: Wants,
+    tell: Tell,
+) -> Result<Response<Body>, Problem> {
+    if manner.dry_run {
+        return dry_run::reply(app, &Request { transaction: &transaction, wants }, &tell);
+    }
+    let committed = updates::commit(app, transaction, wants, manner.wait).await?;
+    let told = read(app.node.engine(), |working| Ok(tell(working, &committed)?))?;
+    Ok(reply(told, &committed))
+}
+
+fn reply(told: Told, committed: &Committed) -> Response<Body> {
+    let mut response = match told.body {
+        Some(body) => json(told.status, body),
+        None => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = told.status;
+            response
+        }
+    };
+    for (name, value) in &told.headers {
+        response = with_header(response, name, value);
+    }
+    response = with_header(response, REVISION_HEADER, &committed.revision.to_string());
+    updates::named(response, &committed.updates)
+}
+
+/// Refuses parameters that a write does not take which says all else in its body.
+pub(crate) fn check_parameters(query: Option<&str>, where_else: &str) -> Result<(), Problem> {
+    for (name, _) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        if !PARAMETERS.contains(&&*name) {
+            let detail =
+                format!("{where_else}: its parameters are `wait` and `dry_run`, and `{name}` is none");
+            return Err(Problem::malformed("parameter", detail));
+        }
+    }
+    Ok(())
+}
