@@ -26,7 +26,8 @@ use crate::index;
 use crate::keys;
 use crate::log::{self, Commit};
 use crate::propagate::{Work, propagate};
-use crate::reply::{self, Request, Shown, Wants};
+use crate::receipt;
+use crate::reply::{self, Request, Shown};
 use crate::updates::budget::Budgets;
 use crate::updates::lag::lags;
 use crate::updates::{Ledger, OwnBudget, UpdateId};
@@ -53,6 +54,9 @@ pub struct Committed {
     pub work: Work,
     /// The updates that it began, or that have more to do because of it.
     pub updates: Vec<UpdateId>,
+    /// The reply that is kept of it. It may be that of an earlier transaction, of which this is a repetition: then nothing
+    /// was done.
+    pub reply: Option<Vec<u8>>,
 }
 
 /// What the clock did: resources that expired, and derived values that are others by now.
@@ -339,21 +343,29 @@ impl Executor {
             tick = let_come(&mut working, self.last, &mut revision, &mut ledger)?;
         }
         let now = working.now();
+        let mut receipts = false;
         for request in group {
-            match run(&mut working, request, revision, &mut ledger) {
+            // A reply that cannot be kept is refused when updates have been begun.
+            let before = request.wants.kept.is_some().then(|| ledger.clone());
+            match run_once(&mut working, request, revision, &mut ledger) {
                 Ok(committed) => {
                     revision = committed.revision;
+                    receipts |= committed.reply.is_some();
                     working.keep();
                     outcomes.push(Ok(committed));
                 }
                 Err(error @ EngineError::Refused(_)) => {
                     working.undo();
+                    if let Some(before) = before {
+                        ledger = before;
+                    }
                     outcomes.push(Err(error));
                 }
                 Err(error) => return Err(error),
             }
         }
-        if revision != self.revision {
+        // A receipt is kept also of what changed nothing, without a revision.
+        if revision != self.revision || receipts && working.has_kept_rows() {
             let kept = Kept::of(working, self.revision, revision);
             // A snapshot that is open would keep the store from reusing its log.
             drop(base);
@@ -567,6 +579,24 @@ pub(crate) fn let_come(
     }
 }
 
+/// Runs a transaction, unless it repeats one whose reply is kept.
+fn run_once(
+    working: &mut Working<'_>,
+    request: &Request<'_>,
+    revision: u64,
+    ledger: &mut Ledger,
+) -> Result<Committed, EngineError> {
+    let Some(keep) = &request.wants.kept else { return run(working, request, revision, ledger) };
+    if let Some(receipt) = receipt::find(working, &keep.key)? {
+        let reply = Some(receipt.reply_to(&keep.fingerprint)?);
+        let (results, work, updates) = (Vec::new(), Work::default(), Vec::new());
+        return Ok(Committed { revision, commit: None, results, work, updates, reply });
+    }
+    let mut committed = run(working, request, revision, ledger)?;
+    committed.reply = Some(receipt::keep(working, keep, &committed)?);
+    Ok(committed)
+}
+
 /// Runs a transaction on a working state, which is left with it in a layer of its own.
 pub(crate) fn run(
     working: &mut Working<'_>,
@@ -583,11 +613,11 @@ pub(crate) fn run(
         finish(working, &transaction.writes, revision, ledger, None)?;
     work.rows_written = rows_written;
     work.rows_read = working.base.rows_read() - read_before;
-    let results = match request.wants {
-        Wants::Nothing => Vec::new(),
-        Wants::Results => reply::results(working, transaction.writes.iter().map(Write::key))?,
+    let results = match request.wants.results {
+        true => reply::results(working, transaction.writes.iter().map(Write::key))?,
+        false => Vec::new(),
     };
-    Ok(Committed { revision, commit, results, work, updates })
+    Ok(Committed { revision, commit, results, work, updates, reply: None })
 }
 
 /// What became of a transaction whose derived values are as they shall be.

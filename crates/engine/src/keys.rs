@@ -13,6 +13,8 @@
 //! | log | revision | commit |
 //! | update | 0, id of the update | its record |
 //! | update | 1, id of the update, source id | – |
+//! | receipt | 0, key of a request | its receipt |
+//! | receipt | 1, time, key of a request | – |
 //! | timer | definition number, time (order bytes), subject id | – |
 //! | version | number of the history of a type, id, revision | version |
 
@@ -46,8 +48,11 @@ pub const TIMER: Keyspace = Keyspace(7);
 /// What resources were, where their type has a history.
 pub const VERSION: Keyspace = Keyspace(8);
 
+/// Replies that are kept for those who repeat a request.
+pub const RECEIPT: Keyspace = Keyspace(9);
+
 /// What a store must be opened with.
-pub const KEYSPACES: [KeyspaceSpec; 9] = [
+pub const KEYSPACES: [KeyspaceSpec; 10] = [
     KeyspaceSpec { keyspace: META, name: "meta" },
     KeyspaceSpec { keyspace: DOC, name: "doc" },
     KeyspaceSpec { keyspace: REFERENCE, name: "reference" },
@@ -57,6 +62,7 @@ pub const KEYSPACES: [KeyspaceSpec; 9] = [
     KeyspaceSpec { keyspace: UPDATE, name: "pending_update" },
     KeyspaceSpec { keyspace: TIMER, name: "timer" },
     KeyspaceSpec { keyspace: VERSION, name: "version" },
+    KeyspaceSpec { keyspace: RECEIPT, name: "receipt" },
 ];
 
 /// In [`META`]: the last revision.
@@ -218,8 +224,7 @@ pub fn timers_of(definition: FieldId) -> Vec<u8> {
 /// The key of a timer.
 pub fn timer(definition: FieldId, time: Timestamp, subject: &Id) -> Vec<u8> {
     let mut key = timers_of(definition);
-    // Seconds and nanoseconds, with the least second first.
-    key.extend_from_slice(&time.as_nanosecond().wrapping_sub(i128::MIN).to_be_bytes());
+    key.extend_from_slice(&sortable(time));
     subject.push_key(&mut key);
     key
 }
@@ -227,9 +232,42 @@ pub fn timer(definition: FieldId, time: Timestamp, subject: &Id) -> Vec<u8> {
 /// The time and the subject of a timer.
 pub fn read_timer(key: &[u8]) -> Option<(Timestamp, Id)> {
     let (time, subject) = key.get(4..)?.split_first_chunk()?;
-    let nanoseconds = i128::from_be_bytes(*time).wrapping_add(i128::MIN);
-    let time = Timestamp::from_nanosecond(nanoseconds).ok()?;
-    Some((time, id_behind(subject, 0)?))
+    Some((read_sortable(time)?, id_behind(subject, 0)?))
+}
+
+/// A time as bytes whose order is that of times.
+pub fn sortable(time: Timestamp) -> [u8; 16] {
+    // Nanoseconds, with the least first.
+    time.as_nanosecond().wrapping_sub(i128::MIN).to_be_bytes()
+}
+
+/// The time that [`sortable`] made bytes of.
+pub fn read_sortable(bytes: &[u8; 16]) -> Option<Timestamp> {
+    Timestamp::from_nanosecond(i128::from_be_bytes(*bytes).wrapping_add(i128::MIN)).ok()
+}
+
+/// The prefix of the receipts by time.
+pub const RECEIPT_TIMES: [u8; 1] = [1];
+
+/// The key of the receipt of a request that came with a key.
+pub fn receipt(key: &[u8]) -> Vec<u8> {
+    [&[0], key].concat()
+}
+
+/// The key of a request, from that of its receipt.
+pub fn read_receipt(row: &[u8]) -> Option<&[u8]> {
+    row.strip_prefix(&[0])
+}
+
+/// The key of a receipt by its time.
+pub fn receipt_at(time: Timestamp, key: &[u8]) -> Vec<u8> {
+    [&RECEIPT_TIMES[..], &sortable(time), key].concat()
+}
+
+/// The time of a receipt, and the key of its request.
+pub fn read_receipt_at(row: &[u8]) -> Option<(Timestamp, &[u8])> {
+    let (time, key) = row.strip_prefix(&RECEIPT_TIMES)?.split_first_chunk()?;
+    Some((read_sortable(time)?, key))
 }
 
 /// The prefix of all versions of the resources of a type.

@@ -15,6 +15,7 @@ use corollary_schema::Slot;
 use crate::doc::{Doc, Key};
 use crate::engine::Transaction;
 use crate::error::EngineError;
+use crate::receipt::Keep;
 use crate::updates::settled::{READ_LIMIT, Settled, SettledDoc};
 use crate::working::Working;
 
@@ -31,23 +32,37 @@ pub struct Request<'t> {
     /// What is to happen.
     pub transaction: &'t Transaction,
     /// What is told.
-    pub wants: Wants,
+    pub wants: &'t Wants,
 }
 
 impl<'t> Request<'t> {
     /// One that is told its results.
     pub fn new(transaction: &'t Transaction) -> Request<'t> {
-        Request { transaction, wants: Wants::Results }
+        Request { transaction, wants: &RESULTS }
     }
 }
 
 /// What is told of a transaction besides its commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wants {
+#[derive(Clone, Debug, Default)]
+pub struct Wants {
+    /// The resource of each write; otherwise nobody looks.
+    pub results: bool,
+    /// A reply that is kept for those who repeat the request.
+    pub kept: Option<Arc<Keep>>,
+}
+
+static RESULTS: Wants = Wants::results();
+
+impl Wants {
     /// The resource of each write.
-    Results,
-    /// Nothing: nobody looks.
-    Nothing,
+    pub const fn results() -> Wants {
+        Wants { results: true, kept: None }
+    }
+
+    /// Nothing.
+    pub const fn nothing() -> Wants {
+        Wants { results: false, kept: None }
+    }
 }
 
 /// A resource as it is shown.

@@ -170,6 +170,11 @@ impl<'a> Working<'a> {
         self.deferred = Deferred::default();
     }
 
+    /// Did kept transactions change rows other than documents?
+    pub fn has_kept_rows(&self) -> bool {
+        !self.rows.is_empty()
+    }
+
     /// The rows that kept transactions changed; none of them are left here.
     pub fn take_kept_rows(&mut self) -> impl Iterator<Item = ((Keyspace, Vec<u8>), Option<Vec<u8>>)> {
         std::mem::take(&mut self.rows).into_iter()

@@ -185,7 +185,7 @@ fn what_a_transaction_looks_at_for_its_results_is_limited() {
     let all = Transaction { writes: reads };
     let of_all = computed(&db.execute(&[Request::new(&all)]).remove(0).unwrap());
     assert!((1..=(LOOKUPS + 10 * LOOKUPS_PER_RESULT) / LEAVES).contains(&of_all), "{of_all}");
-    let nobody = Request { transaction: &all, wants: Wants::Nothing };
+    let nobody = Request { transaction: &all, wants: &Wants::nothing() };
     assert!(db.execute(&[nobody]).remove(0).unwrap().results.is_empty());
     db.finish_updates();
     agree(&db);

@@ -59,7 +59,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How often the log is looked at for what is past its retention.
 const TRIM_EVERY: Duration = Duration::from_secs(60);
 
-/// Commits that are dropped from the log at a time, so that nobody waits long.
+/// Commits that are dropped from the log, and receipts, at a time, so that nobody waits long.
 const TRIM_COMMITS: usize = 2_000;
 
 /// The way back to whoever asked.
@@ -317,7 +317,7 @@ fn run(
     feed: &Feed,
 ) -> Result<(), EngineError> {
     let requests: Vec<Request<'_>> =
-        group.iter().map(|(transaction, wants)| Request { transaction, wants: *wants }).collect();
+        group.iter().map(|(transaction, wants)| Request { transaction, wants }).collect();
     match executor.execute(&requests, Timestamp::now()) {
         Ok(outcomes) => {
             if let Some(tick) = executor.tick() {
@@ -355,11 +355,14 @@ fn run(
     }
 }
 
-/// Drops what is past the log's retention, so much at a time that nobody waits long; true if there may be more. A store
+/// Drops what is past the log's retention, and receipts that hold no more, so much at a time that nobody waits long; true if there may be more. A store
 /// that is full or busy is no reason to stop.
 fn trim(executor: &mut Executor, options: &NodeOptions) -> Result<bool, EngineError> {
     let Ok(before) = Timestamp::now().checked_sub(options.log_retention) else { return Ok(false) };
-    match executor.trim_log(before, TRIM_COMMITS) {
+    let dropped = executor
+        .trim_log(before, TRIM_COMMITS)
+        .and_then(|commits| Ok(commits.max(executor.trim_receipts(Timestamp::now(), TRIM_COMMITS)?)));
+    match dropped {
         Err(EngineError::Store(error)) if !StoreError::is_fatal(&error) => Ok(false),
         outcome => outcome.map(|dropped| dropped == TRIM_COMMITS),
     }

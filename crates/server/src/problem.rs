@@ -63,6 +63,7 @@ impl Problem {
             "not-found" => StatusCode::NOT_FOUND,
             "exists" | "unique" | "restrict" => StatusCode::CONFLICT,
             "precondition" => StatusCode::PRECONDITION_FAILED,
+            "reply-limit" => StatusCode::PAYLOAD_TOO_LARGE,
             "scan-limit" | "expand-limit" | "watch-limit" => StatusCode::BAD_REQUEST,
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };

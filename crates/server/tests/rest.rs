@@ -522,9 +522,6 @@ fn what_cannot_be_done_is_not_passed_over() {
     let client = &mut company.client;
     client.post("/api/divisions", &json!({"_id": "d", "name": "sales"})).expect(201);
     let last = client.get("/api/divisions/d").revision();
-    let once = [("idempotency-key", "k")];
-    client.with("POST", "/api/divisions", &once, &json!({"name": "x"})).problem(501, "idempotency-key");
-    client.with("POST", "/api/_batch", &once, &json!([])).problem(501, "idempotency-key");
     let at_least = |revision: u64| revision.to_string();
     let request = |client: &mut Client, value: &str| {
         client.request("GET", "/api/divisions/d", &[("corollary-at-least", value)], b"")

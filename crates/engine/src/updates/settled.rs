@@ -74,14 +74,39 @@ impl<'w, 'a> Settled<'w, 'a> {
 
     /// May the stored value of a field be behind?
     pub fn may_be_behind(&self, field: FieldRef, id: &Id) -> Result<bool, EngineError> {
-        for update in self.open.iter().filter(|update| update.concerns(field)) {
-            let Some(edge) = &update.edge else { return Ok(true) };
-            let result = self.working.schema.plan.nodes[edge.node].result;
-            if result != field || self.reaches(update, edge, id)? {
+        for update in &self.open {
+            if self.may_come(update, field, id)? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// The updates because of which it may be.
+    pub fn updates_before(&self, field: FieldRef, id: &Id) -> Result<Vec<Arc<Update>>, EngineError> {
+        let mut found = Vec::new();
+        for update in &self.open {
+            if self.may_come(update, field, id)? {
+                found.push(update.clone());
+            }
+        }
+        Ok(found)
+    }
+
+    /// May an update come to a value yet, or to one that it is computed from?
+    fn may_come(&self, update: &Update, field: FieldRef, id: &Id) -> Result<bool, EngineError> {
+        if !update.concerns(field) {
+            return Ok(false);
+        }
+        let Some(edge) = &update.edge else { return Ok(true) };
+        let result = self.working.schema.plan.nodes[edge.node].result;
+        Ok(result != field || self.reaches(update, edge, id)?)
+    }
+
+    /// Lets what is evaluated through this view look at so many values and resources from now on.
+    pub(crate) fn allow(&self, limit: usize) {
+        self.left.set(limit);
+        self.depth.set(0);
     }
 
     /// May the stored value of any derived field of a resource be behind?

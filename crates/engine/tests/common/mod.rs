@@ -50,7 +50,15 @@ impl Db {
 
     /// A group of which is told what is wanted.
     pub fn execute(&self, group: &[Request<'_>]) -> Vec<Result<Committed, EngineError>> {
-        self.0.borrow_mut().execute(group, NOW).unwrap()
+        self.execute_at(group, NOW)
+    }
+
+    pub fn execute_at(&self, group: &[Request<'_>], now: Timestamp) -> Vec<Result<Committed, EngineError>> {
+        self.0.borrow_mut().execute(group, now).unwrap()
+    }
+
+    pub fn trim_receipts(&self, now: Timestamp, limit: usize) -> usize {
+        self.0.borrow_mut().trim_receipts(now, limit).unwrap()
     }
 
     /// One step of the updates that are open.

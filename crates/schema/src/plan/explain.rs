@@ -51,6 +51,11 @@ pub fn explain_all(schema: &Schema) -> String {
     explained.join("\n")
 }
 
+/// A typed expression in the language.
+pub fn expression(schema: &Schema, expr: &Expr) -> String {
+    unparse::text(schema, expr, &|field| schema.field(field).name.clone())
+}
+
 /// One derived field; none where the field is not derived.
 pub fn explain(schema: &Schema, field: FieldRef) -> Option<String> {
     let FieldKind::Derived { text, expr, lazy, .. } = &schema.field(field).kind else { return None };

@@ -1,7 +1,7 @@
 //! `corollary check`.
 
 use corollary_engine::order::Build;
-use corollary_engine::{EngineError, Executor, history, oracle, rebuild, side_state};
+use corollary_engine::{EngineError, Executor, history, oracle, rebuild, receipt, side_state};
 
 use super::{Failure, Place, open};
 
@@ -68,9 +68,11 @@ fn compare(executor: &Executor, sample: Option<usize>) -> Result<Found, Failure>
             }
         }
         // Nothing can be built of what has been: it is told, and `--repair` leaves it as it is.
-        if let Some(message) = engine.read(engine.time(), history::check).map_err(failed)? {
-            println!("{message}");
-            wrong += 1;
+        for check in [history::check, receipt::check] {
+            if let Some(message) = engine.read(engine.time(), check).map_err(failed)? {
+                println!("{message}");
+                wrong += 1;
+            }
         }
     }
     let differences = match wrong {

@@ -16,7 +16,7 @@ use serde_json::{Map, Value as Json};
 use super::commit::{self, Manner, Told};
 use super::updates;
 use super::write::{self, Conditions, Replies};
-use super::{App, Call, Fault, check_headers, read, read_body};
+use super::{App, Call, Fault, check_headers, idempotency, read, read_body};
 use crate::json::encode::Encoder;
 use crate::patch::Kind;
 use crate::path::{self, List, PREFIX, Post, Target};
@@ -30,16 +30,21 @@ pub async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Resp
             return Err(Problem::not_allowed("POST"));
         }
         check_headers(&head.headers, &app).await?;
-        let query = head.uri.query();
-        commit::check_parameters(query, "a batch takes its items in its body")?;
-        let manner = Manner::of(&head.headers, query)?;
+        commit::check_parameters(head.uri.query(), "a batch takes its items in its body")?;
         let exact = updates::is_exact(&head.headers)?;
         let body = read_body(body, &app.limits).await?;
         let call = Call { app: &app, method: head.method, uri: head.uri, headers: head.headers, body, exact };
-        let Json::Array(items) = super::resource::body_json(&call)? else {
-            return Err(Problem::malformed("body", "a batch is a list of {\"method\", \"path\", \"body\"}"));
-        };
-        run(&app, &items, manner).await
+        idempotency::once(&call, async {
+            let manner = Manner::of(&call)?;
+            let Json::Array(items) = super::resource::body_json(&call)? else {
+                return Err(Problem::malformed(
+                    "body",
+                    "a batch is a list of {\"method\", \"path\", \"body\"}",
+                ));
+            };
+            run(&app, &items, manner).await
+        })
+        .await
     };
     reply.await.unwrap_or_else(|problem: Problem| problem.response())
 }
@@ -94,7 +99,7 @@ async fn run(app: &App, items: &[Json], manner: Manner) -> Result<Response<Body>
         move |working: &Working<'_>, committed: &Committed| told(working, &steps, &of, committed)
     };
     let transaction = Transaction { writes };
-    let done = commit::carry_out(app, manner, transaction, Wants::Results, Arc::new(tell)).await;
+    let done = commit::carry_out(app, manner, transaction, Wants::results(), Arc::new(tell)).await;
     done.map_err(|mut problem| {
         for refusal in &mut problem.errors {
             refusal.write = refusal.write.and_then(|write| of.get(write).copied());

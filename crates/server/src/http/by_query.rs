@@ -25,7 +25,7 @@ use super::list::{self, Asked, Next};
 use super::params::{DEFAULT_LIMIT, MAX_LIMIT, Params};
 use super::resource::body_json;
 use super::updates;
-use super::{Call, REVISION_HEADER, json, read, several, with_header};
+use super::{Call, REVISION_HEADER, idempotency, json, read, several, with_header};
 use crate::condition;
 use crate::json::decode;
 use crate::patch::{Kind, Patch};
@@ -59,6 +59,9 @@ pub(crate) async fn serve(
     }
     let changes = matches!(verb, "_update" | "_delete");
     let query = call.uri.query();
+    if !changes {
+        idempotency::refuse(call, "a question")?;
+    }
     if changes {
         commit::check_parameters(query, &format!("`{verb}` takes what it is asked in its body"))?;
     } else if query.is_some_and(|query| !query.is_empty()) {
@@ -243,7 +246,7 @@ async fn change(
         return Err(Problem { detail: detail.into(), ..Problem::not_allowed("GET, POST") });
     }
     let change = if delete { Change::Delete } else { Change::update(schema, list.ty, body)? };
-    let manner = Manner::of(&call.headers, call.uri.query())?;
+    let manner = Manner::of(call)?;
     if let Some(filter) = &filter {
         // Nothing is changed or deleted because of a value that is behind.
         updates::exact(call, || {
@@ -275,7 +278,7 @@ async fn change(
         Ok(Told { status: StatusCode::OK, headers: Vec::new(), body: Some(body.to_string().into()) })
     };
     let transaction = Transaction { writes };
-    let done = commit::carry_out(call.app, manner, transaction, Wants::Nothing, Arc::new(tell)).await;
+    let done = commit::carry_out(call.app, manner, transaction, Wants::nothing(), Arc::new(tell)).await;
     done.map_err(|mut problem| {
         let at = problem.errors.first().and_then(|refusal| refusal.write).and_then(|at| keys.get(at));
         if let Some(key) = at {

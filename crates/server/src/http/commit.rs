@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{Response, StatusCode};
 use corollary_engine::reply::{Request, Wants};
 use corollary_engine::working::Working;
 use corollary_engine::{Committed, EngineError, Transaction};
 
-use super::updates::{self, Wait};
-use super::{App, REVISION_HEADER, dry_run, json, read, with_header};
+use super::idempotency::Keyed;
+use super::updates::{self, UPDATES_HEADER, Wait};
+use super::{App, Call, REVISION_HEADER, dry_run, idempotency, json, read, with_header};
 use crate::problem::Problem;
 
 /// What a write tells, from the state that it left or a later one, and from what is told of it.
@@ -34,6 +35,7 @@ pub(crate) struct Told {
 pub(crate) struct Manner {
     wait: Wait,
     dry_run: bool,
+    keyed: Option<Keyed>,
 }
 
 /// The parameters of a write that has no others.
@@ -41,8 +43,10 @@ const PARAMETERS: [&str; 2] = ["wait", "dry_run"];
 
 impl Manner {
     /// From the headers and the parameters of a request that writes.
-    pub(crate) fn of(headers: &HeaderMap, query: Option<&str>) -> Result<Manner, Problem> {
-        let mut manner = Manner { wait: Wait::of(headers, query)?, ..Manner::default() };
+    pub(crate) fn of(call: &Call<'_>) -> Result<Manner, Problem> {
+        let query = call.uri.query();
+        let (wait, keyed) = (Wait::of(&call.headers, query)?, Keyed::of(call)?);
+        let mut manner = Manner { wait, keyed, dry_run: false };
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             if name == "dry_run" {
                 manner.dry_run = match &*value {
@@ -54,6 +58,10 @@ impl Manner {
                     }
                 };
             }
+        }
+        if manner.dry_run && manner.keyed.is_some() {
+            let detail = "a dry run does nothing that could be repeated: it takes no `Idempotency-Key`";
+            return Err(Problem::malformed("idempotency-key", detail));
         }
         Ok(manner)
     }
@@ -68,14 +76,28 @@ pub(crate) async fn carry_out(
     tell: Tell,
 ) -> Result<Response<Body>, Problem> {
     if manner.dry_run {
-        return dry_run::reply(app, &Request { transaction: &transaction, wants }, &tell);
+        return dry_run::reply(app, &Request { transaction: &transaction, wants: &wants }, &tell);
+    }
+    if let Some(keyed) = manner.keyed {
+        let wants = Wants { kept: Some(Arc::new(keyed.keep(tell))), ..wants };
+        let committed = updates::commit(app, transaction, wants, manner.wait).await?;
+        return idempotency::response(&committed.reply.unwrap_or_default());
     }
     let committed = updates::commit(app, transaction, wants, manner.wait).await?;
     let told = read(app.node.engine(), |working| Ok(tell(working, &committed)?))?;
-    Ok(reply(told, &committed))
+    Ok(response(complete(told, &committed)))
 }
 
-fn reply(told: Told, committed: &Committed) -> Response<Body> {
+/// A reply with what all replies to commits have.
+pub(crate) fn complete(mut told: Told, committed: &Committed) -> Told {
+    told.headers.push((REVISION_HEADER, committed.revision.to_string()));
+    if !committed.updates.is_empty() {
+        told.headers.push((UPDATES_HEADER, updates::names(&committed.updates)));
+    }
+    told
+}
+
+fn response(told: Told) -> Response<Body> {
     let mut response = match told.body {
         Some(body) => json(told.status, body),
         None => {
@@ -87,8 +109,7 @@ fn reply(told: Told, committed: &Committed) -> Response<Body> {
     for (name, value) in &told.headers {
         response = with_header(response, name, value);
     }
-    response = with_header(response, REVISION_HEADER, &committed.revision.to_string());
-    updates::named(response, &committed.updates)
+    response
 }
 
 /// Refuses parameters that a write does not take which says all else in its body.

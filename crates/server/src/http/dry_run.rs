@@ -11,7 +11,7 @@ use corollary_engine::dry_run::{Begun, Tried};
 use corollary_engine::reply::Request;
 use corollary_engine::updates::Settled;
 use corollary_engine::working::{Working, linked};
-use corollary_engine::{Change, Doc, EngineError, Key, order};
+use corollary_engine::{Change, Doc, EngineError, Key, among, order};
 use corollary_schema::{FieldKind, FieldRef, Schema, Slot};
 use hashbrown::HashSet;
 use jiff::Timestamp;
@@ -128,6 +128,16 @@ fn modification(
     let (mut facts, mut derived) = (Vec::new(), Vec::new());
     let mut pending = Vec::new();
     for (slot, field) in resource.slots().filter(|(_, field)| field.visible()) {
+        if matches!(field.kind, FieldKind::Among { .. }) {
+            if among::targets(schema, key.ty, slot, before) != among::targets(schema, key.ty, slot, after) {
+                let mut old = Encoder::of_results(tried.before);
+                old.among_value(key.ty, slot, before)?;
+                let mut new = Encoder::of_results(tried.after);
+                new.among_value(key.ty, slot, after)?;
+                entry(&field.name, &old.out, &new.out, &mut facts);
+            }
+            continue;
+        }
         let shown = resource.shown(slot);
         let (old, new) = (before.get(shown), after.get(shown));
         if matches!(resource.field(shown).kind, FieldKind::Derived { .. })
@@ -191,7 +201,7 @@ fn unlinked(schema: &Schema, key: &Key, before: &Doc, after: &Doc, gone: &HashSe
     };
     let names = schema.ty(key.ty).slots().filter_map(|(slot, field)| match &field.kind {
         FieldKind::Link { target, .. } | FieldKind::Links { target, .. } => {
-            is_unlinked(slot, *target).then(|| field.name.to_string())
+            is_unlinked(slot, *target).then(|| field.label().to_string())
         }
         FieldKind::Embedded { of, target, .. } if schema.ty(key.ty).field(*of).is_fact() => {
             is_unlinked(slot, *target).then(|| field.name.trim_start_matches('#').to_string())

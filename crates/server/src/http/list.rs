@@ -230,9 +230,9 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
     if !errors.is_empty() {
         return Err(Problem::refused(errors));
     }
-    let manner = Manner::of(&call.headers, call.uri.query())?;
+    let manner = Manner::of(call)?;
     // A POST to links is told nothing of who has them.
-    let wants = if keys.is_empty() { Wants::Nothing } else { Wants::Results };
+    let wants = if keys.is_empty() { Wants::nothing() } else { Wants::results() };
     let of = keys.clone();
     let tell = move |working: &Working<'_>, committed: &Committed| created(working, &of, committed);
     let transaction = Transaction { writes };

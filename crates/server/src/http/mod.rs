@@ -8,6 +8,7 @@ mod by_query;
 mod commit;
 mod dry_run;
 mod history;
+mod idempotency;
 mod list;
 pub mod openapi;
 mod params;
@@ -16,6 +17,7 @@ mod several;
 mod steer;
 mod system;
 pub mod updates;
+mod why;
 mod write;
 
 pub use write::{fresh_id, taken};
@@ -111,18 +113,13 @@ async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Response
         };
         let exact = updates::is_exact(&head.headers)?;
         let call = Call { app: &app, method: head.method, uri: head.uri, headers: head.headers, body, exact };
-        resource::serve(&call).await
+        idempotency::once(&call, resource::serve(&call)).await
     };
     reply.await.unwrap_or_else(|problem: Problem| problem.response())
 }
 
 /// Headers that ask for something: what cannot be done is refused, not passed over.
 pub(crate) async fn check_headers(headers: &HeaderMap, app: &App) -> Result<(), Problem> {
-    if headers.contains_key("idempotency-key") {
-        let detail =
-            "`Idempotency-Key` is not part of this version; give the resource an `_id` to create it once";
-        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "idempotency-key", detail));
-    }
     if let Some(value) = headers.get("corollary-at-least") {
         let wanted: Option<u64> = value.to_str().ok().and_then(|text| text.trim().parse().ok());
         let wanted = wanted

@@ -1,6 +1,7 @@
 //! The OpenAPI 3.1 document of a schema: its resources, what may be written, and every path that this version serves.
 
 use corollary_engine::order;
+use corollary_engine::receipt::MAX_KEY_BYTES;
 use corollary_schema::typed::Kind;
 use corollary_schema::{
     DefaultValue, Field, FieldKind, FieldRef, Member, ResourceType, Rules, Schema, TypeIx, ValueType,
@@ -28,6 +29,7 @@ pub fn document(schema: &Schema) -> Json {
     schemas.insert("UpdateActions".into(), actions_schema());
     schemas.insert("Condition".into(), condition_schema());
     schemas.insert("DryRun".into(), dry_run_schema());
+    schemas.insert("Why".into(), why_schema());
     schemas.insert("Problem".into(), problem_schema());
     for (ty, resource) in schema.types() {
         let Some(root) = &resource.root else { continue };
@@ -105,8 +107,8 @@ fn collection(schema: &Schema, ty: TypeIx, base: &str, above: &[TypeIx], paths: 
             "parameters": parameters,
             "get": {
                 "summary": format!("Read a {name}, or watch it"),
-                "parameters": [text_parameter("expand"), text_parameter("fields"), watch_parameter(), since_parameter(), at_parameter()],
-                "responses": responses("200", name),
+                "parameters": [text_parameter("expand"), text_parameter("fields"), watch_parameter(), since_parameter(), at_parameter(), why_parameter()],
+                "responses": or_why(responses("200", name)),
             },
             "put": {
                 "summary": format!("Replace a {name}; with `If-None-Match: *`, create it with this id"),
@@ -292,7 +294,7 @@ fn flag_parameter(name: &str) -> Json {
 /// What every write takes.
 fn write_parameters() -> Json {
     let of = |name: &str| json!({"$ref": format!("#/components/parameters/{name}")});
-    json!([of("wait"), of("dry_run")])
+    json!([of("wait"), of("dry_run"), of("idempotency_key")])
 }
 
 /// The parameters that many requests take.
@@ -305,6 +307,11 @@ fn shared_parameters() -> Json {
     json!({
         "wait": told("wait", "The reply comes when the updates that the write began have ended"),
         "dry_run": told("dry_run", "Nothing is written: the reply tells what would be"),
+        "idempotency_key": {
+            "name": "Idempotency-Key", "in": "header",
+            "description": "Sent again within 24 hours, the write is done once and has the first reply",
+            "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_BYTES},
+        },
     })
 }
 
@@ -362,6 +369,46 @@ fn watch_parameter() -> Json {
 
 fn since_parameter() -> Json {
     text_parameter("since")
+}
+
+fn why_parameter() -> Json {
+    let mut why = text_parameter("why");
+    why["description"] = "The derived field of which it is told why it is what it is".into();
+    why
+}
+
+/// The responses of a read, and that of one that asks why.
+fn or_why(mut responses: Json) -> Json {
+    let schema = &mut responses["200"]["content"]["application/json"]["schema"];
+    *schema = json!({"oneOf": [schema.take(), reference("Why")]});
+    responses
+}
+
+/// What is told of why a value is what it is.
+fn why_schema() -> Json {
+    let (text, number) = (json!({"type": "string"}), json!({"type": "integer"}));
+    let texts = json!({"type": "array", "items": text});
+    let input = json!({"type": "object", "required": ["count", "sample"], "properties": {
+        "field": text, "referring_by": text, "all": text, "to": number, "count": number,
+        "sample": {"type": "array"},
+    }});
+    let step = json!({"type": "object", "properties": {
+        "path": text, "field": text, "expression": text, "error": text, "made_by": text,
+    }});
+    json!({
+        "type": "object",
+        "required": ["field", "value", "expression", "explain", "inputs", "complete", "updates", "changed"],
+        "properties": {
+            "_self": text, "_revision": text, "revision": text, "field": text, "value": {}, "_pending": texts,
+            "expression": text, "explain": texts, "complete": {"type": "boolean"}, "now": text,
+            "inputs": {"type": "array", "items": input},
+            "error": {"type": "array", "items": step},
+            "updates": {"type": "array", "items": {"type": "object"}},
+            "changed": {"type": ["object", "null"], "properties": {
+                "revision": text, "time": text, "old": {}, "new": {}, "facts": {"type": "object"}, "not_after": text,
+            }},
+        },
+    })
 }
 
 fn at_parameter() -> Json {

@@ -22,7 +22,7 @@ pub const DEFAULT_LIMIT: usize = 100;
 /// The most items of a page.
 pub const MAX_LIMIT: usize = 1_000;
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "filter",
     "order",
     "limit",
@@ -35,6 +35,7 @@ const NAMES: [&str; 13] = [
     "since",
     "wait",
     "dry_run",
+    "why",
     "at",
 ];
 
@@ -65,6 +66,8 @@ pub struct Params {
     pub wait: Option<bool>,
     /// Is a write only tried? [`super::commit::Manner`] reads it.
     pub dry_run: Option<bool>,
+    /// The derived field whose value is asked about.
+    pub why: Option<String>,
     /// The revision as at which it is read.
     pub at: Option<u64>,
 }
@@ -88,6 +91,7 @@ impl Params {
             };
             match &*name {
                 "filter" => params.filter = Some(value.into_owned()),
+                "why" => params.why = Some(value.into_owned()),
                 "order" => params.order = Some(value.into_owned()),
                 "page_token" => params.page_token = Some(value.into_owned()),
                 "expand" => params.expand = Some(value.into_owned()),
@@ -136,6 +140,19 @@ impl Params {
         refuse_given(&given, "is for lists, and this is one resource")
     }
 
+    /// Refuses what means nothing where one value is asked about.
+    pub fn only_for_why(&self) -> Result<(), Problem> {
+        self.only_for_one()?;
+        let given = [
+            ("expand", self.expand.is_some()),
+            ("fields", self.fields.is_some()),
+            ("watch", self.watch),
+            ("since", self.since.is_some()),
+            ("at", self.at.is_some()),
+        ];
+        refuse_given(&given, "means nothing here: `why` asks about one value of now")
+    }
+
     /// Refuses what means nothing for the list of versions of a resource.
     pub fn only_for_versions(&self) -> Result<(), Problem> {
         let given = [
@@ -150,6 +167,7 @@ impl Params {
             ("wait", self.wait.is_some()),
             ("dry_run", self.dry_run.is_some()),
             ("at", self.at.is_some()),
+            ("why", self.why.is_some()),
         ];
         refuse_given(&given, "means nothing here: `_versions` takes `limit` and `page_token`")
     }

@@ -16,7 +16,7 @@ use super::params::Params;
 use super::updates;
 use super::write::{self, Conditions, Prepared, Replies};
 use super::{
-    Call, Fault, REVISION_HEADER, by_query, etag, etags, history, json, list, read, several, with_header,
+    Call, Fault, REVISION_HEADER, by_query, etag, etags, history, json, list, read, several, why, with_header,
 };
 use crate::json::encode::{Encoder, Shape};
 use crate::patch::Kind;
@@ -41,6 +41,9 @@ pub(crate) async fn serve(call: &Call<'_>) -> Result<Response<Body>, Problem> {
     if let (&Method::GET | &Method::HEAD, Some(revision)) = (&call.method, params.at) {
         return history::at(call, &segments, &params, revision);
     }
+    if let (Some(_), false) = (&params.why, matches!(call.method, Method::GET | Method::HEAD)) {
+        return Err(Problem::malformed("parameter", "`why` asks of what is there, and a write changes that"));
+    }
     match call.method {
         Method::GET | Method::HEAD if params.wait.is_some() => {
             Err(Problem::malformed("parameter", "`wait` is for writes; a read has `Consistency: exact`"))
@@ -62,6 +65,9 @@ pub(crate) async fn serve(call: &Call<'_>) -> Result<Response<Body>, Problem> {
 
 fn get(call: &Call<'_>, segments: &[String], params: &Params) -> Result<Response<Body>, Problem> {
     let engine = call.app.node.engine();
+    if let Some(name) = &params.why {
+        return why::answer(call, segments, params, name);
+    }
     let format = watch_format(&call.headers, params)?;
     if let Some(format) = format {
         return watch(call, segments, params, format);
@@ -256,8 +262,8 @@ pub(crate) async fn perform(
         write::prepare(working, &target, method, body, kind, conditions)
     })?;
     let Prepared { writes, key, replies } = prepared;
-    let manner = Manner::of(&call.headers, call.uri.query())?;
-    let wants = if replies == Replies::Nothing { Wants::Nothing } else { Wants::Results };
+    let manner = Manner::of(call)?;
+    let wants = if replies == Replies::Nothing { Wants::nothing() } else { Wants::results() };
     let of = key.clone();
     let tell = move |working: &Working<'_>, committed: &Committed| told(working, &of, replies, committed);
     let transaction = Transaction { writes };

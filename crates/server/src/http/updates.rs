@@ -17,7 +17,7 @@ use bytes::Bytes;
 use corollary_engine::reply::{Shown, Wants};
 use corollary_engine::updates::State as UpdateState;
 use corollary_engine::updates::settled::READ_LIMIT;
-use corollary_engine::updates::{Ledger, Record, Settled, Update, UpdateId};
+use corollary_engine::updates::{Record, Settled, Update, UpdateId};
 use corollary_engine::working::Working;
 use corollary_engine::{Committed, Engine, Key, Transaction};
 use corollary_schema::plan::reads::fields as fields_read;
@@ -89,9 +89,10 @@ pub(crate) async fn commit(
     wants: Wants,
     wait: Wait,
 ) -> Result<Committed, Problem> {
-    let keys: Vec<Key> = match wants {
-        Wants::Results => transaction.writes.iter().map(|write| write.key().clone()).collect(),
-        Wants::Nothing => Vec::new(),
+    // A reply that is kept was made with the commit.
+    let keys: Vec<Key> = match wants.results && wants.kept.is_none() {
+        true => transaction.writes.iter().map(|write| write.key().clone()).collect(),
+        false => Vec::new(),
     };
     let mut moved = app.node.moved();
     let mut committed = app.node.commit(transaction, wants).await?;
@@ -100,7 +101,7 @@ pub(crate) async fn commit(
     let deadline = Instant::now() + wait;
     loop {
         moved.mark_unchanged();
-        let running = running(&engine.updates(), &committed.updates);
+        let running = running(engine, &committed.updates);
         if running.is_empty() || !again(&mut moved, deadline).await {
             committed.updates = running;
             break;
@@ -135,22 +136,21 @@ async fn again(moved: &mut tokio::sync::watch::Receiver<u64>, deadline: Instant)
     }
 }
 
-/// Which of some updates, and of those that came of them, are open.
-fn running(ledger: &Ledger, ids: &[UpdateId]) -> Vec<UpdateId> {
+/// Which of some updates, and of those that came of them, are open for a reader.
+fn running(engine: &Engine, ids: &[UpdateId]) -> Vec<UpdateId> {
     let of_them = |update: &&Arc<Update>| {
         let record = &update.record;
         ids.contains(&record.id) || record.origins.iter().any(|origin| ids.contains(origin))
     };
-    ledger.open.iter().filter(of_them).map(|update| update.record.id).collect()
+    // The ledger is there before the commit in which an update ends.
+    let revision = engine.revision();
+    engine.updates().open_at(revision).iter().filter(of_them).map(|update| update.record.id).collect()
 }
 
-/// Adds the names of updates to the reply to a write.
-pub(crate) fn named(response: Response<Body>, updates: &[UpdateId]) -> Response<Body> {
-    if updates.is_empty() {
-        return response;
-    }
+/// The names of updates, for the header of the reply to a write.
+pub(crate) fn names(updates: &[UpdateId]) -> String {
     let names: Vec<String> = updates.iter().map(UpdateId::to_string).collect();
-    with_header(response, UPDATES_HEADER, &names.join(","))
+    names.join(",")
 }
 
 /// Adds the names of fields that may be behind to the reply to a read.
@@ -233,7 +233,7 @@ pub(crate) async fn at_least(app: &App, wanted: u64) -> Result<(), Problem> {
 }
 
 /// An update as JSON.
-fn shown(engine: &Engine, update: &Update) -> Json {
+pub(crate) fn shown(engine: &Engine, update: &Update) -> Json {
     let record = &update.record;
     let cause = engine.read(Timestamp::now(), |working| Ok(cause(working, record)));
     let mut shown = json!({
