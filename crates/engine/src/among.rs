@@ -1,8 +1,8 @@
 //! Links to one of several types, as they are written: to values of the hidden links that they stand for.
 //!
-//! A reference in a write names its type ([`reference`]), or is an id alone, which has to be that of a resource of exactly
+//! A reference in a write names its type ([`reference()`]), or is an id alone, which has to be that of a resource of exactly
 //! one of the types when its turn comes. What is stored is one hidden link for each type, of which a link to one has at most
-//! one set ([`check`]); everything else in the engine knows those alone.
+//! one set (`check`); everything else in the engine knows those alone.
 
 use std::borrow::Cow;
 

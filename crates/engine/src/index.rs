@@ -1,7 +1,7 @@
 //! Secondary indexes: an entry for each resource, under the order bytes of its value (of null, where it has none).
 //!
 //! An index by parent has the link to the parent and the parent's id before the value, and entries of those alone that
-//! have a parent; that of a search has one for each part of a text ([`crate::words`]). (That of a position in an ordered collection is the business of [`crate::order`].) A unique field is held to the index in which equal values stand side by side.
+//! have a parent; that of a search has one for each part of a text (`words`). (That of a position in an ordered collection is the business of [`crate::order`].) A unique field is held to the index in which equal values stand side by side.
 
 use std::collections::BTreeSet;
 

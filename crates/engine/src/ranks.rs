@@ -9,7 +9,7 @@
 //!
 //! Of the elements about one in [`SPREAD`] has a row at level 1, of those one in [`SPREAD`] at level 2, and so on. A hash of
 //! the element decides, so the rows are a function of the elements, whatever came and went, and a check compares them
-//! with [`Rows::expected`]. There are as many levels as any element reaches. An element that comes or goes changes one
+//! with `Rows::expected`. There are as many levels as any element reaches. An element that comes or goes changes one
 //! count a level; where it has a row itself, the stretch that it parts is counted, from the level below. A rank is looked
 //! for from the highest level down. Elements sort as their bytes do.
 

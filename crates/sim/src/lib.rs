@@ -4,7 +4,7 @@
 //! It runs the real engine over a store in memory that fails on demand ([`store`]). The same seed gives the same run, on
 //! any machine; a run that fails is made smaller ([`shrink`](mod@shrink)). Start with [`run()`]; then [`world`] (one group of transactions, and what may happen around it) and
 //! [`event`] (crashes and openings). [`make`], [`express`] and [`workload`] make what is run; [`model`] with [`rules`]
-//! predicts it; [`judge`], [`fold`] and [`ask`] hold the engine to it.
+//! predicts it; [`judge`], [`fold`] and `ask` hold the engine to it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

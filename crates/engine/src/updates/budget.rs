@@ -4,7 +4,7 @@
 //! by its [`Edge`]: the node, the path, and the sources from which the path has yet to be walked.
 //!
 //! Of groups each source is a piece of its own, since members that an update has yet to come to count the source as it
-//! was before ([`super::lag`]); so where one source is too much, others are not left with it.
+//! was before (`lag`); so where one source is too much, others are not left with it.
 //!
 //! Which nodes follow at once whatever it takes, and which never do, is in the plan: [`corollary_schema::plan::follows`].
 
