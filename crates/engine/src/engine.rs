@@ -294,6 +294,11 @@ impl Executor {
         if self.next_due.is_some_and(|due| due <= now) { self.last } else { self.time(now) }
     }
 
+    /// The time of the last commit.
+    pub(crate) fn last(&self) -> Timestamp {
+        self.last
+    }
+
     pub(crate) fn revision(&self) -> u64 {
         self.revision
     }
@@ -643,7 +648,7 @@ pub(crate) fn finish(
     let mut finished = Finished { revision, commit: None, updates: Vec::new(), rows_written: 0 };
     let deferred = std::mem::take(&mut working.deferred);
     // What the clock changed may be nothing that anybody sees: it is a commit all the same, for its time.
-    if !working.touched.is_empty() || working.by_clock {
+    if !working.touched.is_empty() || working.by_clock || working.keeps_time {
         index::maintain(working, writes)?;
         working.check_keys()?;
         let revision = revision + 1;

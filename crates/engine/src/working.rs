@@ -73,6 +73,8 @@ pub struct Working<'a> {
     then: Timestamp,
     /// Is the current transaction the clock's?
     pub(crate) by_clock: bool,
+    /// Is the current transaction a commit whatever it changes, so that its time is on record?
+    pub(crate) keeps_time: bool,
     /// The earliest time for which a timer was set.
     pub(crate) armed: Option<Timestamp>,
     rows: Rows,
@@ -104,6 +106,7 @@ impl<'a> Working<'a> {
             now,
             then: now,
             by_clock: false,
+            keeps_time: false,
             armed: None,
             rows: Rows::new(),
             touched: HashMap::default(),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use corollary_engine::eval::View;
 use corollary_engine::{
-    Committed, Engine, EngineError, EngineOptions, Executor, Key, Refusal, Transaction, open,
+    Commit, Committed, Engine, EngineError, EngineOptions, Executor, Key, Refusal, Transaction, keys, open,
 };
 use corollary_store::{Fault, Store};
 use jiff::{SignedDuration, Timestamp};
@@ -45,6 +45,9 @@ pub struct World {
     clock: Timestamp,
     /// Of the last commit.
     pub(crate) last: Timestamp,
+    /// Was an update open before the group that is judged, or did it begin one? Then a transaction that changes no fact may
+    /// still bring values that were behind.
+    behind: bool,
     /// What was done so far.
     pub report: Report,
     /// What was done last.
@@ -115,6 +118,7 @@ impl World {
             fold: Fold::default(),
             clock: Timestamp::UNIX_EPOCH,
             last: Timestamp::MIN,
+            behind: false,
             report,
             notes: Notes::default(),
             first_derived,
@@ -265,6 +269,7 @@ impl World {
         }
         self.report.transactions += count;
         let engine = self.engine();
+        self.behind = !engine.updates().open.is_empty();
         let transactions: Result<Vec<Transaction>, String> =
             group.iter().map(|steps| transaction(engine.schema(), &draft, steps)).collect();
         let transactions = transactions?;
@@ -297,7 +302,7 @@ impl World {
                     // There was nothing to commit.
                     Ok(outcomes) if engine.revision() == self.revision => self.accept(&judged, outcomes),
                     Ok(_) => Err("the store failed, and the group did not".into()),
-                    Err(EngineError::Store(_)) if changes > 0 => {
+                    Err(EngineError::Store(_)) if changes > 0 || self.behind => {
                         self.report.failures += 1;
                         if engine.revision() != self.revision {
                             return Err(format!("a group that failed is published as {}", engine.revision()));
@@ -533,11 +538,17 @@ impl World {
         committed: &Committed,
     ) -> Result<(), String> {
         let engine = self.engine();
+        let brought =
+            self.behind && !changed && committed.commit.as_ref().is_some_and(|it| only_follows(&engine, it));
+        let changed = changed || brought;
+        self.behind |= !committed.updates.is_empty();
         let revision = self.revision + u64::from(changed);
         if committed.revision != revision || committed.commit.is_some() != changed {
             return Err(format!(
-                "the revision is {} behind {}, and the facts changed: {changed}",
-                committed.revision, self.revision
+                "the revision is {} behind {}, and the facts changed: {changed}; it tells of {:?}",
+                committed.revision,
+                self.revision,
+                committed.commit.as_ref().map(|commit| &commit.changes)
             ));
         }
         for (step, result) in steps.iter().zip(&committed.results) {
@@ -584,7 +595,14 @@ impl World {
             return Err(format!("after a failed sync the next group is {again:?}"));
         }
         if survives {
-            for _ in 0..changes {
+            let kept =
+                keys::read_revision(&*self.store.crash_image().snapshot().map_err(|it| it.to_string())?);
+            let kept = kept.map_err(|error| error.to_string())?.saturating_sub(self.revision) as usize;
+            // What only brings values that were behind may be a commit, too.
+            if kept < changes || (kept > changes && !self.behind) {
+                return Err(format!("{kept} commits are kept of a group with {changes}"));
+            }
+            for _ in 0..kept {
                 self.report.commits += 1;
                 self.went_on(self.revision + 1, judged.time);
             }
@@ -663,4 +681,14 @@ pub(crate) fn options(random: &mut Random) -> EngineOptions {
 
 fn codes_of(refusals: &[Refusal]) -> Codes {
     refusals.iter().map(|refusal| refusal.code).collect()
+}
+
+/// Are no facts in a commit?
+fn only_follows(engine: &Engine, commit: &Commit) -> bool {
+    commit.changes.iter().all(|change| {
+        let resource = engine.schema().ty(change.key.ty);
+        change.before.is_some()
+            && change.after.is_some()
+            && change.changed.iter().all(|slot| !resource.field(*slot).is_fact())
+    })
 }

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use corollary_schema::plan::Hop;
+use corollary_schema::plan::{Hop, PlanNode};
 use corollary_store::{KeyRange, StoreError};
 use corollary_value::Id;
 use jiff::{SignedDuration, Timestamp};
@@ -147,6 +147,8 @@ impl Executor {
         // Timers are let come by commits of their own.
         let time = self.time_before_timers(now);
         let mut working = engine.working(&base, time);
+        // What is found as at this time, and then stands without a timer, may be other than as at the last commit's.
+        working.keeps_time = time > self.last() && engine.schema().plan.nodes.iter().any(PlanNode::is_timed);
         let mut ledger = Ledger::clone(ledger);
         let position = ledger.open.iter().position(|it| it.record.id == id);
         let at = position.ok_or_else(|| EngineError::corrupt("an update that is not open"))?;

@@ -36,11 +36,14 @@ pub fn follows(schema: &Schema) -> Vec<Follows> {
 }
 
 /// Can a node that follows within a budget leave what a change reaches along a path? A group only along one link that
-/// its members hold, to the resource that has changed.
+/// its members hold, to the resource that has changed; and only where it reads nothing through that link that others
+/// hold, for of those nobody knows how they were when a member was counted.
 pub fn can_be_left(schema: &Schema, node: usize, path: &[Hop]) -> bool {
     match (&schema.plan.nodes[node].rule, path) {
         (Rule::Evaluate(_), _) => true,
-        (Rule::Group(_), [Hop::Link(via)]) => linked_type(schema, *via).is_some(),
+        (Rule::Group(_), [Hop::Link(via)]) => {
+            linked_type(schema, *via).is_some() && !schema.plan.through[node].contains(via)
+        }
         (Rule::Group(_), _) => false,
     }
 }

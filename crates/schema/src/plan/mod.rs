@@ -20,6 +20,7 @@ pub mod recursion;
 mod unparse;
 mod values;
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub struct Plan {
     pub surveying: Vec<Vec<usize>>,
     /// `[type]`: group nodes whose members are resources of the type, in order.
     pub grouped: Vec<Vec<usize>>,
+    /// By node: the links of its `self` that it reads through, to what others than the resource they lead to hold.
+    pub through: Vec<HashSet<FieldRef>>,
 }
 
 /// One thing that is computed.

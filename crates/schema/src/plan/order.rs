@@ -32,6 +32,7 @@ pub fn finish(schema: &mut Schema, nodes: Vec<PlanNode>, exprs: &[(FieldRef, &Ex
         evaluated: vec![Vec::new(); schema.types.len()],
         surveying: vec![Vec::new(); schema.types.len()],
         grouped: vec![Vec::new(); schema.types.len()],
+        through: Vec::with_capacity(nodes.len()),
     };
     let mut nodes: Vec<Option<PlanNode>> = nodes.into_iter().map(Some).collect();
     for mut component in components(&all) {
@@ -57,6 +58,7 @@ pub fn finish(schema: &mut Schema, nodes: Vec<PlanNode>, exprs: &[(FieldRef, &Ex
                 Rule::Group(group) => plan.grouped[group.member.0 as usize].push(position),
             }
             plan.nodes.push(node);
+            plan.through.push(reads_of[at].iter().filter_map(read_through).collect());
             plan.stratum_of.push(stratum);
         }
         if stratum.is_some() {
@@ -98,6 +100,15 @@ fn add_readers(
         if !readers.contains(&reader) {
             readers.push(reader);
         }
+    }
+}
+
+/// The link of the node's `self` through which something is read that is not held by the resource it leads to: what lies
+/// further on, or who refers to it.
+fn read_through(read: &Read) -> Option<FieldRef> {
+    match (&read.path[..], read.start) {
+        ([Hop::Link(via), _, ..], _) | ([Hop::Link(via)], Start::Targets) => Some(*via),
+        _ => None,
     }
 }
 
