@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use corollary_schema::functions::Function;
-use corollary_schema::typed::{Expr, Kind, Many, Node, Type, mentions_now};
+use corollary_schema::typed::{Expr, Kind, Many, Node, Type, is_clock};
 use corollary_schema::{FieldRef, Pattern, Schema, ValueType};
 use corollary_syntax::ast::{BinaryOp, UnaryOp};
 use corollary_value::text::segment;
@@ -303,7 +303,7 @@ impl<'a> Eval<'a> {
         (right, right_is): (&Expr, &Value),
     ) -> Result<(), EngineError> {
         let Some(wake) = self.wake else { return Ok(()) };
-        let (clock, fixed) = match (mentions_now(left), mentions_now(right)) {
+        let (clock, fixed) = match (is_clock(left), is_clock(right)) {
             (true, false) => (left, right_is),
             (false, true) => (right, left_is),
             _ => return Ok(()),

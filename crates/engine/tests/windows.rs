@@ -235,3 +235,25 @@ fn a_strict_field_may_become_an_error_by_the_clock() {
     assert!(get(&db, "A", "a", "x").is_error());
     assert_eq!(get(&db, "A", "a", "y"), Value::Int(0));
 }
+
+/// What follows from a comparison with the time was taken for the time itself, so the comparison with it had no timer.
+#[test]
+fn a_time_that_depends_on_the_time_is_compared_with_it() {
+    let db = fresh(
+        "type Cat in cats {
+           f9: datetime, f10: { m: datetime }, f11: datetime, r12: link Cat
+           soon := ((self.r12.f9 >= now() - days(0)) -> self.r12.r12.f11 : self.r12.r12.f10.m) < now() + hours(4)
+         }",
+    );
+    let start = at("1970-01-01T00:00:23Z");
+    let values = [
+        ("f10", object(&[("m", datetime("1970-01-02T09:20:00Z"))])),
+        ("f11", datetime("1970-01-01T22:13:20Z")),
+        ("r12", reference("c")),
+    ];
+    write_at(&db, start, vec![create(&db, "Cat", "c", &values)]);
+    assert_eq!(get(&db, "Cat", "c", "soon"), Value::Bool(false));
+    assert_eq!(next_due(&db), Some(at("1970-01-02T05:20:00Z") + nanosecond()));
+    wait(&db, at("1970-01-02T18:00:32Z"));
+    assert_eq!(get(&db, "Cat", "c", "soon"), Value::Bool(true));
+}

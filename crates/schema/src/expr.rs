@@ -712,6 +712,7 @@ fn unordered(list: Expr) -> Expr {
         Node::Get(base, field) => new(Node::Get(Box::new(unordered(*base)), field), ty),
         Node::Member(base, name) => new(Node::Member(Box::new(unordered(*base)), name), ty),
         Node::IdOf(base) => new(Node::IdOf(Box::new(unordered(*base))), ty),
+        Node::Filter(base, condition) => new(Node::Filter(Box::new(unordered(*base)), condition), ty),
         Node::Either(parts) => new(Node::Either(parts.into_iter().map(unordered).collect()), ty),
         Node::Each(base, field, body) => new(Node::Each(Box::new(unordered(*base)), field, body), ty),
         _ => list,

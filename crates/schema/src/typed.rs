@@ -416,6 +416,18 @@ pub fn mentions_now(expr: &Expr) -> bool {
     found
 }
 
+/// Is it the time, plus or minus something? A value that follows from comparisons with the time is not.
+pub fn is_clock(expr: &Expr) -> bool {
+    match &expr.node {
+        Node::Now => true,
+        Node::Call(Function::Date | Function::Months | Function::Years, parts) => {
+            parts.first().is_some_and(is_clock)
+        }
+        Node::Binary(BinaryOp::Add | BinaryOp::Subtract, left, right) => is_clock(left) || is_clock(right),
+        _ => false,
+    }
+}
+
 /// Shows an expression with the schema's names, for signatures, plans and `explain`.
 pub struct Show<'a>(pub &'a Expr, pub &'a Schema);
 

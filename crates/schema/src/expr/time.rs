@@ -15,7 +15,7 @@ use corollary_value::Value;
 
 use super::{Checker, Place, help, new};
 use crate::functions::Function;
-use crate::typed::{Expr, Kind, Many, Node, Type, mentions_now};
+use crate::typed::{Expr, Kind, Many, Node, Type, is_clock, mentions_now};
 
 /// The units of `truncate`, the smallest first.
 pub const UNITS: [&str; 7] = ["second", "minute", "hour", "day", "week", "month", "year"];
@@ -63,7 +63,7 @@ impl Checker<'_> {
         if !matches!(self.place, Place::Derived(_)) {
             return;
         }
-        match (mentions_clock_side(left.0), mentions_clock_side(right.0)) {
+        match (is_clock(left.0), is_clock(right.0)) {
             (true, true) => {
                 let message = "both sides of the comparison are the time";
                 self.report(Diagnostic::error("clock", right.1, message).help(AS_IN));
@@ -186,7 +186,7 @@ pub(super) fn has_free_clock(expr: &Expr) -> bool {
         right,
     ) = &expr.node
     {
-        match (mentions_clock_side(left), mentions_clock_side(right)) {
+        match (is_clock(left), is_clock(right)) {
             (true, false) => return !fits(left) || has_free_clock(right),
             (false, true) => return !fits(right) || has_free_clock(left),
             _ => {}
@@ -204,20 +204,6 @@ fn calendar_span(expr: &ast::Expr) -> Option<(Function, &[ast::Argument])> {
         "months" => Some((Function::Months, arguments)),
         "years" => Some((Function::Years, arguments)),
         _ => None,
-    }
-}
-
-/// Is it the time, plus or minus something?
-fn mentions_clock_side(expr: &Expr) -> bool {
-    match &expr.node {
-        Node::Now => true,
-        Node::Call(Function::Date | Function::Months | Function::Years, parts) => {
-            parts.first().is_some_and(mentions_clock_side)
-        }
-        Node::Binary(BinaryOp::Add | BinaryOp::Subtract, left, right) => {
-            mentions_clock_side(left) || mentions_clock_side(right)
-        }
-        _ => false,
     }
 }
 
@@ -243,7 +229,7 @@ impl Spans {
             }
             Node::Binary(BinaryOp::Add | BinaryOp::Subtract, left, right) => {
                 self.exact += 1;
-                let (clock, span) = if mentions_clock_side(left) { (left, right) } else { (right, left) };
+                let (clock, span) = if is_clock(left) { (left, right) } else { (right, left) };
                 if is_constant(span) { self.read(clock) } else { Err(NOT_CONSTANT) }
             }
             _ => Err("this is not the time, plus or minus constant spans"),
