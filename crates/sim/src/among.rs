@@ -70,6 +70,15 @@ pub fn has_two(draft: &Draft, ty: usize, leads: &dyn Fn(&str) -> bool) -> bool {
     })
 }
 
+/// Is a part that is not given taken away, because another one is given as the whole link?
+pub fn is_emptied(draft: &Draft, ty: usize, name: &str, all: &[(String, Value)]) -> bool {
+    others(draft, ty, name).iter().any(|other| {
+        let given: Vec<_> = all.iter().filter(|(name, _)| name == other).collect();
+        let rest = others(draft, ty, other);
+        matches!(given[..], [(_, Value::Ref(_))]) && !all.iter().any(|(name, _)| rest.contains(name))
+    })
+}
+
 /// The value of a part as one of the whole link, which names the type, where a transaction gives no other part of it.
 pub fn given(
     schema: &Schema,

@@ -290,7 +290,8 @@ impl Attempt<'_> {
         for fact in &setting.facts[place.ty] {
             let Some(rules) = fact.rules else { continue };
             let given = values.iter().rfind(|(name, _)| *name == fact.name).map(|(_, value)| value.clone());
-            if given.is_none() && rules.immutable {
+            let emptied = among::is_emptied(setting.draft, place.ty, &fact.name, values);
+            if given.is_none() && rules.immutable && !emptied {
                 // What cannot change need not be repeated.
                 continue;
             }
