@@ -395,3 +395,43 @@ fn a_crash_at_any_point_loses_nothing_and_does_nothing_twice() {
     }
     assert!(points >= 1_000, "{points}");
 }
+
+/// Members that an update had yet to come to were counted with the image of what they link to, and with what lies behind it
+/// as it was by then: nobody knew any more how that had been when they were counted.
+#[test]
+fn a_group_that_reads_on_through_what_its_members_link_to_follows_at_once() {
+    let db = opened_within(
+        &memory(),
+        "type Top in tops { n: int, mids: inverse Mid.top, size := count(self.mids) }
+         type Mid in mids { top: link Top, k: int }
+         type Leaf in leaves { mid: link Mid, owner: link Owner, v: int }
+         type Owner in owners {
+           leaves: inverse Leaf.owner
+           far    := sum(self.leaves[mid.top.n > 0].v)
+           others := sum(self.leaves[mid.top.size > 1].v)
+           near   := sum(self.leaves[mid.k > 0].v)
+         }",
+        1,
+    );
+    let top = |name: &str, n: i64| create(&db, "Top", name, &[("n", Value::Int(n))]);
+    let mid = create(&db, "Mid", "m", &[("top", reference("t1")), ("k", Value::Int(1))]);
+    let leaf = |name: &str| {
+        let values = [("mid", reference("m")), ("owner", reference("o")), ("v", Value::Int(1))];
+        create(&db, "Leaf", name, &values)
+    };
+    let all = vec![top("t1", 1), top("t2", 0), create(&db, "Owner", "o", &[]), mid];
+    commit(&db, all.into_iter().chain(["a", "b", "c"].map(leaf)).collect());
+    db.finish_updates();
+    agree(&db);
+    commit(&db, vec![update(&db, "Mid", "m", &[("top", reference("t2")), ("k", Value::Int(0))])]);
+    agree(&db);
+    commit(&db, vec![update(&db, "Top", "t1", &[("n", Value::Int(0))]), create(&db, "Mid", "m2", &[])]);
+    commit(&db, vec![update(&db, "Top", "t2", &[("n", Value::Int(5))])]);
+    commit(&db, vec![delete(&db, "Top", "t1")]);
+    agree(&db);
+    while db.step(1).unwrap().is_some() {
+        agree(&db);
+    }
+    let of = |field: &str| get(&db, "Owner", "o", field);
+    assert_eq!((of("far"), of("others"), of("near")), (Value::Int(3), Value::Int(0), Value::Int(0)));
+}
