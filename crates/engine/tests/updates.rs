@@ -435,3 +435,29 @@ fn a_group_that_reads_on_through_what_its_members_link_to_follows_at_once() {
     let of = |field: &str| get(&db, "Owner", "o", field);
     assert_eq!((of("far"), of("others"), of("near")), (Value::Int(3), Value::Int(0), Value::Int(0)));
 }
+
+/// Members reached their owner through what they link to. When that was cut from its owner by the owner's deletion, they were
+/// still counted for it; and one that was created with its id had counted nobody.
+#[test]
+fn an_owner_that_came_again_is_not_the_one_that_members_were_counted_for() {
+    let db = opened_within(
+        &memory(),
+        "type Team in teams { desks: inverse Desk.team, sum := sum(self.desks.things.n) }
+         type Desk in desks { team: link Team, things: inverse Thing.desk }
+         type Thing in things { desk: link Desk, n: int }",
+        1,
+    );
+    let thing = |name: &str| create(&db, "Thing", name, &[("desk", reference("d")), ("n", Value::Int(2))]);
+    let desk = create(&db, "Desk", "d", &[("team", reference("t"))]);
+    let all = vec![create(&db, "Team", "t", &[]), desk];
+    commit(&db, all.into_iter().chain(["a", "b", "c"].map(thing)).collect());
+    db.finish_updates();
+    commit(&db, vec![delete(&db, "Team", "t")]);
+    agree(&db);
+    commit(&db, vec![create(&db, "Team", "t", &[])]);
+    agree(&db);
+    while db.step(1).unwrap().is_some() {
+        agree(&db);
+    }
+    assert_eq!(get(&db, "Team", "t", "sum"), Value::Int(0));
+}

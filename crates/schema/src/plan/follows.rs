@@ -36,8 +36,8 @@ pub fn follows(schema: &Schema) -> Vec<Follows> {
 }
 
 /// Can a node that follows within a budget leave what a change reaches along a path? A group only along one link that
-/// its members hold, to the resource that has changed; and only where it reads nothing through that link that others
-/// hold, for of those nobody knows how they were when a member was counted.
+/// its members hold, to the resource that has changed; and only where it reads nothing but values of that through the link:
+/// of what lies behind it, owners among that, nobody knows how it was when a member was counted.
 pub fn can_be_left(schema: &Schema, node: usize, path: &[Hop]) -> bool {
     match (&schema.plan.nodes[node].rule, path) {
         (Rule::Evaluate(_), _) => true,

@@ -47,7 +47,7 @@ pub struct Plan {
     pub surveying: Vec<Vec<usize>>,
     /// `[type]`: group nodes whose members are resources of the type, in order.
     pub grouped: Vec<Vec<usize>>,
-    /// By node: the links of its `self` that it reads through, to what others than the resource they lead to hold.
+    /// By node: the links of its `self` through which it reads more than values of the resource they lead to.
     pub through: Vec<HashSet<FieldRef>>,
 }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::reads::{Read, reads, surveys};
 use super::recursion::{Recursion, components, is_cyclic, steering};
 use super::{Hop, Need, Plan, PlanNode, Reader, Rule, Start, Stratum, slot_ix};
-use crate::model::{FieldRef, Schema};
+use crate::model::{FieldKind, FieldRef, Schema};
 use crate::typed::Expr;
 
 /// Puts the nodes in order and finds their readers. `exprs` are the derived fields as they were written.
@@ -58,7 +58,7 @@ pub fn finish(schema: &mut Schema, nodes: Vec<PlanNode>, exprs: &[(FieldRef, &Ex
                 Rule::Group(group) => plan.grouped[group.member.0 as usize].push(position),
             }
             plan.nodes.push(node);
-            plan.through.push(reads_of[at].iter().filter_map(read_through).collect());
+            plan.through.push(reads_of[at].iter().filter_map(|read| read_through(schema, read)).collect());
             plan.stratum_of.push(stratum);
         }
         if stratum.is_some() {
@@ -103,12 +103,24 @@ fn add_readers(
     }
 }
 
-/// The link of the node's `self` through which something is read that is not held by the resource it leads to: what lies
-/// further on, or who refers to it.
-fn read_through(read: &Read) -> Option<FieldRef> {
+/// The link of the node's `self` through which something is read that is more than a value of the resource it leads to:
+/// where that leads to in turn, what lies there, or who refers to it.
+fn read_through(schema: &Schema, read: &Read) -> Option<FieldRef> {
     match (&read.path[..], read.start) {
         ([Hop::Link(via), _, ..], _) | ([Hop::Link(via)], Start::Targets) => Some(*via),
+        ([Hop::Link(via)], Start::Changed) if leads_on(schema, read.field) => Some(*via),
         _ => None,
+    }
+}
+
+/// Does a field lead to other resources?
+fn leads_on(schema: &Schema, field: FieldRef) -> bool {
+    match &schema.field(field).kind {
+        FieldKind::Stored(ty) => ty.holds_links(),
+        FieldKind::Derived { expr, .. } => expr.ty.resource().is_some(),
+        FieldKind::Aggregate { ty, .. } => ty.resource().is_some(),
+        FieldKind::Position { .. } => false,
+        _ => true,
     }
 }
 
