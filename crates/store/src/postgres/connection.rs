@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use tokio::runtime::Runtime;
+use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Error, NoTls, Row, Statement};
 
@@ -63,6 +64,8 @@ pub struct Connection {
 struct Session {
     client: Client,
     statements: HashMap<String, Statement>,
+    /// The server has said that it ends the session; that the connection is closed may show only later.
+    ended: bool,
 }
 
 impl Connection {
@@ -106,7 +109,7 @@ impl Connection {
 
     /// Can it still be used?
     pub fn is_open(&self) -> bool {
-        self.ask(|_, session| !session.client.is_closed()).unwrap_or(false)
+        self.ask(|_, session| !session.is_closed()).unwrap_or(false)
     }
 
     fn error(&self, error: &Error) -> StoreError {
@@ -116,14 +119,18 @@ impl Connection {
     /// Statements without parameters and without results, in one round trip.
     pub fn batch(&self, text: impl Into<String>) -> Result<(), StoreError> {
         let text = text.into();
-        self.ask(move |runtime, session| runtime.block_on(session.client.batch_execute(&text)))?
-            .map_err(|error| self.error(&error))
+        self.ask(move |runtime, session| {
+            let done = runtime.block_on(session.client.batch_execute(&text));
+            session.heard(done)
+        })?
+        .map_err(|error| self.error(&error))
     }
 
     /// The same, for whom it does not matter when it is done, or whether.
     pub fn batch_later(&self, text: &'static str) {
         let job: Job = Box::new(move |runtime, session| {
-            let _ = runtime.block_on(session.client.batch_execute(text));
+            let done = runtime.block_on(session.client.batch_execute(text));
+            let _ = session.heard(done);
         });
         if let Some(jobs) = &self.jobs {
             let _ = jobs.send(job);
@@ -133,11 +140,12 @@ impl Connection {
     /// The rows of a query.
     pub fn query(&self, text: String, parameters: Vec<Parameter>) -> Result<Vec<Row>, StoreError> {
         self.ask(move |runtime, session| {
-            runtime.block_on(async {
+            let found = runtime.block_on(async {
                 let statement = session.statement(&text).await?;
                 let parameters: Vec<_> = parameters.iter().map(Parameter::as_sql).collect();
                 session.client.query(&statement, &parameters).await
-            })
+            });
+            session.heard(found)
         })?
         .map_err(|error| self.error(&error))
     }
@@ -159,10 +167,10 @@ impl Connection {
         let place = self.place.clone();
         let ran = self.ask(move |runtime, session| {
             let outcome = runtime.block_on(session.transaction(&steps));
-            match outcome {
+            match session.heard(outcome) {
                 Ok(()) => Outcome::Done,
                 // A refusal by the server undoes the transaction, and the commit that follows commits nothing.
-                Err(error) if error.code().is_some() && !session.client.is_closed() => {
+                Err(error) if error.code().is_some() && !session.is_closed() => {
                     Outcome::Refused(refused(&place, &error))
                 }
                 Err(error) => Outcome::Unknown(told(&error)),
@@ -201,7 +209,7 @@ fn serve(config: &Config, inbox: &Receiver<Job>, ready: &Sender<Result<(), Strin
     };
     // It goes on whenever something is waited for on this thread; how it ends shows to whom it concerns.
     let driver = runtime.spawn(connection);
-    let mut session = Session { client, statements: HashMap::new() };
+    let mut session = Session { client, statements: HashMap::new(), ended: false };
     let _ = ready.send(Ok(()));
     while let Ok(job) = inbox.recv() {
         job(&runtime, &mut session);
@@ -212,6 +220,17 @@ fn serve(config: &Config, inbox: &Receiver<Job>, ready: &Sender<Result<(), Strin
 }
 
 impl Session {
+    fn is_closed(&self) -> bool {
+        self.ended || self.client.is_closed()
+    }
+
+    /// Passes on what the server answered, and notes an error with which the session ends.
+    fn heard<T>(&mut self, answer: Result<T, Error>) -> Result<T, Error> {
+        let severity = answer.as_ref().err().and_then(Error::as_db_error).and_then(DbError::parsed_severity);
+        self.ended |= matches!(severity, Some(Severity::Fatal | Severity::Panic));
+        answer
+    }
+
     async fn statement(&mut self, text: &str) -> Result<Statement, Error> {
         if let Some(statement) = self.statements.get(text) {
             return Ok(statement.clone());
