@@ -177,9 +177,10 @@ pub fn kept_its_word(tried: &Outcome, done: &Result<Committed, EngineError>) -> 
     if *tried == done { Ok(()) } else { Err(format!("a dry run told {tried:?}, and it was {done:?}")) }
 }
 
-/// What the last transaction tells of its resources follows from the facts that it left, but for what it marks.
-pub fn results(engine: &Engine, results: &[(Key, Shown)]) -> Result<(), String> {
-    let checked = read(engine, engine.time(), |working| oracle::check_results(working, results))?;
+/// What the last transaction tells of its resources follows from the facts that it left, as at its time, but for what it
+/// marks.
+pub fn results(engine: &Engine, time: Timestamp, results: &[(Key, Shown)]) -> Result<(), String> {
+    let checked = read(engine, time, |working| oracle::check_results(working, results))?;
     let wrong = differences(engine.schema(), &checked);
     if wrong.is_empty() { Ok(()) } else { Err(format!("it tells that {}", wrong.join("\n"))) }
 }

@@ -525,7 +525,7 @@ impl World {
             ));
         }
         // The state is the one that the last of them left.
-        judge::results(&self.engine(), &last)
+        judge::results(&self.engine(), judged.time, &last)
     }
 
     /// Checks what the engine says that an accepted transaction did.
