@@ -191,7 +191,7 @@ impl World {
         self.crash()?;
         self.look(true, true, true, 0)?;
         let written = self.report.written;
-        if written.derived >= 12 && written.refused * 4 > written.derived * 3 {
+        if written.derived >= 40 && written.refused * 4 > written.derived * 3 {
             return Err(format!("of {} derived fields, {} were refused", written.derived, written.refused));
         }
         self.report.digest = self.digest()?;
