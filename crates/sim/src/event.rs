@@ -177,7 +177,9 @@ impl World {
             }
             self.update(1)?;
         }
-        Err("updates do not end".into())
+        let open = &self.engine().updates().open;
+        let open: Vec<_> = open.iter().map(|it| (&it.record, it.failures, it.not_before)).collect();
+        Err(format!("updates do not end: {open:?}"))
     }
 
     /// Another version of the schema, and its text.
