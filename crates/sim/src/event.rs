@@ -252,6 +252,8 @@ impl World {
             opened.outcome.map_err(|error| format!("the version before does not open: {error}"))?;
         // The build that was given up has taken the log with it.
         self.adopt(executor, 1)?;
+        // And what it had begun to fill in another way is filled in the old way again.
+        self.finish_updates()?;
         let values = |state: &State| -> Vec<_> {
             state.iter().map(|(key, doc)| (key.clone(), doc.values.clone(), doc.states.clone())).collect()
         };

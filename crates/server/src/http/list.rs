@@ -53,7 +53,8 @@ pub(crate) fn again(working: &Working<'_>, segments: &[String]) -> Result<List, 
     }
 }
 
-/// Refuses for now what is to be exact, and is found by values that an update has yet to reach.
+/// Refuses a read that is to be exact where what it finds goes by values that an update has yet to reach; whoever called
+/// waits for the update, and reads again.
 pub(crate) fn wait_for(call: &Call<'_>, by: &BTreeSet<String>) -> Result<(), Problem> {
     if !call.exact || by.is_empty() {
         return Ok(());
