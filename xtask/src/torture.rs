@@ -1,7 +1,7 @@
 //! `cargo xtask torture-updates`: the real server, killed again and again while an update of many dependants runs; reads are
 //! exact after each start, and in the end everything follows from the facts.
 //!
-//! It is the long form of the test `an_update_survives_being_killed` (`crates/server/tests/updates.rs`).
+//! It is the long form of the test `an_update_survives_being_killed` (`crates/server/tests/it/updates.rs`).
 
 use std::process::{Command, ExitCode};
 
@@ -28,7 +28,7 @@ pub fn torture(arguments: &[String]) -> ExitCode {
         "-p",
         "corollary-server",
         "--test",
-        "updates",
+        "it",
         "--",
         "an_update_survives_being_killed",
     ];

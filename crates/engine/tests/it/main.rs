@@ -1,0 +1,37 @@
+//! The tests of the engine, one module for each subject, in one binary.
+
+mod aggregates;
+mod among;
+mod clock;
+mod common;
+mod deletion;
+mod derived;
+mod dry_run;
+mod elements;
+mod exact_sums;
+mod examples;
+mod filling;
+mod group_updates;
+mod incremental;
+mod interfaces;
+mod lazy;
+mod lifetime;
+mod log;
+mod ordered;
+mod queries;
+mod readers;
+mod receipts;
+mod recursion;
+mod recursion_random;
+mod replies;
+mod rules;
+mod schema_changes;
+mod scripts;
+mod search;
+mod siblings;
+mod simulated;
+mod times;
+mod updates;
+mod values_of_members;
+mod windows;
+mod work;

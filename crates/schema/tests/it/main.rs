@@ -1,0 +1,9 @@
+//! The tests of the checker and the planner, one module for each subject.
+
+mod corpus;
+mod explain;
+mod fuzz;
+mod interfaces;
+mod mistakes;
+mod plans;
+mod reference;

@@ -1,0 +1,194 @@
+//! The past through REST: a resource as it was, its versions, and the way back to one.
+
+use crate::common::*;
+
+const WIKI: &str = r#"
+type Topic in topics {
+  name:     str required
+  articles: inverse Article.topic
+  pages:    ordered collection Page
+  length    := sum(self.articles.length)
+}
+
+type Article in articles history {
+  title:  str required, unique
+  length: int default 0
+  born:   str immutable
+  tags:   set<str>
+  topic:  link Topic on delete unlink
+  label   := self.topic.name + ': ' + self.title
+  hot     := js("(tags) => tags.length > 1", using: [tags])
+}
+
+type Page history {
+  name: str
+}
+"#;
+
+#[test]
+fn a_resource_is_shown_as_it_was() {
+    let place = Place::new(WIKI);
+    let server = place.serve();
+    let mut client = server.client();
+    client.post("/api/topics", &json!({"_id": "t", "name": "old"})).expect(201);
+    let first = client.post("/api/articles", &json!({"_id": "a", "title": "one", "topic": "t"}));
+    first.expect(201);
+    let second = client.patch("/api/articles/a", &json!({"title": "two", "tags": ["x", "y"]}));
+    // What follows makes a version too.
+    let third = client.patch("/api/topics/t", &json!({"name": "new"}));
+    client.delete("/api/articles/a").expect(204);
+
+    let was = |client: &mut Client, revision: u64| client.get(&format!("/api/articles/a?at={revision}"));
+    was(&mut client, first.revision() - 1).problem(404, "not-found");
+    let shown = was(&mut client, first.revision());
+    assert_eq!(shown.json(), first.json());
+    assert_eq!(shown.header("etag"), first.header("etag"));
+    assert_eq!(shown.header("content-location"), Some("/api/articles/a"));
+    assert_eq!(was(&mut client, second.revision()).json(), second.json());
+    let followed = was(&mut client, third.revision()).json();
+    assert_eq!((&followed["title"], &followed["label"]), (&json!("two"), &json!("new: two")));
+    assert_eq!(followed["_revision"], third.revision().to_string());
+    let gone = was(&mut client, third.revision() + 1).problem(404, "not-found");
+    assert!(gone["detail"].as_str().unwrap().contains("it was deleted in revision 5"), "{gone}");
+    let fields = client.read(&format!("/api/articles/a?at={}&fields=title", second.revision()));
+    assert_eq!(fields["title"], "two");
+    assert!(fields.get("label").is_none());
+
+    // Of a type without a history the log tells.
+    assert_eq!(client.read("/api/topics/t?at=2")["name"], "old");
+    assert_eq!(client.read("/api/topics/t?at=4")["name"], "new");
+
+    was(&mut client, 99).problem(400, "parameter");
+    client.get("/api/articles/a?at=x").problem(400, "parameter");
+    client.get("/api/articles/a?at=2&expand=topic").problem(400, "parameter");
+    client.get("/api/articles/a?at=2&watch=true").problem(400, "parameter");
+    client.get("/api/articles?at=2").problem(501, "past-list");
+    client.with("PATCH", "/api/topics/t?at=2", &[], &json!({"name": "x"})).problem(400, "parameter");
+    drop(server.stop());
+    place.check();
+}
+
+#[test]
+fn versions_come_in_pages_and_survive_a_kill() {
+    let place = Place::new(WIKI);
+    let server = place.serve();
+    let mut client = server.client();
+    client.post("/api/articles", &json!({"_id": "a", "title": "0"})).expect(201);
+    for n in 1..8 {
+        client.patch("/api/articles/a", &json!({"title": n.to_string(), "length": n})).expect(200);
+    }
+    client.delete("/api/articles/a").expect(204);
+    client.post("/api/articles", &json!({"_id": "a", "title": "again"})).expect(201);
+    server.kill();
+    let server = place.serve();
+    let mut client = server.client();
+    let mut path = "/api/articles/a/_versions?limit=3".to_string();
+    let mut found = Vec::new();
+    loop {
+        let page = client.read(&path);
+        found.extend(page["results"].as_array().unwrap().clone());
+        match page["next"].as_str() {
+            Some(next) => path = next.to_string(),
+            None => break,
+        }
+    }
+    let told: Vec<String> = found
+        .iter()
+        .map(|it| format!("{} {} {}", it["revision"], it["type"], it["resource"]["title"]).replace('"', ""))
+        .collect();
+    let mut expected = vec!["10 created again".to_string(), "9 deleted null".into()];
+    expected.extend((1..8).rev().map(|n| format!("{} modified {n}", n + 1)));
+    expected.push("1 created 0".into());
+    assert_eq!(told, expected);
+    assert_eq!(found[2]["changed"], json!(["title", "length", "label"].iter().take(2).collect::<Vec<_>>()));
+    assert!(found.iter().all(|it| it["time"].as_str().is_some_and(|time| time.ends_with('Z'))));
+    assert_eq!(client.read("/api/articles/a/_versions?limit=10")["next"], Json::Null);
+    client.get("/api/articles/b/_versions").problem(404, "not-found");
+    client.get("/api/topics/t/_versions").problem(501, "no-history");
+    client.get("/api/articles/a/_versions?filter=length").problem(400, "parameter");
+    client.get("/api/articles/a/_versions?page_token=x").problem(400, "page-token");
+    client.post("/api/articles/a/_versions", &json!({})).problem(405, "method-not-allowed");
+    drop(server.stop());
+    place.check();
+}
+
+#[test]
+fn the_way_back_is_a_new_commit_held_to_the_rules_of_now() {
+    let place = Place::new(WIKI);
+    let server = place.serve();
+    let mut client = server.client();
+    client.post("/api/topics", &json!({"_id": "t", "name": "T"})).expect(201);
+    let body = json!({"_id": "a", "title": "one", "length": 5, "born": "here", "tags": ["x"], "topic": "t"});
+    let first = client.post("/api/articles", &body).revision();
+    client.patch("/api/articles/a", &json!({"title": "two", "length": 7, "tags": null})).expect(200);
+    assert_eq!(client.read("/api/topics/t")["length"], 7);
+
+    let back = client.post("/api/articles/a/_revert", &json!({"to": first.to_string()}));
+    back.expect(200);
+    let json = back.json();
+    assert_eq!((&json["title"], &json["length"], &json["tags"]), (&json!("one"), &json!(5), &json!(["x"])));
+    assert_eq!(back.revision(), first + 2);
+    assert_eq!(client.read("/api/topics/t")["length"], 5);
+    // Again is no change.
+    assert_eq!(client.post("/api/articles/a/_revert", &json!({"to": first})).revision(), first + 2);
+    let headers = [("if-match", "\"1\"")];
+    client
+        .with("POST", "/api/articles/a/_revert", &headers, &json!({"to": first}))
+        .problem(412, "precondition");
+
+    // What is gone comes back, unless its place is taken.
+    client.delete("/api/articles/a").expect(204);
+    client.post("/api/articles", &json!({"_id": "b", "title": "one"})).expect(201);
+    client.post("/api/articles/a/_revert", &json!({"to": first})).problem(409, "unique");
+    client.delete("/api/articles/b").expect(204);
+    let back = client.post("/api/articles/a/_revert", &json!({"to": first}));
+    back.expect(201);
+    assert_eq!(back.json()["label"], "T: one");
+    assert_eq!(client.read("/api/topics/t")["length"], 5);
+
+    // Children as well, under their parent.
+    let page = client.post("/api/topics/t/pages", &json!({"_id": "p", "name": "x"}));
+    assert_eq!(page.json()["_position"], 0);
+    client.delete("/api/topics/t/pages/p").expect(204);
+    let path = format!("/api/topics/t/pages/p?at={}", page.revision());
+    let was = client.read(&path);
+    assert_eq!(was["name"], "x");
+    assert!(was.get("_position").is_none(), "where it stood among the others is not kept: {was}");
+    let back = client.post("/api/topics/t/pages/p/_revert", &json!({"to": page.revision()}));
+    back.expect(201);
+    assert_eq!(back.json()["_self"], "/api/topics/t/pages/p");
+
+    for wrong in [json!({}), json!({"to": "x"}), json!({"to": -1}), json!([1]), json!({"to": 1, "by": 2})] {
+        client.post("/api/articles/a/_revert", &wrong).problem(400, "body");
+    }
+    client.get("/api/articles/a/_revert").problem(405, "method-not-allowed");
+    drop(server.stop());
+    place.check();
+}
+
+#[test]
+fn what_was_there_before_its_history_is_found() {
+    let before = WIKI.replace("in articles history", "in articles");
+    let place = Place::new(&before);
+    let server = place.serve();
+    let mut client = server.client();
+    client
+        .post("/api/articles", &json!([{"_id": "a", "title": "a"}, {"_id": "b", "title": "b"}]))
+        .expect(201);
+    drop(server.stop());
+    place.write("schema.cor", WIKI);
+    let server = place.serve();
+    let mut client = server.client();
+    let changed = client.patch("/api/articles/a", &json!({"title": "A"})).revision();
+    let types = |page: &Json| -> Vec<String> {
+        let results = page["results"].as_array().unwrap().iter();
+        results.map(|it| format!("{} {}", it["type"].as_str().unwrap(), it["resource"]["title"])).collect()
+    };
+    assert_eq!(types(&client.read("/api/articles/a/_versions")), ["modified \"A\"", "found \"a\""]);
+    assert_eq!(types(&client.read("/api/articles/b/_versions")), ["found \"b\""]);
+    assert_eq!(client.read(&format!("/api/articles/a?at={}", changed - 1))["title"], "a");
+    drop(server.stop());
+    place.write("schema.cor", &before);
+    let output = Server::try_start(&place, &[]).err().expect("it does not start");
+    assert!(output.contains("Article has a history, and the new schema keeps none of it"), "{output}");
+}

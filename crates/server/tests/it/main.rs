@@ -1,0 +1,33 @@
+//! The tests of the server, most of them against the real binary: one module for each subject.
+
+mod aggregates;
+mod api;
+mod by_query;
+mod cli;
+mod clock;
+mod common;
+mod conditions;
+mod crash;
+mod dry_run;
+mod elements;
+mod fuzz;
+mod history;
+mod idempotency;
+mod import;
+mod language;
+mod lazy;
+mod lists;
+mod names;
+mod ordered;
+mod patches;
+mod postgres;
+mod readme;
+mod relations;
+mod replies;
+mod rest;
+mod schema_forms;
+mod several;
+mod siblings;
+mod updates;
+mod watch;
+mod why;
