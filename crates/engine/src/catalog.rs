@@ -37,7 +37,8 @@ const SCHEMA: &[u8] = b"schema";
 /// | form | what is different since |
 /// |---|---|
 /// | 2 | the counts of the children of ordered collections |
-const FORMAT: u64 = 2;
+/// | 3 | updates keep the sources of each level of their walk |
+const FORMAT: u64 = 3;
 
 /// The form since which children of ordered collections are counted as they are.
 const COUNTED_CHILDREN: u64 = 2;

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::engine::{Committed, Engine, let_come, run, stored_time};
 use crate::error::EngineError;
 use crate::reply::Request;
-use crate::updates::step::estimate;
+use crate::updates::estimate::estimate;
 use crate::updates::{Ledger, Update};
 use crate::working::Working;
 

@@ -13,6 +13,7 @@
 //! | log | revision | commit |
 //! | update | 0, id of the update | its record |
 //! | update | 1, id of the update, source id | – |
+//! | update | 2, id of the update, level from 1 on, id of a source of that level | – |
 //! | receipt | 0, key of a request | its receipt |
 //! | receipt | 1, time, key of a request | – |
 //! | timer | definition number, time (order bytes), subject id | – |
@@ -195,6 +196,9 @@ pub const UPDATE_RECORDS: [u8; 1] = [0];
 /// Before the sources of all updates.
 const UPDATE_SOURCES: [u8; 1] = [1];
 
+/// Before what the walks of all updates have come to and go on from.
+const UPDATE_FRONTIERS: [u8; 1] = [2];
+
 /// The key of an update's record.
 pub fn update(id: UpdateId) -> Vec<u8> {
     let mut key = UPDATE_RECORDS.to_vec();
@@ -212,6 +216,31 @@ pub fn sources_of(id: UpdateId) -> Vec<u8> {
 /// The key of a source of an update.
 pub fn source(id: UpdateId, source: &Id) -> Vec<u8> {
     let mut key = sources_of(id);
+    source.push_key(&mut key);
+    key
+}
+
+/// The prefix of the sources of an update which its walk has come to itself, of all levels.
+pub fn frontier_of(id: UpdateId) -> Vec<u8> {
+    let mut key = UPDATE_FRONTIERS.to_vec();
+    key.extend_from_slice(&id.to_key());
+    key
+}
+
+/// The prefix of the sources of an update that have so many steps of its path behind them.
+pub fn waiting_of(id: UpdateId, level: usize) -> Vec<u8> {
+    if level == 0 {
+        return sources_of(id);
+    }
+    let mut key = frontier_of(id);
+    let level = u32::try_from(level).expect("no path has as many steps as that");
+    key.extend_from_slice(&level.to_be_bytes());
+    key
+}
+
+/// The key of a source of an update that has so many steps of its path behind it.
+pub fn waiting(id: UpdateId, level: usize, source: &Id) -> Vec<u8> {
+    let mut key = waiting_of(id, level);
     source.push_key(&mut key);
     key
 }

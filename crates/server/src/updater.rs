@@ -119,9 +119,9 @@ impl Updater {
                 if let Some(commit) = &progress.commit {
                     feed.publish(commit);
                 }
-                self.learn(progress.visited, begun.elapsed());
+                self.learn(progress.walked, begun.elapsed());
                 if let Some(rate) = self.pace.per_second {
-                    self.not_before = begun + Duration::from_secs(1) * progress.visited as u32 / rate.max(1);
+                    self.not_before = begun + Duration::from_secs(1) * progress.walked as u32 / rate.max(1);
                 }
             }
             Err(EngineError::Store(error)) if StoreError::is_fatal(&error) => return Err(error.into()),
@@ -131,11 +131,11 @@ impl Updater {
         Ok(())
     }
 
-    fn learn(&mut self, visited: usize, took: Duration) {
-        if visited == 0 {
+    fn learn(&mut self, walked: usize, took: Duration) {
+        if walked == 0 {
             return;
         }
-        let cost = took / visited as u32;
+        let cost = took / walked as u32;
         self.cost = match self.cost {
             Duration::ZERO => cost,
             mean => (mean * (REMEMBERED - 1) + cost) / REMEMBERED,

@@ -131,7 +131,7 @@ pub(crate) fn lags(schema: &Schema, open: &[Arc<Update>]) -> Lags {
             continue;
         }
         let lag = lags.entry(edge.node).or_default();
-        let passed = update.record.place.cursor.first().cloned();
+        let passed = update.record.place.cursor.clone();
         match (update.record.task, &edge.path[..], &update.image) {
             (Task::Empty, ..) => lag.filling = Some(Filling::Emptied(passed)),
             (Task::Fill, ..) => lag.filling = Some(Filling::Counted(passed)),

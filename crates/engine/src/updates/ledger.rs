@@ -170,7 +170,14 @@ impl Ledger {
             if corrupt {
                 return Err(EngineError::corrupt("a source of an update"));
             }
-            let sources = Some(sources).filter(|known| known.len() <= KNOWN_SOURCES);
+            // Where the walk has left sources behind that it did not begin with, those that it began with are gone.
+            let mut is_known = sources.len() <= KNOWN_SOURCES;
+            let range = KeyRange::prefix(keys::frontier_of(record.id));
+            snapshot.scan(keys::UPDATE, &range, Direction::Forward, 1, &mut |_, _| {
+                is_known = false;
+                ControlFlow::Break(())
+            })?;
+            let sources = Some(sources).filter(|_| is_known);
             let counting = (record.state == State::Waiting).then(Place::default);
             let update = update(schema, record, Some(edge), now);
             ledger.open.push(Arc::new(Update { sources, image, counting, ..update }));
@@ -203,8 +210,11 @@ impl Ledger {
                 continue;
             }
             let Left { mut sources, cause } = left;
-            let same: Vec<usize> =
-                (0..self.open.len()).filter(|at| self.open[*at].edge.as_ref() == Some(&edge)).collect();
+            let is_same = |at: &usize| {
+                let update = &self.open[*at];
+                update.edge.as_ref() == Some(&edge) && !update.record.is_done()
+            };
+            let same: Vec<usize> = (0..self.open.len()).filter(is_same).collect();
             // What is to be walked already begins anew, so that the newest facts win.
             for at in &same {
                 let id = self.open[*at].record.id;
@@ -223,11 +233,10 @@ impl Ledger {
                 ids.push(id);
                 let update = Arc::make_mut(&mut self.open[*at]);
                 update.came_of(&origins);
-                if update.record.place.source.as_ref().is_some_and(|at| known.contains(at)) {
-                    update.record.place.cursor.clear();
-                    if !edge.path.is_empty() {
-                        update.counting = Some(Place::default());
-                    }
+                let place = &mut update.record.place;
+                if place.level == 0 && place.source.as_ref().is_some_and(|at| known.contains(at)) {
+                    place.cursor = None;
+                    update.counting = (edge.path.len() == 1).then(Place::default);
                 }
                 working.put_row(keys::UPDATE, keys::update(id), update.record.encode());
             }
@@ -235,8 +244,15 @@ impl Ledger {
                 continue;
             }
             let most = if edge.path.is_empty() { 1 } else { OPEN_PER_EDGE };
-            let at = match same.last() {
-                Some(at) if same.len() >= most => *at,
+            // Who has walked on from one of them, and not yet come to the end of the path, walks from it once more: what
+            // waits on the way waits once.
+            let is_on_way = |at: &&usize| {
+                let known = self.open[**at].sources.as_ref();
+                edge.path.len() > 1 && known.is_some_and(|known| !known.is_disjoint(&sources))
+            };
+            let at = match (same.iter().find(is_on_way), same.last()) {
+                (Some(at), _) => *at,
+                (None, Some(at)) if same.len() >= most => *at,
                 _ => {
                     let id = UpdateId { revision, number };
                     number += 1;
@@ -283,7 +299,7 @@ impl Ledger {
             let Some((key, doc)) = lag::image(working, via, source)? else { continue };
             let is_left = |update: &&mut Arc<Update>| {
                 let of_it = update.image.as_ref().is_some_and(|(image, _)| *image == key);
-                of_it && update.edge.as_ref() == Some(edge) && update.record.place.cursor.is_empty()
+                of_it && update.edge.as_ref() == Some(edge) && update.record.place.cursor.is_none()
             };
             if let Some(update) = self.open.iter_mut().find(is_left) {
                 let update = Arc::make_mut(update);
@@ -357,6 +373,7 @@ pub(crate) fn supersede(
                 record.ended = Some(now);
                 batch.put(keys::UPDATE, key.to_vec(), record.encode());
                 batch.delete_range(keys::UPDATE, KeyRange::prefix(keys::sources_of(record.id)));
+                batch.delete_range(keys::UPDATE, KeyRange::prefix(keys::frontier_of(record.id)));
             }
             Err(error) => {
                 corrupt = Some(error);

@@ -13,6 +13,7 @@
 //! - Nothing goes back to an older value: a batch computes from what is stored when it runs.
 
 pub mod budget;
+pub(crate) mod estimate;
 pub(crate) mod filling;
 pub(crate) mod lag;
 pub mod ledger;

@@ -263,7 +263,6 @@ impl Record {
 
     /// For the store.
     pub fn encode(&self) -> Vec<u8> {
-        let ids = |ids: &[Id]| ids.iter().map(Id::to_string).collect::<Vec<_>>();
         json!({
             "cause": {
                 "revision": self.cause.revision,
@@ -290,8 +289,9 @@ impl Record {
             "lease": self.lease.to_string(),
             "token": self.token,
             "origins": self.origins.iter().map(UpdateId::to_string).collect::<Vec<_>>(),
+            "level": self.place.level,
             "source": self.place.source.as_ref().map(Id::to_string),
-            "cursor": ids(&self.place.cursor),
+            "cursor": self.place.cursor.as_ref().map(Id::to_string),
         })
         .to_string()
         .into_bytes()
@@ -347,14 +347,28 @@ fn read(key: &[u8], bytes: &[u8]) -> Option<Record> {
             .iter()
             .map(|id| UpdateId::parse(id.as_str()?))
             .collect::<Option<_>>()?,
-        place: Place {
-            source: match &json["source"] {
-                Json::Null => None,
-                source => Some(name(source)?),
-            },
-            cursor: json["cursor"].as_array()?.iter().map(name).collect::<Option<_>>()?,
-        },
+        place: read_place(&json)?,
     })
+}
+
+fn read_place(json: &Json) -> Option<Place> {
+    let name = |at: &Json| Id::parse(at.as_str()?).ok();
+    let optional = |at: &Json| match at {
+        Json::Null => Some(None),
+        at => name(at).map(Some),
+    };
+    let source = optional(&json["source"])?;
+    let Some(cursor) = json["cursor"].as_array() else {
+        let level = usize::try_from(json["level"].as_u64()?).ok()?;
+        return Some(Place { level, source, cursor: optional(&json["cursor"])? });
+    };
+    // Before form 3 of the data a cursor had an id for each step down from the source. Where it has several, the source
+    // is walked once more.
+    let cursor = match &cursor[..] {
+        [one] if json["path"].as_array()?.len() == 1 => Some(name(one)?),
+        _ => None,
+    };
+    Some(Place { level: 0, source, cursor })
 }
 
 /// The field that people know a node by: its result, or the first that is computed from it.

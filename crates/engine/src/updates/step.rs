@@ -10,28 +10,23 @@
 
 use std::sync::Arc;
 
+use corollary_schema::Schema;
 use corollary_schema::plan::{Hop, PlanNode};
-use corollary_store::{KeyRange, StoreError};
-use corollary_value::Id;
+use corollary_store::StoreError;
 use jiff::{SignedDuration, Timestamp};
 
 use super::budget::Edge;
+use super::estimate::count_step;
 use super::lag::lags;
 use super::ledger::{Ledger, Update};
 use super::record::{LEASE, State, Task, UpdateId};
-use super::walk::{Place, Walk};
+use super::walk::{Part, Place, walk};
 use crate::engine::{Executor, Finished, Kept, finish};
 use crate::error::EngineError;
 use crate::keys;
 use crate::log::Commit;
 use crate::propagate::{empty_groups, recompute};
 use crate::working::Working;
-
-/// Resources that are counted in one step.
-const COUNT: usize = 16_384;
-
-/// Steps of counting for an estimate before anything is begun.
-const ESTIMATE_STEPS: usize = 8;
 
 /// How long an update waits after a batch that failed; after each further one twice as long.
 pub const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(1);
@@ -54,6 +49,8 @@ pub struct Progress {
     pub ended: bool,
     /// Resources that were evaluated again.
     pub visited: usize,
+    /// Sources and links that were followed to find them, what was evaluated among them.
+    pub walked: usize,
     /// What changed; nothing where nothing did.
     pub commit: Option<Arc<Commit>>,
 }
@@ -156,26 +153,27 @@ impl Executor {
         next.record.error = None;
         next.failures = 0;
         if let Some(mut place) = next.counting.take() {
-            let (counted, complete) = count(&working, id, edge, &mut place, &next)?;
+            let (counted, complete) = count_step(&working, &next, &mut place)?;
             let known = if place_is_new(update) { next.record.visited } else { next.record.estimated };
             next.record.estimated = known + counted;
             if !complete {
                 next.counting = Some(place);
                 ledger.open[at] = Arc::new(next);
                 engine.publish_updates(Arc::new(ledger));
-                return Ok(Progress { id, ended: false, visited: 0, commit: None });
+                return Ok(Progress { id, ended: false, visited: 0, walked: 0, commit: None });
             }
         }
         let task = next.record.task;
         let (path, mut place) = (path(&working, edge, task), next.record.place.clone());
-        let (subjects, walked) = subjects(&mut working, id, &path, task, &mut place, limit)?;
+        let Part { subjects, walked, complete } = walk(&mut working, id, &path, &mut place, limit)?;
         // Who is made empty is visited again.
         let visited = if task == Task::Empty { 0 } else { subjects.len() };
-        let ended = walked && task != Task::Empty;
+        let ended = complete && task != Task::Empty;
         let record = &mut next.record;
         record.place = place;
-        if walked && task == Task::Empty {
+        if complete && task == Task::Empty {
             (record.task, record.place) = (Task::Fill, Place::default());
+            working.put_row(keys::UPDATE, keys::source(id, &Schema::shared_id()), Vec::new());
         }
         record.state = if ended { State::Done } else { State::Running };
         ledger.open[at] = Arc::new(next);
@@ -210,7 +208,7 @@ impl Executor {
         let kept = Kept::of(working, from, revision);
         drop(base);
         self.put(kept, ledger, time)?;
-        Ok(Progress { id, ended, visited, commit })
+        Ok(Progress { id, ended, visited, walked, commit })
     }
 }
 
@@ -225,102 +223,4 @@ fn path(working: &Working<'_>, edge: &Edge, task: Task) -> Vec<Hop> {
 /// Has counting not yet begun?
 fn place_is_new(update: &Update) -> bool {
     update.counting.as_ref().is_some_and(|place| *place == Place::default())
-}
-
-/// How many resources an update has yet to visit, as far as some steps of counting go; are those all of them?
-pub(crate) fn estimate(working: &Working<'_>, update: &Update) -> Result<(u64, bool), EngineError> {
-    let Some(edge) = &update.edge else { return Ok((0, true)) };
-    let mut place = Place::default();
-    let mut found = 0;
-    for _ in 0..ESTIMATE_STEPS {
-        let (counted, complete) = count(working, update.record.id, edge, &mut place, update)?;
-        found += counted;
-        if complete {
-            return Ok((found, true));
-        }
-    }
-    Ok((found, false))
-}
-
-/// Counts on from a place what is left to visit: so many more, and was that all?
-fn count(
-    working: &Working<'_>,
-    id: UpdateId,
-    edge: &Edge,
-    place: &mut Place,
-    update: &Update,
-) -> Result<(u64, bool), EngineError> {
-    if *place == Place::default() && update.record.task != Task::Empty {
-        *place = update.record.place.clone();
-    }
-    let mut walk = Walk::new(working, &edge.path, COUNT);
-    let mut last = None;
-    loop {
-        let source = match place.source.take() {
-            Some(source) => source,
-            None => match next_source(working, id, last.as_ref())? {
-                Some(source) => source,
-                None => return Ok((walk.found.len() as u64, true)),
-            },
-        };
-        if !walk.has_room() || !walk.from(&source, &mut place.cursor)? {
-            place.source = Some(source);
-            return Ok((walk.found.len() as u64, false));
-        }
-        last = Some(source);
-    }
-}
-
-/// The next subjects of an update, and were they the last? Sources that are done are struck out, unless what comes next
-/// begins at them once more.
-fn subjects(
-    working: &mut Working<'_>,
-    id: UpdateId,
-    path: &[Hop],
-    task: Task,
-    place: &mut Place,
-    limit: usize,
-) -> Result<(Vec<Id>, bool), EngineError> {
-    let mut found = Vec::new();
-    let mut sources = 0;
-    loop {
-        let source = match place.source.take() {
-            Some(source) => source,
-            None => match next_source(working, id, None)? {
-                Some(source) => source,
-                None => return Ok((found, true)),
-            },
-        };
-        // Sources that lead to nobody cost something too.
-        if found.len() >= limit || sources >= limit {
-            place.source = Some(source);
-            return Ok((found, false));
-        }
-        let mut walk = Walk::new(working, path, limit - found.len());
-        let complete = walk.from(&source, &mut place.cursor)?;
-        found.append(&mut walk.found);
-        if !complete {
-            place.source = Some(source);
-            return Ok((found, false));
-        }
-        if task == Task::Empty {
-            return Ok((found, true));
-        }
-        sources += 1;
-        place.cursor.clear();
-        working.delete_row(keys::UPDATE, keys::source(id, &source));
-    }
-}
-
-/// The first source of an update behind another one.
-fn next_source(working: &Working<'_>, id: UpdateId, behind: Option<&Id>) -> Result<Option<Id>, EngineError> {
-    let prefix = keys::sources_of(id);
-    let length = prefix.len();
-    let mut range = KeyRange::prefix(prefix);
-    if let Some(behind) = behind {
-        range = range.resume_after(keys::source(id, behind));
-    }
-    let first = working.keys_page(keys::UPDATE, &range, 1)?;
-    let id = first.first().map(|key| keys::id_behind(key, length));
-    id.map(|id| id.ok_or_else(|| EngineError::corrupt("a source of an update"))).transpose()
 }

@@ -33,5 +33,6 @@ mod simulated;
 mod times;
 mod updates;
 mod values_of_members;
+mod walks;
 mod windows;
 mod work;

@@ -363,8 +363,8 @@ fn data_of_the_first_form_is_counted_anew() {
     }
     let snapshot = store.snapshot().unwrap();
     let catalog = String::from_utf8(snapshot.get(keys::META, b"schema").unwrap().unwrap()).unwrap();
-    assert!(catalog.contains("\"format\":2"), "{catalog}");
-    batch.put(keys::META, b"schema", catalog.replace("\"format\":2", "\"format\":1"));
+    assert!(catalog.contains("\"format\":3"), "{catalog}");
+    batch.put(keys::META, b"schema", catalog.replace("\"format\":3", "\"format\":1"));
     store.commit(&batch).unwrap();
     let told = |store: &Arc<MemoryStore>| {
         let mut told = Vec::new();
