@@ -37,6 +37,21 @@ struct Shard {
     limit_bytes: usize,
     /// The highest revision of an entry that was dropped to make room.
     dropped: u64,
+    hits: u64,
+    fills: u64,
+}
+
+/// What a cache holds, and how often it helped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheStats {
+    /// Resources in it.
+    pub entries: usize,
+    /// The bytes that they take, about.
+    pub bytes: usize,
+    /// Look-ups that found what they looked for.
+    pub hits: u64,
+    /// Resources that were read from the store because it did not have them.
+    pub fills: u64,
 }
 
 struct Entry {
@@ -65,6 +80,8 @@ impl Cache {
                 bytes: 0,
                 limit_bytes: limit_bytes / SHARDS,
                 dropped: 0,
+                hits: 0,
+                fills: 0,
             })
         };
         Cache { shards: (0..SHARDS).map(shard).collect(), hasher: RandomState::default() }
@@ -74,7 +91,11 @@ impl Cache {
     pub fn get(&self, key: &Key, at: u64) -> Lookup {
         let mut shard = self.shard(key).lock();
         match shard.entries.get(key) {
-            Some(entry) if entry.revision <= at => Lookup::Hit(entry.doc.clone()),
+            Some(entry) if entry.revision <= at => {
+                let doc = entry.doc.clone();
+                shard.hits += 1;
+                Lookup::Hit(doc)
+            }
             Some(_) => Lookup::Newer,
             None => Lookup::Unknown,
         }
@@ -88,6 +109,7 @@ impl Cache {
     /// Fills a gap with what a reader found in a snapshot of a revision.
     pub fn fill(&self, key: &Key, doc: Option<Arc<Doc>>, snapshot: u64) {
         let mut shard = self.shard(key).lock();
+        shard.fills += 1;
         if snapshot >= shard.dropped && !shard.entries.contains(key) {
             let revision = doc.as_ref().map_or(snapshot, |doc| doc.revision);
             shard.insert(key.clone(), doc, revision);
@@ -103,12 +125,17 @@ impl Cache {
         }
     }
 
-    /// Entries, and the bytes they take, about.
-    pub fn size(&self) -> (usize, usize) {
-        self.shards.iter().fold((0, 0), |(entries, bytes), shard| {
+    /// What it holds, and how often it helped since it was made.
+    pub fn stats(&self) -> CacheStats {
+        let mut all = CacheStats::default();
+        for shard in &self.shards {
             let shard = shard.lock();
-            (entries + shard.entries.len(), bytes + shard.bytes)
-        })
+            all.entries += shard.entries.len();
+            all.bytes += shard.bytes;
+            all.hits += shard.hits;
+            all.fills += shard.fills;
+        }
+        all
     }
 
     fn shard(&self, key: &Key) -> &Mutex<Shard> {

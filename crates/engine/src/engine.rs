@@ -16,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use smol_str::SmolStr;
 
 use crate::base::{Base, Revisions};
-use crate::cache::Cache;
+use crate::cache::{Cache, CacheStats};
 use crate::clock;
 use crate::doc::{Doc, Key, Layout};
 use crate::error::EngineError;
@@ -143,6 +143,11 @@ impl Engine {
     /// The store below.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// What the cache of decoded documents holds, and how often it helped.
+    pub fn cache_stats(&self) -> CacheStats {
+        self.cache.stats()
     }
 
     /// The last published revision.

@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+use crate::counts::Counts;
 use crate::problem::Problem;
 pub use crate::updater::Pace;
 use crate::updater::{Updater, Wishes};
@@ -79,6 +80,7 @@ pub struct Node {
     /// Moves on with each group and each step of an update.
     moved: watch::Receiver<u64>,
     wishes: Arc<Wishes>,
+    counts: Counts,
     /// Watches of what is committed.
     pub hub: Arc<Hub>,
 }
@@ -108,18 +110,30 @@ impl Node {
         let hub = Arc::new(Hub::new(engine.clone()));
         let (jobs, waiting) = mpsc::channel(options.queue_transactions);
         let (moves, moved) = watch::channel(0);
-        let feed = Feed { hub: hub.clone(), moves };
+        let counts = Counts::default();
+        let feed = Feed { hub: hub.clone(), moves, counts: counts.clone() };
         let wishes = Arc::new(Wishes::new(options.updates.clone()));
         let updater = Updater::new(wishes.clone());
         let thread = thread::Builder::new()
             .name("executor".into())
             .spawn(move || execute(executor, waiting, updater, &feed, &options, &runtime))?;
-        Ok((Arc::new(Node { engine, jobs, moved, wishes, hub }), Running { thread }))
+        Ok((Arc::new(Node { engine, jobs, moved, wishes, counts, hub }), Running { thread }))
     }
 
     /// What readers use.
     pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
+    }
+
+    /// What the executor has done.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Transactions that wait, and how many may.
+    pub fn queue(&self) -> (usize, usize) {
+        let room = self.jobs.max_capacity();
+        (room - self.jobs.capacity(), room)
     }
 
     /// How fast updates go.
@@ -171,6 +185,7 @@ fn stopped() -> Problem {
 pub(crate) struct Feed {
     hub: Arc<Hub>,
     moves: watch::Sender<u64>,
+    pub(crate) counts: Counts,
 }
 
 impl Feed {
@@ -318,11 +333,14 @@ fn run(
 ) -> Result<(), EngineError> {
     let requests: Vec<Request<'_>> =
         group.iter().map(|(transaction, wants)| Request { transaction, wants }).collect();
+    let begun = Instant::now();
     match executor.execute(&requests, Timestamp::now()) {
         Ok(outcomes) => {
             if let Some(tick) = executor.tick() {
+                feed.counts.tick(&tick.work);
                 feed.publish(&tick.commit);
             }
+            feed.counts.group(&outcomes, begun.elapsed());
             for (reply, outcome) in replies.drain(..).zip(outcomes) {
                 if let Ok(Committed { commit: Some(commit), .. }) = &outcome {
                     feed.publish(commit);

@@ -113,7 +113,13 @@ impl Updater {
         if begun < self.not_before {
             return Ok(());
         }
-        match executor.update_step(Timestamp::now(), self.batch(idle)) {
+        let outcome = executor.update_step(Timestamp::now(), self.batch(idle));
+        match &outcome {
+            Ok(None) => {}
+            Ok(progress) => feed.counts.step(progress.as_ref(), begun.elapsed()),
+            Err(_) => feed.counts.step(None, begun.elapsed()),
+        }
+        match outcome {
             Ok(None) => {}
             Ok(Some(progress)) => {
                 if let Some(commit) = &progress.commit {

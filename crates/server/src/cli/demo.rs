@@ -15,7 +15,6 @@ use super::serve::{self, Options};
 use super::{Failure, import, open};
 use crate::load::file;
 use crate::load::import::Direct;
-use crate::node::Pace;
 
 const SCHEMA: &str = include_str!("../../../../examples/flights/flights.cor");
 
@@ -61,14 +60,8 @@ pub fn flights(keep: bool) -> Result<(), Failure> {
         }
     }
     let runtime = serve::runtime()?;
-    let options = Options {
-        listen: ([127, 0, 0, 1], 0).into(),
-        log_days: 7,
-        max_body_mib: 8,
-        update_budget: open::AT_ONCE,
-        own_budgets: Vec::new(),
-        updates: Pace::default(),
-    };
+    let options =
+        Options { listen: ([127, 0, 0, 1], 0).into(), update_budget: open::AT_ONCE, ..Options::default() };
     let serving = runtime.block_on(serve::start(executor, SCHEMA.to_string(), &options))?;
     let url = format!("http://{}", serving.address);
     println!("\nServed at {url}. What is known of one flight, of what it belongs to:\n");

@@ -10,15 +10,11 @@ mod serve;
 mod source;
 mod updates;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use corollary_engine::updates::OwnBudget;
-use corollary_schema::plan::follows::DEFAULT_BUDGET;
-
-use crate::node::Pace;
 
 /// A live data server: declare what your data is and what follows from it; write facts; the rest is kept true.
 #[derive(Parser, Debug)]
@@ -61,27 +57,8 @@ enum Command {
     Serve {
         #[command(flatten)]
         place: Place,
-        /// Address and port; port 0 takes any free one
-        #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7437")]
-        listen: SocketAddr,
-        /// Days for which the log is kept
-        #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(i64).range(1..=36_500))]
-        log_days: i64,
-        /// Mebibytes that a request's body may have
-        #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
-        max_body_mib: u32,
-        /// Resources that one change may reach within its commit; what is beyond becomes an update
-        #[arg(long, value_name = "N", default_value_t = DEFAULT_BUDGET)]
-        update_budget: usize,
-        /// The same for the derived fields of a type, or for one of them; may be given several times
-        #[arg(long = "budget-of", value_name = "TYPE[.FIELD]=N", value_parser = own_budget)]
-        own_budgets: Vec<OwnBudget>,
-        /// Resources that an update does at a time, at most
-        #[arg(long, value_name = "N", default_value_t = 4_096, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-        update_batch: u32,
-        /// Resources that updates do in a second, at most; as many as go without it
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-        update_rate: Option<u32>,
+        #[command(flatten)]
+        options: Box<serve::Options>,
     },
     /// Create resources from the rows of a file
     Import {
@@ -228,21 +205,7 @@ fn own_budget(text: &str) -> Result<OwnBudget, String> {
 /// Runs the command line.
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Serve {
-            place,
-            listen,
-            log_days,
-            max_body_mib,
-            update_budget,
-            own_budgets,
-            update_batch,
-            update_rate,
-        } => {
-            let updates = Pace { batch: update_batch as usize, per_second: update_rate };
-            let options =
-                serve::Options { listen, log_days, max_body_mib, update_budget, own_budgets, updates };
-            serve::run(&place, &options)
-        }
+        Command::Serve { place, options } => serve::run(&place, &options),
         Command::Import { ty, file, url, rejects, place } => {
             import::run(&ty, &file, url.as_deref(), rejects.as_deref(), &place)
         }

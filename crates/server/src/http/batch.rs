@@ -16,7 +16,7 @@ use serde_json::{Map, Value as Json};
 use super::commit::{self, Manner, Told};
 use super::updates;
 use super::write::{self, Conditions, Replies};
-use super::{App, Call, Fault, check_headers, idempotency, read, read_body};
+use super::{App, Call, Fault, check_headers, idempotency, read};
 use crate::json::encode::Encoder;
 use crate::patch::Kind;
 use crate::path::{self, List, PREFIX, Post, Target};
@@ -32,7 +32,7 @@ pub async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Resp
         check_headers(&head.headers, &app).await?;
         commit::check_parameters(head.uri.query(), "a batch takes its items in its body")?;
         let exact = updates::is_exact(&head.headers)?;
-        let body = read_body(body, &app.limits).await?;
+        let body = super::body::read(body, &app).await?;
         let call = Call { app: &app, method: head.method, uri: head.uri, headers: head.headers, body, exact };
         idempotency::once(&call, async {
             let manner = Manner::of(&call)?;

@@ -4,6 +4,7 @@
 //! business of [`crate::path`], JSON that of [`crate::json`], errors that of [`crate::problem`].
 
 mod batch;
+mod body;
 mod by_query;
 mod commit;
 mod dry_run;
@@ -20,18 +21,22 @@ pub mod updates;
 mod why;
 mod write;
 
+pub use body::Bodies;
 pub use write::{fresh_id, taken};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use axum::routing::{any, get};
 use corollary_engine::working::Working;
 use corollary_engine::{Engine, EngineError};
 use jiff::Timestamp;
+
+use body::Held;
 
 use crate::json::encode::Encoder;
 use crate::node::Node;
@@ -48,11 +53,20 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Writes of a batch, resources of a bulk POST.
     pub batch_writes: usize,
+    /// How long a reply may take to begin. Who wants to wait for something is answered a moment before.
+    pub time: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { body_bytes: 8 << 20, batch_writes: 10_000 }
+        Limits { body_bytes: 8 << 20, batch_writes: 10_000, time: Duration::from_secs(60) }
+    }
+}
+
+impl Limits {
+    /// How long a request may wait for something: it has a reply before its time is up.
+    pub fn waiting(&self) -> Duration {
+        self.time - self.time / 20
     }
 }
 
@@ -62,6 +76,8 @@ pub struct App {
     pub node: Arc<Node>,
     /// The limits.
     pub limits: Limits,
+    /// Room for bodies.
+    pub bodies: Arc<Bodies>,
     /// The text of the schema.
     pub schema_text: String,
 }
@@ -91,7 +107,7 @@ pub(crate) struct Call<'a> {
     pub method: Method,
     pub uri: Uri,
     pub headers: HeaderMap,
-    pub body: Bytes,
+    pub body: Held,
     /// Is nothing to be shown that may be behind?
     pub exact: bool,
 }
@@ -108,8 +124,8 @@ async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Response
         let (head, body) = request.into_parts();
         check_headers(&head.headers, &app).await?;
         let body = match head.method {
-            Method::GET | Method::HEAD | Method::DELETE => Bytes::new(),
-            _ => read_body(body, &app.limits).await?,
+            Method::GET | Method::HEAD | Method::DELETE => Held::default(),
+            _ => body::read(body, &app).await?,
         };
         let exact = updates::is_exact(&head.headers)?;
         let call = Call { app: &app, method: head.method, uri: head.uri, headers: head.headers, body, exact };
@@ -128,22 +144,6 @@ pub(crate) async fn check_headers(headers: &HeaderMap, app: &App) -> Result<(), 
         updates::at_least(app, wanted).await?;
     }
     Ok(())
-}
-
-async fn read_body(body: Body, limits: &Limits) -> Result<Bytes, Problem> {
-    let limit = limits.body_bytes;
-    axum::body::to_bytes(body, limit).await.map_err(|error| {
-        use std::error::Error as _;
-        let mut source = error.source();
-        while let Some(inner) = source {
-            if inner.to_string().contains("length limit exceeded") {
-                let detail = format!("a body has at most {limit} bytes");
-                return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-limit", detail);
-            }
-            source = inner.source();
-        }
-        Problem::malformed("body", "the body ended early")
-    })
 }
 
 /// Why a read gives no reply.

@@ -8,7 +8,7 @@ use axum::http::{Request, Response, StatusCode};
 use corollary_engine::updates::{State, UpdateId};
 use serde_json::{Map, Value as Json, json};
 
-use super::{App, json, read_body};
+use super::{App, json};
 use crate::node::Pace;
 use crate::problem::Problem;
 use crate::updater::MAX_BATCH;
@@ -27,7 +27,7 @@ pub(crate) async fn patch(
     request: Request<Body>,
     of: Option<UpdateId>,
 ) -> Result<Response<Body>, Problem> {
-    let body = read_body(request.into_body(), &app.limits).await?;
+    let body = super::body::read(request.into_body(), &app).await?;
     let wanted: Json = serde_json::from_slice(&body)
         .map_err(|error| Problem::malformed("json", format!("the body is no JSON: {error}")))?;
     let Json::Object(wanted) = wanted else {

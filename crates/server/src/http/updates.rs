@@ -98,7 +98,7 @@ pub(crate) async fn commit(
     let mut committed = app.node.commit(transaction, wants).await?;
     let Some(wait) = wait.0.filter(|_| !committed.updates.is_empty()) else { return Ok(committed) };
     let engine = app.node.engine();
-    let deadline = Instant::now() + wait;
+    let deadline = Instant::now() + wait.min(app.limits.waiting());
     loop {
         moved.mark_unchanged();
         let running = running(engine, &committed.updates);
@@ -194,7 +194,8 @@ pub(crate) async fn exact(
     call: &Call<'_>,
     read: impl Fn() -> Result<Response<Body>, Problem>,
 ) -> Result<Response<Body>, Problem> {
-    let deadline = Instant::now() + MAX_WAIT;
+    let waiting = call.app.limits.waiting();
+    let deadline = Instant::now() + waiting;
     let mut moved = call.app.node.moved();
     loop {
         moved.mark_unchanged();
@@ -207,7 +208,7 @@ pub(crate) async fn exact(
             Err(problem) => return Err(problem),
         };
         if !again(&mut moved, deadline).await {
-            let seconds = MAX_WAIT.as_secs();
+            let seconds = waiting.as_secs();
             let detail = format!("not up to date within {seconds} s: {pending}");
             return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "consistency", detail));
         }

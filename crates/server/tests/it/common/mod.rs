@@ -131,7 +131,7 @@ impl Server {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut ready = String::new();
         stdout.read_line(&mut ready).unwrap();
-        let address = ready.trim_end().rsplit_once("http://").map(|(_, address)| address.to_string());
+        let address = ready.trim_end().rsplit_once("://").map(|(_, address)| address.to_string());
         let Some(address) = address else {
             child.wait().unwrap();
             return Err(fs::read_to_string(errors).unwrap());
@@ -164,7 +164,11 @@ impl Server {
 
     /// SIGTERM.
     pub fn terminate(&self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// SIGTERM; returns how it ended, and what else it had said on standard output.
