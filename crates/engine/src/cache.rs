@@ -221,7 +221,7 @@ mod tests {
         for n in 0..10_000 {
             cache.put(key(n), doc(1), 1);
         }
-        let (entries, bytes) = cache.size();
+        let CacheStats { entries, bytes, .. } = cache.stats();
         assert!(bytes <= 1 << 16 && entries > 50, "{entries} entries of {bytes} bytes");
     }
 }
