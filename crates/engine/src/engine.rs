@@ -536,7 +536,10 @@ fn batch(working: &mut Working<'_>, from: u64, to: u64) -> Batch {
         }
     }
     batch.require(keys::META, keys::REVISION, (from > 0).then(|| from.to_be_bytes().to_vec()));
-    batch.put(keys::META, keys::REVISION, to.to_be_bytes().to_vec());
+    // A receipt of what changed nothing has no revision of its own.
+    if to > from {
+        batch.put(keys::META, keys::REVISION, to.to_be_bytes().to_vec());
+    }
     batch
 }
 

@@ -34,6 +34,24 @@ fn in_order(db: &Db) {
     agree(db);
 }
 
+/// The batch of a receipt that came first of all wrote revision 0, which every later batch required not to be there: nothing
+/// could be written any more.
+#[test]
+fn a_receipt_of_nothing_may_be_the_first_of_all() {
+    let store = memory();
+    let db = opened_within(&store, SCHEMA, 3);
+    let nothing = |db: &Db, key: &str| {
+        let wants = wants(key, 1, 0);
+        db.execute_at(&[Request { transaction: &Transaction::default(), wants: &wants }], NOW).remove(0).unwrap()
+    };
+    assert_eq!((nothing(&db, "k").revision, nothing(&db, "l").revision), (0, 0));
+    drop(db);
+    let db = opened_within(&store, SCHEMA, 3);
+    assert!(send(&db, NOW, &wants("m", 1, 0), create(&db, "Hub", "a", &[])).unwrap().commit.is_some());
+    assert_eq!(nothing(&db, "k").reply, Some(b"0".to_vec()));
+    in_order(&db);
+}
+
 #[test]
 fn a_receipt_holds_for_a_day() {
     let store = memory();
