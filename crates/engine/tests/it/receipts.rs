@@ -42,7 +42,9 @@ fn a_receipt_of_nothing_may_be_the_first_of_all() {
     let db = opened_within(&store, SCHEMA, 3);
     let nothing = |db: &Db, key: &str| {
         let wants = wants(key, 1, 0);
-        db.execute_at(&[Request { transaction: &Transaction::default(), wants: &wants }], NOW).remove(0).unwrap()
+        db.execute_at(&[Request { transaction: &Transaction::default(), wants: &wants }], NOW)
+            .remove(0)
+            .unwrap()
     };
     assert_eq!((nothing(&db, "k").revision, nothing(&db, "l").revision), (0, 0));
     drop(db);
