@@ -45,6 +45,17 @@ pub struct Change {
     pub changed: Vec<Slot>,
 }
 
+impl Change {
+    /// Has it gone to another parent?
+    pub fn moved(&self, schema: &Schema) -> bool {
+        let parents = &schema.ty(self.key.ty).parents;
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) => parents.iter().any(|slot| before.get(*slot) != after.get(*slot)),
+            _ => false,
+        }
+    }
+}
+
 const CREATED: u8 = 1;
 const MODIFIED: u8 = 2;
 const DELETED: u8 = 3;

@@ -97,7 +97,10 @@ pub fn check(working: &Working<'_>, writes: &[Write], found: &mut Vec<Refusal>) 
             write: writes.iter().rposition(|write| *write.key() == key),
             ..Refusal::new(code, Some(field), message)
         };
-        let changed = before.as_ref().is_none_or(|before| before.get(slot) != doc.get(slot));
+        let before = before.as_deref();
+        // Where names are unique among siblings, who moves has to fit in with others.
+        let moved = before.is_none_or(|before| parent(ty, before) != parent(ty, &doc));
+        let changed = moved || before.is_none_or(|before| before.get(slot) != doc.get(slot));
         if let Some(name) = name_of(ty, &doc).filter(|_| changed) {
             if !is_segment(name) {
                 let message = format!(
@@ -114,7 +117,7 @@ pub fn check(working: &Working<'_>, writes: &[Write], found: &mut Vec<Refusal>) 
                 found.push(refuse("unique", message));
             }
         }
-        if before.is_none()
+        if moved
             && let Some(other) = find(working, key.ty, parent(ty, &doc), &key.id.to_string())?
             && other != key.id
         {

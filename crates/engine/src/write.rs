@@ -14,6 +14,7 @@ use crate::doc::{Doc, Key};
 use crate::edit::{Edit, edited};
 use crate::error::{EngineError, Refusal};
 use crate::eval::{Eval, View};
+use crate::moves::{self, Destination};
 use crate::order;
 use crate::propagate::initial;
 use crate::rules::{self, Fill};
@@ -28,6 +29,8 @@ pub enum Write {
     Replace(Key, Vec<(Slot, Value)>),
     /// Changes of some fields.
     Update(Key, Vec<(Slot, Edit)>),
+    /// Another parent, or another place.
+    Move(Key, Destination),
     /// No more resource. Children go with it; links to it are handled as they declare.
     Delete(Key),
     /// Nothing, if the resource is at one of these revisions; otherwise the whole transaction is refused.
@@ -45,6 +48,7 @@ impl Write {
             Write::Create(key, _)
             | Write::Replace(key, _)
             | Write::Update(key, _)
+            | Write::Move(key, _)
             | Write::Delete(key)
             | Write::Require(key, _)
             | Write::Read(key)
@@ -103,6 +107,7 @@ fn one(working: &mut Working<'_>, write: &Write, deletes: &mut bool) -> Result<(
         Write::Create(key, values) => create(working, key, values),
         Write::Replace(key, values) => replace(working, key, values),
         Write::Update(key, edits) => update(working, key, edits),
+        Write::Move(key, to) => moves::carry(working, key, to),
         Write::Delete(key) => {
             *deletes = true;
             delete(working, key)
@@ -144,11 +149,11 @@ pub(crate) fn note_updates(working: &mut Working<'_>) {
     }
 }
 
-fn name(working: &Working<'_>, key: &Key) -> String {
+pub(crate) fn name(working: &Working<'_>, key: &Key) -> String {
     format!("{} {}", working.schema.ty(key.ty).name, key.id)
 }
 
-fn existing(working: &Working<'_>, key: &Key) -> Result<Arc<Doc>, EngineError> {
+pub(crate) fn existing(working: &Working<'_>, key: &Key) -> Result<Arc<Doc>, EngineError> {
     let doc = working.after(key)?;
     doc.ok_or_else(|| EngineError::refused("not-found", None, format!("there is no {}", name(working, key))))
 }
@@ -523,7 +528,7 @@ fn unlinked_in(ty: &ValueType, via: FieldRef, target: &Id, value: &Value) -> Val
     }
 }
 
-/// The most parents above a resource: its path runs through all of them.
+/// The most parents above a resource that is created or moved; what moves along below it may have more.
 pub const MAX_PARENTS: usize = 1_024;
 
 /// Is there room below a parent?
@@ -570,6 +575,7 @@ fn check_links(working: &mut Working<'_>, writes: &[Write], deletes: bool) -> Re
     let schema = working.schema;
     let mut found = Vec::new();
     let mut linked: Vec<(Key, Key, Slot)> = Vec::new();
+    let mut children: Vec<(Key, Key)> = Vec::new();
     for (key, touched) in &working.touched {
         let Some(doc) = &touched.after else { continue };
         for (slot, field) in schema.ty(key.ty).slots() {
@@ -589,16 +595,17 @@ fn check_links(working: &mut Working<'_>, writes: &[Write], deletes: bool) -> Re
                 continue;
             }
             let here = FieldRef { ty: key.ty, slot };
-            let targets = working::linked(schema, here, doc).into_iter();
-            linked.extend(targets.map(|id| (Key::new(target, id), key.clone(), slot)));
+            let targets: Vec<Key> =
+                working::linked(schema, here, doc).into_iter().map(|id| Key::new(target, id)).collect();
+            if let (FieldKind::Parent { .. }, false) = (&field.kind, same) {
+                children.extend(targets.iter().map(|parent| (parent.clone(), key.clone())));
+            }
+            linked.extend(targets.into_iter().map(|target| (target, key.clone(), slot)));
         }
     }
     working.prefetch(linked.iter().map(|(target, _, _)| target))?;
-    for (target, key, slot) in &linked {
-        let field = schema.field(FieldRef { ty: key.ty, slot: *slot });
-        if matches!(field.kind, FieldKind::Parent { .. })
-            && let Some(mut refusal) = check_depth(working, target)?
-        {
+    for (parent, key) in &children {
+        if let Some(mut refusal) = check_depth(working, parent)? {
             refusal.write = writes.iter().rposition(|write| write.key() == key);
             found.push(refusal);
         }

@@ -3,6 +3,8 @@
 //! A path runs `/api/ROOT`, `/ID`, `/FIELD`, `/ID`, … A field leads to a collection, an inverse or links (a list), or
 //! through a link to one resource. The canonical path of an owned resource runs through its parents.
 
+pub mod behind;
+
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -10,7 +12,6 @@ use corollary_engine::names;
 use corollary_engine::query::From;
 use corollary_engine::updates::Settled;
 use corollary_engine::working::{Working, targets};
-use corollary_engine::write::MAX_PARENTS;
 use corollary_engine::{Doc, EngineError, Key};
 use corollary_schema::{FieldKind, FieldRef, ResourceType, Schema, Slot, TypeIx};
 use corollary_syntax::nearest;
@@ -24,6 +25,9 @@ pub const PREFIX: &str = corollary_schema::names::PATH_PREFIX;
 
 /// The longest path, in bytes.
 pub const MAX_PATH_BYTES: usize = 8 << 10;
+
+/// Parents above one another that no data has: more of them are a circle, and the data is corrupt.
+const MAX_CHAIN: usize = 1 << 20;
 
 /// What a path names.
 #[derive(Clone, Debug)]
@@ -125,6 +129,27 @@ pub fn segments(path: &str) -> Result<Vec<String>, PathError> {
     rest.split('/').map(decode).collect()
 }
 
+/// A path, and the condition in brackets at its end: `/api/divisions/d1/sections[total > 100]`. The brackets may be
+/// percent-encoded, and so may be what stands in them.
+pub fn condition(path: &str) -> Result<(&str, Option<String>), PathError> {
+    let Some(open) = behind::opening(path) else { return Ok((path, None)) };
+    if path.len() > MAX_PATH_BYTES {
+        return Err(PathError::Malformed(format!("a path has at most {MAX_PATH_BYTES} bytes")));
+    }
+    let text = behind::decoded(&path[open..])?;
+    match text.strip_prefix('[').and_then(|text| text.trim_end_matches('/').strip_suffix(']')) {
+        Some(inner) => Ok((&path[..open], Some(inner.to_string()))),
+        None => Err(PathError::Malformed(format!("`{text}` ends without `]`"))),
+    }
+}
+
+/// The path of a resource in a list, with its id.
+pub fn member_of(list: &str, key: &Key) -> String {
+    let list = list.trim_end_matches('/');
+    let list = list.strip_prefix(PREFIX).unwrap_or(list);
+    format!("{PREFIX}{}{list}/{}", if list.starts_with('/') { "" } else { "/" }, key.id)
+}
+
 impl Target {
     /// The one resource that it is; none where it is a list.
     pub fn resource(&self, schema: &Schema) -> Result<Option<&Key>, PathError> {
@@ -145,7 +170,7 @@ pub fn resolve(working: &Working<'_>, segments: &[String]) -> Result<Target, Pat
     resolve_among(working, segments, &|_| false)
 }
 
-/// Finds what segments name, where some resources count as there that are about to be created.
+/// Finds what segments name, where some resources count as there that are about to be created there, or to move there.
 pub fn resolve_among(
     working: &Working<'_>,
     segments: &[String],
@@ -170,7 +195,7 @@ pub fn resolve_among(
     };
     while let Some((segment, behind)) = rest.split_first() {
         at = match at {
-            Target::List(list) => member(working, list, segment)?,
+            Target::List(list) => member(working, list, segment, created)?,
             Target::Several(several) => member_of_several(working, several, segment, created)?,
             Target::Linked { key, linked: false, .. } => return Err(not_here(schema, &key)),
             Target::Resource { key, .. } | Target::Linked { key, .. } => {
@@ -182,7 +207,12 @@ pub fn resolve_among(
     Ok(at)
 }
 
-fn member(working: &Working<'_>, list: List, segment: &str) -> Result<Target, PathError> {
+fn member(
+    working: &Working<'_>,
+    list: List,
+    segment: &str,
+    created: &dyn Fn(&Key) -> bool,
+) -> Result<Target, PathError> {
     let resource = working.schema.ty(list.ty);
     let under = match &list.from {
         From::Referring(via, target) => Some((via.slot, target)),
@@ -199,6 +229,7 @@ fn member(working: &Working<'_>, list: List, segment: &str) -> Result<Target, Pa
     let key = Key::new(list.ty, id);
     let among = match &list.from {
         From::All => true,
+        From::Referring(..) if created(&key) => true,
         // What is not there may be about to be created; who asks for it will be told.
         From::Referring(via, target) => {
             working.after(&key)?.is_none_or(|doc| targets(doc.get(via.slot)).contains(target))
@@ -371,7 +402,7 @@ pub fn push_canonical_among(
             break;
         };
         chain.push((segment, collection));
-        if chain.len() > MAX_PARENTS {
+        if chain.len() > MAX_CHAIN {
             return Err(EngineError::Corrupt(format!("the parents of {} {}", resource.name, key.id)));
         }
         at = Key::new(collection.ty, parent);

@@ -61,7 +61,7 @@ impl Problem {
         let code = first.map_or("invalid", |refusal| refusal.code);
         let status = match code {
             "not-found" => StatusCode::NOT_FOUND,
-            "exists" | "unique" | "restrict" => StatusCode::CONFLICT,
+            "exists" | "unique" | "restrict" | "move-cycle" => StatusCode::CONFLICT,
             "precondition" => StatusCode::PRECONDITION_FAILED,
             "reply-limit" => StatusCode::PAYLOAD_TOO_LARGE,
             "scan-limit" | "expand-limit" | "watch-limit" => StatusCode::BAD_REQUEST,

@@ -15,6 +15,10 @@ use crate::draft::{Draft, Fact, FactKind, FieldDraft, FieldKind, OnDelete, Rules
 use crate::elements;
 use crate::rules::{self, Codes, Fill};
 
+mod moves;
+
+pub use moves::To;
+
 /// A resource: the position of its type in the draft, and its id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
@@ -34,6 +38,7 @@ pub enum Step {
     Create(Place, Vec<(String, Value)>),
     Replace(Place, Vec<(String, Value)>),
     Update(Place, Vec<(String, Edit)>),
+    Move(Place, To),
     Delete(Place),
     Require(Place, Vec<u64>),
     Read(Place),
@@ -46,6 +51,7 @@ impl Step {
             Step::Create(place, _)
             | Step::Replace(place, _)
             | Step::Update(place, _)
+            | Step::Move(place, _)
             | Step::Delete(place)
             | Step::Require(place, _)
             | Step::Read(place) => place,
@@ -191,6 +197,7 @@ impl Attempt<'_> {
             _ if !there => only("not-found"),
             Step::Replace(_, values) => self.replace(place, values),
             Step::Update(_, edits) => self.update(place, edits),
+            Step::Move(_, to) => self.carry(place, to),
             Step::Delete(_) => return self.delete(place),
             Step::Read(_) => Codes::new(),
         };
@@ -505,23 +512,6 @@ impl Attempt<'_> {
             }
         }
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
-    }
-
-    /// Do the parents above it never end?
-    fn is_endless(&self, place: &Place) -> bool {
-        let mut at = Some(place.clone());
-        for _ in 0..=self.now.records.len() {
-            let Some(place) = at else { return false };
-            let Some(record) = self.now.records.get(&place) else { return false };
-            at = self.setting.facts[place.ty].iter().find_map(|fact| match fact.kind {
-                FactKind::Parent(ty) => {
-                    let id = targets(record.get(&fact.name)).into_iter().next()?;
-                    Some(Place { ty, id })
-                }
-                _ => None,
-            });
-        }
-        true
     }
 
     /// No two resources have the same value of a unique field.

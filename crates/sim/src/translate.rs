@@ -1,6 +1,6 @@
 //! Transactions of the model in the engine's numbers, and as text.
 
-use corollary_engine::{Key, Transaction, Write};
+use corollary_engine::{Destination, Key, Transaction, Write};
 use corollary_schema::{Schema, Slot};
 use corollary_value::Value;
 
@@ -37,6 +37,13 @@ pub fn transaction(schema: &Schema, draft: &Draft, steps: &[Step]) -> Result<Tra
                     edits.iter().map(|(name, edit)| Ok((slot(&key, name)?, edit.clone()))).collect();
                 Write::Update(key.clone(), edits?)
             }
+            Step::Move(_, to) => {
+                let under = match &to.under {
+                    Some((name, id)) => Some((slot(&key, name)?, id.clone())),
+                    None => None,
+                };
+                Write::Move(key, Destination { under, at: to.at })
+            }
             Step::Delete(_) => Write::Delete(key),
             Step::Require(_, revisions) => Write::Require(key, revisions.clone()),
             Step::Read(_) => Write::Read(key),
@@ -55,6 +62,7 @@ pub fn shown(draft: &Draft, steps: &[Step]) -> String {
         Step::Create(place, given) => format!("create {} {{ {} }}", name(place), values(given)),
         Step::Replace(place, given) => format!("replace {} {{ {} }}", name(place), values(given)),
         Step::Update(place, edits) => format!("update {} {edits:?}", name(place)),
+        Step::Move(place, to) => format!("move {} to {:?} at {:?}", name(place), to.under, to.at),
         Step::Delete(place) => format!("delete {}", name(place)),
         Step::Require(place, revisions) => format!("require {} at {revisions:?}", name(place)),
         Step::Read(place) => format!("read {}", name(place)),

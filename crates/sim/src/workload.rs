@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::among;
 use crate::draft::{Draft, Fact, FactKind, FieldKind, OnDelete, ValueType};
 use crate::elements;
-use crate::model::{Facts, PLACE, Place, Step};
+use crate::model::{Facts, PLACE, Place, Step, To};
 use crate::random::Random;
 use crate::values;
 
@@ -116,9 +116,9 @@ impl Workload<'_> {
         let there = self.has(&place);
         let crowded = self.stored.records.len() > MANY_RESOURCES;
         let weights = match (there, crowded) {
-            (false, _) => [120, 1, 2, 1, 1, 1, 0],
-            (true, false) => [1, 8, 60, 10, 4, 2, 5],
-            (true, true) => [1, 5, 25, 60, 2, 2, 1],
+            (false, _) => [120, 1, 2, 1, 1, 1, 0, 1],
+            (true, false) => [1, 8, 60, 10, 4, 2, 5, 9],
+            (true, true) => [1, 5, 25, 60, 2, 2, 1, 5],
         };
         match self.random.weighted(&weights) {
             0 => {
@@ -143,6 +143,10 @@ impl Workload<'_> {
                 steps.push(Step::Require(place, revisions));
             }
             5 => steps.push(Step::Read(place)),
+            7 => {
+                let to = self.destination(place.ty);
+                steps.push(Step::Move(place, to));
+            }
             // It is made anew in the same transaction; sometimes as it was.
             _ => {
                 let values = match self.stored.records.get(&place).filter(|_| self.random.percent(30)) {
@@ -198,6 +202,23 @@ impl Workload<'_> {
     fn place_among(&mut self, ty: usize) -> Option<(String, Value)> {
         let may = !self.draft.ordered_parents(ty).is_empty();
         may.then(|| (PLACE.to_string(), Value::Int(self.random.between(0, 5))))
+    }
+
+    /// Where a resource of a type may move to; now and then nowhere.
+    fn destination(&mut self, ty: usize) -> To {
+        let facts = self.facts;
+        let parents = facts[ty].iter().filter_map(|fact| match fact.kind {
+            FactKind::Parent(target) => Some((fact, target)),
+            _ => None,
+        });
+        let parents: Vec<_> = parents.collect();
+        let out = self.random.percent(if self.draft.types[ty].root { 25 } else { 1 });
+        let under = match self.random.pick_any(&parents).filter(|_| !out) {
+            Some((fact, target)) => Some((fact.name.clone(), self.target(*target))),
+            None => None,
+        };
+        let at = self.random.percent(40).then(|| self.random.below(5) as u64);
+        To { under, at: at.filter(|_| !self.draft.ordered_parents(ty).is_empty() || self.random.percent(2)) }
     }
 
     /// A field that follows from others.

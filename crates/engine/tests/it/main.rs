@@ -17,6 +17,7 @@ mod interfaces;
 mod lazy;
 mod lifetime;
 mod log;
+mod moves;
 mod ordered;
 mod queries;
 mod readers;

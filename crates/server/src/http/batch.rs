@@ -14,12 +14,11 @@ use corollary_engine::{Committed, EngineError, Key, Transaction, Write};
 use serde_json::{Map, Value as Json};
 
 use super::commit::{self, Manner, Told};
-use super::updates;
 use super::write::{self, Conditions, Replies};
-use super::{App, Call, Fault, check_headers, idempotency, read};
+use super::{App, Call, Fault, check_headers, idempotency, moves, read, updates};
 use crate::json::encode::Encoder;
 use crate::patch::Kind;
-use crate::path::{self, List, PREFIX, Post, Target};
+use crate::path::{self, List, Post, Target};
 use crate::problem::Problem;
 
 /// Serves a batch.
@@ -56,6 +55,8 @@ struct Step {
     replies: Replies,
     /// Its path, for references: known at once where it is not owned by something else.
     path: String,
+    /// Is it where its path says because of this item?
+    new: bool,
 }
 
 async fn run(app: &App, items: &[Json], manner: Manner) -> Result<Response<Body>, Problem> {
@@ -165,10 +166,6 @@ fn step(working: &Working<'_>, item: &Json, earlier: &[Step]) -> Result<Step, Fa
         }
     };
     let path = refer_in_path(text("path")?, earlier).map_err(malformed)?;
-    let body = match members.get("body") {
-        Some(body) => refer(body, earlier).map_err(malformed)?,
-        None => Json::Object(Map::new()),
-    };
     let mut conditions = Conditions::default();
     if let Some(value) = members.get("if_match") {
         let revision = match value {
@@ -179,26 +176,46 @@ fn step(working: &Working<'_>, item: &Json, earlier: &[Step]) -> Result<Step, Fa
         let revision = revision.ok_or_else(|| malformed("`if_match` is a revision".into()))?;
         conditions.revisions = Some(vec![revision]);
     }
-    let created = |key: &Key| earlier.iter().any(|step| step.replies == Replies::Created && step.key == *key);
-    let target = path::resolve_among(working, &path::segments(&path)?, &created)?;
+    let named = path::segments(&path)?;
+    let created = |key: &Key| earlier.iter().any(|step| step.new && step.key == *key);
+    if named == [moves::NAME] {
+        if method != Method::POST {
+            return Err(Problem::not_allowed("POST").into());
+        }
+        let Some(Json::Object(body)) = members.get("body") else {
+            return Err(malformed("a move has a `body` with `from` and `to`".into()));
+        };
+        let mut asked = moves::Asked::parse(body)?;
+        for path in [&mut asked.from, &mut asked.to] {
+            *path = refer_in_path(path, earlier).map_err(malformed)?;
+        }
+        let (movers, to) = moves::find(working, &asked, &created)?;
+        let key = moves::single(working.schema, movers).map_err(malformed)?;
+        let (writes, path) = (moves::writes_of_one(&key, to, &conditions), path::member_of(&asked.to, &key));
+        return Ok(Step { writes, key, replies: Replies::Resource, path, new: true });
+    }
+    let body = match members.get("body") {
+        Some(body) => refer(body, earlier).map_err(malformed)?,
+        None => Json::Object(Map::new()),
+    };
+    let target = path::resolve_among(working, &named, &created)?;
     if method == Method::GET {
         let Some(key) = target.resource(working.schema)?.cloned() else {
             return Err(malformed("a batch reads single resources only".into()));
         };
         let writes = vec![Write::Read(key.clone())];
-        return Ok(Step { writes, key, replies: Replies::Resource, path });
+        return Ok(Step { writes, key, replies: Replies::Resource, path, new: false });
     }
     let kind = Kind::named(members.get("content_type")).map_err(malformed)?;
     let prepared = write::prepare(working, &target, &method, &Ok(body), kind, &conditions)?;
     let path = match &target {
         Target::List(List { post: Post::Root | Post::Child(..), .. }) => {
-            let list = path.trim_end_matches('/');
-            let list = list.strip_prefix(PREFIX).unwrap_or(list);
-            format!("{PREFIX}{}{list}/{}", if list.starts_with('/') { "" } else { "/" }, prepared.key.id)
+            path::member_of(&path, &prepared.key)
         }
         _ => path,
     };
-    Ok(Step { writes: prepared.writes, key: prepared.key, replies: prepared.replies, path })
+    let new = prepared.replies == Replies::Created;
+    Ok(Step { writes: prepared.writes, key: prepared.key, replies: prepared.replies, path, new })
 }
 
 /// What `$N._id` or `$N._self` stands for; none where a text is no reference, as "$5.00".

@@ -114,7 +114,8 @@ pub(crate) async fn serve(
     match verb {
         "_query" => {
             let asked = Asked { filter, start: start(&body, &params)?, next: Next::Token, params: &params };
-            read_as_asked(call, || list::page(call, segments, &list, &asked)).await
+            read_as_asked(call, || list::page(call, &|working| list::again(working, segments), &list, &asked))
+                .await
         }
         "_count" => read_as_asked(call, || count(call, segments, &list, &filter, &params)).await,
         _ => change(call, verb, &list, filter, &params, &body).await,
@@ -193,7 +194,7 @@ fn start(body: &Map<String, Json>, params: &Params) -> Result<usize, Problem> {
     }
 }
 
-fn query_of(list: &List, filter: Option<Expr>, params: &Params, limit: usize) -> Query {
+pub(crate) fn query_of(list: &List, filter: Option<Expr>, params: &Params, limit: usize) -> Query {
     Query {
         ty: list.ty,
         from: list.from.clone(),
@@ -214,7 +215,7 @@ fn count(
 ) -> Result<Response<Body>, Problem> {
     let query = query_of(list, filter.clone(), params, 1);
     let (count, revision, pending) = read(call.app.node.engine(), |working| {
-        let query = Query { from: list::again(working, segments)?.from, ..query.clone() };
+        let query = Query { from: list::again(working, segments)?.list.from, ..query.clone() };
         let pending = updates::behind(working, query.filter.iter());
         Ok((query::count(working, &query)?, working.base.revision(), pending))
     })?;
@@ -247,26 +248,9 @@ async fn change(
     }
     let change = if delete { Change::Delete } else { Change::update(schema, list.ty, body)? };
     let manner = Manner::of(call)?;
-    if let Some(filter) = &filter {
-        // Nothing is changed or deleted because of a value that is behind.
-        updates::exact(call, || {
-            let pending =
-                read(node.engine(), |working| Ok(updates::behind(working, std::iter::once(filter))))?;
-            Ok(updates::marked(Response::new(Body::empty()), &pending))
-        })
-        .await?;
-    }
-    let limit = call.app.limits.batch_writes;
-    let query = query_of(list, filter, params, limit);
-    let page =
-        tokio::task::block_in_place(|| read(node.engine(), |working| Ok(query::run(working, &query)?)))?;
-    if page.more {
-        let detail = format!(
-            "more than {limit} resources match, and at most that many change in one transaction: narrow the condition"
-        );
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "batch-limit", detail));
-    }
-    let keys: Vec<Key> = page.items.into_iter().map(|item| item.key).collect();
+    settle(call, filter.as_ref()).await?;
+    let query = query_of(list, filter, params, call.app.limits.batch_writes);
+    let keys = found(call, &query)?;
     let matching = Matching::default();
     let writes = writes(&keys, query.filter.map(Arc::new), &matching, &change);
     let tell = move |_: &Working<'_>, committed: &Committed| {
@@ -279,14 +263,43 @@ async fn change(
     };
     let transaction = Transaction { writes };
     let done = commit::carry_out(call.app, manner, transaction, Wants::nothing(), Arc::new(tell)).await;
-    done.map_err(|mut problem| {
-        let at = problem.errors.first().and_then(|refusal| refusal.write).and_then(|at| keys.get(at));
-        if let Some(key) = at {
-            problem.detail = format!("{} {}: {}", schema.ty(key.ty).name, key.id, problem.detail);
-        }
-        problem.errors.iter_mut().for_each(|refusal| refusal.write = None);
-        problem
-    })
+    done.map_err(|problem| naming(schema, &keys, problem))
+}
+
+/// Waits until a condition reads nothing that is behind: nothing changes because of such a value.
+pub(crate) async fn settle(call: &Call<'_>, filter: Option<&Expr>) -> Result<(), Problem> {
+    let Some(filter) = filter else { return Ok(()) };
+    let engine = call.app.node.engine();
+    let settled = updates::exact(call, || {
+        let pending = read(engine, |working| Ok(updates::behind(working, std::iter::once(filter))))?;
+        Ok(updates::marked(Response::new(Body::empty()), &pending))
+    });
+    settled.await.map(drop)
+}
+
+/// The resources that are to change; no more than one transaction takes.
+pub(crate) fn found(call: &Call<'_>, query: &Query) -> Result<Vec<Key>, Problem> {
+    let engine = call.app.node.engine();
+    let page = tokio::task::block_in_place(|| read(engine, |working| Ok(query::run(working, query)?)))?;
+    if page.more {
+        let limit = query.limit;
+        let detail = format!(
+            "more than {limit} resources match, and at most that many change in one transaction: narrow the condition"
+        );
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "batch-limit", detail));
+    }
+    Ok(page.items.into_iter().map(|item| item.key).collect())
+}
+
+/// A refusal that names the resource it is about instead of the number of its write.
+pub(crate) fn naming(schema: &Schema, keys: &[Key], mut problem: Problem) -> Problem {
+    let at = problem.errors.first().and_then(|refusal| refusal.write);
+    // There may be more writes than one of each.
+    if let Some(key) = at.and_then(|at| keys.get(at % keys.len().max(1))) {
+        problem.detail = format!("{} {}: {}", schema.ty(key.ty).name, key.id, problem.detail);
+    }
+    problem.errors.iter_mut().for_each(|refusal| refusal.write = None);
+    problem
 }
 
 /// What is done with each resource.
@@ -347,7 +360,12 @@ fn writes(keys: &[Key], filter: Option<Arc<Expr>>, matching: &Matching, change: 
     writes
 }
 
-fn matches(working: &Working<'_>, keys: &[Key], filter: Option<&Expr>) -> Result<HashSet<Key>, EngineError> {
+/// Those that are there, and for which the condition holds.
+pub(crate) fn matches(
+    working: &Working<'_>,
+    keys: &[Key],
+    filter: Option<&Expr>,
+) -> Result<HashSet<Key>, EngineError> {
     working.prefetch(keys.iter())?;
     let mut found = HashSet::with_capacity(keys.len());
     for key in keys {

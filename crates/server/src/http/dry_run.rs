@@ -125,6 +125,11 @@ fn modification(
     if !unlinked.is_empty() {
         let _ = write!(out, ",\"unlinked\":{}", Json::from(unlinked));
     }
+    if change.moved(schema) {
+        let old = path::canonical(tried.before, key, Some(before))?;
+        let new = path::canonical(tried.after, key, Some(after))?;
+        let _ = write!(out, ",\"moved\":{}", json!({"old": old, "new": new}));
+    }
     let (mut facts, mut derived) = (Vec::new(), Vec::new());
     let mut pending = Vec::new();
     for (slot, field) in resource.slots().filter(|(_, field)| field.visible()) {

@@ -21,6 +21,7 @@ use crate::json::encode::{Encoder, Shape, bare, bare_among, text};
 use crate::patch::Kind;
 use crate::path::{self, Target};
 use crate::problem::Problem;
+use crate::watch::event::ITSELF;
 
 /// What a resource can be asked behind its path.
 const VERBS: [&str; 2] = ["_versions", "_revert"];
@@ -190,7 +191,9 @@ fn head(resource: &ResourceType, version: &Version, older: Option<&Doc>, out: &m
             differs(resource.shown(slot)) || resource.parts(slot).iter().any(|part| differs(*part))
         };
         let changed = visible.filter(|(slot, _)| differs(*slot));
-        let changed: Vec<&str> = changed.map(|(_, field)| field.name.as_str()).collect();
+        let moved = resource.parents.iter().any(|slot| doc.get(*slot) != older.get(*slot));
+        let names = changed.map(|(_, field)| field.name.as_str());
+        let changed: Vec<&str> = names.chain(moved.then_some(ITSELF)).collect();
         out.extend_from_slice(b",\"changed\":");
         out.extend_from_slice(Json::from(changed).to_string().as_bytes());
     }

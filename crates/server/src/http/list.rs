@@ -45,10 +45,18 @@ pub(crate) struct Asked<'a, F = Option<Expr>> {
     pub next: Next,
 }
 
+/// A list, and the fields that decided what it is and of which some value may be behind.
+pub(crate) struct Found {
+    /// The list.
+    pub list: List,
+    /// The fields.
+    pub by: BTreeSet<String>,
+}
+
 /// The list at a path that has been one before.
-pub(crate) fn again(working: &Working<'_>, segments: &[String]) -> Result<List, Fault> {
+pub(crate) fn again(working: &Working<'_>, segments: &[String]) -> Result<Found, Fault> {
     match path::resolve(working, segments)? {
-        Target::List(list) => Ok(list),
+        Target::List(list) => Ok(Found { list, by: BTreeSet::new() }),
         _ => Err(Problem::not_found("the list is gone").into()),
     }
 }
@@ -65,10 +73,10 @@ pub(crate) fn wait_for(call: &Call<'_>, by: &BTreeSet<String>) -> Result<(), Pro
     Err(Problem { code: "pending", ..problem })
 }
 
-/// One page of a list.
+/// One page of a list; `again` is what finds it in the state that is read.
 pub(crate) fn page(
     call: &Call<'_>,
-    segments: &[String],
+    again: &dyn Fn(&Working<'_>) -> Result<Found, Fault>,
     list: &List,
     asked: &Asked<'_>,
 ) -> Result<Response<Body>, Problem> {
@@ -92,8 +100,12 @@ pub(crate) fn page(
     let shape = params.shape(schema, list.ty)?;
     let (body, revision, pending) = read(engine, |working| {
         // What the path leads to is read again, so that all of the reply is of one revision.
-        let query = Query { from: again(working, segments)?.from, ..query.clone() };
-        let by = updates::behind(working, query.filter.iter().chain(query.order.iter().map(|(key, _)| key)));
+        let Found { list, mut by } = again(working)?;
+        let query = Query { from: list.from, ..query.clone() };
+        by.extend(updates::behind(
+            working,
+            query.filter.iter().chain(query.order.iter().map(|(key, _)| key)),
+        ));
         wait_for(call, &by)?;
         let page = query::run(working, &query)?;
         let mut encoder = call.encoder(working);
@@ -106,6 +118,7 @@ pub(crate) fn page(
             }
             encoder.resource(&item.key, &item.doc, &shape)?;
         }
+        encoder.out.push(b']');
         let count = if params.count { Some(query::count(working, &query)?) } else { None };
         let last = page.items.last().filter(|_| page.more);
         let next = last.map(|last| params.token(path, &last.position));
@@ -129,7 +142,7 @@ pub(crate) fn close(
 ) -> (Vec<u8>, BTreeSet<String>) {
     let revision = encoder.working().base.revision();
     let Encoder { mut out, mut pending, .. } = encoder;
-    out.extend_from_slice(b"],\"next\":");
+    out.extend_from_slice(b",\"next\":");
     match (token, next) {
         (Some(token), Next::Path) => {
             let mut next = form_urlencoded::Serializer::new(String::new());

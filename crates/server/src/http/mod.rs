@@ -11,6 +11,7 @@ mod dry_run;
 mod history;
 mod idempotency;
 mod list;
+mod moves;
 pub mod openapi;
 mod params;
 mod resource;
@@ -18,6 +19,7 @@ mod several;
 mod steer;
 mod system;
 pub mod updates;
+mod values;
 mod why;
 mod write;
 
@@ -93,6 +95,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/_features", get(system::features))
         .route("/api/_openapi.json", get(system::openapi))
         .route("/api/_batch", any(batch::handle))
+        .route("/api/_move", any(moves::handle))
         .route("/api/_updates", any(updates::list))
         .route("/api/_updates/{id}", any(updates::one))
         .route("/api/{*path}", any(handle))

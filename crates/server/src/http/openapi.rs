@@ -45,6 +45,7 @@ pub fn document(schema: &Schema) -> Json {
         paths.insert(format!("{base}/{{id}}"), json!({"parameters": [id], "get": plain(one)}));
     }
     paths.insert(format!("{PREFIX}/_batch"), json!({"post": batch()}));
+    paths.insert(format!("{PREFIX}/_move"), json!({"post": moves()}));
     paths.insert(
         format!("{PREFIX}/_updates"),
         json!({
@@ -182,6 +183,31 @@ fn past(resource: &ResourceType, one: &str, parameters: &[Json], paths: &mut Map
             "responses": {"200": {"description": "A page of versions", "content": content}, "default": problem()},
         }}),
     );
+}
+
+/// Moves to another parent.
+fn moves() -> Json {
+    let path = |what: &str| json!({"type": "string", "description": what});
+    let members = json!({
+        "from": path("A resource, a list, or a list with a condition in brackets"),
+        "to": path("A collection"),
+        "position": {"type": ["integer", "null"], "minimum": 0},
+    });
+    let request = json!({"type": "object", "required": ["from", "to"], "properties": members, "additionalProperties": false});
+    let number = json!({"type": "integer"});
+    let text = json!({"type": "string"});
+    let one = json!({"type": "object", "required": ["_id", "_self", "_revision"], "properties": {"_id": text, "_self": text, "_revision": text}});
+    let many = json!({"type": "object", "required": ["matched", "changed", "revision"], "properties": {"matched": number, "changed": number, "revision": text}});
+    let content = json!({"application/json": {"schema": {"anyOf": [one, many]}}});
+    json!({
+        "summary": "Move a resource, some of a list, or all of it to another parent; what stands below comes along",
+        "parameters": write_parameters(),
+        "requestBody": body(request),
+        "responses": or_dry_run(json!({
+            "200": {"description": "The resource where it is now; of a list how many were found and have changed", "content": content},
+            "default": problem(),
+        })),
+    })
 }
 
 /// What is asked of a list with a body.
@@ -354,7 +380,7 @@ fn dry_run_schema() -> Json {
             "created": list(json!({"type": text, "resource": {"type": "object"}})),
             "changed": list(json!({
                 "type": text, "_id": text, "_self": text, "_revision": text,
-                "unlinked": texts, "facts": changes, "derived": changes, "_pending": texts,
+                "moved": change, "unlinked": texts, "facts": changes, "derived": changes, "_pending": texts,
             })),
             "deleted": list(json!({"type": text, "_id": text, "_self": text, "_revision": text})),
             "updates": {"type": "array", "items": update},

@@ -16,7 +16,8 @@ use super::params::Params;
 use super::updates;
 use super::write::{self, Conditions, Prepared, Replies};
 use super::{
-    Call, Fault, REVISION_HEADER, by_query, etag, etags, history, json, list, read, several, why, with_header,
+    Call, Fault, REVISION_HEADER, by_query, etag, etags, history, json, list, read, several, values, why,
+    with_header,
 };
 use crate::json::encode::{Encoder, Shape};
 use crate::patch::Kind;
@@ -72,6 +73,9 @@ fn get(call: &Call<'_>, segments: &[String], params: &Params) -> Result<Response
     if let Some(format) = format {
         return watch(call, segments, params, format);
     }
+    if let Some(reply) = values::serve(call, segments, params)? {
+        return Ok(reply);
+    }
     if segments.len().is_multiple_of(2) && params.expand.is_none() && params.fields.is_none() {
         // Most reads are of one resource: nothing else to prepare.
         let reply = read(engine, |working| {
@@ -89,7 +93,9 @@ fn get(call: &Call<'_>, segments: &[String], params: &Params) -> Result<Response
         Target::List(list) => {
             let filter = params.filter(engine.schema(), list.ty)?;
             let asked = Asked { params, filter, start: 0, next: Next::Path };
-            tokio::task::block_in_place(|| list::page(call, segments, &list, &asked))
+            tokio::task::block_in_place(|| {
+                list::page(call, &|working| list::again(working, segments), &list, &asked)
+            })
         }
         Target::Several(several) => {
             let filters = several.lists.iter().map(|(ty, _)| params.filter(engine.schema(), *ty));
@@ -108,7 +114,7 @@ fn get(call: &Call<'_>, segments: &[String], params: &Params) -> Result<Response
     }
 }
 
-fn one(
+pub(crate) fn one(
     call: &Call<'_>,
     working: &Working<'_>,
     segments: &[String],
@@ -163,6 +169,11 @@ fn watch(
 ) -> Result<Response<Body>, Problem> {
     let node = &call.app.node;
     let schema = node.engine().schema();
+    if values::is_one(call, segments)? {
+        let detail =
+            "what a path leads to behind a name is not watched; watch the resource or the list itself";
+        return Err(Problem::malformed("parameter", detail));
+    }
     let target = read(node.engine(), |working| Ok(path::resolve(working, segments)?))?;
     let refused = [
         ("order", params.order.is_some()),
@@ -280,7 +291,7 @@ pub(crate) async fn perform(
 }
 
 /// What a write of one resource tells.
-fn told(
+pub(crate) fn told(
     working: &Working<'_>,
     key: &Key,
     replies: Replies,

@@ -64,6 +64,7 @@ pub(crate) fn page(
             }
             encoder.resource(&item.key, &item.doc, shape)?;
         }
+        encoder.out.push(b']');
         let last = items.last().filter(|_| more);
         let token = last.map(|last| params.token(call.uri.path(), &place_of(working.schema, last)));
         let (out, pending) = list::close(call, encoder, token, asked.next, count, by);

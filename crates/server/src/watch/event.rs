@@ -13,6 +13,9 @@ use crate::json::encode::{Encoder, Shape, text};
 use crate::json::held::Held;
 use crate::path;
 
+/// The name by which a change of the path is told.
+pub const ITSELF: &str = "_self";
+
 /// What happened to a resource, as seen by one watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Happened {
@@ -91,6 +94,11 @@ impl Format {
 /// The body of an event about a change of a commit: all behind its type, with the closing brace.
 pub fn body(engine: &Engine, commit: &Commit, change: &Change) -> Bytes {
     let revision = commit.revision;
+    // Its parents may be gone with it, or have moved with it: where they were is known from the commit itself.
+    let gone = |key: &Key| {
+        let at = commit.changes.binary_search_by(|other| other.key.cmp(key)).ok()?;
+        commit.changes[at].before.clone()
+    };
     let write = |encoder: &mut Encoder<'_, '_>, change: &Change| -> Result<(), EngineError> {
         let shape = Shape::default();
         match &change.after {
@@ -119,7 +127,9 @@ pub fn body(engine: &Engine, commit: &Commit, change: &Change) -> Bytes {
             FieldKind::Position { .. } => Some(order::NAME),
             _ => None,
         });
-        let names = shown().map(|slot| resource.field(slot).name.as_str()).chain(place);
+        let moved = change.moved(engine.schema());
+        let itself = moved.then_some(ITSELF);
+        let names = shown().map(|slot| resource.field(slot).name.as_str()).chain(place).chain(itself);
         for (at, name) in names.enumerate() {
             encoder.out.extend_from_slice(if at > 0 { b",\"" } else { b"\"" });
             encoder.out.extend_from_slice(name.as_bytes());
@@ -129,6 +139,18 @@ pub fn body(engine: &Engine, commit: &Commit, change: &Change) -> Bytes {
         if let Some(before) = &change.before {
             encoder.out.extend_from_slice(b",\"old\":{");
             let mut first = true;
+            if moved {
+                encoder.out.extend_from_slice(format!("\"{ITSELF}\":\"").as_bytes());
+                path::push_canonical_among(
+                    encoder.working(),
+                    &change.key,
+                    Some(before),
+                    &gone,
+                    &mut encoder.out,
+                )?;
+                encoder.out.push(b'"');
+                first = false;
+            }
             for slot in shown() {
                 let ty = change.key.ty;
                 let is_among = !resource.parts(slot).is_empty();
@@ -159,12 +181,7 @@ pub fn body(engine: &Engine, commit: &Commit, change: &Change) -> Bytes {
         let mut encoder = Encoder::of_commit(working, engine.updates().open_at(revision));
         match (&change.after, &change.before) {
             (None, Some(before)) => {
-                // Its parents may be gone with it: their place is known from the commit itself.
                 open(&mut encoder, revision);
-                let gone = |key: &Key| {
-                    let at = commit.changes.binary_search_by(|other| other.key.cmp(key)).ok()?;
-                    commit.changes[at].before.clone()
-                };
                 path::push_canonical_among(working, &change.key, Some(before), &gone, &mut encoder.out)?;
                 encoder.out.push(b'"');
             }
