@@ -213,10 +213,8 @@ impl Workload<'_> {
         });
         let parents: Vec<_> = parents.collect();
         let out = self.random.percent(if self.draft.types[ty].root { 25 } else { 1 });
-        let under = match self.random.pick_any(&parents).filter(|_| !out) {
-            Some((fact, target)) => Some((fact.name.clone(), self.target(*target))),
-            None => None,
-        };
+        let parent = self.random.pick_any(&parents).filter(|_| !out);
+        let under = parent.map(|(fact, target)| (fact.name.clone(), self.target(*target)));
         let at = self.random.percent(40).then(|| self.random.below(5) as u64);
         To { under, at: at.filter(|_| !self.draft.ordered_parents(ty).is_empty() || self.random.percent(2)) }
     }
