@@ -72,6 +72,8 @@ pub struct Base<'a> {
     read: Cell<bool>,
     /// How many rows, documents among them, were read from the snapshot.
     rows: Cell<u64>,
+    /// The document that was read last: of those that many link to, it is mostly the next one too.
+    last: RefCell<Option<(Key, Option<Arc<Doc>>)>>,
 }
 
 impl<'a> Base<'a> {
@@ -98,6 +100,7 @@ impl<'a> Base<'a> {
             cached: Cell::new(true),
             read: Cell::new(false),
             rows: Cell::new(0),
+            last: RefCell::default(),
         }
     }
 
@@ -148,6 +151,17 @@ impl<'a> Base<'a> {
 
     /// A document.
     pub fn doc(&self, key: &Key) -> Result<Option<Arc<Doc>>, EngineError> {
+        if let Some((last, doc)) = &*self.last.borrow()
+            && last == key
+        {
+            return Ok(doc.clone());
+        }
+        let doc = self.find(key)?;
+        self.last.replace(Some((key.clone(), doc.clone())));
+        Ok(doc)
+    }
+
+    fn find(&self, key: &Key) -> Result<Option<Arc<Doc>>, EngineError> {
         let mut unknown = true;
         if self.cached.get() {
             match self.cache.get(key, self.revision.get()) {
@@ -167,6 +181,42 @@ impl<'a> Base<'a> {
             self.cache.fill(key, doc.clone(), self.revision.get());
         }
         Ok(doc)
+    }
+
+    /// Many documents, in the order of their keys: with one look-up each in the cache, and one read for the rest.
+    pub fn docs(&self, keys: &[&Key]) -> Result<Vec<Option<Arc<Doc>>>, EngineError> {
+        let mut docs = vec![None; keys.len()];
+        // Where it stands, and may the cache learn it?
+        let mut wanted = Vec::new();
+        for (at, key) in keys.iter().enumerate() {
+            let found = match self.cached.get() {
+                true => self.cache.get(key, self.revision.get()),
+                false => Lookup::Newer,
+            };
+            match found {
+                Lookup::Hit(doc) => {
+                    self.read.set(true);
+                    docs[at] = doc;
+                }
+                Lookup::Newer => wanted.push((at, false)),
+                Lookup::Unknown => wanted.push((at, true)),
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(docs);
+        }
+        let rows: Vec<Vec<u8>> =
+            wanted.iter().map(|(at, _)| keys::doc(self.schema.ty(keys[*at].ty).id, &keys[*at].id)).collect();
+        let slices: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
+        let stored = self.snapshot()?.get_many(keys::DOC, &slices)?;
+        self.note(stored.len());
+        for ((at, unknown), stored) in wanted.into_iter().zip(stored) {
+            docs[at] = self.decode(keys[at], stored.as_deref())?;
+            if unknown {
+                self.cache.fill(keys[at], docs[at].clone(), self.revision.get());
+            }
+        }
+        Ok(docs)
     }
 
     /// Brings many documents into the cache with one read.

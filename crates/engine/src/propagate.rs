@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use corollary_schema::plan::follows::can_be_left;
 use corollary_schema::plan::{Evaluate, Group, Hop, PlanNode, Rule, Start, Timer};
@@ -139,19 +140,12 @@ fn follow(working: &mut Working<'_>, mut dirty: Dirty) -> Result<Work, EngineErr
         let node = &schema.plan.nodes[at];
         let keys: Vec<Key> = subjects.into_iter().map(|id| Key::new(node.subject(), id)).collect();
         work.evaluations += keys.len() as u64;
-        working.prefetch(keys.iter())?;
         let changed = match &node.rule {
-            Rule::Evaluate(evaluate) => {
-                let mut changed = Vec::new();
-                for key in &keys {
-                    let value = evaluate_owner(working, node, evaluate, key)?;
-                    if let Some(value) = value {
-                        changed.extend(store_result(working, node, key, value)?);
-                    }
-                }
-                changed
+            Rule::Evaluate(evaluate) => evaluate_all(working, node, evaluate, &keys)?,
+            Rule::Group(_) => {
+                working.prefetch(keys.iter())?;
+                group::apply(working, at, &keys, Counted::Before)?
             }
-            Rule::Group(_) => group::apply(working, at, &keys, Counted::Before)?,
         };
         work.changed += changed.len() as u64;
         if schema.plan.readers(node.result).is_empty() {
@@ -165,6 +159,26 @@ fn follow(working: &mut Working<'_>, mut dirty: Dirty) -> Result<Work, EngineErr
     Ok(work)
 }
 
+/// Evaluates a node for some owners and stores its results; tells those that changed. Each owner is looked up once: what
+/// is stored for one changes no other.
+fn evaluate_all(
+    working: &mut Working<'_>,
+    node: &PlanNode,
+    evaluate: &Evaluate,
+    keys: &[Key],
+) -> Result<Vec<Changed>, EngineError> {
+    let mut changed = Vec::new();
+    for (key, doc) in keys.iter().zip(working.after_many(keys)?) {
+        let value = evaluate_doc(working, node, evaluate, key, doc.as_deref())?;
+        if let (Some(value), Some(doc)) = (value, doc) {
+            let change = put_in(working, node, key, doc, value);
+            refuse_error(working, node, change.as_ref())?;
+            changed.extend(change);
+        }
+    }
+    Ok(changed)
+}
+
 /// The value of a node for an owner that is there; its timer, if it has one, is set along with it.
 pub fn evaluate_owner(
     working: &mut Working<'_>,
@@ -172,10 +186,21 @@ pub fn evaluate_owner(
     evaluate: &Evaluate,
     key: &Key,
 ) -> Result<Option<Value>, EngineError> {
+    let doc = working.after(key)?;
+    evaluate_doc(working, node, evaluate, key, doc.as_deref())
+}
+
+fn evaluate_doc(
+    working: &mut Working<'_>,
+    node: &PlanNode,
+    evaluate: &Evaluate,
+    key: &Key,
+    doc: Option<&Doc>,
+) -> Result<Option<Value>, EngineError> {
     let wake = Wake::default();
-    let value = match working.after(key)? {
+    let value = match doc {
         Some(doc) => {
-            let mut eval = Eval::of(working, &key.id, &doc);
+            let mut eval = Eval::of(working, &key.id, doc);
             if let Some(Timer::Changes(_)) = evaluate.timer {
                 eval = eval.waking(&wake);
             }
@@ -205,12 +230,21 @@ pub fn store_result(
     value: Value,
 ) -> Result<Option<Changed>, EngineError> {
     let changed = put_result(working, node, key, value)?;
-    if let Some((_, _, new @ Value::Error(_))) = &changed
-        && !working.by_clock
-    {
-        refuse_strict(working.schema, node.result, new)?;
-    }
+    refuse_error(working, node, changed.as_ref())?;
     Ok(changed)
+}
+
+fn refuse_error(
+    working: &Working<'_>,
+    node: &PlanNode,
+    changed: Option<&Changed>,
+) -> Result<(), EngineError> {
+    match changed {
+        Some((_, _, new @ Value::Error(_))) if !working.by_clock => {
+            refuse_strict(working.schema, node.result, new)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Stores a node's result as [`store_result`] does, whatever it is. Null is kept as nothing at all.
@@ -220,14 +254,25 @@ pub fn put_result(
     key: &Key,
     value: Value,
 ) -> Result<Option<Changed>, EngineError> {
-    let value = if value.is_null() { Value::Absent } else { value };
     let Some(doc) = working.after(key)? else { return Ok(None) };
-    let old = doc.get(node.result.slot).clone();
-    drop(doc);
-    if old == value {
-        return Ok(None);
+    Ok(put_in(working, node, key, doc, value))
+}
+
+/// Stores a node's result in a document as it is now.
+fn put_in(
+    working: &mut Working<'_>,
+    node: &PlanNode,
+    key: &Key,
+    doc: Arc<Doc>,
+    value: Value,
+) -> Option<Changed> {
+    let value = if value.is_null() { Value::Absent } else { value };
+    let old = doc.get(node.result.slot);
+    if *old == value {
+        return None;
     }
-    Ok(working.set(key, node.result.slot, value.clone())?.then(|| (key.clone(), old, value)))
+    let old = old.clone();
+    working.set_in(key, doc, node.result.slot, value.clone()).then(|| (key.clone(), old, value))
 }
 
 /// The refusal of an error, where the field is strict.

@@ -228,6 +228,27 @@ impl<'a> Working<'a> {
         self.base.prefetch(wanted.filter(unchanged).collect())
     }
 
+    /// Many documents as they are now, in the order of their keys, with one read.
+    pub(crate) fn after_many(&self, keys: &[Key]) -> Result<Vec<Option<Arc<Doc>>>, EngineError> {
+        if self.touched.is_empty() && self.kept.is_empty() {
+            return self.base.docs(&keys.iter().collect::<Vec<_>>());
+        }
+        let mut docs = vec![None; keys.len()];
+        let mut stored = Vec::new();
+        for (at, key) in keys.iter().enumerate() {
+            match (self.touched.get(key), self.kept.get(key)) {
+                (Some(touched), _) => docs[at] = touched.after.clone(),
+                (None, Some(kept)) => docs[at] = kept.clone(),
+                (None, None) => stored.push(at),
+            }
+        }
+        let wanted: Vec<&Key> = stored.iter().map(|at| &keys[*at]).collect();
+        for (at, doc) in stored.into_iter().zip(self.base.docs(&wanted)?) {
+            docs[at] = doc;
+        }
+        Ok(docs)
+    }
+
     /// A document, to be changed.
     pub fn edit(&mut self, key: &Key) -> Result<Option<&mut Doc>, EngineError> {
         let loaded = match self.touched.contains_key(key) {
@@ -250,14 +271,27 @@ impl<'a> Working<'a> {
 
     /// Puts a value into a slot, references along with it; was it another one before?
     pub fn set(&mut self, key: &Key, slot: Slot, value: Value) -> Result<bool, EngineError> {
+        let Some(doc) = self.after(key)? else { return Ok(false) };
+        Ok(self.set_in(key, doc, slot, value))
+    }
+
+    /// The same, of a document as it is now.
+    pub(crate) fn set_in(&mut self, key: &Key, now: Arc<Doc>, slot: Slot, value: Value) -> bool {
         let field = FieldRef { ty: key.ty, slot };
         let schema = self.schema;
         let embedded = &schema.ty(key.ty).embedded;
         let referring = schema.field(field).reference_index || !embedded.is_empty();
-        let Some(doc) = self.edit(key)? else { return Ok(false) };
+        let touched = match self.touched.entry(key.clone()) {
+            Entry::Occupied(entry) => {
+                drop(now);
+                entry.into_mut()
+            }
+            Entry::Vacant(entry) => entry.insert(Touched { before: Some(now.clone()), after: Some(now) }),
+        };
+        let Some(doc) = touched.after.as_mut().map(Arc::make_mut) else { return false };
         let old = if referring { doc.get(slot).clone() } else { Value::Absent };
         if !doc.set(slot, value.clone()) {
-            return Ok(false);
+            return false;
         }
         if schema.field(field).reference_index {
             self.refer(key, field, &targets(&old), &targets(&value));
@@ -268,7 +302,7 @@ impl<'a> Working<'a> {
                 self.refer(key, via, &schema.embedded(via, &old), &schema.embedded(via, &value));
             }
         }
-        Ok(true)
+        true
     }
 
     /// Puts the references of a new resource into the reference index, or takes those of one that goes out of it.

@@ -1,7 +1,8 @@
 //! How fast updates go: a part of one whenever nothing waits, and behind each group.
 //!
-//! A part is as large as takes a moment, by what the last ones took: whoever writes meanwhile waits for one of them at
-//! most. A rate can hold all of them back.
+//! A part is as large as takes a moment to work out, by what the last ones took: whoever writes meanwhile waits for one of
+//! them at most. What the store takes to make it durable is measured apart, or a slow disk would make parts small, and
+//! then nearly all of the time would go to the disk. A rate can hold all of them back.
 
 use std::sync::Arc;
 use std::thread;
@@ -14,10 +15,13 @@ use parking_lot::Mutex;
 
 use crate::node::Feed;
 
-/// What a part may take while nobody waits.
-const IDLE_STEP: Duration = Duration::from_millis(5);
+/// What working out a part may take while nobody waits; as long as the store takes, where that is more.
+const IDLE_STEP: Duration = Duration::from_millis(4);
 
-/// What it may take while somebody does.
+/// The most of it, however slow the store.
+const MAX_IDLE_STEP: Duration = Duration::from_millis(16);
+
+/// What it may take while somebody waits.
 const BUSY_STEP: Duration = Duration::from_millis(1);
 
 /// The smallest part, or the sync would cost more than the work.
@@ -67,8 +71,10 @@ pub(crate) struct Updater {
     wishes: Arc<Wishes>,
     /// What was wished for last.
     pace: Pace,
-    /// Of one resource; zero before anything is known.
+    /// Of working out one resource; zero before anything is known.
     cost: Duration,
+    /// Of making a part durable.
+    store: Duration,
     /// Not before this, for the sake of the rate.
     not_before: Instant,
 }
@@ -76,7 +82,7 @@ pub(crate) struct Updater {
 impl Updater {
     pub(crate) fn new(wishes: Arc<Wishes>) -> Updater {
         let pace = wishes.pace.lock().clone();
-        Updater { wishes, pace, cost: Duration::ZERO, not_before: Instant::now() }
+        Updater { wishes, pace, cost: Duration::ZERO, store: Duration::ZERO, not_before: Instant::now() }
     }
 
     /// Is an update open?
@@ -113,7 +119,9 @@ impl Updater {
         if begun < self.not_before {
             return Ok(());
         }
-        let outcome = executor.update_step(Timestamp::now(), self.batch(idle));
+        let mut worked = Duration::ZERO;
+        let outcome =
+            executor.update_step_told(Timestamp::now(), self.batch(idle), &mut || worked = begun.elapsed());
         match &outcome {
             Ok(None) => {}
             Ok(progress) => feed.counts.step(progress.as_ref(), begun.elapsed()),
@@ -125,7 +133,7 @@ impl Updater {
                 if let Some(commit) = &progress.commit {
                     feed.publish(commit);
                 }
-                self.learn(progress.walked, begun.elapsed());
+                self.learn(progress.walked, worked, begun.elapsed().saturating_sub(worked));
                 if let Some(rate) = self.pace.per_second {
                     self.not_before = begun + Duration::from_secs(1) * progress.walked as u32 / rate.max(1);
                 }
@@ -137,20 +145,21 @@ impl Updater {
         Ok(())
     }
 
-    fn learn(&mut self, walked: usize, took: Duration) {
-        if walked == 0 {
+    fn learn(&mut self, walked: usize, worked: Duration, stored: Duration) {
+        if walked == 0 || worked.is_zero() {
             return;
         }
-        let cost = took / walked as u32;
-        self.cost = match self.cost {
-            Duration::ZERO => cost,
-            mean => (mean * (REMEMBERED - 1) + cost) / REMEMBERED,
+        let mean = |mean: Duration, new: Duration| match mean {
+            Duration::ZERO => new,
+            mean => (mean * (REMEMBERED - 1) + new) / REMEMBERED,
         };
+        self.cost = mean(self.cost, worked / walked as u32);
+        self.store = mean(self.store, stored);
     }
 
     /// Resources of the next part.
     fn batch(&self, idle: bool) -> usize {
-        let target = if idle { IDLE_STEP } else { BUSY_STEP };
+        let target = if idle { self.store.clamp(IDLE_STEP, MAX_IDLE_STEP) } else { BUSY_STEP };
         let fitting = target.as_nanos() / self.cost.as_nanos().max(1);
         let fitting = if self.cost.is_zero() { MIN_BATCH } else { fitting as usize };
         let rated = self.pace.per_second.map_or(usize::MAX, |rate| (rate as usize / 20).max(1));

@@ -44,13 +44,14 @@ struct Connection {
     busy: bool,
 }
 
-/// Sends requests over `connections` connections for `interval`, then waits for the answers that are still owed.
+/// Sends requests over `connections` connections for `interval`, or until `is_over`, then waits for the answers that are still owed.
 /// `next` appends the next request to a buffer; `operations` is how many operations one request stands for.
 pub fn load(
     address: SocketAddr,
     connections: usize,
     interval: Duration,
     operations: u32,
+    is_over: &dyn Fn() -> bool,
     mut next: impl FnMut(&mut Vec<u8>),
 ) -> Result<Load> {
     let mut poll = Poll::new().map_err(|error| format!("no poll: {error}"))?;
@@ -87,7 +88,7 @@ pub fn load(
             }
             now = Instant::now();
             last_answer = now;
-            if now - started <= interval {
+            if now - started <= interval && !is_over() {
                 let micros = (now - connection.started).as_micros() as u64;
                 latencies.saturating_record(micros.max(1));
                 connection.begin(&mut next)?;
@@ -101,7 +102,8 @@ pub fn load(
         .map(|(before, after)| (after - before).as_secs_f64() / started.elapsed().as_secs_f64());
     let micros = |quantile| Duration::from_micros(latencies.value_at_quantile(quantile));
     let sample = Sample {
-        per_second: latencies.len() as f64 * f64::from(operations) / interval.as_secs_f64(),
+        per_second: latencies.len() as f64 * f64::from(operations)
+            / interval.min(last_answer - started).as_secs_f64(),
         p50: micros(0.5),
         p99: micros(0.99),
         max: Duration::from_micros(latencies.max()),
@@ -266,7 +268,7 @@ mod tests {
     fn every_request_is_answered_and_counted() {
         let (address, asked) = server("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", usize::MAX);
         let mut sent = 0u64;
-        let load = load(address, 8, INTERVAL, 3, |out| {
+        let load = load(address, 8, INTERVAL, 3, &|| false, |out| {
             sent += 1;
             http::request(out, "PATCH", "/api/orders/o1", "{\"amount\":7}");
         })
@@ -287,7 +289,7 @@ mod tests {
         let (address, asked) = server(answer, 7_001);
         let body = "y".repeat(3_000_000);
         let mut sent = 0u64;
-        load(address, 2, INTERVAL, 1, |out| {
+        load(address, 2, INTERVAL, 1, &|| false, |out| {
             sent += 1;
             http::request(out, "POST", "/api/_batch", &body);
         })
@@ -299,8 +301,9 @@ mod tests {
     #[test]
     fn a_refusal_ends_the_load() {
         let (address, _) = server("HTTP/1.1 404 Not Found\r\nContent-Length: 7\r\n\r\nno such", usize::MAX);
-        let error =
-            load(address, 1, INTERVAL, 1, |out| http::request(out, "GET", "/nowhere", "")).err().unwrap();
+        let error = load(address, 1, INTERVAL, 1, &|| false, |out| http::request(out, "GET", "/nowhere", ""))
+            .err()
+            .unwrap();
         assert_eq!(error.to_string(), "GET /nowhere HTTP/1.1: the server answered 404: no such");
     }
 }

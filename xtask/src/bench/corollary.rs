@@ -97,6 +97,13 @@ impl Data {
         process::run(command).map(drop)
     }
 
+    /// The same data under another schema.
+    pub fn with_schema(mut self, text: &str) -> Result<Data> {
+        self.schema = self.folder.path().join("schema.cor");
+        fs::write(&self.schema, text).map_err(|error| format!("{}: {error}", self.schema.display()))?;
+        Ok(self)
+    }
+
     /// Serves it on a free port.
     pub fn serve(self) -> Result<Corollary> {
         let (stdout, stderr) = (self.folder.path().join("stdout"), self.folder.path().join("stderr"));

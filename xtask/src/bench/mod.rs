@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+mod bootstrap;
 mod client;
 mod corollary;
 mod engine;
@@ -34,10 +35,11 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 type Benchmark = fn(&Options) -> Result<()>;
 
 /// The benchmarks, with what each measures.
-const BENCHMARKS: [(&str, Benchmark, &str); 6] = [
+const BENCHMARKS: [(&str, Benchmark, &str); 7] = [
     ("point", point::run, "set the amount of a random order, which changes its customer's total"),
     ("hot", hot::run, "the same with all orders of one customer, beside the spread-out numbers"),
     ("fanout", fanout::run, "rename a customer whose name is copied onto 100,000 orders"),
+    ("bootstrap", bootstrap::run, "a new derived field over all orders, while others write"),
     ("read", read::run, "read an order with its customer"),
     ("load", load::run, "bring in the flights example from CSV until every derived value stands"),
     ("engine", engine::run, "point in process, without HTTP, in groups of 256 (Corollary only)"),
@@ -60,7 +62,7 @@ pub fn bench(arguments: &[String]) -> ExitCode {
     let Some((benchmark, rest)) = chosen else {
         eprintln!("usage: cargo xtask bench NAME [options]\n");
         for (name, _, what) in BENCHMARKS {
-            eprintln!("  {name:<8} {what}");
+            eprintln!("  {name:<9} {what}");
         }
         eprintln!("\n{OPTIONS}");
         return ExitCode::from(2);

@@ -71,6 +71,23 @@ impl Shop {
         )
     }
 
+    /// Corollary's numbers at single updates for one interval, or until `is_over`.
+    pub fn write(&self, connections: usize, is_over: &dyn Fn() -> bool, options: &Options) -> Result<Sample> {
+        let corollary = self.corollary.as_ref().ok_or("there is no Corollary")?;
+        let mut random = self.random.borrow_mut();
+        let next = |out: &mut Vec<u8>| Work::Point.request(self.sizes, &mut random, out);
+        let load = client::load(corollary.address(), connections, options.interval, 1, is_over, next)?;
+        Ok(load.sample)
+    }
+
+    /// Stops Corollary and serves the same data with another schema.
+    pub fn serve_with(&mut self, schema: &str) -> Result<()> {
+        if let Some(corollary) = self.corollary.take() {
+            self.corollary = Some(corollary.stop()?.with_schema(schema)?.serve()?);
+        }
+        Ok(())
+    }
+
     /// One turn of each side that is not counted: caches fill and connections are made for the first time.
     pub fn warm_up(&self, work: Work, options: &Options) -> Result<()> {
         let once = Options { rounds: 1, ..options.clone() };
@@ -100,7 +117,8 @@ impl Shop {
     ) -> Result<Sample> {
         let mut random = self.random.borrow_mut();
         let next = |out: &mut Vec<u8>| work.request(self.sizes, &mut random, out);
-        let load = client::load(corollary.address(), connections, options.interval, work.operations(), next)?;
+        let (address, interval) = (corollary.address(), options.interval);
+        let load = client::load(address, connections, interval, work.operations(), &|| false, next)?;
         let most = self.client_cpu.get().into_iter().chain(load.client_cpu).reduce(f64::max);
         self.client_cpu.set(most);
         Ok(load.sample)

@@ -17,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::budget::{Deferred, Edge, Left};
 use super::lag;
 use super::record::{Record, State, Task, UpdateId};
+use super::trail::Trail;
 use super::walk::Place;
 use crate::doc::{Doc, Key, Layout};
 use crate::error::EngineError;
@@ -57,6 +58,8 @@ pub struct Update {
     pub not_before: Timestamp,
     /// Batches that have failed since the last that did not.
     pub failures: u32,
+    /// Whom it has passed.
+    pub(crate) trail: Trail,
     /// By type and slot: what is computed from its node, and its node's result.
     behind: Arc<Vec<Vec<bool>>>,
 }
@@ -110,7 +113,12 @@ impl Ledger {
     /// Those that are open for a reader of a revision.
     pub fn open_at(&self, revision: u64) -> Vec<Arc<Update>> {
         let later = self.ended.iter().rev().take_while(|update| update.closed > Some(revision));
-        self.open.iter().chain(later).filter(|update| update.is_open_at(revision)).cloned().collect()
+        let open = self.open.iter().chain(later).filter(|update| update.is_open_at(revision));
+        let as_of = |update: &Arc<Update>| match update.trail.holds_at(revision) {
+            true => update.clone(),
+            false => Arc::new(Update { trail: update.trail.as_of(revision), ..Update::clone(update) }),
+        };
+        open.map(as_of).collect()
     }
 
     /// What stands in a store.
@@ -236,6 +244,7 @@ impl Ledger {
                 let place = &mut update.record.place;
                 if place.level == 0 && place.source.as_ref().is_some_and(|at| known.contains(at)) {
                     place.cursor = None;
+                    update.trail.note(revision, place);
                     update.counting = (edge.path.len() == 1).then(Place::default);
                 }
                 working.put_row(keys::UPDATE, keys::update(id), update.record.encode());
@@ -397,6 +406,7 @@ fn update(schema: &Schema, record: Record, edge: Option<Edge>, now: Timestamp) -
         counting: None,
         not_before: now,
         failures: 0,
+        trail: Trail::default(),
         behind,
     }
 }

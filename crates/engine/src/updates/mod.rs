@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod record;
 pub mod settled;
 pub mod step;
+pub(crate) mod trail;
 pub mod walk;
 
 pub use budget::OwnBudget;

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use corollary_schema::plan::{Hop, Rule};
-use corollary_schema::{FieldId, FieldKind, FieldRef, Schema, TypeId};
+use corollary_schema::{FieldId, FieldKind, FieldRef, Schema, Slot, TypeId, TypeIx};
 use corollary_value::Id;
+use hashbrown::HashMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
@@ -13,6 +14,7 @@ use super::budget::Edge;
 use super::walk::Place;
 use crate::doc::Key;
 use crate::error::EngineError;
+use crate::log::Commit;
 
 /// How long whoever works on an update holds it without a sign of life.
 pub const LEASE: SignedDuration = SignedDuration::from_secs(10);
@@ -160,6 +162,8 @@ pub struct Record {
     pub visited: u64,
     /// Values that came out otherwise, those that follow in the same batches among them.
     pub changed: u64,
+    /// By field, in the order of their numbers, how many values its batches changed of those that are told.
+    pub fields: Vec<(FieldId, u64)>,
     /// When it began.
     pub started: Timestamp,
     /// The last sign of life.
@@ -237,6 +241,7 @@ impl Record {
             estimated: 0,
             visited: 0,
             changed: 0,
+            fields: Vec::new(),
             started: now,
             heartbeat: now,
             ended: None,
@@ -245,6 +250,26 @@ impl Record {
             token: 0,
             origins: Vec::new(),
             place: Place::default(),
+        }
+    }
+
+    /// Counts the derived values that one of its batches changed.
+    pub(crate) fn tally(&mut self, schema: &Schema, commit: &Commit) {
+        let mut counts: HashMap<(TypeIx, Slot), u64> = HashMap::new();
+        for change in &commit.changes {
+            for slot in &change.changed {
+                *counts.entry((change.key.ty, *slot)).or_default() += 1;
+            }
+        }
+        for ((ty, slot), count) in counts {
+            let field = schema.field(FieldRef { ty, slot });
+            if field.is_fact() {
+                continue;
+            }
+            match self.fields.binary_search_by_key(&field.id, |(id, _)| *id) {
+                Ok(at) => self.fields[at].1 += count,
+                Err(at) => self.fields.insert(at, (field.id, count)),
+            }
         }
     }
 
@@ -282,6 +307,7 @@ impl Record {
             "estimated": self.estimated,
             "visited": self.visited,
             "changed": self.changed,
+            "fields": self.fields.iter().map(|(field, count)| json!([field.0, count])).collect::<Vec<_>>(),
             "started": self.started.to_string(),
             "heartbeat": self.heartbeat.to_string(),
             "ended": self.ended.map(|ended| ended.to_string()),
@@ -336,6 +362,15 @@ fn read(key: &[u8], bytes: &[u8]) -> Option<Record> {
         estimated: json["estimated"].as_u64()?,
         visited: json["visited"].as_u64()?,
         changed: json["changed"].as_u64()?,
+        fields: match &json["fields"] {
+            // Before form 3 of the data they were not counted.
+            Json::Null => Vec::new(),
+            fields => fields
+                .as_array()?
+                .iter()
+                .map(|it| Some((FieldId(number(&it[0])?), it[1].as_u64()?)))
+                .collect::<Option<_>>()?,
+        },
         started: time(&json["started"])?,
         heartbeat: time(&json["heartbeat"])?,
         ended: optional(&json["ended"], &time)?,

@@ -1,7 +1,7 @@
 //! Reading while updates are open: what may be behind, and what it is by the facts.
 //!
 //! Marking is conservative: a value that is marked may be right, one that is not marked is. A value may be behind where an
-//! open update is of its field and reaches its resource, or where it is computed from what may be. Such a value is
+//! open update is of its field, reaches its resource and has not passed it (`trail`), or where it is computed from what may be. Such a value is
 //! computed from the facts when it is read, as long as that takes no more than a limit. What would take more, what
 //! depends on itself, and what is found by a way back that is itself behind, keeps its stored value and is named.
 
@@ -259,6 +259,10 @@ impl<'w, 'a> Settled<'w, 'a> {
         }
         let path = &edge.path[..];
         let Some(sources) = &update.sources else { return Ok(true) };
+        let only = if path.len() == 1 && sources.len() == 1 { sources.first() } else { None };
+        if only.is_some_and(|source| update.trail.has_passed(source, id)) {
+            return Ok(false);
+        }
         let working = self.working;
         let mut at = BTreeSet::from([id.clone()]);
         for hop in path {

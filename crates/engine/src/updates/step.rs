@@ -64,6 +64,21 @@ impl Executor {
     /// A batch that could not be written or was refused; it changed nothing and is tried again after [`RETRY_AFTER`], or
     /// later the more of them have failed.
     pub fn update_step(&mut self, now: Timestamp, limit: usize) -> Result<Option<Progress>, EngineError> {
+        self.update_step_told(now, limit, &mut || ())
+    }
+
+    /// The same, and `worked_out` is called when all is worked out and only the store has yet to take it: how long either takes
+    /// is for others to measure.
+    ///
+    /// # Errors
+    ///
+    /// As [`Executor::update_step`].
+    pub fn update_step_told(
+        &mut self,
+        now: Timestamp,
+        limit: usize,
+        worked_out: &mut dyn FnMut(),
+    ) -> Result<Option<Progress>, EngineError> {
         let now = self.time(now);
         let engine = self.engine().clone();
         let ledger = engine.updates();
@@ -75,7 +90,7 @@ impl Executor {
         self.turn = Some(id);
         let mut limit = limit.max(1);
         let outcome = loop {
-            match self.advance(&ledger, update, now, limit) {
+            match self.advance(&ledger, update, now, limit, worked_out) {
                 // One of them is to blame, or all of them together: those before it go on.
                 Err(EngineError::Refused(_) | EngineError::Store(StoreError::TooLarge { .. }))
                     if limit > 1 =>
@@ -136,6 +151,7 @@ impl Executor {
         update: &Arc<Update>,
         now: Timestamp,
         limit: usize,
+        worked_out: &mut dyn FnMut(),
     ) -> Result<Progress, EngineError> {
         let engine = self.engine().clone();
         let id = update.record.id;
@@ -196,9 +212,15 @@ impl Executor {
         record.heartbeat = now;
         record.owner = engine.node_name().into();
         record.lease = now.checked_add(LEASE).unwrap_or(Timestamp::MAX);
-        working.put_row(keys::UPDATE, keys::update(id), record.encode());
         let from = self.revision();
         let Finished { revision, commit, .. } = finish(&mut working, &[], from, &mut ledger, Some(id))?;
+        let next = Arc::make_mut(&mut ledger.open[at]);
+        if let Some(commit) = &commit {
+            next.record.tally(working.schema, commit);
+        }
+        // Where nobody sees a change, only later revisions are sure to have what was done.
+        next.trail.note(if commit.is_some() { revision } else { revision + 1 }, &next.record.place);
+        working.put_row(keys::UPDATE, keys::update(id), next.record.encode());
         if ended {
             ledger.end(&mut working, id, revision);
         }
@@ -207,6 +229,7 @@ impl Executor {
         working.keep();
         let kept = Kept::of(working, from, revision);
         drop(base);
+        worked_out();
         self.put(kept, ledger, time)?;
         Ok(Progress { id, ended, visited, walked, commit })
     }

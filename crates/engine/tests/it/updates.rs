@@ -95,6 +95,13 @@ fn a_change_beyond_it_is_brought_about_step_by_step() {
         assert_eq!(record.estimated, 10, "all of them are counted before the first");
         assert_eq!(record.visited, (4 * steps).min(10));
         assert_eq!(record.changed, record.visited * 2, "`again` follows in the same batch");
+        let counts: Vec<u64> = record.fields.iter().map(|(_, count)| *count).collect();
+        assert_eq!(counts, [record.visited, record.visited], "of `label` and of `again`");
+        // Whom it has passed is marked no more.
+        for leaf in 0..10 {
+            let passed = leaf < record.visited;
+            assert_eq!(!is_marked(&db, "Leaf", &format!("l{leaf:04}"), "label"), passed, "{leaf}");
+        }
         agree(&db);
     }
     assert_eq!(steps, 3);

@@ -22,6 +22,7 @@ use corollary_engine::working::Working;
 use corollary_engine::{Committed, Engine, Key, Transaction};
 use corollary_schema::plan::reads::fields as fields_read;
 use corollary_schema::typed::Expr;
+use corollary_schema::{FieldId, FieldRef, Schema, Slot};
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
@@ -248,6 +249,7 @@ pub(crate) fn shown(engine: &Engine, update: &Update) -> Json {
         "estimated": record.estimated,
         "visited": record.visited,
         "changed": record.changed,
+        "fields": fields(engine.schema(), record),
         "started_at": record.started.to_string(),
     });
     if let Some(members) = shown.as_object_mut() {
@@ -268,6 +270,24 @@ pub(crate) fn shown(engine: &Engine, update: &Update) -> Json {
         }
     }
     shown
+}
+
+/// How many values of which fields an update has changed: its own, and those that follow. A field that the schema has no
+/// more is left out.
+fn fields(schema: &Schema, record: &Record) -> Vec<Json> {
+    let named = |(id, count): &(FieldId, u64)| {
+        let (ty, resource) = schema.types().find(|(_, ty)| ty.slots().any(|(_, field)| field.id == *id))?;
+        let (slot, _) = resource.slots().find(|(_, field)| field.id == *id)?;
+        // Of objects with derived members it is these that have changed.
+        let extended = |other: &Slot| *other != slot && resource.shown(*other) == slot;
+        let shown = resource.slots().map(|(slot, _)| slot).find(extended);
+        let field = schema.field(FieldRef { ty, slot: shown.unwrap_or(slot) });
+        let follows = (&*resource.name, &*field.name) != (&*record.ty, &*record.field);
+        field.visible().then(|| {
+            json!({ "type": &*resource.name, "field": &*field.name, "changed": count, "follows": follows })
+        })
+    };
+    record.fields.iter().filter_map(named).collect()
 }
 
 /// What began an update: the change, with the path of the resource if it is still there, or that the schema changed.

@@ -93,6 +93,11 @@ fn a_large_consequence_is_named_followed_and_exact_throughout() {
     let last = told.last().unwrap();
     assert_eq!((&last["state"], &last["visited"]), (&json!("done"), &json!(LEAVES)), "{last}");
     assert_eq!((&last["estimated"], &last["changed"]), (&json!(LEAVES), &json!(2 * LEAVES)), "{last}");
+    let by_field = json!([
+        {"type": "Leaf", "field": "label", "changed": LEAVES, "follows": false},
+        {"type": "Leaf", "field": "longer", "changed": LEAVES, "follows": true},
+    ]);
+    assert_eq!(last["fields"], by_field, "{last}");
 
     // One event for each resource.
     let mut changed = BTreeMap::new();
