@@ -249,6 +249,7 @@ fn execute(
         }
         last = group.len();
         run(&mut executor, &group, &mut replies, feed)?;
+        updater.wrote();
         group.clear();
         replies.clear();
         feed.moved();

@@ -15,14 +15,17 @@ use parking_lot::Mutex;
 
 use crate::node::Feed;
 
-/// What working out a part may take while nobody waits; as long as the store takes, where that is more.
+/// What working out a part may take while nobody writes; as long as the store takes, where that is more.
 const IDLE_STEP: Duration = Duration::from_millis(4);
 
 /// The most of it, however slow the store.
-const MAX_IDLE_STEP: Duration = Duration::from_millis(16);
+const MAX_IDLE_STEP: Duration = Duration::from_millis(8);
 
-/// What it may take while somebody waits.
+/// What it may take while somebody writes.
 const BUSY_STEP: Duration = Duration::from_millis(1);
+
+/// So long after a write somebody may be about to write again: who waits for each reply is in no queue just then.
+const QUIET: Duration = Duration::from_millis(100);
 
 /// The smallest part, or the sync would cost more than the work.
 const MIN_BATCH: usize = 32;
@@ -77,12 +80,20 @@ pub(crate) struct Updater {
     store: Duration,
     /// Not before this, for the sake of the rate.
     not_before: Instant,
+    /// When somebody wrote last.
+    written: Option<Instant>,
 }
 
 impl Updater {
     pub(crate) fn new(wishes: Arc<Wishes>) -> Updater {
         let pace = wishes.pace.lock().clone();
-        Updater { wishes, pace, cost: Duration::ZERO, store: Duration::ZERO, not_before: Instant::now() }
+        let (cost, store) = (Duration::ZERO, Duration::ZERO);
+        Updater { wishes, pace, cost, store, not_before: Instant::now(), written: None }
+    }
+
+    /// Somebody has written.
+    pub(crate) fn wrote(&mut self) {
+        self.written = Some(Instant::now());
     }
 
     /// Is an update open?
@@ -109,7 +120,7 @@ impl Updater {
         &mut self,
         executor: &mut Executor,
         feed: &Feed,
-        idle: bool,
+        nobody_waits: bool,
     ) -> Result<(), EngineError> {
         for id in std::mem::take(&mut *self.wishes.retries.lock()) {
             // One that does not wait any more goes on in any case.
@@ -119,6 +130,7 @@ impl Updater {
         if begun < self.not_before {
             return Ok(());
         }
+        let idle = nobody_waits && self.written.is_none_or(|written| begun - written >= QUIET);
         let mut worked = Duration::ZERO;
         let outcome =
             executor.update_step_told(Timestamp::now(), self.batch(idle), &mut || worked = begun.elapsed());
