@@ -1,15 +1,16 @@
 //! One entry point for every chore: `cargo xtask ci` runs what a change must pass, `cargo xtask bench` measures,
 //! `cargo xtask sim` simulates, `cargo xtask long` runs the tests that need optimised code,
-//! `cargo xtask torture-updates` kills a server at work.
+//! `cargo xtask torture-updates` kills a server at work, `cargo xtask schemathesis` holds one to its OpenAPI document.
 //!
-//! Read [`ci`] for the steps of a check, [`mod@bench`] for the benchmarks, [`mod@long`], [`mod@sim`] and
-//! [`mod@torture`] for what takes longer.
+//! Read [`ci`] for the steps of a check, [`mod@bench`] for the benchmarks, [`mod@long`], [`mod@sim`],
+//! [`mod@schemathesis`] and [`mod@torture`] for what takes longer.
 
 use std::process::ExitCode;
 
 mod bench;
 mod ci;
 mod long;
+mod schemathesis;
 mod sim;
 mod tools;
 mod torture;
@@ -19,6 +20,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   ci            format check, clippy with warnings denied, all tests, documentation
   bench NAME    a benchmark against PostgreSQL; `cargo xtask bench` lists them
   long          the tests of a million, optimised: some minutes
+  schemathesis  the OpenAPI document, held against a server by Schemathesis (needs Python)
   sim           the simulator over fresh seeds; `--minutes N` says for how long (1)
   torture-updates  the server, killed again and again during a large update";
 
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         Some((command, [])) if command == "ci" => ci::ci(),
         Some((command, rest)) if command == "bench" => bench::bench(rest),
         Some((command, [])) if command == "long" => long::long(),
+        Some((command, rest)) if command == "schemathesis" => schemathesis::schemathesis(rest),
         Some((command, rest)) if command == "sim" => sim::sim(rest),
         Some((command, rest)) if command == "torture-updates" => torture::torture(rest),
         _ => {

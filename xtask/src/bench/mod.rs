@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 mod bootstrap;
 mod client;
-mod corollary;
+pub mod corollary;
 mod engine;
 mod fanout;
 mod hot;
@@ -19,7 +19,7 @@ mod machine;
 mod options;
 mod point;
 mod postgres;
-mod process;
+pub mod process;
 mod read;
 mod sample;
 mod shop;
@@ -29,7 +29,7 @@ mod work;
 use options::Options;
 
 /// What went wrong, for people.
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// A benchmark: prints its table.
 type Benchmark = fn(&Options) -> Result<()>;
@@ -87,7 +87,7 @@ pub fn bench(arguments: &[String]) -> ExitCode {
 }
 
 /// The root of the project.
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the project")
 }
 
