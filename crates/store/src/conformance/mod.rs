@@ -13,6 +13,7 @@
 pub mod commits;
 pub mod model;
 pub mod reads;
+pub mod shared;
 pub mod snapshots;
 
 use std::ops::ControlFlow;
@@ -36,6 +37,11 @@ pub trait Subject {
     fn reopen(&mut self) -> bool {
         false
     }
+
+    /// The same store opened once more, beside the first, if it is one that may be.
+    fn beside(&self) -> Option<Box<dyn Store>> {
+        None
+    }
 }
 
 /// Makes a test of each case of the suite, over a subject given as an expression that makes a fresh one.
@@ -54,6 +60,8 @@ macro_rules! conformance_tests {
                 reads: scans_are_ordered_and_bounded, scans_stop_when_told, a_visitor_may_read,
                     get_many_answers_in_order, empty_keys_and_values_are_values, large_values_come_back,
                     long_keys_come_back, unknown_keyspaces_are_refused;
+                shared: writers_beside_each_other_lose_nothing, of_two_that_rely_on_each_other_one_commits,
+                    what_must_not_be_there_comes_once, readers_beside_writers_see_whole_commits_in_order;
                 snapshots: a_snapshot_sees_no_later_commit, snapshots_of_several_moments,
                     a_snapshot_moves_between_threads, readers_never_see_half_a_commit;
             );

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::task::Poll;
 use std::thread::JoinHandle;
 
 use tokio::runtime::Runtime;
@@ -162,11 +163,23 @@ impl Connection {
         Ok(rows.first().and_then(|row| row.get::<_, Option<i64>>(0)))
     }
 
-    /// Runs steps as one transaction: all are sent, the commit with them, before the first answer is waited for.
-    pub fn transaction(&self, steps: Vec<Step>) -> Outcome {
+    /// Begins a transaction with queries, which are all sent before the first answer is waited for; their rows, in order.
+    /// Each query sees what is committed when it is run, so what follows one that waits for a lock sees what was done
+    /// under it.
+    pub fn begin(&self, queries: Vec<Step>) -> Result<Vec<Vec<Row>>, StoreError> {
+        self.ask(move |runtime, session| {
+            let found = runtime.block_on(session.begin(&queries));
+            session.heard(found)
+        })?
+        .map_err(|error| self.error(&error))
+    }
+
+    /// Goes on with the steps of a transaction and ends it: all are sent, the commit with them, before the first answer is
+    /// waited for.
+    pub fn finish(&self, steps: Vec<Step>) -> Outcome {
         let place = self.place.clone();
         let ran = self.ask(move |runtime, session| {
-            let outcome = runtime.block_on(session.transaction(&steps));
+            let outcome = runtime.block_on(session.finish(&steps));
             match session.heard(outcome) {
                 Ok(()) => Outcome::Done,
                 // A refusal by the server undoes the transaction, and the commit that follows commits nothing.
@@ -240,15 +253,37 @@ impl Session {
         Ok(statement)
     }
 
-    async fn transaction(&mut self, steps: &[Step]) -> Result<(), Error> {
-        let mut prepared = Vec::with_capacity(steps.len());
-        for (text, parameters) in steps {
-            let parameters: Vec<_> = parameters.iter().map(Parameter::as_sql).collect();
-            prepared.push((self.statement(text).await?, parameters));
-        }
+    async fn begin(&mut self, queries: &[Step]) -> Result<Vec<Vec<Row>>, Error> {
+        let prepared = self.prepared(queries).await?;
         // A request is sent when it is first polled; so each is, in order, before the first is waited for.
         let client = &self.client;
-        let mut begin = std::pin::pin!(client.batch_execute("BEGIN"));
+        let mut begin = std::pin::pin!(client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"));
+        let begun = futures_util::poll!(begin.as_mut());
+        let mut requests: Vec<_> = prepared
+            .iter()
+            .map(|(statement, parameters)| Box::pin(client.query(statement, parameters)))
+            .collect();
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in &mut requests {
+            answers.push(futures_util::poll!(request.as_mut()));
+        }
+        match begun {
+            Poll::Ready(done) => done?,
+            Poll::Pending => begin.await?,
+        }
+        let mut found = Vec::with_capacity(answers.len());
+        for (request, answer) in requests.into_iter().zip(answers) {
+            found.push(match answer {
+                Poll::Ready(rows) => rows?,
+                Poll::Pending => request.await?,
+            });
+        }
+        Ok(found)
+    }
+
+    async fn finish(&mut self, steps: &[Step]) -> Result<(), Error> {
+        let prepared = self.prepared(steps).await?;
+        let client = &self.client;
         let mut commit = std::pin::pin!(client.batch_execute("COMMIT"));
         let mut requests: Vec<_> = prepared
             .iter()
@@ -257,26 +292,35 @@ impl Session {
             })
             .collect();
         let mut answers = Vec::with_capacity(requests.len());
-        let begun = futures_util::poll!(begin.as_mut());
         for request in &mut requests {
             answers.push(futures_util::poll!(request.as_mut()));
         }
         let committed = futures_util::poll!(commit.as_mut());
-        let mut outcome = match begun {
-            std::task::Poll::Ready(done) => done,
-            std::task::Poll::Pending => begin.await,
-        };
+        let mut outcome = Ok(());
         for (request, answer) in requests.into_iter().zip(answers) {
             let answer = match answer {
-                std::task::Poll::Ready(done) => done,
-                std::task::Poll::Pending => request.await,
+                Poll::Ready(done) => done,
+                Poll::Pending => request.await,
             };
             outcome = outcome.and(answer.map(|_| ()));
         }
         let committed = match committed {
-            std::task::Poll::Ready(done) => done,
-            std::task::Poll::Pending => commit.await,
+            Poll::Ready(done) => done,
+            Poll::Pending => commit.await,
         };
         outcome.and(committed)
     }
+
+    /// The statements of steps, each with its parameters.
+    async fn prepared<'s>(&mut self, steps: &'s [Step]) -> Result<Vec<Prepared<'s>>, Error> {
+        let mut prepared = Vec::with_capacity(steps.len());
+        for (text, parameters) in steps {
+            let parameters: Vec<_> = parameters.iter().map(Parameter::as_sql).collect();
+            prepared.push((self.statement(text).await?, parameters));
+        }
+        Ok(prepared)
+    }
 }
+
+/// A statement, and what stands for its parameters.
+type Prepared<'s> = (Statement, Vec<&'s (dyn ToSql + Sync)>);

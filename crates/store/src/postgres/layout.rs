@@ -79,10 +79,11 @@ impl Tables {
         }
     }
 
-    /// The number of the lock that the process holds which has the store open.
+    /// Takes the lock that all processes hold together which have the store open. One that wants it for itself alone, as
+    /// earlier versions of this program did, and those that share it keep each other out.
     pub fn lock(&self) -> String {
         format!(
-            "SELECT pg_try_advisory_lock(hashtextextended('corollary store {}', 0))::int::int8",
+            "SELECT pg_try_advisory_lock_shared(hashtextextended('corollary store {}', 0))::int::int8",
             self.schema
         )
     }
@@ -100,8 +101,10 @@ impl Tables {
     /// Makes what is missing.
     pub fn create(&self) -> String {
         let schema = &self.schema;
+        // Of two that open the store for the first time one waits for the other.
         let mut text = format!(
-            "CREATE SCHEMA IF NOT EXISTS {schema};\n\
+            "SELECT pg_advisory_xact_lock(hashtextextended('corollary tables {schema}', 0));\n\
+             CREATE SCHEMA IF NOT EXISTS {schema};\n\
              CREATE TABLE IF NOT EXISTS {schema}.store (version int8 NOT NULL, commits int8 NOT NULL);\n\
              INSERT INTO {schema}.store SELECT {VERSION}, 0 WHERE NOT EXISTS (SELECT FROM {schema}.store);\n\
              COMMENT ON SCHEMA {schema} IS 'A Corollary store: written by its server alone';\n"
@@ -118,14 +121,19 @@ impl Tables {
         text
     }
 
-    /// How many commits there were.
-    pub fn counter(&self) -> String {
-        format!("SELECT commits FROM {}.store", self.schema)
+    /// Takes the turn to commit and counts the commit; the number of the transaction. One at a time gets through, and whoever
+    /// waited sees what the one before has done.
+    pub fn take_turn(&self) -> String {
+        format!(
+            "UPDATE {}.store SET commits = commits + 1 RETURNING pg_current_xact_id()::text::int8",
+            self.schema
+        )
     }
 
-    /// Counts a commit.
-    pub fn count_commit(&self) -> String {
-        format!("UPDATE {}.store SET commits = $1", self.schema)
+    /// What became of a transaction: 1 it is there, 0 it is not, nothing as long as it is open.
+    pub fn fate(&self) -> String {
+        "SELECT CASE pg_xact_status($1::int8::text::xid8) WHEN 'committed' THEN 1 WHEN 'aborted' THEN 0 END::int8"
+            .to_owned()
     }
 
     /// Bytes of all tables with their indexes.

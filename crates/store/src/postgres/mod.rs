@@ -5,9 +5,9 @@
 //! - connections for readers: `pool`, and what a reader sees: `snapshot`;
 //! - commits, and what became of one whose connection broke: `writer`.
 //!
-//! Invariants: one process at a time has the store open, which a session lock of the writing connection sees to; so
-//! commits are serial, and a commit on a connection that lost the lock cannot happen. Each commit raises a counter in
-//! its own transaction, so that after a broken connection the database itself tells whether the commit is there.
+//! Invariants: several processes may have the store open, and their commits are one after the other all the same, since
+//! each begins by changing the same row; conditions are compared behind that. After a broken connection the database
+//! itself tells whether the transaction is there. Nothing in it depends on what another process does, or stops doing.
 
 mod connection;
 mod error;
@@ -37,8 +37,10 @@ use pool::Pool;
 use snapshot::PostgresSnapshot;
 use writer::Writer;
 
-const FEATURES: Features =
-    Features { transactions: Transactions::Serial, available: &[Feature::Snapshot, Feature::Durable] };
+const FEATURES: Features = Features {
+    transactions: Transactions::Optimistic,
+    available: &[Feature::Snapshot, Feature::Durable, Feature::Shared],
+};
 
 /// What can be set about a store in PostgreSQL.
 #[derive(Clone, Debug)]

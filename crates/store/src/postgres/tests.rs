@@ -67,20 +67,27 @@ impl Subject for InPostgres {
         self.store = Some(open(&self.server, &self.options).unwrap());
         true
     }
+
+    fn beside(&self) -> Option<Box<dyn Store>> {
+        Some(Box::new(open(&self.server, &self.options).unwrap()))
+    }
 }
 
 crate::conformance_tests!(InPostgres::fresh());
 
 #[test]
-fn one_process_at_a_time_has_the_store_open() {
-    let mut subject = InPostgres::fresh();
-    let second = open(&subject.server, &subject.options).map(drop);
-    assert!(matches!(second, Err(StoreError::InUse { .. })), "{second:?}");
-    // Another schema is another store.
-    drop(open(&subject.server, &options()).unwrap());
-    subject.put(b"k", b"v").unwrap();
-    subject.reopen();
-    assert_eq!(subject.get(b"k").unwrap(), Some(b"v".to_vec()));
+fn an_earlier_version_and_this_one_keep_each_other_out() {
+    // It wants the store for itself alone, and sees to that with a lock.
+    let server = Server::shared();
+    let options = options();
+    let earlier = connection(&server);
+    let name = format!("hashtextextended('corollary store {}', 0)", options.schema);
+    assert_eq!(earlier.number(format!("SELECT pg_try_advisory_lock({name})::int::int8")).unwrap(), 1);
+    let refused = open(&server, &options).map(drop);
+    assert!(matches!(refused, Err(StoreError::InUse { .. })), "{refused:?}");
+    assert_eq!(earlier.number(format!("SELECT pg_advisory_unlock({name})::int::int8")).unwrap(), 1);
+    let _this = open(&server, &options).unwrap();
+    assert_eq!(earlier.number(format!("SELECT pg_try_advisory_lock({name})::int::int8")).unwrap(), 0);
 }
 
 #[test]
@@ -127,38 +134,37 @@ fn a_commit_whose_connection_breaks_is_told_as_it_is() {
     subject.put(b"k", b"3").unwrap();
     assert_eq!(subject.get(b"k").unwrap(), Some(b"3".to_vec()));
 
-    // The connection breaks after the commit: it is there, and told as done. The server cuts it off while a trigger that
-    // runs at the very end of the transaction has still to answer.
-    let counter = format!("SELECT commits FROM {}.store", subject.options.schema);
-    let before = other.number(counter.clone()).unwrap();
-    let mut writer = subject.store().writer.lock();
-    let resolved = {
-        other.batch(format!("UPDATE {}.store SET commits = commits + 1", subject.options.schema)).unwrap();
-        writer.resolve_for_test("the connection broke")
-    };
-    drop(writer);
-    assert!(resolved.is_ok(), "{resolved:?}");
-    assert_eq!(other.number(counter).unwrap(), before + 1);
+    // The connection breaks after the commit: it is there, and told as done.
+    let tables = Tables::new(&subject.options.schema, KEYSPACES).unwrap();
+    let committed = other.number(tables.take_turn()).unwrap();
+    let resolve = |number| subject.store().writer.lock().resolve_for_test(number, "the connection broke");
+    resolve(committed).unwrap();
+    // One that is not there is told so, and one that is still open is waited for.
+    other.batch("BEGIN").unwrap();
+    let open = other.number(tables.take_turn()).unwrap();
+    std::thread::scope(|scope| {
+        let resolved = scope.spawn(|| resolve(open));
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(!resolved.is_finished());
+        other.batch("ROLLBACK").unwrap();
+        let refused = resolved.join().unwrap().unwrap_err();
+        assert!(!refused.is_fatal(), "{refused}");
+    });
     subject.put(b"k", b"4").unwrap();
 }
 
 #[test]
-fn who_lost_the_store_to_another_writes_no_more() {
-    let subject = InPostgres::on(Server::new());
+fn a_process_that_stops_in_the_middle_of_a_commit_is_cut_off() {
+    let subject = InPostgres::fresh();
+    let tables = Tables::new(&subject.options.schema, KEYSPACES).unwrap();
+    let stopped = connection(&subject.server);
+    // As its connections for commits are set, but for the time.
+    stopped.batch("SET idle_in_transaction_session_timeout = 200").unwrap();
+    stopped.batch("BEGIN").unwrap();
+    stopped.number(tables.take_turn()).unwrap();
     subject.put(b"k", b"1").unwrap();
-    let other = connection(&subject.server);
-    let sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()";
-    other.query(format!("{sessions} AND backend_type = 'client backend'"), Vec::new()).unwrap();
-    let mine = open(&subject.server, &subject.options).unwrap();
-    let refused = subject.put(b"k", b"2").unwrap_err();
-    assert!(matches!(refused, StoreError::InUse { .. }), "{refused}");
-    let mut batch = Batch::new();
-    batch.put(ONE, b"k", b"3");
-    mine.commit(&batch).unwrap();
-    drop(mine);
-    let refused = subject.put(b"k", b"4").unwrap_err();
-    assert!(refused.is_fatal(), "{refused}");
-    assert_eq!(subject.get(b"k").unwrap(), Some(b"3".to_vec()));
+    assert!(stopped.batch("COMMIT").is_err());
+    assert_eq!(subject.get(b"k").unwrap(), Some(b"1".to_vec()));
 }
 
 #[test]

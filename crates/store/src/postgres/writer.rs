@@ -1,8 +1,15 @@
-//! Commits: one transaction each, in two round trips (conditions, then all that is written together with the commit).
+//! Commits: one transaction each, in two round trips: the turn and the conditions, then all that is written together with
+//! the commit.
+//!
+//! Every transaction begins by changing the one row that counts commits, and so the transactions of all processes are one
+//! after the other: what the conditions are compared with is what the commit before has left, and nothing changes it
+//! until the commit. A process that stops between its two round trips is cut off by the server
+//! ([`TURN_TIMEOUT_MS`]), and nothing of its transaction is there.
 //!
 //! Invariant: what this says of a commit is so. When the connection breaks in the middle the commit may be there or not;
-//! then the counter of commits, which each raises in its own transaction, tells, as soon as the server answers again.
+//! then the number of its transaction tells, as soon as the server answers again.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,13 +29,14 @@ const RETRY_EVERY: Duration = Duration::from_millis(200);
 /// Bytes of keys and values of one statement, about, at most.
 const STATEMENT_BYTES: usize = 16 << 20;
 
+/// How long a process may leave its transaction alone while others wait for their turn, in milliseconds.
+const TURN_TIMEOUT_MS: u64 = 5_000;
+
 /// See the module.
 pub struct Writer {
     shared: Arc<Shared>,
     /// None after it broke.
     connection: Option<Connection>,
-    /// Of all commits ever, as the database counts them.
-    counter: i64,
     commits: u64,
     conflicts: u64,
     /// Why there are no more commits.
@@ -38,8 +46,7 @@ pub struct Writer {
 impl Writer {
     /// Takes the store: its lock, its tables.
     pub fn open(shared: &Arc<Shared>) -> Result<Writer, StoreError> {
-        let connection = shared.connect()?;
-        lock(shared, &connection)?;
+        let connection = connect(shared)?;
         let version = match connection.number(shared.tables.exist())? {
             0 => VERSION,
             _ => connection.number(shared.tables.version())?,
@@ -49,16 +56,8 @@ impl Writer {
             return Err(StoreError::NewerVersion { path: shared.place.clone().into(), found, supported });
         }
         connection.batch(shared.tables.create())?;
-        let counter = connection.number(shared.tables.counter())?;
         let (commits, conflicts, stopped) = (0, 0, None);
-        Ok(Writer {
-            shared: shared.clone(),
-            connection: Some(connection),
-            counter,
-            commits,
-            conflicts,
-            stopped,
-        })
+        Ok(Writer { shared: shared.clone(), connection: Some(connection), commits, conflicts, stopped })
     }
 
     /// Commits, and conflicts, since it was opened.
@@ -71,7 +70,7 @@ impl Writer {
         if let Some(why) = &self.stopped {
             return Err(StoreError::Stopped { path: self.shared.place.clone().into(), why: why.clone() });
         }
-        let outcome = self.ready(batch).and_then(|()| self.write(batch));
+        let outcome = self.run(batch);
         match &outcome {
             Ok(()) => self.commits += 1,
             Err(StoreError::Conflict { .. }) => self.conflicts += 1,
@@ -81,99 +80,94 @@ impl Writer {
         outcome
     }
 
-    /// Sees to a connection, and that the conditions of a batch hold. One that broke while nobody used it shows by its
-    /// first answer, and is replaced.
-    fn ready(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    fn run(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let number = self.begin(batch)?;
+        let Some(connection) = &self.connection else { return Ok(()) };
+        let steps = steps(&self.shared, batch);
+        if steps.is_empty() {
+            connection.batch_later(ROLLBACK);
+            return Ok(());
+        }
+        match connection.finish(steps) {
+            Outcome::Done => Ok(()),
+            Outcome::Refused(error) => Err(error),
+            Outcome::Unknown(why) => self.resolve(number, &why),
+        }
+    }
+
+    /// Takes the turn, and sees that the conditions of a batch hold; the number of the transaction, which is open then. A
+    /// connection that broke while nobody used it shows by its first answer, and is replaced.
+    fn begin(&mut self, batch: &Batch) -> Result<i64, StoreError> {
         let mut fresh = false;
         loop {
-            if self.connection.is_none() {
-                self.connect()?;
-                fresh = true;
-            }
-            let Some(connection) = &self.connection else { return Ok(()) };
-            let checked = match batch.conditions() {
-                [] => connection.batch("SELECT 1"),
-                conditions => check_conditions(&self.shared, connection, conditions),
+            let connection = match self.connection.take() {
+                Some(connection) => connection,
+                None => {
+                    fresh = true;
+                    connect(&self.shared)?
+                }
             };
-            match checked {
+            let begun = take_turn(&self.shared, &connection, batch.conditions());
+            match begun {
                 Err(error) if !matches!(error, StoreError::Conflict { .. }) && !connection.is_open() => {
-                    self.connection = None;
                     if fresh {
                         return Err(error);
                     }
                 }
-                checked => return checked,
+                begun => {
+                    if begun.is_err() {
+                        connection.batch_later(ROLLBACK);
+                    }
+                    self.connection = Some(connection);
+                    return begun;
+                }
             }
         }
-    }
-
-    fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        let Some(connection) = &self.connection else { return Ok(()) };
-        let mut steps = steps(&self.shared, batch);
-        if steps.is_empty() {
-            return Ok(());
-        }
-        steps.push((self.shared.tables.count_commit(), vec![Parameter::Number(self.counter + 1)]));
-        match connection.transaction(steps) {
-            Outcome::Done => {
-                self.counter += 1;
-                Ok(())
-            }
-            Outcome::Refused(error) => Err(error),
-            Outcome::Unknown(why) => self.resolve(&why),
-        }
-    }
-
-    /// A connection that has the lock.
-    fn connect(&mut self) -> Result<(), StoreError> {
-        let connection = self.shared.connect()?;
-        lock(&self.shared, &connection)?;
-        if connection.number(self.shared.tables.counter())? != self.counter {
-            let why = "another process has written to the store meanwhile";
-            let error = failed(&self.shared.place, why, true);
-            self.stopped = Some(why.to_owned());
-            return Err(error);
-        }
-        self.connection = Some(connection);
-        Ok(())
     }
 
     /// Asks what became of a commit, as after a connection that broke.
     #[cfg(test)]
-    pub fn resolve_for_test(&mut self, why: &str) -> Result<(), StoreError> {
-        self.resolve(why)
+    pub fn resolve_for_test(&mut self, number: i64, why: &str) -> Result<(), StoreError> {
+        self.resolve(number, why)
     }
 
-    /// What became of a commit whose connection broke.
-    fn resolve(&mut self, why: &str) -> Result<(), StoreError> {
+    /// What became of a transaction whose connection broke.
+    fn resolve(&mut self, number: i64, why: &str) -> Result<(), StoreError> {
         self.connection = None;
         let deadline = Instant::now() + self.shared.options.resolve_timeout;
-        let ask = || -> Result<(Connection, i64), StoreError> {
-            let connection = self.shared.connect()?;
-            lock(&self.shared, &connection)?;
-            let counter = connection.number(self.shared.tables.counter())?;
-            Ok((connection, counter))
+        let ask = || -> Result<(Connection, Option<i64>), StoreError> {
+            let connection = connect(&self.shared)?;
+            let rows = connection.query(self.shared.tables.fate(), vec![Parameter::Number(number)])?;
+            let fate = rows.first().and_then(|row| row.get::<_, Option<i64>>(0));
+            Ok((connection, fate))
         };
         loop {
-            match ask() {
-                Ok((connection, counter)) if counter == self.counter || counter == self.counter + 1 => {
+            let open = match ask() {
+                Ok((connection, Some(fate))) => {
                     self.connection = Some(connection);
-                    let committed = counter != self.counter;
-                    self.counter = counter;
-                    return if committed { Ok(()) } else { Err(failed(&self.shared.place, why, false)) };
+                    return if fate == 1 { Ok(()) } else { Err(failed(&self.shared.place, why, false)) };
                 }
-                Ok(_) => {
-                    let why = format!("{why}; and another process has written to the store since");
-                    return Err(failed(&self.shared.place, why, true));
-                }
-                Err(error) if Instant::now() >= deadline => {
-                    let why = format!("{why}; whether the commit is there is open: {error}");
-                    return Err(failed(&self.shared.place, why, true));
-                }
-                Err(_) => std::thread::sleep(RETRY_EVERY),
+                Ok((_, None)) => "the server has not ended it yet".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            if Instant::now() >= deadline {
+                let why = format!("{why}; whether the commit is there is open: {open}");
+                return Err(failed(&self.shared.place, why, true));
             }
+            std::thread::sleep(RETRY_EVERY);
         }
     }
+}
+
+/// Nobody waits for it, and if it is not done the connection is no more.
+const ROLLBACK: &str = "ROLLBACK";
+
+/// A connection for commits.
+fn connect(shared: &Shared) -> Result<Connection, StoreError> {
+    let connection = shared.connect()?;
+    lock(shared, &connection)?;
+    connection.batch(format!("SET idle_in_transaction_session_timeout = {TURN_TIMEOUT_MS}"))?;
+    Ok(connection)
 }
 
 /// Takes the lock of the store for the session.
@@ -188,34 +182,43 @@ fn lock(shared: &Shared, connection: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn check_conditions(
-    shared: &Shared,
-    connection: &Connection,
-    conditions: &[Condition],
-) -> Result<(), StoreError> {
-    let mut found = std::collections::HashMap::new();
-    for keyspace in (0..shared.tables.count()).map(|at| Keyspace(at as u8)) {
+/// Begins a transaction, which waits for its turn, and compares the conditions with what is there then.
+fn take_turn(shared: &Shared, connection: &Connection, conditions: &[Condition]) -> Result<i64, StoreError> {
+    let tables = &shared.tables;
+    let mut queries: Vec<Step> = vec![(tables.take_turn(), Vec::new())];
+    let mut asked = Vec::new();
+    for keyspace in (0..tables.count()).map(|at| Keyspace(at as u8)) {
         let of = conditions.iter().filter(|it| it.keyspace == keyspace && is_short(&it.key));
         let keys: Vec<Vec<u8>> = of.map(|condition| condition.key.clone()).collect();
         if !keys.is_empty() {
-            let rows = connection.query(shared.tables.get(keyspace), vec![Parameter::Many(keys)])?;
-            found.insert(keyspace, values(rows));
+            asked.push(keyspace);
+            queries.push((tables.get(keyspace), vec![Parameter::Many(keys)]));
         }
+    }
+    for condition in conditions.iter().filter(|it| !is_short(&it.key)) {
+        queries.push((tables.get_long(condition.keyspace), parts(&condition.key)));
+    }
+    let mut answers = connection.begin(queries)?.into_iter();
+    let number = answers.next().and_then(|rows| rows.first().map(|row| row.get::<_, i64>(0)));
+    let number = number
+        .ok_or_else(|| failed(&shared.place, "the tables of the store have been emptied by others", true))?;
+    let mut found = HashMap::new();
+    for keyspace in asked {
+        found.insert(keyspace, values(answers.next().unwrap_or_default()));
     }
     for (at, condition) in conditions.iter().enumerate() {
         let long;
         let value = if is_short(&condition.key) {
             found.get(&condition.keyspace).and_then(|found| found.get(&condition.key))
         } else {
-            let rows = connection.query(shared.tables.get_long(condition.keyspace), parts(&condition.key))?;
-            long = rows.first().map(|row| row.get::<_, Vec<u8>>(0));
+            long = answers.next().and_then(|rows| rows.first().map(|row| row.get::<_, Vec<u8>>(0)));
             long.as_ref()
         };
         if value != condition.expected.as_ref() {
             return Err(condition.conflict(at));
         }
     }
-    Ok(())
+    Ok(number)
 }
 
 fn parts(key: &[u8]) -> Vec<Parameter> {
