@@ -6,17 +6,20 @@
 //!
 //! A snapshot may show a commit a moment before it is published. Reads that begin after that must not show less, so
 //! `Revisions` keeps the newest that a snapshot has shown; until it is published, reads begin with a snapshot.
+//!
+//! Where nodes share the store, a snapshot may show what another of them committed: then whoever opened it follows first
+//! ([`crate::nodes`]), so that the cache and the ledger are no older than the snapshot.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use corollary_schema::Schema;
-use corollary_store::{Direction, KeyRange, Keyspace, Snapshot, Store, Visit};
-use parking_lot::RwLock;
+use corollary_store::{Direction, KeyRange, Keyspace, Snapshot, Visit};
 
-use crate::cache::{Cache, Lookup};
-use crate::doc::{Doc, Key, Layout};
+use crate::cache::Lookup;
+use crate::doc::{Doc, Key};
+use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::keys;
 use crate::propagate::initial;
@@ -56,12 +59,7 @@ impl Revisions {
 
 /// See the module.
 pub struct Base<'a> {
-    schema: &'a Schema,
-    layouts: &'a [Layout],
-    store: &'a dyn Store,
-    cache: &'a Cache,
-    revisions: &'a Revisions,
-    published_updates: &'a RwLock<Arc<Ledger>>,
+    engine: &'a Engine,
     /// As it was published when the revision was settled; it tells what is open there.
     updates: RefCell<Arc<Ledger>>,
     snapshot: OnceCell<Box<dyn Snapshot>>,
@@ -78,23 +76,11 @@ pub struct Base<'a> {
 
 impl<'a> Base<'a> {
     /// The last published revision; the store is opened when it is needed.
-    pub(crate) fn new(
-        schema: &'a Schema,
-        layouts: &'a [Layout],
-        store: &'a dyn Store,
-        cache: &'a Cache,
-        revisions: &'a Revisions,
-        published_updates: &'a RwLock<Arc<Ledger>>,
-    ) -> Base<'a> {
-        let revision = Cell::new(revisions.published());
+    pub(crate) fn new(engine: &'a Engine) -> Base<'a> {
+        let revision = Cell::new(engine.revisions.published());
         Base {
-            schema,
-            layouts,
-            store,
-            cache,
-            revisions,
-            published_updates,
-            updates: RefCell::new(published_updates.read().clone()),
+            engine,
+            updates: RefCell::new(engine.updates()),
             snapshot: OnceCell::new(),
             revision,
             cached: Cell::new(true),
@@ -121,7 +107,7 @@ impl<'a> Base<'a> {
 
     /// Makes sure that it shows no less than what was shown before.
     pub(crate) fn catch_up(&self) -> Result<(), EngineError> {
-        if self.revision.get() < self.revisions.shown() { self.snapshot().map(drop) } else { Ok(()) }
+        if self.revision.get() < self.engine.revisions.shown() { self.snapshot().map(drop) } else { Ok(()) }
     }
 
     /// The revision that it shows.
@@ -135,16 +121,17 @@ impl<'a> Base<'a> {
         if let Some(snapshot) = self.snapshot.get() {
             return Ok(&**snapshot);
         }
-        let snapshot = self.store.snapshot()?;
+        let snapshot = self.engine.store.snapshot()?;
         let revision = keys::read_revision(&*snapshot)?;
         if revision != self.revision.get() {
             if self.read.get() {
                 return Err(EngineError::Moved);
             }
+            self.engine.follow(&*snapshot)?;
             self.revision.set(revision);
-            self.updates.replace(self.published_updates.read().clone());
-            self.revisions.show(revision);
-            self.cached.set(self.revisions.published() >= revision);
+            self.updates.replace(self.engine.updates());
+            self.engine.revisions.show(revision);
+            self.cached.set(self.engine.revisions.published() >= revision);
         }
         Ok(&**self.snapshot.get_or_init(|| snapshot))
     }
@@ -164,7 +151,7 @@ impl<'a> Base<'a> {
     fn find(&self, key: &Key) -> Result<Option<Arc<Doc>>, EngineError> {
         let mut unknown = true;
         if self.cached.get() {
-            match self.cache.get(key, self.revision.get()) {
+            match self.engine.cache.get(key, self.revision.get()) {
                 Lookup::Hit(doc) => {
                     self.read.set(true);
                     return Ok(doc);
@@ -175,10 +162,10 @@ impl<'a> Base<'a> {
         }
         let snapshot = self.snapshot()?;
         self.note(1);
-        let stored = snapshot.get(keys::DOC, &keys::doc(self.schema.ty(key.ty).id, &key.id))?;
+        let stored = snapshot.get(keys::DOC, &keys::doc(self.engine.schema().ty(key.ty).id, &key.id))?;
         let doc = self.decode(key, stored.as_deref())?;
         if unknown {
-            self.cache.fill(key, doc.clone(), self.revision.get());
+            self.engine.cache.fill(key, doc.clone(), self.revision.get());
         }
         Ok(doc)
     }
@@ -190,7 +177,7 @@ impl<'a> Base<'a> {
         let mut wanted = Vec::new();
         for (at, key) in keys.iter().enumerate() {
             let found = match self.cached.get() {
-                true => self.cache.get(key, self.revision.get()),
+                true => self.engine.cache.get(key, self.revision.get()),
                 false => Lookup::Newer,
             };
             match found {
@@ -205,15 +192,17 @@ impl<'a> Base<'a> {
         if wanted.is_empty() {
             return Ok(docs);
         }
-        let rows: Vec<Vec<u8>> =
-            wanted.iter().map(|(at, _)| keys::doc(self.schema.ty(keys[*at].ty).id, &keys[*at].id)).collect();
+        let rows: Vec<Vec<u8>> = wanted
+            .iter()
+            .map(|(at, _)| keys::doc(self.engine.schema().ty(keys[*at].ty).id, &keys[*at].id))
+            .collect();
         let slices: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
         let stored = self.snapshot()?.get_many(keys::DOC, &slices)?;
         self.note(stored.len());
         for ((at, unknown), stored) in wanted.into_iter().zip(stored) {
             docs[at] = self.decode(keys[at], stored.as_deref())?;
             if unknown {
-                self.cache.fill(keys[at], docs[at].clone(), self.revision.get());
+                self.engine.cache.fill(keys[at], docs[at].clone(), self.revision.get());
             }
         }
         Ok(docs)
@@ -222,20 +211,20 @@ impl<'a> Base<'a> {
     /// Brings many documents into the cache with one read.
     pub fn prefetch(&self, mut wanted: Vec<&Key>) -> Result<(), EngineError> {
         wanted.retain(|key| {
-            !self.cached.get() || matches!(self.cache.get(key, self.revision.get()), Lookup::Unknown)
+            !self.cached.get() || matches!(self.engine.cache.get(key, self.revision.get()), Lookup::Unknown)
         });
         if wanted.len() < 2 || !self.cached.get() {
             return Ok(());
         }
         wanted.sort();
         let keys: Vec<Vec<u8>> =
-            wanted.iter().map(|key| keys::doc(self.schema.ty(key.ty).id, &key.id)).collect();
+            wanted.iter().map(|key| keys::doc(self.engine.schema().ty(key.ty).id, &key.id)).collect();
         let slices: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
         let stored = self.snapshot()?.get_many(keys::DOC, &slices)?;
         self.note(stored.len());
         for (key, stored) in wanted.into_iter().zip(stored) {
             let doc = self.decode(key, stored.as_deref())?;
-            self.cache.fill(key, doc, self.revision.get());
+            self.engine.cache.fill(key, doc, self.revision.get());
         }
         Ok(())
     }
@@ -243,16 +232,16 @@ impl<'a> Base<'a> {
     /// Reads a stored document. The one that keeps what is the same for all is always there.
     pub fn decode(&self, key: &Key, stored: Option<&[u8]>) -> Result<Option<Arc<Doc>>, EngineError> {
         let Some(bytes) = stored else {
-            let shared = self.schema.shared == Some(key.ty) && key.id == Schema::shared_id();
+            let shared = self.engine.schema().shared == Some(key.ty) && key.id == Schema::shared_id();
             return Ok(shared.then(|| {
-                let mut doc = Doc::new(self.schema, key.ty);
-                initial(self.schema, key.ty, &mut doc);
+                let mut doc = Doc::new(self.engine.schema(), key.ty);
+                initial(self.engine.schema(), key.ty, &mut doc);
                 Arc::new(doc)
             }));
         };
-        let doc = self.layouts[key.ty.0 as usize].decode(bytes);
+        let doc = self.engine.layouts()[key.ty.0 as usize].decode(bytes);
         doc.map(|doc| Some(Arc::new(doc)))
-            .map_err(|_| EngineError::corrupt(format!("{} {}", self.schema.ty(key.ty).name, key.id)))
+            .map_err(|_| EngineError::corrupt(format!("{} {}", self.engine.schema().ty(key.ty).name, key.id)))
     }
 
     /// A row other than a document.

@@ -8,6 +8,8 @@
 //! - A reader fills a gap only if no entry was dropped there since its snapshot: each shard remembers the highest
 //!   revision that it dropped.
 //!
+//! What another node committed is forgotten instead of put, which is a gap that no older reader fills.
+//!
 //! Read next: [`crate::base`], the only user.
 
 use std::hash::{BuildHasher, Hash};
@@ -116,6 +118,25 @@ impl Cache {
         }
     }
 
+    /// Another commit has changed a resource: the entry goes, and none from before it comes back.
+    pub fn forget(&self, key: &Key, revision: u64) {
+        let mut shard = self.shard(key).lock();
+        shard.dropped = shard.dropped.max(revision);
+        if let Some(old) = shard.entries.pop(key) {
+            shard.bytes -= old.bytes;
+        }
+    }
+
+    /// Other commits up to a revision have changed nobody knows what.
+    pub fn forget_all(&self, revision: u64) {
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            shard.dropped = shard.dropped.max(revision);
+            shard.entries.clear();
+            shard.bytes = 0;
+        }
+    }
+
     /// Forgets everything. Only while nobody reads: what is dropped here is not remembered.
     pub fn clear(&self) {
         for shard in &self.shards {
@@ -213,6 +234,22 @@ mod tests {
         assert!(matches!(cache.get(&key(0), 99), Lookup::Unknown), "48 is older than what was dropped");
         cache.fill(&key(0), doc(50), 50);
         assert_eq!(hit(&cache, 0, 99), Some(50));
+    }
+
+    #[test]
+    fn what_is_forgotten_is_not_filled_again_by_those_who_read_before() {
+        let cache = Cache::new(1 << 20);
+        cache.put(key(1), doc(5), 5);
+        cache.forget(&key(1), 6);
+        assert!(matches!(cache.get(&key(1), 6), Lookup::Unknown));
+        cache.fill(&key(1), doc(5), 5);
+        assert!(matches!(cache.get(&key(1), 6), Lookup::Unknown), "5 is older than what is forgotten");
+        cache.fill(&key(1), doc(6), 6);
+        assert_eq!(hit(&cache, 1, 6), Some(6));
+        cache.forget_all(7);
+        cache.fill(&key(1), doc(6), 6);
+        assert!(matches!(cache.get(&key(1), 7), Lookup::Unknown));
+        assert_eq!(cache.size(), (0, 0));
     }
 
     #[test]

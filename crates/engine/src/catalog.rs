@@ -18,12 +18,14 @@ use corollary_value::order_key::push_order_key;
 use hashbrown::HashMap;
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
+use smol_str::SmolStr;
 
 use crate::doc::{Key, Layout};
 use crate::engine::{Engine, EngineOptions, Executor};
 use crate::error::EngineError;
 use crate::keys;
 use crate::names;
+use crate::nodes::{Head, MAX_ATTEMPTS};
 use crate::order::Build;
 use crate::rebuild::{self, Structure};
 use crate::updates::filling::{self, Before, Plan};
@@ -55,6 +57,17 @@ pub enum OpenError {
     /// The data does not fit the schema; one sentence for each reason.
     #[error("{}", .0.join("\n"))]
     Refused(Vec<String>),
+    /// Another node builds what follows from its schema, and nobody else may use the store meanwhile. If its sequence
+    /// stays as it is for long, that node is gone, and [`EngineOptions::take_over`] goes on with what it began.
+    #[error(
+        "the server {by} is building what follows from its schema; the store can be opened when it is done"
+    )]
+    Building {
+        /// Its name.
+        by: SmolStr,
+        /// The number of the last commit to the store.
+        sequence: u64,
+    },
     /// The data cannot be read or written.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -131,10 +144,20 @@ pub fn open(
     now: Timestamp,
     told: &mut dyn FnMut(&str),
 ) -> Result<Executor, OpenError> {
-    let (reasons, before) = match attempt(store.clone(), text, options, now, told, Turn::First) {
-        Ok(executor) => return Ok(executor),
-        Err(Unopened::Error(error)) => return Err(error),
-        Err(Unopened::Unfit(reasons, before)) => (reasons, before),
+    let mut attempts = 0;
+    let (reasons, before) = loop {
+        attempts += 1;
+        match attempt(store.clone(), text, options, now, told, Turn::First) {
+            Ok(executor) => return Ok(executor),
+            // Another node has committed since the data was looked at, so it is looked at again.
+            Err(Unopened::Error(OpenError::Engine(EngineError::Moved | EngineError::Superseded)))
+                if attempts < MAX_ATTEMPTS => {}
+            Err(Unopened::Error(OpenError::Engine(EngineError::Moved))) => {
+                return Err(EngineError::Contended.into());
+            }
+            Err(Unopened::Error(error)) => return Err(error),
+            Err(Unopened::Unfit(reasons, before)) => break (reasons, before),
+        }
     };
     match before.map(|before| attempt(store, &before, options, now, told, Turn::Back)) {
         Some(Err(Unopened::Error(error))) => Err(error),
@@ -178,6 +201,14 @@ fn attempt(
     turn: Turn,
 ) -> Result<Executor, Unopened> {
     let snapshot = store.snapshot()?;
+    let head = Head::read(&*snapshot)?;
+    if let Some(by) = head.builder
+        && !options.take_over
+        && turn == Turn::First
+        && by != options.node
+    {
+        return Err(OpenError::Building { by, sequence: head.sequence }.into());
+    }
     let stored = Catalog::load(&*snapshot)?;
     let mut ids = stored.as_ref().map(|catalog| catalog.ids.clone()).unwrap_or_default();
     let checked = check(text, &mut ids);
@@ -227,7 +258,6 @@ fn attempt(
         }
     }
     filling::begin(&schema, &*snapshot, &fill, now, &mut batch)?;
-    drop(snapshot);
     let filled = |it: &Structure| {
         fill.iter().any(|at| *it == Structure::Definition(schema.plan.nodes[*at].definition))
     };
@@ -241,8 +271,9 @@ fn attempt(
         stored.format == FORMAT && stored.text == text && stored.built == catalog.built
     }) && batch.is_empty();
     let empty = !unchanged && stored.is_none();
-    let engine = Arc::new(Engine::new(store, Arc::new(schema), options)?);
-    let mut executor = Executor::new(engine)?;
+    let engine = Arc::new(Engine::new(store, Arc::new(schema), options, &*snapshot)?);
+    let mut executor = Executor::new(engine, &*snapshot)?;
+    drop(snapshot);
     if stored.as_ref().is_some_and(|stored| stored.format < COUNTED_CHILDREN) {
         // Before the form of the data is said to be this one: a start that is cut short begins it again.
         let schema = executor.engine().schema().clone();
@@ -267,7 +298,7 @@ fn attempt(
             }
         }
         have.iter().filter(|it| !wanted.contains(it)).for_each(|it| rebuild::drop_rows(*it, &mut batch));
-        executor.engine().store.commit(&batch)?;
+        executor.commit_schema(batch, !empty && wanted.iter().any(|it| missing.contains(it)))?;
     }
     executor.take_over_updates(now)?;
     if !empty {
@@ -289,9 +320,10 @@ fn attempt(
             catalog.built.insert(structure);
             let mut batch = Batch::new();
             catalog.save(&mut batch);
-            executor.engine().store.commit(&batch)?;
+            executor.commit_schema(batch, true)?;
         }
     }
+    executor.end_building()?;
     Ok(executor)
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use corollary_schema::Schema;
 use corollary_schema::plan::follows::DEFAULT_BUDGET;
-use corollary_store::{Batch, Direction, KeyRange, Snapshot, Store};
+use corollary_store::{Batch, Direction, Feature, KeyRange, Snapshot, Store};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use jiff::Timestamp;
@@ -25,6 +25,7 @@ use crate::history;
 use crate::index;
 use crate::keys;
 use crate::log::{self, Commit};
+use crate::nodes::{Head, Nodes};
 use crate::propagate::{Work, propagate};
 use crate::receipt;
 use crate::reply::{self, Request, Shown};
@@ -79,8 +80,11 @@ pub struct EngineOptions {
     pub update_budget: usize,
     /// What is otherwise for some types and fields; the last word on each counts.
     pub own_budgets: Vec<OwnBudget>,
-    /// The name under which updates are worked on.
+    /// The name under which updates are worked on; where nodes share a store each has its own.
     pub node: SmolStr,
+    /// Goes on with what another node has begun to build over a shared store, which must not work on it any more: it would
+    /// be stopped.
+    pub take_over: bool,
 }
 
 impl Default for EngineOptions {
@@ -90,6 +94,7 @@ impl Default for EngineOptions {
             update_budget: DEFAULT_BUDGET,
             own_budgets: Vec::new(),
             node: "local".into(),
+            take_over: false,
         }
     }
 }
@@ -100,7 +105,9 @@ pub struct Engine {
     schema: Arc<Schema>,
     layouts: Vec<Layout>,
     pub(crate) cache: Cache,
-    revisions: Revisions,
+    pub(crate) revisions: Revisions,
+    /// What is known of other nodes; none where there can be none.
+    pub(crate) nodes: Option<Nodes>,
     budgets: Budgets,
     node: SmolStr,
     updates: RwLock<Arc<Ledger>>,
@@ -109,12 +116,16 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// Over a store that is as in a snapshot.
     pub(crate) fn new(
         store: Arc<dyn Store>,
         schema: Arc<Schema>,
         options: &EngineOptions,
+        snapshot: &dyn Snapshot,
     ) -> Result<Engine, EngineError> {
-        let revisions = Revisions::new(keys::read_revision(&*store.snapshot()?)?);
+        let revisions = Revisions::new(keys::read_revision(snapshot)?);
+        let shared = store.features().has(Feature::Shared);
+        let nodes = shared.then(|| Head::read(snapshot)).transpose()?.map(Nodes::new);
         let layouts = Layout::of(&schema);
         let budgets = Budgets::new(&schema, options.update_budget, &options.own_budgets);
         Ok(Engine {
@@ -123,6 +134,7 @@ impl Engine {
             layouts,
             cache: Cache::new(options.cache_bytes),
             revisions,
+            nodes,
             budgets,
             node: options.node.clone(),
             updates: RwLock::default(),
@@ -177,8 +189,12 @@ impl Engine {
     }
 
     pub(crate) fn base(&self) -> Base<'_> {
-        let (store, cache) = (&*self.store, &self.cache);
-        Base::new(&self.schema, &self.layouts, store, cache, &self.revisions, &self.updates)
+        Base::new(self)
+    }
+
+    /// Tells readers as at which time all is right.
+    pub(crate) fn pass(&self, time: Timestamp) {
+        *self.time.lock() = time;
     }
 
     /// A working state in which what is beyond the budget is left to updates.
@@ -216,6 +232,7 @@ impl Engine {
         visit: &mut dyn FnMut(Commit) -> ControlFlow<()>,
     ) -> Result<bool, EngineError> {
         let snapshot = self.store.snapshot()?;
+        self.follow(&*snapshot)?;
         let last = keys::read_revision(&*snapshot)?;
         // What is told from here on must be there for every later read, though it may not be published yet.
         self.revisions.show(last);
@@ -246,9 +263,9 @@ impl Engine {
 /// The one that writes.
 pub struct Executor {
     engine: Arc<Engine>,
-    revision: u64,
-    /// Of the last commit; time never runs backwards, and all that is stored is right as at it.
-    last: Timestamp,
+    /// The last commit: its revision, and its time, since time never runs backwards and all that is stored is right as at
+    /// it. The rest is for stores that nodes share.
+    pub(crate) head: Head,
     /// The update that had its turn last.
     pub(crate) turn: Option<UpdateId>,
     /// No timer is due before. There may be none at it either.
@@ -257,21 +274,12 @@ pub struct Executor {
 }
 
 impl Executor {
-    pub(crate) fn new(engine: Arc<Engine>) -> Result<Executor, EngineError> {
-        let revision = engine.revision();
-        let snapshot = engine.store.snapshot()?;
-        let last = stored_time(&*snapshot)?;
-        let next_due = clock::first(&*snapshot, &engine.schema)?;
-        drop(snapshot);
-        let mut executor = Executor { engine, revision, last, next_due, tick: None, turn: None };
-        executor.pass(last);
-        Ok(executor)
-    }
-
-    /// Remembers, and tells readers, as at which time all is right.
-    fn pass(&mut self, time: Timestamp) {
-        self.last = time;
-        *self.engine.time.lock() = time;
+    /// Over a store that is as in a snapshot.
+    pub(crate) fn new(engine: Arc<Engine>, snapshot: &dyn Snapshot) -> Result<Executor, EngineError> {
+        let head = Head::read(snapshot)?;
+        let next_due = clock::first(snapshot, &engine.schema)?;
+        engine.pass(head.time);
+        Ok(Executor { engine, head, next_due, tick: None, turn: None })
     }
 
     /// When the clock changes something next, if nobody writes: then [`Executor::commit`] wants to be called, with or
@@ -287,30 +295,34 @@ impl Executor {
 
     /// Takes over the updates that are open in the store. When the store fits the schema, before anything is committed.
     pub(crate) fn take_over_updates(&mut self, now: Timestamp) -> Result<(), EngineError> {
+        if self.engine.is_shared() {
+            return self.load_shared_ledger(now);
+        }
         let engine = &self.engine;
+        let taken_by = Some(&engine.node[..]);
         let ledger =
-            Ledger::load(&*engine.store.snapshot()?, &engine.schema, &engine.layouts, &engine.node, now)?;
+            Ledger::load(&*engine.store.snapshot()?, &engine.schema, &engine.layouts, taken_by, now)?;
         engine.publish_updates(Arc::new(ledger));
         Ok(())
     }
 
     /// A time at which all that is stored is right: this one, or, where something is due by then, the last commit's.
     pub(crate) fn time_before_timers(&self, now: Timestamp) -> Timestamp {
-        if self.next_due.is_some_and(|due| due <= now) { self.last } else { self.time(now) }
+        if self.next_due.is_some_and(|due| due <= now) { self.head.time } else { self.time(now) }
     }
 
     /// The time of the last commit.
     pub(crate) fn last(&self) -> Timestamp {
-        self.last
+        self.head.time
     }
 
     pub(crate) fn revision(&self) -> u64 {
-        self.revision
+        self.head.revision
     }
 
     /// A time that is not before the last commit's.
     pub(crate) fn time(&self, now: Timestamp) -> Timestamp {
-        now.max(self.last)
+        now.max(self.head.time)
     }
 
     /// What it shares with readers.
@@ -339,18 +351,26 @@ impl Executor {
         group: &[Request<'_>],
         now: Timestamp,
     ) -> Result<Vec<Result<Committed, EngineError>>, EngineError> {
+        self.contend(|executor| executor.execute_once(group, now))
+    }
+
+    fn execute_once(
+        &mut self,
+        group: &[Request<'_>],
+        now: Timestamp,
+    ) -> Result<Vec<Result<Committed, EngineError>>, EngineError> {
         let engine = self.engine.clone();
         let now = self.time(now);
         let base = engine.base();
         let mut working = engine.working(&base, now);
         let mut ledger = Ledger::clone(&engine.updates());
-        let mut revision = self.revision;
+        let mut revision = self.head.revision;
         let mut outcomes = Vec::with_capacity(group.len());
         self.tick = None;
         let looked = self.next_due.is_some_and(|due| due <= now);
         let mut tick = None;
         if looked {
-            tick = let_come(&mut working, self.last, &mut revision, &mut ledger)?;
+            tick = let_come(&mut working, self.head.time, &mut revision, &mut ledger)?;
         }
         let now = working.now();
         let mut receipts = false;
@@ -375,8 +395,8 @@ impl Executor {
             }
         }
         // A receipt is kept also of what changed nothing, without a revision.
-        if revision != self.revision || receipts && working.has_kept_rows() {
-            let kept = Kept::of(working, self.revision, revision);
+        if revision != self.head.revision || receipts && working.has_kept_rows() {
+            let kept = Kept::of(working, self.head.revision, revision);
             // A snapshot that is open would keep the store from reusing its log.
             drop(base);
             self.put(kept, ledger, now)?;
@@ -384,6 +404,9 @@ impl Executor {
         } else {
             drop(working);
             drop(base);
+            if !group.is_empty() {
+                self.confirm()?;
+            }
         }
         if looked {
             self.next_due = clock::first(&*engine.store.snapshot()?, &engine.schema)?;
@@ -394,22 +417,27 @@ impl Executor {
     /// Makes durable what was kept, and shows it.
     pub(crate) fn put(&mut self, kept: Kept, ledger: Ledger, now: Timestamp) -> Result<(), EngineError> {
         let engine = self.engine.clone();
+        let time = if kept.revision > self.head.revision { now } else { self.head.time };
+        if engine.is_shared() {
+            let of = (kept.revision, time);
+            self.commit_shared(kept.batch, kept.docs, of, Some(Arc::new(ledger)))?;
+            self.note_armed(kept.armed);
+            return Ok(());
+        }
         // Before the commit: whoever sees the commit has to know what it leaves behind.
         let before = engine.updates();
-        let is_commit = kept.revision > self.revision;
         engine.publish_updates(Arc::new(ledger));
         if let Err(error) = self.write(&kept.batch, kept.docs, kept.revision) {
             engine.publish_updates(before);
             return Err(error);
         }
-        if is_commit {
-            self.pass(now);
-        }
+        self.head.time = time;
+        engine.pass(time);
         self.note_armed(kept.armed);
         Ok(())
     }
 
-    fn note_armed(&mut self, armed: Option<Timestamp>) {
+    pub(crate) fn note_armed(&mut self, armed: Option<Timestamp>) {
         self.next_due = match (self.next_due, armed) {
             (Some(due), Some(armed)) => Some(due.min(armed)),
             (due, armed) => due.or(armed),
@@ -428,7 +456,7 @@ impl Executor {
             self.engine.cache.put(key, doc, revision);
         }
         self.engine.revisions.publish(revision);
-        self.revision = revision;
+        self.head.revision = revision;
         Ok(())
     }
 
@@ -441,61 +469,31 @@ impl Executor {
     ) -> Result<T, EngineError> {
         let engine = self.engine.clone();
         let base = engine.base();
-        let mut working = Working::new(&engine.schema, &engine.layouts, &base, self.last);
+        let mut working = Working::new(&engine.schema, &engine.layouts, &base, self.head.time);
         let mut extra = Batch::new();
         let done = f(&mut working, &mut extra)?;
         working.check_keys()?;
         // It may empty the log, which tells the time otherwise.
-        extra.put(keys::META, keys::TIME, keys::time(self.last));
-        let revision = self.revision + 1;
+        extra.put(keys::META, keys::TIME, keys::time(self.head.time));
+        let revision = self.head.revision + 1;
         for touched in working.touched.values_mut() {
             if let Some(doc) = &mut touched.after {
                 Arc::make_mut(doc).revision = revision;
             }
         }
         working.keep();
-        let mut batch = batch(&mut working, self.revision, revision);
+        let mut batch = batch(&mut working, self.head.revision, revision);
         extra.append(&mut batch);
         let kept = std::mem::take(&mut working.kept);
         let armed = working.armed;
         drop(working);
         drop(base);
-        self.write(&extra, kept, revision)?;
+        match engine.is_shared() {
+            true => self.commit_built(extra, kept, revision)?,
+            false => self.write(&extra, kept, revision)?,
+        }
         self.note_armed(armed);
         Ok(done)
-    }
-
-    /// Drops the commits of the log from before a time, at most so many; returns how many it dropped.
-    pub fn trim_log(&mut self, before: Timestamp, limit: usize) -> Result<usize, EngineError> {
-        let snapshot = self.engine.store.snapshot()?;
-        let last = keys::log(self.revision);
-        let (mut dropped, mut end, mut corrupt) = (0, None, false);
-        snapshot.scan(keys::LOG, &KeyRange::all(), Direction::Forward, limit, &mut |key, value| {
-            match log::time_of(value) {
-                // The last one tells the time that no later commit may precede.
-                Ok(time) if time < before && key != last => {
-                    dropped += 1;
-                    end = Some(key.to_vec());
-                    ControlFlow::Continue(())
-                }
-                Ok(_) => ControlFlow::Break(()),
-                Err(_) => {
-                    corrupt = true;
-                    ControlFlow::Break(())
-                }
-            }
-        })?;
-        if corrupt {
-            return Err(EngineError::corrupt("the log"));
-        }
-        drop(snapshot);
-        if let Some(end) = end {
-            let mut batch = Batch::new();
-            batch.delete_range(keys::LOG, KeyRange::before(end.clone()));
-            batch.delete(keys::LOG, end);
-            self.engine.store.commit(&batch)?;
-        }
-        Ok(dropped)
     }
 }
 

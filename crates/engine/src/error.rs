@@ -2,6 +2,8 @@
 
 use corollary_store::StoreError;
 
+use crate::nodes::MAX_ATTEMPTS;
+
 /// Why a transaction did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -14,9 +16,21 @@ pub enum EngineError {
     /// The store holds bytes that the engine did not write.
     #[error("the stored data cannot be read: {0}")]
     Corrupt(String),
-    /// The store moved on between two parts of one read; it has to start again. Never leaves the engine.
+    /// The store moved on between two parts of one read, or before a commit; it has to start again. Never leaves the
+    /// engine.
     #[error("the store moved on during the read")]
     Moved,
+    /// Other nodes have committed in between again and again; nothing changed.
+    #[error(
+        "other servers commit to the store all the time, and this one found no moment for it in {MAX_ATTEMPTS} attempts"
+    )]
+    Contended,
+    /// Another node has changed the schema of the store, or builds anew what follows from it. Nothing more may be written
+    /// or read under the schema from before.
+    #[error(
+        "another server has changed the schema of the store, or repairs it; this one stops, and has to be started with the schema that is there"
+    )]
+    Superseded,
     /// A value may be behind, and cannot be computed from the facts within the limit. Never leaves the engine.
     #[error("a value is not settled")]
     Unsettled,
@@ -55,6 +69,15 @@ impl EngineError {
     /// The caller's fault.
     pub fn refused(code: &'static str, path: Option<&str>, message: impl Into<String>) -> EngineError {
         Refusal::new(code, path, message).into()
+    }
+
+    /// Has the engine to be given up, because it can do nothing more?
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            EngineError::Store(error) => error.is_fatal(),
+            EngineError::Superseded => true,
+            _ => false,
+        }
     }
 
     /// Bytes that cannot be read.

@@ -26,6 +26,7 @@ use corollary_value::{Id, Value, codec};
 use jiff::Timestamp;
 
 use crate::error::EngineError;
+use crate::nodes::NOTES;
 use crate::updates::UpdateId;
 
 /// Names and numbers: the schema, the revision.
@@ -68,6 +69,14 @@ pub const KEYSPACES: [KeyspaceSpec; 10] = [
 
 /// In [`META`]: the last revision.
 pub const REVISION: &[u8] = b"revision";
+
+/// In [`META`] of a store that nodes share: its last commit ([`crate::nodes::Head`]).
+pub const HEAD: &[u8] = b"head";
+
+/// In [`META`] of a store that nodes share: what a commit changed, by its sequence; the latest of them are kept.
+pub fn note(sequence: u64) -> Vec<u8> {
+    [b"note ", &(sequence % NOTES).to_be_bytes()[..]].concat()
+}
 
 /// In [`META`]: the time of the last commit, from when the log was emptied; the log tells of later ones.
 pub const TIME: &[u8] = b"time";

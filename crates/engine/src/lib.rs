@@ -26,6 +26,7 @@ pub mod lazy;
 pub mod log;
 pub mod moves;
 pub mod names;
+pub mod nodes;
 pub mod oracle;
 pub mod order;
 pub mod paths;

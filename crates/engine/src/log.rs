@@ -9,14 +9,18 @@
 //!
 //! The document after the change is kept whole, so a reader of the log needs nothing else to show it.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use corollary_schema::{Field, FieldKind, Schema, Slot, TypeIx};
+use corollary_store::{Batch, Direction, KeyRange};
 use corollary_value::codec::{self, DecodeError, push_varint, read_slice, read_varint, unzigzag, zigzag};
 use corollary_value::{Id, Value};
 use jiff::Timestamp;
 
 use crate::doc::{Doc, Key, Layout};
+use crate::engine::Executor;
+use crate::error::EngineError;
 use crate::eval::View;
 use crate::keys;
 use crate::working::{Touched, Working};
@@ -124,6 +128,41 @@ fn encode(schema: &Schema, layouts: &[Layout], commit: &Commit, out: &mut Vec<u8
             }
             None => push_varint(0, out),
         }
+    }
+}
+
+impl Executor {
+    /// Drops the commits of the log from before a time, at most so many; returns how many it dropped.
+    pub fn trim_log(&mut self, before: Timestamp, limit: usize) -> Result<usize, EngineError> {
+        let snapshot = self.engine().store.snapshot()?;
+        let last = keys::log(keys::read_revision(&*snapshot)?);
+        let (mut dropped, mut end, mut corrupt) = (0, None, false);
+        snapshot.scan(keys::LOG, &KeyRange::all(), Direction::Forward, limit, &mut |key, value| {
+            match time_of(value) {
+                // The last one tells the time that no later commit may precede.
+                Ok(time) if time < before && key != last => {
+                    dropped += 1;
+                    end = Some(key.to_vec());
+                    ControlFlow::Continue(())
+                }
+                Ok(_) => ControlFlow::Break(()),
+                Err(_) => {
+                    corrupt = true;
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        if corrupt {
+            return Err(EngineError::corrupt("the log"));
+        }
+        drop(snapshot);
+        if let Some(end) = end {
+            let mut batch = Batch::new();
+            batch.delete_range(keys::LOG, KeyRange::before(end.clone()));
+            batch.delete(keys::LOG, end);
+            self.engine().store.commit(&batch)?;
+        }
+        Ok(dropped)
     }
 }
 

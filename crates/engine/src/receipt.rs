@@ -133,6 +133,11 @@ impl Executor {
     /// Drops receipts that hold no more, at most so many; returns how many it dropped.
     pub fn trim_receipts(&mut self, now: Timestamp, limit: usize) -> Result<usize, EngineError> {
         let Ok(before) = now.checked_sub(RETENTION) else { return Ok(0) };
+        // A key that is used anew meanwhile has another receipt, which stays.
+        self.contend(|executor| executor.trim_receipts_before(before, limit))
+    }
+
+    fn trim_receipts_before(&mut self, before: Timestamp, limit: usize) -> Result<usize, EngineError> {
         let (mut batch, mut dropped, mut corrupt) = (Batch::new(), 0, false);
         let snapshot = self.engine().store().snapshot()?;
         let range = KeyRange::prefix(keys::RECEIPT_TIMES);
@@ -156,7 +161,7 @@ impl Executor {
             return Err(EngineError::corrupt("the time of a receipt"));
         }
         if dropped > 0 {
-            self.engine().store().commit(&batch)?;
+            self.commit_aside(batch)?;
         }
         Ok(dropped)
     }

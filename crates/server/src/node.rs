@@ -4,8 +4,11 @@
 //! durable sync, and replies when it is durable. While it works the next group gathers, so groups grow with the load.
 //! Between groups it goes on with the updates that are open (`updater`).
 //!
-//! Where nobody writes, it sleeps until the engine's next timer is due, and lets it come.
+//! Where nobody writes, it sleeps until the engine's next timer is due, and lets it come. Over a store that other servers
+//! write to it looks again and again what they did ([`FOLLOW_EVERY`]), and tells the watches of it.
 
+use std::cell::Cell;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -56,6 +59,9 @@ const GATHER: Duration = Duration::from_micros(50);
 
 /// How long the executor lets a timer be that is due and that it could not let come.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How often a server looks at what others have committed to the store that it shares with them.
+pub const FOLLOW_EVERY: Duration = Duration::from_millis(25);
 
 /// How often the log is looked at for what is past its retention.
 const TRIM_EVERY: Duration = Duration::from_secs(60);
@@ -111,7 +117,8 @@ impl Node {
         let (jobs, waiting) = mpsc::channel(options.queue_transactions);
         let (moves, moved) = watch::channel(0);
         let counts = Counts::default();
-        let feed = Feed { hub: hub.clone(), moves, counts: counts.clone() };
+        let told = Cell::new(engine.revision());
+        let feed = Feed { hub: hub.clone(), moves, counts: counts.clone(), told };
         let wishes = Arc::new(Wishes::new(options.updates.clone()));
         let updater = Updater::new(wishes.clone());
         let thread = thread::Builder::new()
@@ -186,12 +193,39 @@ pub(crate) struct Feed {
     hub: Arc<Hub>,
     moves: watch::Sender<u64>,
     pub(crate) counts: Counts,
+    /// Up to which revision the watches have been told of commits.
+    told: Cell<u64>,
 }
 
 impl Feed {
-    /// Tells the watches of a commit.
+    /// Tells the watches of a commit, and of those of other servers before it.
     pub(crate) fn publish(&self, commit: &Arc<Commit>) {
+        self.tell_others(commit.revision - 1);
         self.hub.publish(commit.clone());
+        self.told.set(commit.revision);
+    }
+
+    /// Tells the watches of the commits of other servers up to a revision, which is published.
+    pub(crate) fn tell_others(&self, to: u64) {
+        let from = self.told.get();
+        let engine = self.hub.engine();
+        if !engine.is_shared() || from >= to {
+            return;
+        }
+        self.told.set(to);
+        if !self.hub.is_heard() {
+            return;
+        }
+        let complete = engine.commits_after(from, &mut |commit| {
+            if commit.revision > to {
+                return ControlFlow::Break(());
+            }
+            self.hub.publish(Arc::new(commit));
+            ControlFlow::Continue(())
+        });
+        if !matches!(complete, Ok(true)) {
+            self.hub.skip();
+        }
     }
 
     /// Something has moved on.
@@ -214,9 +248,15 @@ fn execute(
     let mut replies = Vec::new();
     let mut last = 0;
     let mut stalled = false;
+    let mut followed = Instant::now();
     loop {
-        let job = match next(&executor, &mut waiting, &mut updater, runtime, stalled) {
+        let job = match next(&executor, &mut waiting, &mut updater, runtime, stalled, followed) {
             Next::Job(job) => job,
+            Next::Others => {
+                follow(&mut executor, feed)?;
+                followed = Instant::now();
+                continue;
+            }
             Next::Due => {
                 run(&mut executor, &[], &mut replies, feed)?;
                 stalled = is_overdue(&executor, Timestamp::now()) && executor.tick().is_none();
@@ -252,6 +292,7 @@ fn execute(
         updater.wrote();
         group.clear();
         replies.clear();
+        feed.tell_others(executor.engine().revision());
         feed.moved();
         // Updates go on behind each group too, or a busy server would never come to them.
         if updater.is_needed(&executor) {
@@ -272,6 +313,8 @@ enum Next {
     Due,
     /// A step of an update.
     Update,
+    /// What other servers did.
+    Others,
     /// Nothing any more.
     End,
 }
@@ -284,7 +327,12 @@ fn next(
     updater: &mut Updater,
     runtime: &Handle,
     stalled: bool,
+    followed: Instant,
 ) -> Next {
+    let shared = executor.engine().is_shared();
+    if shared && followed.elapsed() >= FOLLOW_EVERY {
+        return Next::Others;
+    }
     let job = |job: Option<Job>| job.map_or(Next::End, Next::Job);
     if updater.is_needed(executor) {
         return match waiting.try_recv() {
@@ -299,13 +347,34 @@ fn next(
             }
         };
     }
-    let Some(due) = executor.next_due() else { return job(waiting.blocking_recv()) };
-    // A time in the past is none to wait for.
-    let wait = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
-    let wait = if stalled { wait.max(RETRY) } else { wait };
+    let due = executor.next_due().map(|due| {
+        // A time in the past is none to wait for.
+        let wait = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
+        if stalled { wait.max(RETRY) } else { wait }
+    });
+    let others = shared.then(|| FOLLOW_EVERY.saturating_sub(followed.elapsed()));
+    let (wait, what) = match (due, others) {
+        (None, None) => return job(waiting.blocking_recv()),
+        (Some(due), others) if others.is_none_or(|others| due <= others) => (due, Next::Due),
+        (_, others) => (others.unwrap_or_default(), Next::Others),
+    };
     match runtime.block_on(async { timeout(wait, waiting.recv()).await }) {
         Ok(next) => job(next),
-        Err(_) => Next::Due,
+        Err(_) => what,
+    }
+}
+
+/// Takes over what other servers have committed. A store that cannot be reached just now is asked again.
+fn follow(executor: &mut Executor, feed: &Feed) -> Result<(), EngineError> {
+    match executor.follow() {
+        Ok(false) => Ok(()),
+        Ok(true) => {
+            feed.tell_others(executor.engine().revision());
+            feed.moved();
+            Ok(())
+        }
+        Err(error) if error.is_fatal() || matches!(error, EngineError::Corrupt(_)) => Err(error),
+        Err(_) => Ok(()),
     }
 }
 
@@ -360,8 +429,7 @@ fn run(
             Ok(())
         }
         Err(error) => {
-            let fatal = matches!(&error, EngineError::Store(store) if store.is_fatal());
-            let (problem, stopped) = if fatal {
+            let (problem, stopped) = if error.is_fatal() {
                 (Problem::unavailable(error.to_string()), Err(error))
             } else {
                 (Problem::from(error), Ok(()))
@@ -382,7 +450,8 @@ fn trim(executor: &mut Executor, options: &NodeOptions) -> Result<bool, EngineEr
         .trim_log(before, TRIM_COMMITS)
         .and_then(|commits| Ok(commits.max(executor.trim_receipts(Timestamp::now(), TRIM_COMMITS)?)));
     match dropped {
-        Err(EngineError::Store(error)) if !StoreError::is_fatal(&error) => Ok(false),
+        Err(EngineError::Store(error)) if !error.is_fatal() => Ok(false),
+        Err(EngineError::Contended) => Ok(false),
         outcome => outcome.map(|dropped| dropped == TRIM_COMMITS),
     }
 }

@@ -124,7 +124,9 @@ impl From<EngineError> for Problem {
             EngineError::Store(StoreError::TooLarge { .. }) => {
                 Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", error.to_string())
             }
-            EngineError::Store(error) => Problem::unavailable(error.to_string()),
+            EngineError::Store(_) | EngineError::Contended | EngineError::Superseded => {
+                Problem::unavailable(error.to_string())
+            }
             EngineError::Corrupt(_) | EngineError::Moved | EngineError::Unsettled | EngineError::Awaited => {
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())
             }

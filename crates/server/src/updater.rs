@@ -9,7 +9,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use corollary_engine::{EngineError, Executor, UpdateId};
-use corollary_store::StoreError;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
@@ -150,7 +149,7 @@ impl Updater {
                     self.not_before = begun + Duration::from_secs(1) * progress.walked as u32 / rate.max(1);
                 }
             }
-            Err(EngineError::Store(error)) if StoreError::is_fatal(&error) => return Err(error.into()),
+            Err(error) if error.is_fatal() => return Err(error),
             Err(_) => {}
         }
         feed.moved();

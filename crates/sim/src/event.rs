@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use corollary_engine::catalog::{OpenError, stored_schema};
 use corollary_engine::updates::Progress;
-use corollary_engine::{EngineError, Executor, keys, open, oracle};
+use corollary_engine::{EngineError, EngineOptions, Executor, keys, open, oracle};
 use corollary_store::{Direction, Fault, KeyRange, Store};
 use jiff::Timestamp;
 
@@ -28,7 +28,10 @@ struct Opened {
 impl World {
     /// Opens a store.
     fn open(&mut self, store: &Arc<crate::store::SimStore>, text: &str) -> Opened {
-        let (now, options) = (self.now(), options(&mut self.random));
+        let now = self.now();
+        let node = self.next_name().into();
+        // Whoever built something before is gone, or has just given it up.
+        let options = EngineOptions { node, take_over: true, ..options(&mut self.random) };
         let mut built = 0;
         let outcome = open(store.clone(), text, &options, now, &mut |_| built += 1);
         Opened { outcome, built }
@@ -44,6 +47,7 @@ impl World {
     pub(crate) fn restart(&mut self) -> Result<(), String> {
         self.report.crashes += 1;
         self.store = Arc::new(self.store.crash_image());
+        self.others.clear();
         let (store, text) = (self.store.clone(), self.text.clone());
         let opened = self.open(&store, &text);
         let executor = opened.outcome.map_err(|error| format!("after a crash it does not open: {error}"))?;
@@ -56,6 +60,7 @@ impl World {
     /// Goes on with an executor that was just opened.
     fn adopt(&mut self, executor: Executor, built: usize) -> Result<(), String> {
         *self.executor.borrow_mut() = executor;
+        self.late = false;
         let engine = self.engine();
         if engine.revision() < self.revision || (built == 0 && engine.revision() != self.revision) {
             return Err(format!("it opens at revision {}, and was at {}", engine.revision(), self.revision));
@@ -96,32 +101,45 @@ impl World {
                     Fault::Sync { survives: true },
                 ])
             });
+            let late = std::mem::take(&mut self.late);
+            let fault = fault.filter(|_| !late);
+            let dies = self.store.is_shared() && self.random.percent(50);
             let before = self.engine().updates();
             // A step stands before what is due.
             let due = self.executor.borrow().next_due().is_some_and(|due| due <= now);
             let time = if due { self.last } else { now.max(self.last) };
-            self.store.fail(fault.map(|fault| (0, fault)));
+            let death = match fault {
+                Some(Fault::Sync { survives }) if dies => Some(survives),
+                _ => None,
+            };
+            match death {
+                Some(survives) => self.store.kill(Some(survives)),
+                None => self.store.fail(fault.map(|fault| (0, fault))),
+            }
             let outcome = self.executor.borrow_mut().update_step(now, limit);
             self.store.fail(None);
+            self.store.kill(None);
+            if late {
+                self.late = true;
+                self.learn()?;
+            }
             self.notes.add(format!("a step of at most {limit} at {now}, with {fault:?}: {outcome:?}"));
             match (outcome, fault) {
                 (Ok(None), _) => return Ok(()),
                 (Ok(Some(progress)), _) => {
                     self.report.update_steps += 1;
                     self.report.updates += usize::from(progress.ended);
-                    self.stepped(&progress, time)?;
+                    self.stepped(&progress, if late { None } else { Some(time) })?;
                 }
                 (Err(EngineError::Store(_)), Some(Fault::Sync { survives })) => {
                     if survives {
                         // Whether it had a revision shows what is stored.
-                        let snapshot =
-                            self.store.crash_image().snapshot().map_err(|error| error.to_string())?;
-                        let revision = keys::read_revision(&*snapshot).map_err(|error| error.to_string())?;
+                        let revision = World::stored_revision(&self.store.crash_image())?;
                         if revision > self.revision {
                             self.went_on(revision, time);
                         }
                     }
-                    return self.restart();
+                    return if death.is_some() { self.succeed() } else { self.restart() };
                 }
                 (Err(EngineError::Store(_)), Some(_)) => {
                     self.report.failures += 1;
@@ -137,7 +155,7 @@ impl World {
     }
 
     /// Follows what a step of an update did.
-    fn stepped(&mut self, progress: &Progress, time: Timestamp) -> Result<(), String> {
+    fn stepped(&mut self, progress: &Progress, time: Option<Timestamp>) -> Result<(), String> {
         let engine = self.engine();
         let Some(commit) = &progress.commit else {
             return if engine.revision() == self.revision {
@@ -158,10 +176,10 @@ impl World {
                 _ => return Err(format!("a step of an update made or deleted {place:?}")),
             }
         }
-        if commit.time != time {
-            return Err(format!("a step at {time} has the time {}", commit.time));
+        if time.map_or(commit.time < self.last, |time| commit.time != time) {
+            return Err(format!("a step at {time:?} has the time {}", commit.time));
         }
-        self.went_on(commit.revision, time);
+        self.went_on(commit.revision, commit.time);
         Ok(())
     }
 
@@ -223,8 +241,11 @@ impl World {
             Ok(_) if must_refuse => Err(format!("it opens with {change:?}:\n{text}")),
             Ok(executor) => {
                 self.report.versions += 1;
+                let changed = self.text != text;
                 self.take_version(next, text);
-                self.adopt(executor, opened.built)
+                self.adopt(executor, opened.built)?;
+                let now = self.now();
+                if changed { self.stopped(now) } else { Ok(()) }
             }
             Err(OpenError::Refused(_)) if must_refuse => {
                 self.report.refused_versions += 1;
@@ -246,6 +267,8 @@ impl World {
 
     /// After a build found that a new version does not fit, the version before is current again.
     fn reopen_as_it_was(&mut self, before: &State) -> Result<(), String> {
+        let now = self.now();
+        self.stopped(now)?;
         let (store, text) = (self.store.clone(), self.text.clone());
         let opened = self.open(&store, &text);
         let executor =
@@ -282,6 +305,7 @@ impl World {
         self.notes
             .add(format!("open, failing with {fault:?} after {after} commits, with {change:?}:\n{text}"));
         let store = self.store.clone();
+        self.others.clear();
         store.fail(Some((after, fault)));
         let opened = self.open(&store, &text);
         store.fail(None);

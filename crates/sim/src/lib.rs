@@ -3,7 +3,7 @@
 //!
 //! It runs the real engine over a store in memory that fails on demand ([`store`]). The same seed gives the same run, on
 //! any machine; a run that fails is made smaller ([`shrink`](mod@shrink)). Start with [`run()`]; then [`world`] (one group of transactions, and what may happen around it) and
-//! [`event`] (crashes and openings). [`make`], [`express`] and [`workload`] make what is run; [`model`] with [`rules`]
+//! [`event`] (crashes and openings) and [`nodes`] (several over one store). [`make`], [`express`] and [`workload`] make what is run; [`model`] with [`rules`]
 //! predicts it; [`judge`], [`fold`] and `ask` hold the engine to it.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,6 +20,7 @@ pub mod fold;
 pub mod judge;
 pub mod make;
 pub mod model;
+pub mod nodes;
 pub mod plan;
 pub mod random;
 pub mod rules;
@@ -59,6 +60,12 @@ pub struct Report {
     pub update_steps: usize,
     /// Updates that came to their end.
     pub updates: usize,
+    /// Turns that went to another node.
+    pub turns: usize,
+    /// Nodes that died while others went on.
+    pub deaths: usize,
+    /// Times that the judges asked a node whose turn it was not.
+    pub other_looks: usize,
     /// Restarts from a crash image.
     pub crashes: usize,
     /// Openings with another schema that were accepted.
@@ -92,6 +99,9 @@ impl Report {
         self.ticks += other.ticks;
         self.update_steps += other.update_steps;
         self.updates += other.updates;
+        self.turns += other.turns;
+        self.deaths += other.deaths;
+        self.other_looks += other.other_looks;
         self.crashes += other.crashes;
         self.versions += other.versions;
         self.refused_versions += other.refused_versions;
@@ -112,6 +122,7 @@ impl fmt::Display for Report {
         write!(
             f,
             "{} steps, {} transactions ({} refused), {} commits, {} of the clock, {} failed groups, {} updates in {} steps, {} crashes, \
+             {} turns of nodes ({} deaths, {} looks at others), \
              {} schema versions ({} refused, {} cut short), {} derived fields, {} queries, {} looks of the oracle, \
              at most {} resources, digest {:016x}",
             self.steps,
@@ -123,6 +134,9 @@ impl fmt::Display for Report {
             self.updates,
             self.update_steps,
             self.crashes,
+            self.turns,
+            self.deaths,
+            self.other_looks,
             self.versions,
             self.refused_versions,
             self.cut_short,

@@ -9,6 +9,9 @@ use std::str::FromStr;
 
 use crate::random::Random;
 
+/// How many nodes the runs of seeds have, one seed after the other.
+const NODES: [usize; 5] = [0, 3, 0, 2, 1];
+
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -16,6 +19,8 @@ pub struct Plan {
     pub seed: u64,
     /// How many steps; the first is 1.
     pub steps: usize,
+    /// How many nodes there are at most over a store that they share; none for a store that is one node's own.
+    pub nodes: usize,
     /// Steps that are left out.
     pub skipped: BTreeSet<usize>,
     /// Derived fields of the first schema that are left out, as `Type.field`.
@@ -28,7 +33,8 @@ impl Plan {
     /// All of a seed's run.
     pub fn whole(seed: u64, steps: usize) -> Plan {
         let (skipped, without, dropped) = Default::default();
-        Plan { seed, steps, skipped, without, dropped }
+        let nodes = NODES[(seed % NODES.len() as u64) as usize];
+        Plan { seed, steps, nodes, skipped, without, dropped }
     }
 
     /// The chance of a step; 0 is the beginning.
@@ -46,10 +52,13 @@ impl Plan {
     }
 }
 
-/// `seed=7 steps=12 skip=1-4,6 without=Ant.f3 drop=12:0`; empty parts are left out.
+/// `seed=7 steps=12 nodes=2 skip=1-4,6 without=Ant.f3 drop=12:0`; empty parts are left out.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "seed={} steps={}", self.seed, self.steps)?;
+        if self.nodes > 0 {
+            write!(f, " nodes={}", self.nodes)?;
+        }
         let mut skipped: Vec<(usize, usize)> = Vec::new();
         for step in &self.skipped {
             match skipped.last_mut() {
@@ -77,13 +86,14 @@ impl FromStr for Plan {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Plan, String> {
-        let mut plan = Plan::whole(0, 0);
+        let mut plan = Plan { nodes: 0, ..Plan::whole(0, 0) };
         let wrong = |part: &str| format!("`{part}` is no part of a plan");
         for part in text.split_whitespace() {
             let (name, value) = part.split_once('=').ok_or_else(|| wrong(part))?;
             let number = |text: &str| text.parse::<usize>().map_err(|_| wrong(part));
             match name {
                 "seed" => plan.seed = value.parse().map_err(|_| wrong(part))?,
+                "nodes" => plan.nodes = number(value)?,
                 "steps" => plan.steps = number(value)?,
                 "skip" => {
                     for range in value.split(',') {
@@ -111,12 +121,14 @@ mod tests {
 
     #[test]
     fn a_plan_is_its_text() {
-        let text = "seed=7 steps=12 skip=1-4,6,8-9 without=Ant.f3,Bee.f1 drop=10:0,12:3";
+        let own: Plan = "seed=3 steps=5".parse().expect("a plan");
+        assert_eq!((own.nodes, own.to_string().as_str()), (0, "seed=3 steps=5"));
+        let text = "seed=7 steps=12 nodes=2 skip=1-4,6,8-9 without=Ant.f3,Bee.f1 drop=10:0,12:3";
         let plan: Plan = text.parse().expect("a plan");
         assert_eq!(plan.to_string(), text);
         assert_eq!(plan.remaining().collect::<Vec<_>>(), [5, 7, 10, 11, 12]);
-        assert_eq!(Plan::whole(3, 5).to_string(), "seed=3 steps=5");
-        for wrong in ["seed", "seed=x", "skip=1-", "drop=3", "else=1"] {
+        assert_eq!(Plan::whole(3, 5).to_string(), "seed=3 steps=5 nodes=2");
+        for wrong in ["seed", "seed=x", "nodes=x", "skip=1-", "drop=3", "else=1"] {
             assert!(wrong.parse::<Plan>().is_err(), "{wrong}");
         }
     }

@@ -1,16 +1,23 @@
-//! A store in memory that fails when it is told to, and lets a reader look at the engine in the middle of a commit.
+//! A store in memory that fails when it is told to, and lets a reader look at the engine in the middle of a commit. It may be
+//! shared by several nodes, of which one can die within a commit while the others go on.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use corollary_engine::keys;
-use corollary_store::{Batch, Fault, Features, MemoryStore, Snapshot, Store, StoreError, StoreStats};
+use corollary_store::{
+    Batch, Fault, Feature, Features, MemoryStore, Snapshot, Store, StoreError, StoreStats, Transactions,
+};
 
 /// What happens in the middle of a commit.
 pub type Watcher = Arc<dyn Fn() + Send + Sync>;
 
+const SHARED: Features =
+    Features { transactions: Transactions::Optimistic, available: &[Feature::Snapshot, Feature::Shared] };
+
 /// See the module.
 pub struct SimStore {
     inner: MemoryStore,
+    shared: bool,
     plan: Mutex<Plan>,
 }
 
@@ -18,27 +25,39 @@ pub struct SimStore {
 struct Plan {
     /// After so many further commits, one fails.
     fault: Option<(u64, Fault)>,
+    /// Whoever commits next dies; what it commits is there, or not.
+    death: Option<bool>,
     watcher: Option<Watcher>,
 }
 
 impl SimStore {
     /// An empty one.
-    pub fn new() -> Result<SimStore, StoreError> {
-        Ok(SimStore::over(MemoryStore::new(&keys::KEYSPACES)?))
+    pub fn new(shared: bool) -> Result<SimStore, StoreError> {
+        Ok(SimStore::over(MemoryStore::new(&keys::KEYSPACES)?, shared))
     }
 
-    fn over(inner: MemoryStore) -> SimStore {
-        SimStore { inner, plan: Mutex::default() }
+    fn over(inner: MemoryStore, shared: bool) -> SimStore {
+        SimStore { inner, shared, plan: Mutex::default() }
+    }
+
+    /// May several nodes commit to it?
+    pub fn is_shared(&self) -> bool {
+        self.shared
     }
 
     /// What a restart would find.
     pub fn crash_image(&self) -> SimStore {
-        SimStore::over(self.inner.crash_image())
+        SimStore::over(self.inner.crash_image(), self.shared)
     }
 
     /// Lets a commit fail, after so many that do not. None takes that back.
     pub fn fail(&self, fault: Option<(u64, Fault)>) {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner).fault = fault;
+    }
+
+    /// Lets whoever commits next die of it, where the store itself goes on. None takes that back.
+    pub fn kill(&self, survives: Option<bool>) {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner).death = survives;
     }
 
     /// Calls this before each commit, and after it before anybody knows of it.
@@ -63,7 +82,7 @@ impl SimStore {
 
 impl Store for SimStore {
     fn features(&self) -> &Features {
-        self.inner.features()
+        if self.shared { &SHARED } else { self.inner.features() }
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
@@ -71,6 +90,14 @@ impl Store for SimStore {
     }
 
     fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        let death = self.plan.lock().unwrap_or_else(PoisonError::into_inner).death.take();
+        if let Some(survives) = death {
+            if survives {
+                self.inner.commit(batch)?;
+            }
+            let (path, message) = ("(memory)".into(), "the node dies".to_owned());
+            return Err(StoreError::Failed { path, message, fatal: true });
+        }
         let (fault, watcher) = self.next();
         if let Some(fault) = fault {
             self.inner.fail_next_commit(fault);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use corollary_engine::eval::View;
 use corollary_engine::{
-    Commit, Committed, Engine, EngineError, EngineOptions, Executor, Key, Refusal, Transaction, keys, open,
+    Commit, Committed, Engine, EngineError, EngineOptions, Executor, Key, Refusal, Transaction, open,
 };
 use corollary_store::{Fault, Store};
 use jiff::{SignedDuration, Timestamp};
@@ -16,6 +16,7 @@ use crate::fold::Fold;
 use crate::judge::{self, State};
 use crate::make;
 use crate::model::{Facts, Place, Setting, Step};
+use crate::nodes::Node;
 use crate::plan::Plan;
 use crate::random::Random;
 use crate::rules::Codes;
@@ -45,6 +46,14 @@ pub struct World {
     clock: Timestamp,
     /// Of the last commit.
     pub(crate) last: Timestamp,
+    /// Over the same store, those whose turn it is not.
+    pub(crate) others: Vec<Node>,
+    /// By how many seconds the clock of the one whose turn it is is wrong.
+    pub(crate) skew: i64,
+    /// Has the one whose turn it is yet to learn what others did?
+    pub(crate) late: bool,
+    /// How many nodes have been given a name.
+    pub(crate) named: usize,
     /// Was an update open before the group that is judged, or did it begin one? Then a transaction that changes no fact may
     /// still bring values that were behind.
     behind: bool,
@@ -69,6 +78,11 @@ enum Around {
     AmidARead,
     /// The store fails.
     Fault(Fault),
+    /// The node dies, and others go on.
+    Death {
+        /// Is the group there?
+        survives: bool,
+    },
 }
 
 /// Which step of a plan it is.
@@ -103,8 +117,9 @@ impl World {
         report.written.derived = draft.derived().count();
         let text = make::settle(&mut draft, None, &mut report.written)?;
         let first_derived = draft.derived().map(|(ty, field, _)| name_of(&draft.types[ty], field)).collect();
-        let store = Arc::new(SimStore::new().map_err(|error| error.to_string())?);
-        let executor = open(store.clone(), &text, &options(&mut random), Timestamp::UNIX_EPOCH, &mut |_| {})
+        let store = Arc::new(SimStore::new(plan.nodes > 0).map_err(|error| error.to_string())?);
+        let options = EngineOptions { node: "n1".into(), ..options(&mut random) };
+        let executor = open(store.clone(), &text, &options, Timestamp::UNIX_EPOCH, &mut |_| {})
             .map_err(|error| format!("an empty store cannot be opened: {error}"))?;
         Ok(World {
             random,
@@ -118,6 +133,10 @@ impl World {
             fold: Fold::default(),
             clock: Timestamp::UNIX_EPOCH,
             last: Timestamp::MIN,
+            others: Vec::new(),
+            skew: 0,
+            late: false,
+            named: 1,
             behind: false,
             report,
             notes: Notes::default(),
@@ -140,7 +159,7 @@ impl World {
         };
         let moved = self.clock.checked_add(SignedDuration::from_secs(by));
         self.clock = moved.unwrap_or(self.clock);
-        self.clock
+        self.clock.checked_add(SignedDuration::from_secs(self.skew)).unwrap_or(self.clock)
     }
 
     pub(crate) fn state(&self) -> Result<State, String> {
@@ -153,7 +172,12 @@ impl World {
         self.report.steps += 1;
         let dropped = |write: usize| plan.dropped.contains(&(step, write));
         let at = At { step, dropped: &dropped };
-        match self.random.weighted(&[56, 8, 8, 5, 4, 4, 7, 4, 4, 20]) {
+        self.turn(plan, step)?;
+        let what = self.random.weighted(&[56, 8, 8, 5, 4, 4, 7, 4, 4, 20]);
+        if !matches!(what, 0 | 9) {
+            self.learn()?;
+        }
+        match what {
             0 => self.group(Around::Calm, &at)?,
             1 => self.group(Around::Watched, &at)?,
             2 => self.group(Around::AmidARead, &at)?,
@@ -163,7 +187,10 @@ impl World {
             }
             4 => {
                 let survives = self.random.percent(50);
-                self.group(Around::Fault(Fault::Sync { survives }), &at)?;
+                let dies = plan.nodes > 0 && plan.chance(usize::MAX / 2 - step).percent(60);
+                let around =
+                    if dies { Around::Death { survives } } else { Around::Fault(Fault::Sync { survives }) };
+                self.group(around, &at)?;
             }
             5 => self.crash()?,
             6 => self.change_schema()?,
@@ -200,6 +227,7 @@ impl World {
 
     /// Asks the judges.
     fn look(&mut self, facts: bool, derived: bool, log: bool, queries: usize) -> Result<(), String> {
+        self.learn()?;
         let (engine, draft) = (self.engine(), self.draft.clone());
         if engine.revision() != self.revision {
             return Err(format!("the revision is {}, and should be {}", engine.revision(), self.revision));
@@ -216,6 +244,7 @@ impl World {
             self.report.oracles += 1;
             judge::derived(&engine)?;
         }
+        self.look_at_others()?;
         for _ in 0..queries {
             if ask::ask(&engine, &draft, &mut self.random, self.clock)? {
                 self.report.queries += 1;
@@ -238,7 +267,8 @@ impl World {
         let time = now.max(self.last);
         let strict = draft.derived().any(|(_, _, derived)| derived.strict);
         // Whether a strict field refuses is not predicted: alone in its group, a transaction shows it.
-        let count = if strict && matches!(around, Around::Fault(_)) { 1 } else { 1 + self.random.below(4) };
+        let fails = matches!(around, Around::Fault(_) | Around::Death { .. });
+        let count = if strict && fails { 1 } else { 1 + self.random.below(4) };
         let mut predicted = self.model.clone();
         let (mut changes, mut writes) = (0, 0);
         let mut group: Vec<Vec<Step>> = Vec::with_capacity(count);
@@ -252,7 +282,7 @@ impl World {
                 writes += 1;
                 !(at.dropped)(writes - 1)
             });
-            if matches!(around, Around::Fault(_)) && !group.is_empty() {
+            if fails && !group.is_empty() {
                 // Nor is at which revision derived values let a resource be after the transactions before.
                 steps.retain(|step| !matches!(step, Step::Require(..)));
             }
@@ -269,7 +299,8 @@ impl World {
         }
         self.report.transactions += count;
         let engine = self.engine();
-        self.behind = !engine.updates().open.is_empty();
+        // One that is late does not know what is open.
+        self.behind = self.late || !engine.updates().open.is_empty();
         let transactions: Result<Vec<Transaction>, String> =
             group.iter().map(|steps| transaction(engine.schema(), &draft, steps)).collect();
         let transactions = transactions?;
@@ -284,7 +315,8 @@ impl World {
         };
         match around {
             Around::Calm => {
-                let tried = transactions.first().map(|first| judge::tried(&engine, first, now));
+                let first = transactions.first().filter(|_| !self.late);
+                let tried = first.map(|first| judge::tried(&engine, first, now));
                 let outcomes = self.commit(&transactions, now)?;
                 if let (Some(tried), Some(outcome)) = (tried, outcomes.first()) {
                     judge::kept_its_word(&tried?, outcome)?;
@@ -293,6 +325,21 @@ impl World {
             }
             Around::Watched => self.watched(&judged, now),
             Around::AmidARead => self.amid_a_read(&judged, now),
+            Around::Death { survives } => {
+                self.store.kill(Some(survives));
+                let outcome = self.executor.borrow_mut().commit(&transactions, now);
+                self.store.kill(None);
+                match outcome {
+                    // There was nothing to commit.
+                    Ok(outcomes) if engine.revision() == self.revision => self.accept(&judged, outcomes),
+                    Err(EngineError::Store(error)) if error.is_fatal() && (changes > 0 || self.behind) => {
+                        let kept = World::stored_revision(&*self.store)?;
+                        self.keep(&judged, predicted, if survives { Some(kept) } else { None }, changes)?;
+                        self.succeed()
+                    }
+                    outcome => Err(format!("the node died, and the group is {outcome:?}")),
+                }
+            }
             Around::Fault(fault) => {
                 let before = self.state()?;
                 self.store.fail(Some((0, fault)));
@@ -361,7 +408,7 @@ impl World {
     /// A group during which readers look at what it is about.
     fn watched(&mut self, judged: &Judged<'_>, now: Timestamp) -> Result<(), String> {
         let before = self.state()?;
-        let engine = self.engine();
+        let engine = self.reader()?;
         let keys = self.keys_about(judged);
         let seen: Arc<Mutex<Vec<Result<Seen, String>>>> = Arc::default();
         let (weak, store_of_seen) = (Arc::downgrade(&engine), seen.clone());
@@ -402,7 +449,7 @@ impl World {
     /// A group that is committed while somebody reads.
     fn amid_a_read(&mut self, judged: &Judged<'_>, now: Timestamp) -> Result<(), String> {
         let before = self.state()?;
-        let engine = self.engine();
+        let engine = self.reader()?;
         let keys = self.keys_about(judged);
         let first = self.random.below(keys.len() + 1);
         let types: Vec<_> =
@@ -594,21 +641,31 @@ impl World {
         if !matches!(again, Err(EngineError::Store(_))) {
             return Err(format!("after a failed sync the next group is {again:?}"));
         }
-        if survives {
-            let kept =
-                keys::read_revision(&*self.store.crash_image().snapshot().map_err(|it| it.to_string())?);
-            let kept = kept.map_err(|error| error.to_string())?.saturating_sub(self.revision) as usize;
-            // What only brings values that were behind may be a commit, too.
-            if kept < changes || (kept > changes && !self.behind) {
-                return Err(format!("{kept} commits are kept of a group with {changes}"));
-            }
-            for _ in 0..kept {
-                self.report.commits += 1;
-                self.went_on(self.revision + 1, judged.time);
-            }
-            self.model = predicted;
-        }
+        let kept = survives.then(|| World::stored_revision(&self.store.crash_image())).transpose()?;
+        self.keep(judged, predicted, kept, changes)?;
         self.restart()
+    }
+
+    /// Goes on from what is stored of a group whose commit told nothing, if anything is: the last revision.
+    fn keep(
+        &mut self,
+        judged: &Judged<'_>,
+        predicted: Facts,
+        kept: Option<u64>,
+        changes: usize,
+    ) -> Result<(), String> {
+        let Some(kept) = kept else { return Ok(()) };
+        let kept = kept.saturating_sub(self.revision) as usize;
+        // What only brings values that were behind may be a commit, too.
+        if kept < changes || (kept > changes && !self.behind) {
+            return Err(format!("{kept} commits are kept of a group with {changes}"));
+        }
+        for _ in 0..kept {
+            self.report.commits += 1;
+            self.went_on(self.revision + 1, judged.time);
+        }
+        self.model = predicted;
+        Ok(())
     }
 }
 

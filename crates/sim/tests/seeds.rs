@@ -57,6 +57,7 @@ fn all_that_must_hold_holds() {
     assert!(all.refused_queries * 10 < all.queries, "{all} ({} refused queries)", all.refused_queries);
     assert!(all.commits > 4_000 && all.failures > 200 && all.crashes > 300, "{all}");
     assert!(all.ticks > 10, "{all}");
+    assert!(all.turns > 600 && all.deaths > 30 && all.other_looks > 200, "{all}");
     assert!(all.written.members > 300, "{:?}", all.written);
     assert!(all.versions > 300 && all.refused_versions > 20 && all.cut_short > 60, "{all}");
     assert!(all.oracles > 1_500 && all.resources > 60, "{all}");

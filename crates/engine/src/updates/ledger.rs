@@ -22,6 +22,7 @@ use super::walk::Place;
 use crate::doc::{Doc, Key, Layout};
 use crate::error::EngineError;
 use crate::keys;
+use crate::nodes::Head;
 use crate::working::Working;
 
 /// Updates of one edge that are open at a time; what comes beyond them joins the last.
@@ -121,12 +122,12 @@ impl Ledger {
         open.map(as_of).collect()
     }
 
-    /// What stands in a store.
+    /// What stands in a store; `taken_by` says which node takes all of it over, if one does.
     pub fn load(
         snapshot: &dyn Snapshot,
         schema: &Schema,
         layouts: &[Layout],
-        node: &str,
+        taken_by: Option<&str>,
         now: Timestamp,
     ) -> Result<Ledger, EngineError> {
         let mut ledger = Ledger::default();
@@ -145,9 +146,11 @@ impl Ledger {
                 continue;
             }
             let edge = edge.ok_or_else(|| EngineError::corrupt("an update of an unknown field"))?;
-            // Whoever held it before may write nothing any more.
-            record.owner = node.into();
-            record.token += 1;
+            if let Some(node) = taken_by {
+                // Whoever held it before may write nothing any more.
+                record.owner = node.into();
+                record.token += 1;
+            }
             let mut sources = BTreeSet::new();
             let prefix = keys::sources_of(record.id);
             let (length, mut corrupt) = (prefix.len(), false);
@@ -192,6 +195,50 @@ impl Ledger {
         }
         ended.sort_by_key(|update: &Arc<Update>| update.record.ended);
         ledger.ended = Arc::new(ended);
+        Ok(ledger)
+    }
+
+    /// What stands in a store that another node has written to, at its head; with what this node alone knows. Readers may
+    /// be at any revision since the ledger that this one takes the place of.
+    pub(crate) fn load_again(
+        &self,
+        snapshot: &dyn Snapshot,
+        schema: &Schema,
+        layouts: &[Layout],
+        head: &Head,
+    ) -> Result<Ledger, EngineError> {
+        let mut ledger = Ledger::load(snapshot, schema, layouts, None, head.time)?;
+        for update in &mut ledger.open {
+            let id = update.record.id;
+            let update = Arc::make_mut(update);
+            match self.open.iter().find(|old| old.record.id == id) {
+                Some(old) => {
+                    (update.not_before, update.failures) = (old.not_before, old.failures);
+                    if update.counting.is_some() && old.counting.is_some() {
+                        update.counting = old.counting.clone();
+                        update.record.estimated = old.record.estimated;
+                    }
+                    // Before a source was struck out its resources were behind.
+                    update.sources =
+                        old.sources.as_ref().zip(update.sources.take()).and_then(|(old, new)| {
+                            let known: BTreeSet<Id> = old.union(&new).cloned().collect();
+                            (known.len() <= KNOWN_SOURCES).then_some(known)
+                        });
+                }
+                None if update.record.state != State::Waiting => update.sources = None,
+                None => {}
+            }
+        }
+        let ended = Arc::make_mut(&mut ledger.ended);
+        for update in ended.iter_mut() {
+            let id = update.record.id;
+            match self.ended.iter().find(|old| old.record.id == id) {
+                Some(old) => *update = old.clone(),
+                // It may have been open up to now.
+                None => Arc::make_mut(update).closed = Some(head.revision),
+            }
+        }
+        ended.sort_by_key(|update| update.closed);
         Ok(ledger)
     }
 

@@ -79,11 +79,27 @@ impl Executor {
         limit: usize,
         worked_out: &mut dyn FnMut(),
     ) -> Result<Option<Progress>, EngineError> {
+        let mut limit = limit;
+        self.contend(|executor| {
+            let outcome = executor.update_step_once(now, limit, worked_out);
+            // A smaller part is sooner done than others commit.
+            limit = limit.div_ceil(2);
+            outcome
+        })
+    }
+
+    fn update_step_once(
+        &mut self,
+        now: Timestamp,
+        limit: usize,
+        worked_out: &mut dyn FnMut(),
+    ) -> Result<Option<Progress>, EngineError> {
         let now = self.time(now);
         let engine = self.engine().clone();
         let ledger = engine.updates();
         let open = &ledger.open;
-        let ready = |it: &&Arc<Update>| it.not_before <= now && !ledger.is_queued(it);
+        let ready =
+            |it: &&Arc<Update>| it.not_before <= now && !ledger.is_queued(it) && engine.may_take(it, now);
         let behind = open.iter().filter(|it| self.turn.is_none_or(|turn| it.record.id > turn));
         let Some(update) = behind.chain(open).find(ready) else { return Ok(None) };
         let id = update.record.id;
@@ -100,7 +116,9 @@ impl Executor {
                 outcome => break outcome,
             }
         };
-        if let Err(error) = &outcome {
+        if let Err(error) = &outcome
+            && !matches!(error, EngineError::Moved)
+        {
             let mut failed = Ledger::clone(&engine.updates());
             if let Some(update) = failed.open.iter_mut().find(|it| it.record.id == id) {
                 let update = Arc::make_mut(update);
@@ -109,7 +127,7 @@ impl Executor {
                 update.failures += 1;
                 update.not_before = now.checked_add(pause(update.failures)).unwrap_or(Timestamp::MAX);
             }
-            engine.publish_updates(Arc::new(failed));
+            engine.note_updates(&self.head, failed);
         }
         outcome.map(Some)
     }
@@ -121,15 +139,16 @@ impl Executor {
         let waits = |it: &&mut Arc<Update>| it.record.id == id && it.record.state == State::Failed;
         let Some(update) = ledger.open.iter_mut().find(waits) else { return false };
         Arc::make_mut(update).not_before = Timestamp::MIN;
-        engine.publish_updates(Arc::new(ledger));
+        engine.note_updates(&self.head, ledger);
         true
     }
 
     /// Is an update open that may be worked on?
     pub fn has_update_step(&self, now: Timestamp) -> bool {
         let now = self.time(now);
-        let ledger = self.engine().updates();
-        ledger.open.iter().any(|it| it.not_before <= now && !ledger.is_queued(it))
+        let (engine, ledger) = (self.engine(), self.engine().updates());
+        let may = |it: &Update| it.not_before <= now && !ledger.is_queued(it) && engine.may_take(it, now);
+        ledger.open.iter().any(|it| may(it))
     }
 
     /// Works until nothing is open.
@@ -175,7 +194,7 @@ impl Executor {
             if !complete {
                 next.counting = Some(place);
                 ledger.open[at] = Arc::new(next);
-                engine.publish_updates(Arc::new(ledger));
+                engine.note_updates(&self.head, ledger);
                 return Ok(Progress { id, ended: false, visited: 0, walked: 0, commit: None });
             }
         }
@@ -210,7 +229,11 @@ impl Executor {
             record.ended = Some(now);
         }
         record.heartbeat = now;
-        record.owner = engine.node_name().into();
+        if record.owner != engine.node_name() {
+            // Whoever held it before may write nothing any more: its commit comes behind this one.
+            record.owner = engine.node_name().into();
+            record.token += 1;
+        }
         record.lease = now.checked_add(LEASE).unwrap_or(Timestamp::MAX);
         let from = self.revision();
         let Finished { revision, commit, .. } = finish(&mut working, &[], from, &mut ledger, Some(id))?;

@@ -18,6 +18,7 @@ mod lazy;
 mod lifetime;
 mod log;
 mod moves;
+mod nodes;
 mod ordered;
 mod queries;
 mod readers;

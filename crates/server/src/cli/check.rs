@@ -30,6 +30,7 @@ pub fn run(place: &Place, sample: Option<usize>, repair: bool) -> Result<(), Fai
     for structure in all.into_iter().filter(|it| structures.contains(it)) {
         rebuild::build(&mut executor, structure, Build::Kept).map_err(|error| error.to_string())?;
     }
+    executor.end_building().map_err(|error| error.to_string())?;
     let after = compare(&executor, None)?;
     println!("after the repair: {}", after.summary);
     if after.wrong == 0 { Ok(()) } else { Err("the repair did not mend everything".to_string().into()) }

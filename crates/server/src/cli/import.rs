@@ -48,7 +48,7 @@ pub fn run(
             into(source, &schema, ix, &mut Remote { agent, url, schema: &schema }, rejects)
         }
         None => {
-            let (mut executor, _) = open::open(place, open::AT_ONCE, &[])?;
+            let (mut executor, _) = open::open(place, open::AT_ONCE, &[], &open::process())?;
             let schema = executor.engine().schema().clone();
             let ix = open::type_named(&schema, ty)?;
             let imported = into(source, &schema, ix, &mut Direct(&mut executor), rejects);

@@ -190,6 +190,20 @@ impl From<String> for Failure {
     }
 }
 
+/// The longest name of a server, in bytes.
+const MAX_NODE_NAME_BYTES: usize = 100;
+
+/// Reads the name of a server.
+fn node_name(text: &str) -> Result<String, String> {
+    let printable = text.chars().all(|c| c.is_ascii_graphic());
+    match printable && !text.is_empty() && text.len() <= MAX_NODE_NAME_BYTES {
+        true => Ok(text.into()),
+        false => {
+            Err(format!("a name has 1 to {MAX_NODE_NAME_BYTES} letters, digits and signs, and no space"))
+        }
+    }
+}
+
 /// Reads the budget of a type or a field.
 fn own_budget(text: &str) -> Result<OwnBudget, String> {
     let malformed = || format!("`{text}` is not TYPE=N or TYPE.FIELD=N, such as Order.label=5000");

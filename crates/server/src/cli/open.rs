@@ -3,6 +3,8 @@
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use corollary_engine::updates::OwnBudget;
 use corollary_engine::{EngineOptions, Executor, OpenError, catalog, keys};
@@ -18,6 +20,12 @@ use super::{Failure, Place};
 /// The budget of changes for whom nobody waits: everything goes with its commit.
 pub const AT_ONCE: usize = usize::MAX;
 
+/// How long what another server builds may stand still, until it is taken to be gone.
+const BUILD_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether it is done.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 const EXAMPLE: &str = "\
 type Customer in customers {
   name:   str required
@@ -31,15 +39,16 @@ type Order in orders {
 }";
 
 /// Opens the data, or creates it; returns the text of the schema too. What a change reaches beyond the budget is left to
-/// updates.
+/// updates, which are worked on under the name of the node.
 pub fn open(
     place: &Place,
     update_budget: usize,
     own_budgets: &[OwnBudget],
+    node: &str,
 ) -> Result<(Executor, String), Failure> {
     let given = given_schema(place)?;
     if place.store.is_some() {
-        return open_with(place, given, update_budget, own_budgets);
+        return open_with(place, given, update_budget, own_budgets, node);
     }
     let folder = &place.data;
     if given.is_none() && is_empty(folder) {
@@ -48,7 +57,19 @@ pub fn open(
     if let Err(error) = std::fs::create_dir_all(folder) {
         return Err(format!("the data folder {} cannot be created: {error}", folder.display()).into());
     }
-    open_with(place, given, update_budget, own_budgets)
+    open_with(place, given, update_budget, own_budgets, node)
+}
+
+/// The name of this machine, where it has one.
+pub fn host() -> String {
+    let named = std::env::var("HOSTNAME").or_else(|_| std::fs::read_to_string("/etc/hostname"));
+    let name = named.map(|name| name.trim().to_owned()).unwrap_or_default();
+    if name.is_empty() { "localhost".into() } else { name }
+}
+
+/// A name that no other process has.
+pub fn process() -> String {
+    format!("{}/{}", host(), std::process::id())
 }
 
 /// Opens a data folder that is there already, with the schema that it has: who only looks changes nothing.
@@ -57,7 +78,7 @@ pub fn open_existing(place: &Place) -> Result<(Executor, String), Failure> {
     if place.store.is_none() && is_empty(&place.data) {
         return Err(format!("there is no data in {}", place.data.display()).into());
     }
-    let (executor, stored) = open_with(place, None, AT_ONCE, &[])?;
+    let (executor, stored) = open_with(place, None, AT_ONCE, &[], &process())?;
     if given.is_some_and(|given| format_schema(&given) != format_schema(&stored)) {
         let (schema, data) = (place.schema.display(), place.shown());
         eprintln!("{schema} is not the schema that {data} was last served with; the latter is used");
@@ -104,6 +125,7 @@ fn open_with(
     given: Option<String>,
     update_budget: usize,
     own_budgets: &[OwnBudget],
+    node: &str,
 ) -> Result<(Executor, String), Failure> {
     let store: Arc<dyn Store> = match &place.store {
         None => {
@@ -127,6 +149,7 @@ fn open_with(
         cache_bytes,
         update_budget,
         own_budgets: own_budgets.to_vec(),
+        node: node.into(),
         ..EngineOptions::default()
     };
     with_schema(store, &text, &name, &options).map(|executor| (executor, text))
@@ -140,15 +163,35 @@ pub fn with_schema(
     options: &EngineOptions,
 ) -> Result<Executor, Failure> {
     let mut told = |what: &str| eprintln!("building {what}");
-    corollary_engine::open(store, text, options, Timestamp::now(), &mut told).map_err(|error| match error {
-        OpenError::Schema(diagnostics) => mistakes(&diagnostics, name, text),
-        OpenError::Refused(reasons) => {
-            let message =
-                format!("the data does not fit {name}, and nothing was changed:\n{}", reasons.join("\n"));
-            Failure { message, code: 1 }
-        }
-        OpenError::Engine(error) => error.to_string().into(),
-    })
+    let mut options = options.clone();
+    // The last commit of another server that builds, and since when it has been the last.
+    let mut seen: Option<(u64, Instant)> = None;
+    loop {
+        let opened = corollary_engine::open(store.clone(), text, &options, Timestamp::now(), &mut told);
+        return Err(match opened {
+            Ok(executor) => return Ok(executor),
+            Err(OpenError::Schema(diagnostics)) => mistakes(&diagnostics, name, text),
+            Err(OpenError::Refused(reasons)) => {
+                let message =
+                    format!("the data does not fit {name}, and nothing was changed:\n{}", reasons.join("\n"));
+                Failure { message, code: 1 }
+            }
+            Err(OpenError::Building { by, sequence }) => {
+                match seen {
+                    Some((last, since)) if last == sequence => {
+                        options.take_over = since.elapsed() >= BUILD_PATIENCE;
+                    }
+                    _ => {
+                        eprintln!("waiting for {by}, which builds what follows from its schema");
+                        seen = Some((sequence, Instant::now()));
+                    }
+                }
+                thread::sleep(LOOK_AGAIN);
+                continue;
+            }
+            Err(OpenError::Engine(error)) => error.to_string().into(),
+        });
+    }
 }
 
 /// Are budgets of types and derived fields that there are? Whoever has a name wrong is told the nearest.

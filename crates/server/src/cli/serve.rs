@@ -73,6 +73,9 @@ pub struct Options {
     /// Resources that updates do in a second, at most; as many as go without it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub update_rate: Option<u32>,
+    /// The name of this server among those over one database; its host and port without it
+    #[arg(long, value_name = "NAME", value_parser = super::node_name)]
+    pub node: Option<String>,
 }
 
 impl Default for Options {
@@ -89,7 +92,13 @@ impl Default for Options {
 /// Serves until it is told to stop.
 pub fn run(place: &Place, options: &Options) -> Result<(), Failure> {
     let logging = log::begin(&options.log, options.log_form)?;
-    let (executor, text) = open::open(place, options.update_budget, &options.own_budgets)?;
+    let node = match &options.node {
+        Some(node) => node.clone(),
+        // After a restart it is the same, and goes on with its own.
+        None if options.listen.port() > 0 => format!("{}:{}", open::host(), options.listen.port()),
+        None => open::process(),
+    };
+    let (executor, text) = open::open(place, options.update_budget, &options.own_budgets, &node)?;
     open::check_budgets(executor.engine().schema(), &options.own_budgets)?;
     let runtime = runtime()?;
     let served = runtime.block_on(async {

@@ -71,6 +71,8 @@ struct Registry {
 /// What the thread is given, in order.
 enum Fed {
     Commit(Arc<Commit>),
+    /// There were commits that nobody can tell any more.
+    Gap,
     /// Nothing more is told.
     End,
 }
@@ -104,6 +106,7 @@ impl Hub {
             for fed in commits {
                 match fed {
                     Fed::Commit(commit) => tell(&mut told.lock(), &Arc::new(Published::new(commit))),
+                    Fed::Gap => lose(&mut told.lock()),
                     Fed::End => *told.lock() = Registry { closed: true, ..Registry::default() },
                 }
             }
@@ -136,15 +139,26 @@ impl Hub {
         self.len() == 0
     }
 
-    /// Tells a commit to whom it concerns. For the executor, in the order of commits.
-    pub fn publish(&self, commit: Arc<Commit>) {
+    /// Is there a watch to which a commit has to be told that is published by now?
+    pub fn is_heard(&self) -> bool {
         // A watch counts before it looks at the published revision, so one that this passes over will find the commit
         // in what it reads. Both sides write first and read then; the fences keep it so.
         fence(Ordering::SeqCst);
-        if self.count.load(Ordering::SeqCst) > 0 {
+        self.count.load(Ordering::SeqCst) > 0
+    }
+
+    /// Tells a commit to whom it concerns. For the executor, in the order of commits.
+    pub fn publish(&self, commit: Arc<Commit>) {
+        if self.is_heard() {
             // The thread lives as long as the hub.
             let _ = self.feed.send(Fed::Commit(commit));
         }
+    }
+
+    /// There were commits that cannot be told: all watches learn that they have missed something.
+    pub fn skip(&self) {
+        // The thread lives as long as the hub.
+        let _ = self.feed.send(Fed::Gap);
     }
 
     /// Begins to hear of all commits from now on.
@@ -193,6 +207,13 @@ fn hand_out(watches: &mut Vec<Watch>, published: &Arc<Published>) {
             false
         }
     });
+}
+
+fn lose(registry: &mut Registry) {
+    let watches = registry.by_key.drain().map(|(_, watches)| watches);
+    for watch in watches.chain(registry.by_type.drain().map(|(_, watches)| watches)).flatten() {
+        watch.missed.store(true, Ordering::Release);
+    }
 }
 
 impl Subscription {

@@ -20,6 +20,7 @@ mod lazy;
 mod lists;
 mod moves;
 mod names;
+mod nodes;
 mod ordered;
 mod patches;
 mod postgres;

@@ -63,6 +63,19 @@ impl Db {
         self.0.borrow_mut().update_step(NOW, limit)
     }
 
+    pub fn step_at(&self, limit: usize, now: Timestamp) -> Result<Option<Progress>, EngineError> {
+        self.0.borrow_mut().update_step(now, limit)
+    }
+
+    /// Takes over what other nodes have committed.
+    pub fn try_follow(&self) -> Result<bool, EngineError> {
+        self.0.borrow_mut().follow()
+    }
+
+    pub fn follow(&self) {
+        self.try_follow().unwrap();
+    }
+
     pub fn finish_updates(&self) {
         self.0.borrow_mut().finish_updates(NOW, 64).unwrap();
     }
