@@ -249,7 +249,8 @@ mod tests {
         cache.forget_all(7);
         cache.fill(&key(1), doc(6), 6);
         assert!(matches!(cache.get(&key(1), 7), Lookup::Unknown));
-        assert_eq!(cache.size(), (0, 0));
+        let CacheStats { entries, bytes, .. } = cache.stats();
+        assert_eq!((entries, bytes), (0, 0));
     }
 
     #[test]

@@ -162,11 +162,6 @@ impl Server {
         self.child.wait().unwrap();
     }
 
-    /// Any other signal.
-    pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
     /// SIGTERM.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
