@@ -143,6 +143,8 @@ impl Note {
             }
         }
         note.documents = note.documents.filter(|documents| documents.len() <= MAX_NOTED);
+        // The order in which a batch has them is that of a map; the same commit leaves the same note.
+        note.documents.iter_mut().for_each(|documents| documents.sort_unstable());
         note
     }
 
@@ -249,6 +251,11 @@ impl Engine {
     /// Is the store one that other nodes commit to?
     pub fn is_shared(&self) -> bool {
         self.nodes.is_some()
+    }
+
+    /// Takes over what other nodes have committed by now, for who has heard of it from one of them.
+    pub fn catch_up(&self) -> Result<(), EngineError> {
+        if self.is_shared() { self.follow(&*self.store.snapshot()?) } else { Ok(()) }
     }
 
     /// Takes over what other nodes have committed, up to what a snapshot shows. Nothing where the store is not shared, or

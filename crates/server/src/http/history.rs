@@ -83,6 +83,10 @@ pub(crate) fn at(
 
 /// A resource as it was, or why that cannot be told.
 fn past(engine: &Engine, key: &Key, revision: u64) -> Result<std::sync::Arc<Doc>, Problem> {
+    if revision > engine.revision() {
+        // Another server may have told it.
+        engine.catch_up()?;
+    }
     let last = engine.revision();
     if revision > last {
         let detail = format!("revision {revision} has not happened yet; the last is {last}");

@@ -150,7 +150,12 @@ pub fn begin(
         None => list(&engine, &watched, format, &mut opening)?,
         Some(since) => {
             // Not what is published: a read may have shown a commit a moment before that.
-            let last = engine.read(Timestamp::now(), |working| Ok(working.base.revision()))?;
+            let mut last = engine.read(Timestamp::now(), |working| Ok(working.base.revision()))?;
+            if since > last {
+                // Another server may have told it.
+                engine.catch_up()?;
+                last = engine.revision();
+            }
             if since > last {
                 let detail = format!("revision {since} has not happened yet; the last is {last}");
                 return Err(Problem::malformed("since", detail));

@@ -46,6 +46,12 @@ fn what_is_written_on_one_is_watched_and_read_on_the_other() {
         let event = watch.next();
         assert_eq!((event.kind(), &event.data["resource"]["twice"]), ("modified", &json!(2 * n)));
         assert_eq!(event.revision().to_string(), revision);
+        // What one server has told the other one is asked for at once.
+        let next = to_a.patch("/api/counters/c", &json!({"n": -n}));
+        let next = next.header("corollary-revision").unwrap().to_string();
+        let mut resumed = b.watch(&format!("/api/counters?watch=true&since={next}"));
+        assert_eq!(resumed.told(), "synced");
+        assert_eq!(watch.next().data["resource"]["twice"], json!(-2 * n));
     }
     to_b.post("/api/logs", &json!({"of": "c"})).expect(201);
     assert_eq!(watch.next().data["resource"]["all"], json!(1));
