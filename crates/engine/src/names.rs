@@ -2,11 +2,12 @@
 //!
 //! A name leads to one resource: its field is unique, no name is the id of another resource that it could be taken for,
 //! and each can stand as a segment of a path. That is held with each write, where the indexes are brought up to date, and
-//! over all data when a schema begins to want it.
+//! over all data when a schema begins to want it. So it is with the children of several types in one collection: under one
+//! parent neither an id nor a name leads to two of them.
 
 use std::ops::ControlFlow;
 
-use corollary_schema::{Field, FieldKind, ResourceType, Schema, Slot, TypeIx};
+use corollary_schema::{Field, FieldKind, FieldRef, ResourceType, Schema, Slot, TypeIx};
 use corollary_store::limits::MAX_KEY_BYTES;
 use corollary_store::{Direction, KeyRange, Snapshot};
 use corollary_value::order_key::push_order_key;
@@ -83,8 +84,76 @@ fn are_near(ty: &ResourceType, one: &Doc, other: &Doc) -> bool {
     everywhere || parent(ty, one) == parent(ty, other)
 }
 
+/// The child of a parent, by one link to it, that a segment means by its name or its id.
+fn child(
+    working: &Working<'_>,
+    via: FieldRef,
+    parent: &Id,
+    segment: &str,
+) -> Result<Option<Key>, EngineError> {
+    let named = find(working, via.ty, Some((via.slot, parent)), segment)?;
+    for id in named.into_iter().chain(Id::parse(segment).ok()) {
+        let key = Key::new(via.ty, id);
+        if let Some(doc) = working.after(&key)?
+            && matches!(doc.get(via.slot), Value::Ref(other) if other == parent)
+        {
+            return Ok(Some(key));
+        }
+    }
+    Ok(None)
+}
+
+/// Holds the ids and names of children of several types to leading to one of them.
+fn check_children(
+    working: &Working<'_>,
+    writes: &[Write],
+    found: &mut Vec<Refusal>,
+) -> Result<(), EngineError> {
+    let schema = working.schema;
+    let is_several = |field: &Field| matches!(field.kind, FieldKind::Several { owned: true, .. });
+    if !schema.types().any(|(_, ty)| ty.fields.iter().any(is_several)) {
+        return Ok(());
+    }
+    for key in working.touched_keys() {
+        let ty = schema.ty(key.ty);
+        let (before, Some(doc)) = working.before_and_after(&key)? else { continue };
+        let Some((via, above)) = parent(ty, &doc) else { continue };
+        let FieldKind::Parent { collection } = ty.field(via).kind else { continue };
+        let owner = schema.ty(collection.ty);
+        let whole = owner.slots().find(|(slot, _)| owner.lists(*slot).contains(&collection.slot));
+        let Some((whole, field)) = whole else { continue };
+        let before = before.filter(|before| parent(ty, before) == Some((via, above)));
+        let (id, name) = (key.id.to_string(), name_of(ty, &doc));
+        let renamed = before.as_ref().is_none_or(|before| name_of(ty, before) != name);
+        let mut segments = Vec::from_iter(before.is_none().then_some(("_id", id.as_str())));
+        if let (true, Some(slot), Some(name)) = (renamed, ty.path, name) {
+            segments.push((&ty.field(slot).name, name));
+        }
+        let others = owner.lists(whole).iter().filter(|part| **part != collection.slot);
+        let others = others.filter_map(|part| schema.way_back(FieldRef { ty: collection.ty, slot: *part }));
+        for via in others {
+            for (place, segment) in &segments {
+                let Some(other) = child(working, via, above, segment)? else { continue };
+                let message = format!(
+                    "`{}` of {} {above} holds {} {} already, and a path with `{segment}` leads there",
+                    field.name,
+                    owner.name,
+                    schema.ty(other.ty).name,
+                    other.id
+                );
+                found.push(Refusal {
+                    write: writes.iter().rposition(|write| *write.key() == key),
+                    ..Refusal::new("unique", Some(place), message)
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Holds the names of all that the current transaction changed to what paths need; indexes are up to date already.
 pub fn check(working: &Working<'_>, writes: &[Write], found: &mut Vec<Refusal>) -> Result<(), EngineError> {
+    check_children(working, writes, found)?;
     let schema = working.schema;
     if schema.types().all(|(_, ty)| ty.path.is_none()) {
         return Ok(());

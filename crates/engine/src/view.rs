@@ -84,6 +84,7 @@ pub(crate) fn holds_many(schema: &Schema, field: FieldRef) -> bool {
         FieldKind::Links { .. }
         | FieldKind::Collection { .. }
         | FieldKind::Inverse { .. }
+        | FieldKind::Several { .. }
         | FieldKind::Embedded { .. } => true,
         FieldKind::Among { many, .. } => *many,
     }

@@ -420,11 +420,18 @@ impl Checker<'_> {
                 FieldKind::Among { parts, .. } => {
                     Step::Parts(parts.iter().map(|slot| FieldRef { ty, slot: *slot }).collect())
                 }
+                FieldKind::Several { parts, .. } => {
+                    let parts = parts.iter().map(|slot| FieldRef { ty, slot: *slot });
+                    Step::Reverses(parts.filter_map(|part| schema.way_back(part)).collect())
+                }
                 _ => Step::Get(here),
             });
         }
-        let of = schema.ty(ty).referrers.iter().find(|of| reverse_name(schema, **of) == name)?;
-        Some(Step::Reverse(*of))
+        let of = schema.ty(ty).referrers.iter().find(|of| reverse_name(schema, **of) == name);
+        of.map(|of| Step::Reverse(*of)).or_else(|| {
+            let (_, links) = schema.ty(ty).gathered.iter().find(|(gathered, _)| gathered == name)?;
+            Some(Step::Reverses(links.clone()))
+        })
     }
 
     fn field(&self, base: Expr, name: &ast::Ident) -> Expr {
@@ -461,6 +468,9 @@ impl Checker<'_> {
             Kind::Resource(ty) => match self.lookup(*ty, &name.name) {
                 Some(Step::Get(field)) => self.get(base, field, name.span),
                 Some(Step::Reverse(of)) => self.reverse(base, of),
+                Some(Step::Reverses(links)) => {
+                    either::either(links.into_iter().map(|of| self.reverse(base.clone(), of)).collect())
+                }
                 Some(Step::Parts(parts)) => {
                     let get = |part: FieldRef| self.get(base.clone(), part, name.span);
                     either::either(parts.into_iter().map(get).collect())
@@ -471,7 +481,8 @@ impl Checker<'_> {
                     let reverse: Vec<String> =
                         ty.referrers.iter().map(|of| reverse_name(schema, *of)).collect();
                     let visible = ty.by_name.keys().map(SmolStr::as_str);
-                    let candidates = visible.chain(reverse.iter().map(String::as_str));
+                    let gathered = ty.gathered.iter().map(|(name, _)| name.as_str());
+                    let candidates = visible.chain(reverse.iter().map(String::as_str)).chain(gathered);
                     self.unknown_field(&format!("`{}` has no", ty.name), name, candidates)
                 }
             },
@@ -535,7 +546,7 @@ impl Checker<'_> {
                 Type { kind: Kind::Resource(of.ty), many: Many::Set }
             }
             // What it stands for is asked for part by part.
-            FieldKind::Among { .. } => unknown().ty,
+            FieldKind::Among { .. } | FieldKind::Several { .. } => unknown().ty,
             FieldKind::Derived { .. } | FieldKind::Aggregate { .. } => {
                 match self.names.derived_type(field, span) {
                     Some(ty) => ty,
@@ -722,6 +733,8 @@ fn unordered(list: Expr) -> Expr {
 enum Step {
     Get(FieldRef),
     Reverse(FieldRef),
+    /// The links by which resources of several types lead here.
+    Reverses(Vec<FieldRef>),
     /// The hidden links of a link to one of several types.
     Parts(Vec<FieldRef>),
 }

@@ -68,6 +68,9 @@ pub struct ResourceType {
     pub fields: Vec<Field>,
     /// Fields that expressions and clients may name.
     pub by_name: HashMap<SmolStr, Slot>,
+    /// The lists of all resources that link here by a field of an abstract type, `link_<abstract>_<field>`: the links by
+    /// which the types that are one do.
+    pub gathered: Vec<(SmolStr, Vec<FieldRef>)>,
     /// The hidden links to a parent, one for each collection that may own a resource of this type.
     pub parents: Vec<Slot>,
     /// The [`FieldKind::Embedded`] fields of the type that have entries in the reference index.
@@ -168,6 +171,14 @@ pub enum FieldKind {
     Inverse {
         /// The link.
         of: FieldRef,
+    },
+    /// Owned children of several types, or the inverse of a link that an abstract type declares. It holds nothing itself:
+    /// for each of the types there is a hidden [`FieldKind::Collection`] or [`FieldKind::Inverse`].
+    Several {
+        /// The hidden collections or inverses, in the order in which the types are declared or named.
+        parts: Vec<Slot>,
+        /// Are they collections?
+        owned: bool,
     },
     /// Follows from other fields.
     Derived {
@@ -527,6 +538,14 @@ impl Schema {
         found
     }
 
+    /// The link by which the resources in a collection or an inverse lead to the one that has it; none for other fields.
+    pub fn way_back(&self, list: FieldRef) -> Option<FieldRef> {
+        match self.field(list).kind {
+            FieldKind::Collection { via: of, .. } | FieldKind::Inverse { of } => Some(of),
+            _ => None,
+        }
+    }
+
     /// The position that orders the children behind a link to the parent; none where their collection has no order.
     pub fn position_of(&self, via: FieldRef) -> Option<FieldRef> {
         let position = self.ty(via.ty).positions.iter().find(|position| position.via == via.slot)?;
@@ -566,6 +585,14 @@ impl ResourceType {
         }
     }
 
+    /// The hidden collections or inverses of a list of several types; none for other fields.
+    pub fn lists(&self, slot: Slot) -> &[Slot] {
+        match &self.field(slot).kind {
+            FieldKind::Several { parts, .. } => parts,
+            _ => &[],
+        }
+    }
+
     /// The field that clients know by this name.
     pub fn named(&self, name: &str) -> Option<(Slot, &Field)> {
         let slot = *self.by_name.get(name)?;
@@ -597,6 +624,7 @@ impl Field {
                 | FieldKind::Inverse { .. }
                 | FieldKind::Embedded { .. }
                 | FieldKind::Among { .. }
+                | FieldKind::Several { .. }
                 | FieldKind::Derived { lazy: true, .. }
         )
     }
@@ -618,20 +646,30 @@ impl Field {
         (self.is_fact() || matches!(self.kind, FieldKind::Among { .. })) && self.rules.kept.is_none()
     }
 
-    /// The name under which people know it: of the hidden links of a [`FieldKind::Among`], `#to.Person`, that of the field
-    /// that they stand for.
+    /// The name under which people know it: of the hidden parts of a [`FieldKind::Among`] or a [`FieldKind::Several`],
+    /// `#to.Person`, that of the field that they stand for.
     pub fn label(&self) -> &str {
-        match (&self.kind, self.name.strip_prefix('#')) {
-            (FieldKind::Link { .. } | FieldKind::Links { .. }, Some(part)) => {
-                part.split('.').next().unwrap_or(part)
-            }
-            _ => &self.name,
+        if self.is_part() { self.declared_as() } else { &self.name }
+    }
+
+    /// The name of the declared field that it is, or is a hidden part of.
+    pub fn declared_as(&self) -> &str {
+        match self.name.strip_prefix('#') {
+            Some(part) => part.split('.').next().unwrap_or(part),
+            None => &self.name,
         }
     }
 
-    /// Is it one of the hidden links of a [`FieldKind::Among`]?
+    /// Is it one of the hidden parts of a [`FieldKind::Among`] or a [`FieldKind::Several`]?
     pub fn is_part(&self) -> bool {
-        matches!(self.kind, FieldKind::Link { .. } | FieldKind::Links { .. }) && self.name.starts_with('#')
+        let relation = matches!(
+            self.kind,
+            FieldKind::Link { .. }
+                | FieldKind::Links { .. }
+                | FieldKind::Collection { .. }
+                | FieldKind::Inverse { .. }
+        );
+        relation && self.name.starts_with('#')
     }
 
     /// Does it follow from other fields, and is it kept in the document?

@@ -28,19 +28,27 @@ pub fn snake_case(name: &str) -> String {
 /// The name of the link from a child to the parent whose collection holds it.
 pub fn parent_name(schema: &Schema, collection: FieldRef) -> String {
     let ty = &schema.ty(collection.ty).name;
-    format!("parent_{}_{}", snake_case(ty), schema.field(collection).name)
+    format!("parent_{}_{}", snake_case(ty), schema.field(collection).label())
 }
 
 /// The name of the list of resources that hold this one by a link, whether an inverse is declared or not.
 pub fn reverse_name(schema: &Schema, of: FieldRef) -> String {
     match schema.field(of).kind {
         // A child's parent link is reached back through the collection itself, which has a name of its own.
-        FieldKind::Parent { collection } => schema.field(collection).name.to_string(),
+        FieldKind::Parent { collection } => schema.field(collection).label().to_string(),
+        _ => link_name(schema, of, &schema.ty(of.ty).name),
+    }
+}
+
+/// The name of the list of resources of a type, or of those that are an abstract type, that hold this one by a link.
+pub fn link_name(schema: &Schema, of: FieldRef, type_name: &str) -> String {
+    let field = schema.field(of);
+    let ty = snake_case(type_name);
+    match field.kind {
         // `#lines.author`, the links in the objects of `lines`.
         FieldKind::Embedded { .. } => {
-            let path = schema.field(of).name.trim_start_matches('#').replace('.', "_");
-            format!("link_{}_{path}", snake_case(&schema.ty(of.ty).name))
+            format!("link_{ty}_{}", field.name.trim_start_matches('#').replace('.', "_"))
         }
-        _ => format!("link_{}_{}", snake_case(&schema.ty(of.ty).name), schema.field(of).label()),
+        _ => format!("link_{ty}_{}", field.label()),
     }
 }

@@ -61,8 +61,35 @@ pub enum Target {
 pub struct Several {
     /// Of each type, in their order.
     pub lists: Vec<(TypeIx, From)>,
-    /// The links that they are, where they are; otherwise the root collection of an abstract type.
-    pub links: Option<(Key, Slot)>,
+    /// What a POST to it does.
+    pub post: PostSeveral,
+}
+
+/// What creating under a list of several types means.
+#[derive(Clone, Debug)]
+pub enum PostSeveral {
+    /// Nothing: it is the root collection of an abstract type, and each type has its own.
+    Roots,
+    /// A child of this resource, of the type that the body names.
+    Child(Key),
+    /// One more entry of the links of a resource.
+    Link(Key, Slot),
+    /// Nothing: the list follows from other fields.
+    ReadOnly,
+}
+
+impl Several {
+    /// The list of those of one type, by its place among them.
+    pub fn list(&self, at: usize) -> Option<List> {
+        let (ty, from) = self.lists.get(at)?.clone();
+        let post = match (&self.post, &from) {
+            (PostSeveral::Child(parent), From::Referring(via, _)) => Post::Child(via.slot, parent.clone()),
+            (PostSeveral::Roots, _) => Post::Root,
+            (PostSeveral::Link(owner, slot), _) => Post::Link(owner.clone(), *slot),
+            _ => Post::ReadOnly,
+        };
+        Some(List { ty, from, post })
+    }
 }
 
 /// A list of resources.
@@ -185,7 +212,7 @@ pub fn resolve_among(
         (Some(ty), _) => Target::List(List { ty: *ty, from: From::All, post: Post::Root }),
         (None, Some(types)) => {
             let lists = types.iter().map(|ty| (*ty, From::All)).collect();
-            Target::Several(Several { lists, links: None })
+            Target::Several(Several { lists, post: PostSeveral::Roots })
         }
         (None, None) => {
             let near = nearest(root, schema.root_names());
@@ -243,29 +270,38 @@ fn member(
     }
 }
 
-/// The one resource with an id in a list of several types.
+/// The one resource that a segment means in a list of several types.
 fn member_of_several(
     working: &Working<'_>,
     several: Several,
     segment: &str,
     created: &dyn Fn(&Key) -> bool,
 ) -> Result<Target, PathError> {
-    let id = Id::parse(segment).map_err(|error| PathError::Malformed(format!("`{segment}`: {error}")))?;
-    let name = |key: &Key| format!("{} {}", working.schema.ty(key.ty).name, key.id);
+    let missing = || PathError::NotFound(format!("there is nothing with the id {segment} here"));
     let mut found = Vec::new();
-    for (ty, from) in several.lists {
-        let key = Key::new(ty, id.clone());
-        let among = match &from {
-            From::Listed(ids) => ids.contains(&id),
-            _ => created(&key) || working.after(&key)?.is_some(),
+    // What is no id may be the name of one that is not there, of a type that has names.
+    let mut error = None;
+    for list in (0..several.lists.len()).filter_map(|at| several.list(at)) {
+        let key = match member(working, list, segment) {
+            Ok(Target::Resource { key, .. } | Target::Linked { key, linked: true, .. }) => key,
+            Ok(_) | Err(PathError::NotFound(_)) => {
+                error = Some(missing());
+                continue;
+            }
+            Err(malformed @ PathError::Malformed(_)) => {
+                error.get_or_insert(malformed);
+                continue;
+            }
+            Err(error) => return Err(error),
         };
-        if among {
+        if created(&key) || working.after(&key)?.is_some() {
             found.push(key);
         }
     }
+    let name = |key: &Key| format!("{} {}", working.schema.ty(key.ty).name, key.id);
     let mut found = found.into_iter();
-    match (found.next(), found.next(), several.links) {
-        (None, ..) => Err(PathError::NotFound(format!("there is nothing with the id {id} here"))),
+    match (found.next(), found.next(), several.post) {
+        (None, ..) => Err(error.unwrap_or_else(missing)),
         (Some(one), Some(other), _) => {
             let message = format!(
                 "{} and {} have the same id: read the one you mean by its own path",
@@ -274,8 +310,10 @@ fn member_of_several(
             );
             Err(PathError::Ambiguous(message))
         }
-        (Some(key), None, Some((owner, slot))) => Ok(Target::Linked { owner, slot, key, linked: true }),
-        (Some(key), None, None) => Ok(Target::Resource { key, under: None }),
+        (Some(key), None, PostSeveral::Link(owner, slot)) => {
+            Ok(Target::Linked { owner, slot, key, linked: true })
+        }
+        (Some(key), None, _) => Ok(Target::Resource { key, under: None }),
     }
 }
 
@@ -300,12 +338,20 @@ fn field(
             list(*child, From::Referring(*via, key.id.clone()), Post::Child(via.slot, key.clone()))
         }
         FieldKind::Inverse { of } => list(of.ty, From::Referring(*of, key.id.clone()), Post::ReadOnly),
+        FieldKind::Several { parts, owned } => {
+            let parts = parts.iter().map(|part| FieldRef { ty: key.ty, slot: *part });
+            let links = parts.filter_map(|part| working.schema.way_back(part));
+            let lists = links.map(|of| (of.ty, From::Referring(of, key.id.clone()))).collect();
+            let post = if *owned { PostSeveral::Child(key.clone()) } else { PostSeveral::ReadOnly };
+            Ok(Target::Several(Several { lists, post }))
+        }
         FieldKind::Among { parts, targets: types, many } => {
             let held = |part: &Slot| doc.as_ref().map_or(Vec::new(), |doc| targets(doc.get(*part)));
             let lists: Vec<(TypeIx, Vec<Id>)> = types.iter().copied().zip(parts.iter().map(held)).collect();
             if *many {
                 let lists = lists.into_iter().map(|(ty, ids)| (ty, From::Listed(ids))).collect();
-                return Ok(Target::Several(Several { lists, links: Some((key.clone(), slot)) }));
+                let post = PostSeveral::Link(key.clone(), slot);
+                return Ok(Target::Several(Several { lists, post }));
             }
             let one = lists.into_iter().find_map(|(ty, ids)| Some(Key::new(ty, ids.into_iter().next()?)));
             match one {
@@ -410,7 +456,7 @@ pub fn push_canonical_among(
     }
     for (segment, collection) in chain.iter().rev() {
         out.push(b'/');
-        out.extend_from_slice(schema.field(*collection).name.as_bytes());
+        out.extend_from_slice(schema.field(*collection).label().as_bytes());
         out.push(b'/');
         out.extend_from_slice(segment);
     }

@@ -10,6 +10,7 @@ use corollary_value::{Id, Value};
 
 use crate::draft::{Draft, FieldDraft, FieldKind, Kind, OnDelete, Rules, ValueType};
 use crate::make::TYPES;
+use crate::owners;
 use crate::random::Random;
 
 /// The name of the part of a field that leads to a type.
@@ -130,14 +131,18 @@ pub fn add(draft: &mut Draft, random: &mut Random, ty: usize) {
     draft.types[ty].fields.push(FieldDraft { name, kind, rules });
 }
 
-/// Paths from a type to values of a kind that all targets of a link, or of links, have in common.
+/// Paths from a type to values of a kind that all targets of a link, or all of a list of several types, have in common.
 pub fn common(draft: &Draft, ty: usize, kind: Kind, wanted: bool) -> Vec<String> {
-    let mut found = Vec::new();
+    let mut lists = if wanted { owners::lists(draft, ty) } else { Vec::new() };
     for field in &draft.types[ty].fields {
-        let FieldKind::Among(targets, _, many) = &field.kind else { continue };
-        if *many != wanted {
-            continue;
+        if let FieldKind::Among(targets, _, many) = &field.kind
+            && *many == wanted
+        {
+            lists.push((field.name.clone(), targets.clone()));
         }
+    }
+    let mut found = Vec::new();
+    for (path, targets) in lists {
         let has = |target: &usize, name: &str, of: &FieldKind| {
             let there = draft.field(*target, name).map(|field| &field.kind);
             matches!((there, of), (Some(FieldKind::Stored(one)), FieldKind::Stored(of)) if one == of)
@@ -146,11 +151,11 @@ pub fn common(draft: &Draft, ty: usize, kind: Kind, wanted: bool) -> Vec<String>
         for shared in &draft.types[*first].fields {
             let of_kind = matches!(&shared.kind, FieldKind::Stored(of) if of.kind() == Some(kind));
             if of_kind && rest.iter().all(|target| has(target, &shared.name, &shared.kind)) {
-                found.push(format!("{}.{}", field.name, shared.name));
+                found.push(format!("{path}.{}", shared.name));
             }
         }
-        if kind == Kind::Str && !*many {
-            found.push(format!("{}._id", field.name));
+        if kind == Kind::Str && !wanted {
+            found.push(format!("{path}._id"));
         }
     }
     found

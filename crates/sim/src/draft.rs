@@ -12,6 +12,7 @@ use corollary_value::Value;
 use crate::among;
 use crate::elements;
 use crate::make::TYPES;
+use crate::owners;
 
 /// A schema; a type is known by its position.
 #[derive(Clone, Debug, Default)]
@@ -61,8 +62,12 @@ pub enum FieldKind {
     Among(Vec<usize>, OnDelete, bool),
     /// Children of a type.
     Collection(usize),
+    /// Children of several types.
+    Owned(Vec<usize>),
     /// What refers here by a field of a type.
     Inverse(usize, String),
+    /// What refers here by a field of an abstract type that several types are.
+    InverseOfAll(Vec<usize>, String),
     /// An expression.
     Derived(Derived),
 }
@@ -183,6 +188,8 @@ pub struct Rules {
     pub ordered: bool,
     /// Of a stored field: does it stand in an abstract type that the type is?
     pub inherited: bool,
+    /// Of a link: does it stand in an abstract type, with the links of the same name in other types?
+    pub shared: bool,
     pub index: bool,
     pub immutable: bool,
     pub write_once: bool,
@@ -379,6 +386,7 @@ impl Draft {
     /// The text, and where each derived field stands in it.
     pub fn text(&self) -> (String, Vec<PlaceInText>) {
         let (mut out, mut places) = (String::new(), Vec::new());
+        owners::write_shared(self, &mut out);
         for at in self.order.iter().copied() {
             let ty = &self.types[at];
             let root = if ty.root { format!(" in {}", root_name(ty.name)) } else { String::new() };
@@ -394,9 +402,13 @@ impl Draft {
                 }
                 out.push_str("}\n");
             }
+            for field in ty.fields.iter().filter(|field| field.rules.shared) {
+                is.push_str(if is.is_empty() { " is " } else { ", " });
+                is.push_str(&owners::interface(&field.name));
+            }
             let history = if ty.history { " history" } else { "" };
             writeln!(out, "type {}{is}{root}{history} {{", ty.name).expect("a String takes all");
-            for field in ty.fields.iter().filter(|field| !inherited(field)) {
+            for field in ty.fields.iter().filter(|field| !inherited(field) && !field.rules.shared) {
                 let start = out.len();
                 self.write_field(field, &mut out);
                 let follows = match &field.kind {
@@ -414,7 +426,7 @@ impl Draft {
         (out, places)
     }
 
-    fn write_field(&self, field: &FieldDraft, out: &mut String) {
+    pub(crate) fn write_field(&self, field: &FieldDraft, out: &mut String) {
         write!(out, "  {}", field.name).expect("a String takes all");
         let name = |ty: usize| self.types[ty].name;
         match &field.kind {
@@ -438,6 +450,13 @@ impl Draft {
             FieldKind::Collection(child) => {
                 let order = if field.rules.ordered { "ordered " } else { "" };
                 write!(out, ": {order}collection {}", name(*child)).expect("a String takes all");
+            }
+            FieldKind::Owned(children) => {
+                let names: Vec<&str> = children.iter().map(|child| name(*child)).collect();
+                write!(out, ": collection {}", names.join(" | ")).expect("a String takes all");
+            }
+            FieldKind::InverseOfAll(_, of) => {
+                write!(out, ": inverse {}.{of}", owners::interface(of)).expect("a String takes all");
             }
             FieldKind::Inverse(ty, of) => {
                 write!(out, ": inverse {}.{of}", name(*ty)).expect("a String takes all");
@@ -516,7 +535,12 @@ impl Draft {
         let mut found = Vec::new();
         for (owner, ty) in self.types.iter().enumerate() {
             for field in &ty.fields {
-                if matches!(field.kind, FieldKind::Collection(of) if of == child) {
+                let holds = match &field.kind {
+                    FieldKind::Collection(of) => *of == child,
+                    FieldKind::Owned(children) => children.contains(&child),
+                    _ => false,
+                };
+                if holds {
                     found.push((owner, format!("parent_{}_{}", ty.name.to_lowercase(), field.name)));
                 }
             }

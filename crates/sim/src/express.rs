@@ -6,6 +6,7 @@
 use crate::among;
 use crate::draft::{Derived, DerivedMember, Draft, FieldDraft, FieldKind, Kind, Shape, ValueType, root_name};
 use crate::elements::{self, MEMBER_RANK};
+use crate::owners;
 use crate::random::Random;
 
 /// Where an expression stands.
@@ -149,6 +150,7 @@ impl<'a> Express<'a> {
     fn to_many(&self, ty: usize, own: bool) -> Vec<(String, usize)> {
         let mut found: Vec<(String, usize)> =
             self.draft.reverses(ty).into_iter().map(|(source, name)| (name, source)).collect();
+        found.extend(owners::ways_back(self.draft, ty).into_iter().map(|way| (way, ty)));
         for field in &self.draft.types[ty].fields {
             if let FieldKind::Stored(of) = &field.kind {
                 let links = elements::links(of);

@@ -21,6 +21,7 @@ pub mod judge;
 pub mod make;
 pub mod model;
 pub mod nodes;
+pub mod owners;
 pub mod plan;
 pub mod random;
 pub mod rules;

@@ -11,6 +11,7 @@ use crate::draft::{
 };
 use crate::elements;
 use crate::express::{Express, Standing, may_recur};
+use crate::owners;
 use crate::random::Random;
 use crate::rules;
 use crate::values;
@@ -47,6 +48,10 @@ pub fn draft(random: &mut Random) -> Draft {
         (0..random.below(3)).for_each(|_| {
             let ty = random.below(count);
             among::add(&mut draft, random, ty);
+        });
+        (0..random.below(3)).for_each(|_| {
+            let ty = random.below(count);
+            owners::add(&mut draft, random, ty);
         });
     }
     for ty in 0..count {
@@ -379,6 +384,7 @@ pub fn change(draft: &mut Draft, random: &mut Random) -> Change {
                 note_unique(draft, ty, &name, &mut change);
             }
             4 if random.percent(25) && draft.types.len() > 1 => among::add(draft, random, ty),
+            4 if random.percent(25) && draft.types.len() > 1 => owners::add(draft, random, ty),
             4 => {
                 let before = draft.next_name;
                 add_relation(draft, random, ty);
@@ -459,6 +465,8 @@ pub fn lose(draft: &mut Draft, random: &mut Random) -> Option<Change> {
             field.rules = Rules::default();
             (ty, name)
         }
+        // Others have it too.
+        _ if field.rules.shared => return None,
         FieldKind::Stored(_) | FieldKind::Link(..) | FieldKind::Links(..) => {
             draft.types[ty].fields.remove(at);
             let leads =
@@ -482,9 +490,13 @@ pub fn lose(draft: &mut Draft, random: &mut Random) -> Option<Change> {
 }
 
 fn is_reverse(field: &FieldDraft) -> bool {
-    matches!(field.kind, FieldKind::Collection(_) | FieldKind::Inverse(..))
+    matches!(
+        field.kind,
+        FieldKind::Collection(_) | FieldKind::Inverse(..) | FieldKind::Owned(_) | FieldKind::InverseOfAll(..)
+    )
 }
 
+/// One of the fields that may change; what several types share does not.
 fn any_field<'d>(
     draft: &'d mut Draft,
     random: &mut Random,
@@ -492,7 +504,7 @@ fn any_field<'d>(
     wanted: impl Fn(&FieldDraft) -> bool,
 ) -> Option<&'d mut FieldDraft> {
     let mut fields: Vec<&mut FieldDraft> =
-        draft.types[ty].fields.iter_mut().filter(|it| wanted(it)).collect();
+        draft.types[ty].fields.iter_mut().filter(|it| !it.rules.shared && wanted(it)).collect();
     if fields.is_empty() { None } else { Some(fields.swap_remove(random.below(fields.len()))) }
 }
 

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use crate::among;
 use crate::draft::{Draft, Fact, FactKind, FieldDraft, FieldKind, OnDelete, Rules, ValueType};
 use crate::elements;
+use crate::owners;
 use crate::rules::{self, Codes, Fill};
 
 mod moves;
@@ -521,6 +522,9 @@ impl Attempt<'_> {
             if declared.fields.iter().any(|field| self.now.has_duplicates(draft, ty, field)) {
                 return Err(only("unique"));
             }
+        }
+        if owners::has_twins(self.setting.draft, &self.now) {
+            return Err(only("unique"));
         }
         Ok(())
     }

@@ -222,7 +222,14 @@ impl Workload<'_> {
     /// A field that follows from others.
     fn read_only(&mut self, ty: usize) -> Option<String> {
         let follows = |kind: &FieldKind| {
-            matches!(kind, FieldKind::Derived(_) | FieldKind::Inverse(..) | FieldKind::Collection(_))
+            matches!(
+                kind,
+                FieldKind::Derived(_)
+                    | FieldKind::Inverse(..)
+                    | FieldKind::InverseOfAll(..)
+                    | FieldKind::Collection(_)
+                    | FieldKind::Owned(_)
+            )
         };
         let names: Vec<&String> = self.draft.types[ty]
             .fields

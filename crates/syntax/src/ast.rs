@@ -69,10 +69,10 @@ pub enum FieldKindText {
     Link(Vec<Ident>),
     /// `links T`, `links T | U`.
     Links(Vec<Ident>),
-    /// `collection T`, `ordered collection T`.
+    /// `collection T`, `collection T | U`, `ordered collection T`.
     Collection {
-        /// The children's type.
-        child: Ident,
+        /// The types that the children may have, at least one.
+        children: Vec<Ident>,
         /// `ordered`.
         ordered: bool,
     },

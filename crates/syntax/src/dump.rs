@@ -43,8 +43,8 @@ fn field(out: &mut String, field: &FieldText, indent: usize) {
         FieldKindText::Stored(t) => type_expr(t, &mut inner),
         FieldKindText::Link(to) => format!("link {}", targets(to)),
         FieldKindText::Links(to) => format!("links {}", targets(to)),
-        FieldKindText::Collection { child, ordered } => {
-            format!("{}collection {}", if *ordered { "ordered " } else { "" }, child.name)
+        FieldKindText::Collection { children, ordered } => {
+            format!("{}collection {}", if *ordered { "ordered " } else { "" }, targets(children))
         }
         FieldKindText::Inverse { of_type, of_field } => format!("inverse {}.{}", of_type.name, of_field.name),
         FieldKindText::Derived(expr) => format!(":= {}", dump(expr)),

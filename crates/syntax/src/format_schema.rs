@@ -219,11 +219,11 @@ impl Formatter<'_> {
             FieldKindText::Stored(t) => self.stored(t, field, column, indent),
             FieldKindText::Link(to) => self.out.push_str(&format!("link {}", targets(to))),
             FieldKindText::Links(to) => self.out.push_str(&format!("links {}", targets(to))),
-            FieldKindText::Collection { child, ordered } => {
+            FieldKindText::Collection { children, ordered } => {
                 self.out.push_str(&format!(
                     "{}collection {}",
                     if *ordered { "ordered " } else { "" },
-                    child.name
+                    targets(children)
                 ));
             }
             FieldKindText::Inverse { of_type, of_field } => {
@@ -340,7 +340,7 @@ pub(crate) fn type_line(t: &TypeExpr) -> String {
     }
 }
 
-/// The types that a link may lead to.
+/// The types that a link may lead to, or a collection hold.
 pub(crate) fn targets(to: &[Ident]) -> String {
     to.iter().map(|name| name.name.as_str()).collect::<Vec<_>>().join(" | ")
 }
@@ -352,10 +352,12 @@ pub(crate) fn field_line(field: &FieldText) -> String {
         FieldKindText::Stored(t) => format!("{name}: {}", type_line(t)),
         FieldKindText::Link(to) => format!("{name}: link {}", targets(to)),
         FieldKindText::Links(to) => format!("{name}: links {}", targets(to)),
-        FieldKindText::Collection { child, ordered: true } => {
-            format!("{name}: ordered collection {}", child.name)
+        FieldKindText::Collection { children, ordered: true } => {
+            format!("{name}: ordered collection {}", targets(children))
         }
-        FieldKindText::Collection { child, ordered: false } => format!("{name}: collection {}", child.name),
+        FieldKindText::Collection { children, ordered: false } => {
+            format!("{name}: collection {}", targets(children))
+        }
         FieldKindText::Inverse { of_type, of_field } => {
             format!("{name}: inverse {}.{}", of_type.name, of_field.name)
         }

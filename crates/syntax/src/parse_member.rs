@@ -189,7 +189,7 @@ impl Parser<'_> {
         match meant {
             "link" => Some(FieldKindText::Link(self.targets())),
             "links" => Some(FieldKindText::Links(self.targets())),
-            "collection" => Some(FieldKindText::Collection { child: self.target(), ordered: false }),
+            "collection" => Some(FieldKindText::Collection { children: self.targets(), ordered: false }),
             "ordered" => {
                 if self.eat_word("collection").is_none() {
                     let message = format!("expected \"collection\", found {}", self.found());
@@ -201,13 +201,13 @@ impl Parser<'_> {
                         self.bump();
                     }
                 }
-                Some(FieldKindText::Collection { child: self.target(), ordered: true })
+                Some(FieldKindText::Collection { children: self.targets(), ordered: true })
             }
             _ => Some(self.inverse()),
         }
     }
 
-    /// The types that a link may lead to: `T`, or `T | U`.
+    /// The types that a link may lead to, or a collection hold: `T`, or `T | U`.
     fn targets(&mut self) -> Vec<Ident> {
         let mut targets = vec![self.one_target()];
         while self.eat(TokenKind::Pipe).is_some() {

@@ -20,6 +20,7 @@ mod log;
 mod moves;
 mod nodes;
 mod ordered;
+mod owners;
 mod queries;
 mod readers;
 mod receipts;

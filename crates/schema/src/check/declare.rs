@@ -10,6 +10,7 @@ use corollary_value::Value;
 use smol_str::{SmolStr, format_smolstr};
 
 use super::options::{Context, read_options};
+use super::several::{self, Collections, Targets, add_parts, resolve_targets};
 use super::{lifetime, paths};
 use crate::ids::Ids;
 use crate::model::{
@@ -44,6 +45,8 @@ impl Source<'_> {
 pub struct Abstract {
     /// The names of the types that are one, in the order of declaration, by the name of the abstract type.
     pub types: HashMap<SmolStr, Vec<SmolStr>>,
+    /// The names of the fields of each, those of its own interfaces before them.
+    pub fields: HashMap<SmolStr, Vec<ast::Ident>>,
     /// Root collections, each with the name of the abstract type.
     pub roots: Vec<(ast::Ident, SmolStr)>,
 }
@@ -85,6 +88,7 @@ pub fn declare<'t>(
         ordered: Vec::new(),
         inverses: Vec::new(),
         among: Vec::new(),
+        several: Vec::new(),
         objects: Vec::new(),
     };
     for (at, text) in texts.iter().enumerate() {
@@ -93,6 +97,9 @@ pub fn declare<'t>(
             declare_field(&mut schema, ty, field, &mut declared, ids, found);
         }
         lifetime::declare(&mut schema, ty, text, ids, found);
+    }
+    for collections in declared.several {
+        several::add_collections(&mut schema, collections, &mut declared.parents, ids);
     }
     add_parents(&mut schema, &declared.parents, ids, found);
     for among in declared.among {
@@ -103,9 +110,10 @@ pub fn declare<'t>(
     }
     add_positions(&mut schema, &declared.ordered, ids);
     for (field, text) in &declared.inverses {
-        resolve_inverse(&mut schema, *field, text, found);
+        resolve_inverse(&mut schema, *field, text, abstracts, ids, found);
     }
     add_referrers(&mut schema);
+    several::gather(&mut schema, abstracts, found);
     check_reverse_names(&schema, &texts, found);
     check_siblings(&schema, &texts, found);
     lifetime::check_holds(&schema, &texts, found);
@@ -123,7 +131,9 @@ struct Declared<'t, 'c> {
     ordered: Vec<FieldRef>,
     inverses: Vec<(FieldRef, &'t ast::FieldText)>,
     /// Links to one of several types.
-    among: Vec<Among>,
+    among: Vec<several::Among>,
+    /// Collections of several types.
+    several: Vec<Collections>,
     /// Stored fields, whose values may hold objects.
     objects: Vec<(FieldRef, &'t ast::TypeExpr)>,
 }
@@ -179,6 +189,7 @@ fn declare_type(schema: &mut Schema, text: &ast::TypeText, ids: &mut Ids, found:
         fields: Vec::new(),
         by_name: HashMap::new(),
         parents: Vec::new(),
+        gathered: Vec::new(),
         embedded: Vec::new(),
         lazy: Vec::new(),
         path: None,
@@ -210,7 +221,11 @@ fn declare_roots(schema: &mut Schema, abstracts: &Abstract, found: &mut Vec<Diag
     }
 }
 
-fn resolve_type(schema: &Schema, name: &ast::Ident, found: &mut Vec<Diagnostic>) -> Option<TypeIx> {
+pub(super) fn resolve_type(
+    schema: &Schema,
+    name: &ast::Ident,
+    found: &mut Vec<Diagnostic>,
+) -> Option<TypeIx> {
     let ty = schema.type_named(&name.name);
     if ty.is_none() {
         let diagnostic =
@@ -252,7 +267,7 @@ fn declare_field<'t>(
                 (FieldKind::Link { target, on_delete: OnDelete::Unlink }, Context::Link)
             }
             Some(Targets::Several(targets)) => {
-                declared.among.push(Among { here, targets, on_delete: OnDelete::Unlink });
+                declared.among.push(several::Among { here, targets, on_delete: OnDelete::Unlink });
                 (FieldKind::Among { parts: Vec::new(), targets: Vec::new(), many: false }, Context::LinkAmong)
             }
         },
@@ -262,21 +277,33 @@ fn declare_field<'t>(
                 (FieldKind::Links { target, on_delete: OnDelete::Unlink }, Context::Links)
             }
             Some(Targets::Several(targets)) => {
-                declared.among.push(Among { here, targets, on_delete: OnDelete::Unlink });
+                declared.among.push(several::Among { here, targets, on_delete: OnDelete::Unlink });
                 (FieldKind::Among { parts: Vec::new(), targets: Vec::new(), many: true }, Context::Links)
             }
         },
-        FieldKindText::Collection { child, ordered } => {
-            let Some(child) = resolve_type(schema, child, found) else { return };
-            declared.parents.push((here, text.name.span));
-            if *ordered {
-                declared.ordered.push(here);
+        FieldKindText::Collection { children, ordered } => {
+            match resolve_targets(schema, declared.abstracts, children, found) {
+                None => return,
+                Some(Targets::One(child)) => {
+                    declared.parents.push((here, text.name.span));
+                    if *ordered {
+                        declared.ordered.push(here);
+                    }
+                    // The link is filled in when all collections are known.
+                    (
+                        FieldKind::Collection { child, via: FieldRef { ty: child, slot: Slot(u32::MAX) } },
+                        Context::Reverse,
+                    )
+                }
+                Some(Targets::Several(types)) => {
+                    if *ordered {
+                        several::refuse_order(children, found);
+                        return;
+                    }
+                    declared.several.push(Collections { here, types, span: text.name.span });
+                    (FieldKind::Several { parts: Vec::new(), owned: true }, Context::Reverse)
+                }
             }
-            // The link is filled in when all collections are known.
-            (
-                FieldKind::Collection { child, via: FieldRef { ty: child, slot: Slot(u32::MAX) } },
-                Context::Reverse,
-            )
         }
         FieldKindText::Inverse { .. } => {
             declared.inverses.push((here, text));
@@ -328,91 +355,6 @@ fn declare_field<'t>(
     let owner = &mut schema.types[ty.0 as usize];
     owner.by_name.insert(field.name.clone(), slot);
     owner.fields.push(field);
-}
-
-/// A link to one of several types, whose parts are made when all declared fields are there.
-struct Among {
-    here: FieldRef,
-    targets: Vec<TypeIx>,
-    on_delete: OnDelete,
-}
-
-/// What a link leads to.
-enum Targets {
-    One(TypeIx),
-    /// In the order of declaration, or in which they are named; perhaps a single one, where an abstract type has one.
-    Several(Vec<TypeIx>),
-}
-
-/// The types that a link names, abstract ones replaced by those that are one; none where there is a mistake.
-fn resolve_targets(
-    schema: &Schema,
-    abstracts: &Abstract,
-    names: &[ast::Ident],
-    found: &mut Vec<Diagnostic>,
-) -> Option<Targets> {
-    if let [name] = names
-        && !abstracts.types.contains_key(&name.name)
-    {
-        return resolve_type(schema, name, found).map(Targets::One);
-    }
-    let mut targets = Vec::new();
-    let so_far = found.len();
-    for name in names {
-        let types = match abstracts.types.get(&name.name) {
-            Some(types) => types.iter().filter_map(|name| schema.type_named(name)).collect(),
-            None => Vec::from_iter(resolve_type(schema, name, found)),
-        };
-        for ty in types {
-            if targets.contains(&ty) {
-                let message = format!("a `{}` is one of the types before already", schema.ty(ty).name);
-                found.push(Diagnostic::error("duplicate-target", name.span, message));
-            } else {
-                targets.push(ty);
-            }
-        }
-    }
-    (found.len() == so_far && !targets.is_empty()).then_some(Targets::Several(targets))
-}
-
-/// Gives a link to one of several types its hidden links, one for each of the types. The rules that hold for each link
-/// by itself go with them; that there is one, and how many there may be, is a rule of the declared field.
-fn add_parts(schema: &mut Schema, among: Among, ids: &mut Ids) {
-    let Among { here, targets, on_delete } = among;
-    let owner = schema.ty(here.ty);
-    let (owner_name, field) = (owner.name.clone(), owner.field(here.slot));
-    let FieldKind::Among { many, .. } = field.kind else { return };
-    let (declared, name, index) = (field.rules.clone(), field.name.clone(), field.index);
-    // What must be there cannot be taken away.
-    let on_delete = match on_delete {
-        OnDelete::Unlink if declared.required && !many => OnDelete::Restrict,
-        rule => rule,
-    };
-    let rules = Rules { required: false, max_length: None, ..declared };
-    let mut parts = Vec::with_capacity(targets.len());
-    for target in targets.iter().copied() {
-        let name = format_smolstr!("#{name}.{}", schema.ty(target).name);
-        let id = ids.field_id(&owner_name, &name);
-        let kind = match many {
-            true => FieldKind::Links { target, on_delete },
-            false => FieldKind::Link { target, on_delete },
-        };
-        let owner = &mut schema.types[here.ty.0 as usize];
-        parts.push(Slot(owner.fields.len() as u32));
-        owner.fields.push(Field {
-            id,
-            name,
-            kind,
-            index,
-            parent_index: rules.unique_in_parent.then(|| ids.parent_index(id)),
-            rules: rules.clone(),
-            reference_index: true,
-            extended: None,
-        });
-    }
-    let field = &mut schema.types[here.ty.0 as usize].fields[here.slot.0 as usize];
-    (field.index, field.parent_index) = (false, None);
-    field.kind = FieldKind::Among { parts, targets, many };
 }
 
 /// The type of a stored value; none, with a diagnostic, where there is no such type.
@@ -669,9 +611,53 @@ fn check_siblings(schema: &Schema, texts: &[&ast::TypeText], found: &mut Vec<Dia
     }
 }
 
-fn resolve_inverse(schema: &mut Schema, here: FieldRef, text: &ast::FieldText, found: &mut Vec<Diagnostic>) {
+fn resolve_inverse(
+    schema: &mut Schema,
+    here: FieldRef,
+    text: &ast::FieldText,
+    abstracts: &Abstract,
+    ids: &mut Ids,
+    found: &mut Vec<Diagnostic>,
+) {
     let FieldKindText::Inverse { of_type, of_field } = &text.kind else { return };
+    if let Some(fields) = abstracts.fields.get(&of_type.name) {
+        let types = abstracts.types.get(&of_type.name).into_iter().flatten();
+        let types: Vec<TypeIx> = types.filter_map(|name| schema.type_named(name)).collect();
+        if !fields.iter().any(|field| field.name == of_field.name) {
+            let message = format!("`{}` has no field `{}`", of_type.name, of_field.name);
+            let near = nearest(&of_field.name, fields.iter().map(|field| field.name.as_str()));
+            let help = near.map(|near| format!("did you mean `{near}`?"));
+            found.push(Diagnostic::error("unknown-field", of_field.span, message).maybe_help(help));
+            return;
+        }
+        // What is wrong with it is the same of each type.
+        let mut links = Vec::with_capacity(types.len());
+        for ty in types {
+            match leading_here(schema, here, ty, of_type, of_field) {
+                Ok(link) => links.push(link),
+                Err(mistake) => return found.push(mistake),
+            }
+        }
+        return several::add_inverses(schema, here, &links, ids);
+    }
     let Some(ty) = resolve_type(schema, of_type, found) else { return };
+    match leading_here(schema, here, ty, of_type, of_field) {
+        Ok(of) => {
+            let field = &mut schema.types[here.ty.0 as usize].fields[here.slot.0 as usize];
+            field.kind = FieldKind::Inverse { of };
+        }
+        Err(mistake) => found.push(mistake),
+    }
+}
+
+/// The link, or links, of a type that an inverse names, as far as it leads to the type of the inverse.
+fn leading_here(
+    schema: &Schema,
+    here: FieldRef,
+    ty: TypeIx,
+    of_type: &ast::Ident,
+    of_field: &ast::Ident,
+) -> Result<FieldRef, Diagnostic> {
     let Some((slot, _)) = schema.ty(ty).named(&of_field.name) else {
         let message = format!("`{}` has no field `{}`", of_type.name, of_field.name);
         let diagnostic = Diagnostic::error("unknown-field", of_field.span, message);
@@ -682,45 +668,33 @@ fn resolve_inverse(schema: &mut Schema, here: FieldRef, text: &ast::FieldText, f
             );
             (is_link && field.visible()) || matches!(field.kind, FieldKind::Among { .. })
         });
-        found.push(match nearest(&of_field.name, links.map(|field| field.name.as_str())) {
-            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-            None => diagnostic,
-        });
-        return;
+        let near = nearest(&of_field.name, links.map(|field| field.name.as_str()));
+        return Err(diagnostic.maybe_help(near.map(|near| format!("did you mean `{near}`?"))));
     };
     // Of a link to one of several types, the part that leads here.
     let here_part = |part: &&Slot| schema.ty(ty).link_target(**part) == Some(here.ty);
     let slot = schema.ty(ty).parts(slot).iter().find(here_part).copied().unwrap_or(slot);
-    let target = match &schema.ty(ty).field(slot).kind {
-        FieldKind::Link { target, .. } | FieldKind::Links { target, .. } => *target,
-        FieldKind::Among { .. } => {
-            let message =
-                format!("`{}.{}` leads to no `{}`", of_type.name, of_field.name, schema.ty(here.ty).name);
-            found.push(Diagnostic::error("inverse-target", of_field.span, message));
-            return;
+    let message = match &schema.ty(ty).field(slot).kind {
+        FieldKind::Link { target, .. } | FieldKind::Links { target, .. } if *target == here.ty => {
+            return Ok(FieldRef { ty, slot });
         }
-        _ => {
-            let message = format!("`{}.{}` is not a link", of_type.name, of_field.name);
-            found.push(
-                Diagnostic::error("not-a-link", of_field.span, message)
-                    .help("an inverse lists the resources whose link, or links, point here"),
-            );
-            return;
-        }
-    };
-    if target != here.ty {
-        let message = format!(
+        FieldKind::Link { target, .. } | FieldKind::Links { target, .. } => format!(
             "`{}.{}` links to `{}`, not to `{}`",
             of_type.name,
             of_field.name,
-            schema.ty(target).name,
+            schema.ty(*target).name,
             schema.ty(here.ty).name
-        );
-        found.push(Diagnostic::error("inverse-target", of_field.span, message));
-        return;
-    }
-    let field = &mut schema.types[here.ty.0 as usize].fields[here.slot.0 as usize];
-    field.kind = FieldKind::Inverse { of: FieldRef { ty, slot } };
+        ),
+        FieldKind::Among { .. } => {
+            format!("`{}.{}` leads to no `{}`", of_type.name, of_field.name, schema.ty(here.ty).name)
+        }
+        _ => {
+            let message = format!("`{}.{}` is not a link", of_type.name, of_field.name);
+            return Err(Diagnostic::error("not-a-link", of_field.span, message)
+                .help("an inverse lists the resources whose link, or links, point here"));
+        }
+    };
+    Err(Diagnostic::error("inverse-target", of_field.span, message))
 }
 
 fn add_referrers(schema: &mut Schema) {

@@ -71,7 +71,9 @@ pub fn merge(tree: &SchemaText, found: &mut Vec<Diagnostic>) -> Merged {
     let merging = Merging { tree, abstracts };
     let mut refused = Vec::new();
     for field in tree.types.iter().flat_map(|ty| &ty.fields) {
-        merging.refuse_relation(field, &mut refused, found);
+        if let FieldKindText::Stored(ty) = &field.kind {
+            merging.refuse_members(ty, &mut refused, found);
+        }
     }
     for ty in tree.types.iter().filter(|ty| ty.is_abstract) {
         merging.refuse_unused(ty, found);
@@ -187,7 +189,7 @@ impl<'t> Merging<'t> {
         None
     }
 
-    /// The types that are one of each abstract type, and the root collections of those.
+    /// The types that are one of each abstract type, its fields, and the root collections of those.
     fn left(&self) -> Abstract {
         let mut concrete: HashMap<SmolStr, Vec<SmolStr>> =
             self.abstracts.keys().map(|name| (SmolStr::new(name), Vec::new())).collect();
@@ -202,7 +204,11 @@ impl<'t> Merging<'t> {
         }
         let roots = self.tree.types.iter().filter(|ty| ty.is_abstract);
         let roots = roots.filter_map(|ty| Some((ty.root.clone()?, ty.name.name.clone()))).collect();
-        Abstract { types: concrete, roots }
+        let fields = self.abstracts.values().map(|ty| {
+            let fields = self.fields(ty, &mut Vec::new()).into_iter().map(|field| field.name);
+            (ty.name.name.clone(), fields.collect())
+        });
+        Abstract { types: concrete, fields: fields.collect(), roots }
     }
 
     /// An abstract type that no type is, directly or through another, would never be looked at.
@@ -221,46 +227,28 @@ impl<'t> Merging<'t> {
         }
     }
 
-    /// A relation that leads to one type only, and names an abstract one; also a link within objects.
-    fn refuse_relation(&self, field: &FieldText, refused: &mut Vec<Span>, found: &mut Vec<Diagnostic>) {
-        let (target, what) = match &field.kind {
-            FieldKindText::Link(_) | FieldKindText::Links(_) => return,
-            FieldKindText::Collection { child, .. } => (child, "a collection of"),
-            FieldKindText::Inverse { of_type, .. } => (of_type, "the inverse of a link in"),
-            FieldKindText::Stored(ty) => {
-                for member in members(ty) {
-                    self.refuse_member(member, refused, found);
+    /// A link within objects leads to one type.
+    fn refuse_members(&self, ty: &TypeExpr, refused: &mut Vec<Span>, found: &mut Vec<Diagnostic>) {
+        for member in members(ty) {
+            let target = match &member.kind {
+                FieldKindText::Stored(ty) => {
+                    self.refuse_members(ty, refused, found);
+                    continue;
                 }
-                return;
-            }
-            FieldKindText::Derived(_) => return,
-        };
-        if self.abstracts.contains_key(target.name.as_str()) {
-            let message = format!("{what} an abstract type is not part of this version of the language");
+                FieldKindText::Link(targets) => match targets.as_slice() {
+                    [] => continue,
+                    [target] if !self.abstracts.contains_key(target.name.as_str()) => continue,
+                    [target, ..] => target,
+                },
+                _ => continue,
+            };
+            let message = "a link within an object leads to one type";
             found.push(
                 Diagnostic::error("unsupported", target.span, message)
-                    .help(format!("name one of the types that are a `{}`", target.name)),
+                    .help("name one type; a link to one of several is a field of the type itself"),
             );
             refused.push(target.span);
         }
-    }
-
-    /// A link within objects leads to one type.
-    fn refuse_member(&self, member: &FieldText, refused: &mut Vec<Span>, found: &mut Vec<Diagnostic>) {
-        let target = match &member.kind {
-            FieldKindText::Link(targets) => match targets.as_slice() {
-                [target] if !self.abstracts.contains_key(target.name.as_str()) => return,
-                [target, ..] => target,
-                [] => return,
-            },
-            _ => return self.refuse_relation(member, refused, found),
-        };
-        let message = "a link within an object leads to one type";
-        found.push(
-            Diagnostic::error("unsupported", target.span, message)
-                .help("name one type; a link to one of several is a field of the type itself"),
-        );
-        refused.push(target.span);
     }
 }
 

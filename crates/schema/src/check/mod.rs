@@ -3,6 +3,7 @@
 //! - `interfaces` puts the fields of abstract types into the types that are one,
 //! - `declare` reads the declarations,
 //! - `options` the options of fields,
+//! - `several` the relations that lead to several types,
 //! - `lifetime` and `paths` the options of types,
 //! - `derive` types the derived fields, in whatever order they need each other,
 //! - `elements` the derived members of embedded objects,
@@ -16,6 +17,7 @@ mod interfaces;
 mod lifetime;
 pub(crate) mod options;
 mod paths;
+mod several;
 
 use corollary_syntax::diagnostic::{Diagnostic, Severity};
 use corollary_syntax::{Parsed, ast, parse_schema};

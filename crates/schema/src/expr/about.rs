@@ -81,7 +81,7 @@ impl Checker<'_> {
             let parent = Node::Get(Box::new(of.clone()), link);
             let parent = new(parent, Type::one(Kind::Resource(collection.ty)));
             let above = self.path(parent.clone(), collection.ty, below, span);
-            let name = text(&format!("/{}/", schema.field(collection).name));
+            let name = text(&format!("/{}/", schema.field(collection).label()));
             let below_it = concat(vec![above, name, self.segment(of.clone(), ty)]);
             let node = Node::Conditional(Box::new(is_null(parent)), Box::new(whole), Box::new(below_it));
             whole = new(node, Type::one(Kind::Str));

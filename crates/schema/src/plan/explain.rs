@@ -328,7 +328,7 @@ impl Explain<'_> {
                     let each = if unique { "the" } else { "each" };
                     let step = match self.schema.field(*link).kind {
                         FieldKind::Parent { collection } => {
-                            format!("each {from} in its `{}`", self.schema.field(collection).name)
+                            format!("each {from} in its `{}`", self.schema.field(collection).label())
                         }
                         FieldKind::Links { .. } => {
                             format!("each {from} whose `{}` hold it", self.name(*link))
@@ -384,7 +384,10 @@ impl Explain<'_> {
             FieldKind::Inverse { of } => Some(of.ty),
             FieldKind::Derived { expr, .. } => expr.ty.resource(),
             FieldKind::Aggregate { ty, .. } => ty.resource(),
-            FieldKind::Stored(_) | FieldKind::Position { .. } | FieldKind::Among { .. } => None,
+            FieldKind::Stored(_)
+            | FieldKind::Position { .. }
+            | FieldKind::Among { .. }
+            | FieldKind::Several { .. } => None,
         };
         ty.map_or("resource".into(), |ty| self.schema.ty(ty).name.clone())
     }

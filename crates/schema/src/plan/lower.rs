@@ -179,6 +179,7 @@ impl<'a> Lowering<'a> {
                     fields: Vec::new(),
                     by_name: HashMap::new(),
                     parents: Vec::new(),
+                    gathered: Vec::new(),
                     expires: None,
                     history: None,
                     positions: Vec::new(),

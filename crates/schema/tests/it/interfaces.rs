@@ -59,8 +59,29 @@ fn mistakes_around_abstract_types_are_told_once_each() {
         ),
         ("abstract type N { a: int } type A is N in as { x: link N, y := self.x }", ""),
         (
-            "abstract type N { a: int } type A is N in as { x: collection N }",
-            "unsupported «N» a collection of an abstract type is not part of this version of the language | name one of the types that are a `N`",
+            "abstract type N { a: int } type A is N in as { x: ordered collection N }",
+            "unsupported «N» the children of an ordered collection are of one type: each has its place among those of its type, and there is no place among several | leave out `ordered` and give the types a field to order by, or name one type",
+        ),
+        (
+            "type A in as { x: collection A | B | A } type B in bs {}",
+            "duplicate-target «A» a `A` is one of the types before already",
+        ),
+        ("type A in as { x: collection A | C } type B in bs {}", "unknown-type «C» there is no type `C`"),
+        (
+            "type A in as { x: collection A | B, y := self.x } type B in bs {}",
+            "several-types «self.x» this is a set of A | B, and nothing can be made of several types in one piece | name a field of them, as in `self.customer.name`, or ask `type(…)`, `id(…)` or `path(…)` of one",
+        ),
+        (
+            "type A in as { x: collection A | B } type B in bs { parent: int }",
+            "reserved-name «parent» `parent` is a word of the language | give it another name",
+        ),
+        (
+            "type A in as { x: collection A | B required } type B in bs {}",
+            "option «required» a list that others own has no option `required` | it has description",
+        ),
+        (
+            "type A in as { x: inverse C.x } abstract type C { x: collection A } type B is C in bs {}",
+            "not-a-link «x» `C.x` is not a link | an inverse lists the resources whose link, or links, point here",
         ),
         (
             "abstract type N { a: int } type A is N in as { x: [{ y: { z: link N } }] }",
@@ -72,7 +93,23 @@ fn mistakes_around_abstract_types_are_told_once_each() {
         ),
         (
             "abstract type N { a: int } type A is N in as { x: inverse N.a }",
-            "unsupported «N» the inverse of a link in an abstract type is not part of this version of the language | name one of the types that are a `N`",
+            "not-a-link «a» `N.a` is not a link | an inverse lists the resources whose link, or links, point here",
+        ),
+        (
+            "abstract type N { up: link B } type A is N in as { x: inverse N.upp } type B in bs {}",
+            "unknown-field «upp» `N` has no field `upp` | did you mean `up`?",
+        ),
+        (
+            "abstract type N { up: link B } type A is N in as { own: link A, x: inverse N.own } type B in bs {}",
+            "unknown-field «own» `N` has no field `own`",
+        ),
+        (
+            "abstract type N { up: link B } type A is N in as { x: inverse N.up } type C is N in cs {} type B in bs {}",
+            "inverse-target «up» `N.up` links to `B`, not to `A`",
+        ),
+        (
+            "abstract type Ab { up: link B } type A is Ab in as {} type AB in abs { up: link B } type B in bs {}",
+            "same-reverse-name «up» the reverse of this link would be called `link_ab_up`, as that of `AB.up` | rename one of the types, or one of the links",
         ),
         (
             "type A in as { x: B | C }",

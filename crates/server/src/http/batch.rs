@@ -18,7 +18,7 @@ use super::write::{self, Conditions, Replies};
 use super::{App, Call, Fault, check_headers, idempotency, moves, read, updates};
 use crate::json::encode::Encoder;
 use crate::patch::Kind;
-use crate::path::{self, List, Post, Target};
+use crate::path::{self, List, Post, PostSeveral, Several, Target};
 use crate::problem::Problem;
 
 /// Serves a batch.
@@ -209,7 +209,8 @@ fn step(working: &Working<'_>, item: &Json, earlier: &[Step]) -> Result<Step, Fa
     let kind = Kind::named(members.get("content_type")).map_err(malformed)?;
     let prepared = write::prepare(working, &target, &method, &Ok(body), kind, &conditions)?;
     let path = match &target {
-        Target::List(List { post: Post::Root | Post::Child(..), .. }) => {
+        Target::List(List { post: Post::Root | Post::Child(..), .. })
+        | Target::Several(Several { post: PostSeveral::Child(_), .. }) => {
             path::member_of(&path, &prepared.key)
         }
         _ => path,

@@ -1,5 +1,6 @@
 //! Lists: a page of what a query finds, and the creation of many at once.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -9,9 +10,10 @@ use corollary_engine::query::{self, Query};
 use corollary_engine::reply::Wants;
 use corollary_engine::working::Working;
 use corollary_engine::{Committed, EngineError, Key, Transaction};
+use corollary_schema::Schema;
 use corollary_schema::typed::Expr;
 use corollary_value::Id;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::commit::{self, Manner, Told};
 use super::params::Params;
@@ -21,7 +23,7 @@ use super::write::{self, Prepared, Replies};
 use super::{Call, Fault, REVISION_HEADER, json, read, with_header};
 use crate::json::encode::Encoder;
 use crate::json::links;
-use crate::path::{self, List, Post, Target};
+use crate::path::{self, List, Post, PostSeveral, Several, Target};
 use crate::problem::Problem;
 
 /// How a reply says where the next page is.
@@ -181,13 +183,15 @@ fn is_ndjson(call: &Call<'_>) -> bool {
 /// Creates many: all or none.
 pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<Response<Body>, Problem> {
     let node = &call.app.node;
-    let list = read(node.engine(), |working| match path::resolve(working, segments)? {
+    let target = read(node.engine(), |working| match path::resolve(working, segments)? {
         Target::List(List { post: Post::ReadOnly, .. }) => Err(write::read_only().into()),
-        Target::List(list) => Ok(list),
-        Target::Several(several) => match several.links {
-            None => Err(write::roots(working.schema, &several).into()),
-            Some(_) => Err(Problem::not_allowed("GET, and POST of one link").into()),
+        Target::Several(several) => match several.post {
+            PostSeveral::Child(_) => Ok(Into::Several(several)),
+            PostSeveral::Roots => Err(write::roots(working.schema, &several).into()),
+            PostSeveral::Link(..) => Err(Problem::not_allowed("GET, and POST of one link").into()),
+            PostSeveral::ReadOnly => Err(write::read_only().into()),
         },
+        Target::List(list) => Ok(Into::One(list)),
         _ => Err(Problem::not_allowed("GET, PUT, PATCH, DELETE").into()),
     })?;
     let items: Vec<Json> = if is_ndjson(call) {
@@ -215,7 +219,10 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
     let items = read(node.engine(), |working| {
         let mut items = items.clone();
         for members in items.iter_mut().filter_map(Json::as_object_mut) {
-            links::by_path(working, list.ty, members)?;
+            // A mistake in it is told with the place of the item.
+            if let Ok(list) = target.list(working.schema, members) {
+                links::by_path(working, list.ty, members)?;
+            }
         }
         Ok(items)
     })?;
@@ -223,8 +230,9 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
     let mut keys: Vec<Key> = Vec::with_capacity(items.len());
     let mut errors = Vec::new();
     for (at, item) in items.into_iter().enumerate() {
-        let prepared =
-            write::object(item).and_then(|members| write::creation(node.engine().schema(), &list, &members));
+        let schema = node.engine().schema();
+        let prepared = write::object(item)
+            .and_then(|members| write::creation(schema, &*target.list(schema, &members)?, &members));
         match prepared {
             Ok(Prepared { writes: its, key, replies: Replies::Created }) => {
                 writes.extend(its);
@@ -256,6 +264,23 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
             Err(if taken.is_empty() { problem } else { Problem::refused(taken) })
         }
         outcome => outcome,
+    }
+}
+
+/// The list that many go into.
+enum Into {
+    One(List),
+    /// Children of several types, each with its `_type`.
+    Several(Several),
+}
+
+impl Into {
+    /// The list of its own type that an item goes into.
+    fn list(&self, schema: &Schema, item: &Map<String, Json>) -> Result<Cow<'_, List>, Problem> {
+        match self {
+            Into::One(list) => Ok(Cow::Borrowed(list)),
+            Into::Several(several) => write::list_of_child(schema, several, item).map(Cow::Owned),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use corollary_engine::order;
 use corollary_engine::receipt::MAX_KEY_BYTES;
 use corollary_schema::typed::Kind;
 use corollary_schema::{
-    DefaultValue, Field, FieldKind, FieldRef, Member, ResourceType, Rules, Schema, TypeIx, ValueType,
+    DefaultValue, Field, FieldKind, FieldRef, Member, ResourceType, Rules, Schema, Slot, TypeIx, ValueType,
 };
 use corollary_value::Value;
 use serde_json::{Map, Value as Json, json};
@@ -21,8 +21,8 @@ pub fn document(schema: &Schema) -> Json {
     let mut schemas = Map::new();
     for (ty, resource) in schema.types().filter(|(_, resource)| resource.visible()) {
         schemas.insert(resource.name.to_string(), shown(schema, ty, resource));
-        schemas.insert(format!("{}Facts", resource.name), facts(resource, true));
-        schemas.insert(format!("{}Patch", resource.name), facts(resource, false));
+        schemas.insert(format!("{}Facts", resource.name), facts(schema, resource, true));
+        schemas.insert(format!("{}Patch", resource.name), facts(schema, resource, false));
     }
     schemas.insert("Link".into(), link_schema());
     schemas.insert("JsonPatch".into(), json_patch_schema());
@@ -34,12 +34,12 @@ pub fn document(schema: &Schema) -> Json {
     for (ty, resource) in schema.types() {
         let Some(root) = &resource.root else { continue };
         let base = format!("{PREFIX}/{root}");
-        collection(schema, ty, &base, &[], &mut paths);
+        collection(schema, &Members::of(schema, ty), &base, &[], &mut paths);
     }
     for (root, types) in &schema.abstract_roots {
         let names: Vec<&str> = types.iter().map(|ty| schema.ty(*ty).name.as_str()).collect();
         let base = format!("{PREFIX}/{root}");
-        paths.insert(base.clone(), json!({"get": several(&names)}));
+        paths.insert(base.clone(), json!({"get": list(&names)}));
         let id = json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}});
         let one = "Read the resource of whichever type has the id; what changes it goes there";
         paths.insert(format!("{base}/{{id}}"), json!({"parameters": [id], "get": plain(one)}));
@@ -75,32 +75,99 @@ pub fn document(schema: &Schema) -> Json {
     })
 }
 
+/// The members of a list: what types they have, and what their id is called.
+#[derive(Clone)]
+struct Members {
+    types: Vec<TypeIx>,
+    id: String,
+}
+
+impl Members {
+    /// Of a list of one type.
+    fn of(schema: &Schema, ty: TypeIx) -> Members {
+        Members { types: vec![ty], id: format!("{}_id", schema.ty(ty).name.to_lowercase()) }
+    }
+
+    /// Of a collection.
+    fn in_collection(schema: &Schema, resource: &ResourceType, field: &Field) -> Option<Members> {
+        match &field.kind {
+            FieldKind::Collection { child, .. } if !field.is_part() => Some(Members::of(schema, *child)),
+            FieldKind::Several { parts, owned: true } => {
+                let child = |part: &Slot| match resource.field(*part).kind {
+                    FieldKind::Collection { child, .. } => Some(child),
+                    _ => None,
+                };
+                let types = parts.iter().filter_map(child).collect();
+                Some(Members { types, id: format!("{}_id", field.name) })
+            }
+            _ => None,
+        }
+    }
+
+    fn names<'s>(&self, schema: &'s Schema) -> Vec<&'s str> {
+        self.types.iter().map(|ty| schema.ty(*ty).name.as_str()).collect()
+    }
+
+    fn parameter(&self) -> Json {
+        json!({"name": self.id, "in": "path", "required": true, "schema": {"type": "string"}})
+    }
+}
+
+/// One of the schemas of some types, each with the same ending.
+fn one_of(names: &[&str], ending: &str) -> Json {
+    match names {
+        [name] => reference(&format!("{name}{ending}")),
+        names => Json::from_iter([(
+            "oneOf".to_string(),
+            names.iter().map(|name| reference(&format!("{name}{ending}"))).collect::<Json>(),
+        )]),
+    }
+}
+
+/// What creates a resource in a list: where it is of several types, with the one that it has.
+fn created(names: &[&str]) -> Json {
+    let [_] = names else {
+        let of = |name: &&str| {
+            let named = json!({"required": ["_type"], "properties": {"_type": {"const": name}}});
+            json!({"allOf": [reference(&format!("{name}Facts")), named]})
+        };
+        return json!({"oneOf": names.iter().map(of).collect::<Json>()});
+    };
+    one_of(names, "Facts")
+}
+
 /// A list and its members; owned children below each, as deep as types do not repeat.
-fn collection(schema: &Schema, ty: TypeIx, base: &str, above: &[TypeIx], paths: &mut Map<String, Json>) {
-    let resource = schema.ty(ty);
-    let name = resource.name.as_str();
-    let parameters: Vec<Json> = (0..above.len()).map(|depth| id_parameter(schema, above, depth)).collect();
-    let id = format!("{{{}_id}}", name.to_lowercase());
+fn collection(
+    schema: &Schema,
+    members: &Members,
+    base: &str,
+    above: &[Members],
+    paths: &mut Map<String, Json>,
+) {
+    let names = members.names(schema);
+    let name = &names.join(" or ");
+    let parameters: Vec<Json> = above.iter().map(Members::parameter).collect();
+    let id = format!("{{{}}}", members.id);
     paths.insert(
         base.to_string(),
         json!({
             "parameters": parameters,
-            "get": list(name),
+            "get": list(&names),
             "post": {
                 "summary": format!("Create a {name}; a list, or lines of NDJSON, creates all or none"),
                 "parameters": write_parameters(),
                 "requestBody": body(json!({"oneOf": [
-                    reference(&format!("{name}Facts")),
-                    {"type": "array", "items": reference(&format!("{name}Facts"))},
+                    created(&names),
+                    {"type": "array", "items": created(&names)},
                 ]})),
-                "responses": or_dry_run(responses("201", name)),
+                "responses": or_dry_run(responses("201", &names)),
             },
         }),
     );
-    by_query(base, &parameters, name, paths);
+    by_query(base, &parameters, &names, paths);
     let mut here = above.to_vec();
-    here.push(ty);
-    let parameters: Vec<Json> = (0..here.len()).map(|depth| id_parameter(schema, &here, depth)).collect();
+    here.push(members.clone());
+    let parameters: Vec<Json> = here.iter().map(Members::parameter).collect();
     let one = format!("{base}/{id}");
     paths.insert(
         one.clone(),
@@ -109,24 +176,24 @@ fn collection(schema: &Schema, ty: TypeIx, base: &str, above: &[TypeIx], paths: 
             "get": {
                 "summary": format!("Read a {name}, or watch it"),
                 "parameters": [text_parameter("expand"), text_parameter("fields"), watch_parameter(), since_parameter(), at_parameter(), why_parameter()],
-                "responses": or_why(responses("200", name)),
+                "responses": or_why(responses("200", &names)),
             },
             "put": {
                 "summary": format!("Replace a {name}; with `If-None-Match: *`, create it with this id"),
                 "parameters": write_parameters(),
-                "requestBody": body(reference(&format!("{name}Facts"))),
-                "responses": or_dry_run(responses("200", name)),
+                "requestBody": body(one_of(&names, "Facts")),
+                "responses": or_dry_run(responses("200", &names)),
             },
             "patch": {
                 "summary": format!("Change a {name} by a merge patch, a JSON Patch, or update actions"),
                 "parameters": write_parameters(),
                 "requestBody": {"required": true, "content": {
-                    "application/json": {"schema": reference(&format!("{name}Patch"))},
-                    "application/merge-patch+json": {"schema": reference(&format!("{name}Patch"))},
+                    "application/json": {"schema": one_of(&names, "Patch")},
+                    "application/merge-patch+json": {"schema": one_of(&names, "Patch")},
                     "application/json-patch+json": {"schema": reference("JsonPatch")},
                     "application/vnd.corollary.update+json": {"schema": reference("UpdateActions")},
                 }},
-                "responses": or_dry_run(responses("200", name)),
+                "responses": or_dry_run(responses("200", &names)),
             },
             "delete": {
                 "summary": format!("Delete a {name}, its children, and what its links say"),
@@ -135,19 +202,23 @@ fn collection(schema: &Schema, ty: TypeIx, base: &str, above: &[TypeIx], paths: 
             },
         }),
     );
-    past(resource, &one, &parameters, paths);
-    for field in &resource.fields {
-        if let FieldKind::Collection { child, .. } = &field.kind
-            && !here.contains(child)
-        {
-            collection(schema, *child, &format!("{one}/{}", field.name), &here, paths);
+    past(schema, members, &one, &parameters, paths);
+    for ty in &members.types {
+        let resource = schema.ty(*ty);
+        for field in &resource.fields {
+            let Some(mut below) = Members::in_collection(schema, resource, field) else { continue };
+            below.types.retain(|child| !here.iter().any(|above| above.types.contains(child)));
+            if !below.types.is_empty() {
+                collection(schema, &below, &format!("{one}/{}", field.name), &here, paths);
+            }
         }
     }
 }
 
 /// What is asked of a resource about its past.
-fn past(resource: &ResourceType, one: &str, parameters: &[Json], paths: &mut Map<String, Json>) {
-    let name = resource.name.as_str();
+fn past(schema: &Schema, members: &Members, one: &str, parameters: &[Json], paths: &mut Map<String, Json>) {
+    let names = members.names(schema);
+    let name = names.join(" or ");
     let revision = json!({"oneOf": [{"type": "string"}, {"type": "integer"}]});
     let to = json!({"type": "object", "required": ["to"], "properties": {"to": revision}, "additionalProperties": false});
     paths.insert(
@@ -156,10 +227,12 @@ fn past(resource: &ResourceType, one: &str, parameters: &[Json], paths: &mut Map
             "summary": format!("Write the facts that a {name} had at a revision; one that is gone is created again"),
             "parameters": write_parameters(),
             "requestBody": body(to),
-            "responses": or_dry_run(responses("200", name)),
+            "responses": or_dry_run(responses("200", &names)),
         }}),
     );
-    if resource.history.is_none() {
+    let kept = members.types.iter().map(|ty| schema.ty(*ty)).filter(|resource| resource.history.is_some());
+    let kept: Vec<&str> = kept.map(|resource| resource.name.as_str()).collect();
+    if kept.is_empty() {
         return;
     }
     let version = json!({"type": "object", "required": ["revision", "type"], "properties": {
@@ -167,7 +240,7 @@ fn past(resource: &ResourceType, one: &str, parameters: &[Json], paths: &mut Map
         "type": {"enum": ["found", "created", "modified", "deleted"]},
         "time": {"type": "string", "format": "date-time"},
         "changed": {"type": "array", "items": {"type": "string"}},
-        "resource": reference(name),
+        "resource": one_of(&kept, ""),
     }});
     let page = json!({"type": "object", "required": ["results", "next", "revision"], "properties": {
         "results": {"type": "array", "items": version},
@@ -178,7 +251,7 @@ fn past(resource: &ResourceType, one: &str, parameters: &[Json], paths: &mut Map
     paths.insert(
         format!("{one}/_versions"),
         json!({"parameters": parameters, "get": {
-            "summary": format!("What a {name} was, the latest first"),
+            "summary": format!("What a {} was, the latest first", kept.join(" or ")),
             "parameters": [limit_parameter(), text_parameter("page_token")],
             "responses": {"200": {"description": "A page of versions", "content": content}, "default": problem()},
         }}),
@@ -210,8 +283,9 @@ fn moves() -> Json {
     })
 }
 
-/// What is asked of a list with a body.
-fn by_query(base: &str, parameters: &[Json], name: &str, paths: &mut Map<String, Json>) {
+/// What is asked of a list with a body; where it is of several types nothing that writes.
+fn by_query(base: &str, parameters: &[Json], names: &[&str], paths: &mut Map<String, Json>) {
+    let name = names.join(" or ");
     let condition = reference("Condition");
     let texts = json!({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]});
     let flag = json!({"type": "boolean"});
@@ -240,7 +314,7 @@ fn by_query(base: &str, parameters: &[Json], name: &str, paths: &mut Map<String,
                 &[],
             ),
             gives(json!({
-                "results": {"type": "array", "items": reference(name)}, "next": {"type": ["string", "null"]},
+                "results": {"type": "array", "items": one_of(names, "")}, "next": {"type": ["string", "null"]},
                 "count": number, "revision": {"type": "string"},
             })),
         ),
@@ -270,8 +344,12 @@ fn by_query(base: &str, parameters: &[Json], name: &str, paths: &mut Map<String,
         ),
     ];
     for (verb, summary, request, responses) in asked {
+        let changes = matches!(verb, "_update" | "_delete");
+        if changes && names.len() > 1 {
+            continue;
+        }
         let mut post = json!({"summary": summary, "requestBody": request, "responses": responses});
-        if matches!(verb, "_update" | "_delete") {
+        if changes {
             post["parameters"] = write_parameters();
             post["responses"] = or_dry_run(post["responses"].take());
         }
@@ -302,11 +380,6 @@ fn condition_schema() -> Json {
             "expr": {"type": "string"},
         },
     })
-}
-
-fn id_parameter(schema: &Schema, chain: &[TypeIx], depth: usize) -> Json {
-    let name = schema.ty(chain[depth]).name.to_lowercase();
-    json!({"name": format!("{name}_id"), "in": "path", "required": true, "schema": {"type": "string"}})
 }
 
 fn text_parameter(name: &str) -> Json {
@@ -443,19 +516,6 @@ fn at_parameter() -> Json {
     at
 }
 
-/// A list of several types.
-fn several(names: &[&str]) -> Json {
-    let mut list = list(names.first().copied().unwrap_or_default());
-    list["summary"] = format!("List {}", names.join(" and ")).into();
-    let items: Vec<Json> = names.iter().map(|name| reference(name)).collect();
-    list["responses"]["200"]["content"]["application/json"]["schema"]["properties"]["results"]["items"] =
-        json!({"oneOf": items});
-    if let Some(Json::Array(parameters)) = list.get_mut("parameters") {
-        parameters.retain(|parameter| !matches!(parameter["name"].as_str(), Some("watch" | "since")));
-    }
-    list
-}
-
 fn limit_parameter() -> Json {
     json!({
         "name": "limit", "in": "query",
@@ -463,9 +523,9 @@ fn limit_parameter() -> Json {
     })
 }
 
-fn list(name: &str) -> Json {
+fn list(names: &[&str]) -> Json {
     json!({
-        "summary": format!("List or watch {name}"),
+        "summary": format!("List or watch {}", names.join(" and ")),
         "parameters": [
             text_parameter("filter"), text_parameter("order"), limit_parameter(), text_parameter("page_token"),
             text_parameter("fields"), text_parameter("expand"), flag_parameter("count"),
@@ -476,7 +536,7 @@ fn list(name: &str) -> Json {
                 "type": "object",
                 "required": ["results", "next", "revision"],
                 "properties": {
-                    "results": {"type": "array", "items": reference(name)},
+                    "results": {"type": "array", "items": one_of(names, "")},
                     "next": {"type": ["string", "null"]},
                     "count": {"type": "integer"},
                     "revision": {"type": "string"},
@@ -520,9 +580,9 @@ fn body(schema: Json) -> Json {
     json!({"required": true, "content": {"application/json": {"schema": schema}}})
 }
 
-fn responses(status: &str, name: &str) -> Json {
+fn responses(status: &str, names: &[&str]) -> Json {
     let mut responses = Map::new();
-    let content = json!({"application/json": {"schema": reference(name)}});
+    let content = json!({"application/json": {"schema": one_of(names, "")}});
     responses.insert(status.into(), json!({"description": "The resource", "content": content}));
     responses.insert("default".into(), problem());
     Json::Object(responses)
@@ -625,7 +685,10 @@ fn shown(schema: &Schema, ty: TypeIx, resource: &ResourceType) -> Json {
     for (slot, field) in resource.slots().filter(|(_, field)| field.visible()) {
         let at = FieldRef { ty, slot };
         let many = match &field.kind {
-            FieldKind::Links { .. } | FieldKind::Collection { .. } | FieldKind::Inverse { .. } => true,
+            FieldKind::Links { .. }
+            | FieldKind::Collection { .. }
+            | FieldKind::Inverse { .. }
+            | FieldKind::Several { .. } => true,
             FieldKind::Derived { expr, .. } => expr.ty.is_many(),
             FieldKind::Among { many, .. } => *many,
             _ => false,
@@ -633,6 +696,11 @@ fn shown(schema: &Schema, ty: TypeIx, resource: &ResourceType) -> Json {
         let one = match (&field.kind, target_of(schema, at)) {
             (FieldKind::Collection { .. } | FieldKind::Inverse { .. }, Some(target)) => {
                 reference(&schema.ty(target).name)
+            }
+            (FieldKind::Several { parts, .. }, _) => {
+                let part = |part: &Slot| target_of(schema, FieldRef { ty, slot: *part });
+                let names = parts.iter().filter_map(part).map(|of| schema.ty(of).name.as_str());
+                one_of(&names.collect::<Vec<_>>(), "")
             }
             (FieldKind::Among { targets, .. }, _) => {
                 let targets = targets.iter().map(|target| reference(&schema.ty(*target).name));
@@ -681,11 +749,23 @@ fn place() -> Json {
     json!({"type": "integer", "minimum": 0})
 }
 
+/// May a collection of several types hold it, whose children say their type when they are created?
+fn is_one_of_several(schema: &Schema, resource: &ResourceType) -> bool {
+    let mut collections = resource.parents.iter().filter_map(|slot| match resource.field(*slot).kind {
+        FieldKind::Parent { collection } => Some(schema.field(collection)),
+        _ => None,
+    });
+    collections.any(Field::is_part)
+}
+
 /// What may be written of a resource: all of it, or a patch.
-fn facts(resource: &ResourceType, whole: bool) -> Json {
+fn facts(schema: &Schema, resource: &ResourceType, whole: bool) -> Json {
     let mut properties = Map::new();
     if whole {
         properties.insert("_id".into(), json!({"type": "string"}));
+        if is_one_of_several(schema, resource) {
+            properties.insert("_type".into(), json!({"const": resource.name.as_str()}));
+        }
     }
     if !resource.positions.is_empty() {
         properties.insert(order::NAME.into(), place());

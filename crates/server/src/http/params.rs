@@ -351,6 +351,17 @@ fn expand_names(schema: &Schema, ty: TypeIx, names: &[&str], shape: &mut Shape) 
         }
         return Ok(());
     }
+    let parts = resource.lists(slot).iter();
+    let lists = parts.filter_map(|part| Some((*part, schema.way_back(FieldRef { ty, slot: *part })?.ty)));
+    let lists: Vec<(Slot, TypeIx)> = lists.collect();
+    if !lists.is_empty() {
+        for (part, target) in lists {
+            let inner = inner(shape, part);
+            inner.typed = true;
+            expand_names(schema, target, behind, inner)?;
+        }
+        return Ok(());
+    }
     let Some(target) = target_of(schema, FieldRef { ty, slot }) else {
         return Err(format!("`{name}` of {} is a value, and has nothing to expand", resource.name));
     };

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Response, StatusCode, header};
+use corollary_engine::query::From;
 use corollary_engine::reply::Wants;
 use corollary_engine::updates::Settled;
 use corollary_engine::working::Working;
 use corollary_engine::{Committed, EngineError, Key, Transaction};
+use corollary_schema::{Schema, TypeIx};
 use serde_json::Value as Json;
 
 use super::commit::{self, Manner, Told};
@@ -24,7 +26,7 @@ use crate::patch::Kind;
 use crate::path::{self, Target};
 use crate::problem::Problem;
 use crate::watch::event::Format;
-use crate::watch::stream::{self, Watched, Which};
+use crate::watch::stream::{self, Watched, WatchedList, Which};
 
 /// Serves a request.
 pub(crate) async fn serve(call: &Call<'_>) -> Result<Response<Body>, Problem> {
@@ -187,33 +189,19 @@ fn watch(
     }
     let watched = match target {
         Target::Several(several) => {
-            let names = several.lists.iter().map(|(ty, _)| schema.ty(*ty).name.as_str());
-            let names = names.collect::<Vec<_>>().join(" and of ");
-            let detail = format!("a list of several types is not watched as one; watch those of {names}");
-            return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "watch-several", detail));
+            let lists = several.lists.into_iter().map(|(ty, from)| watched_list(schema, params, ty, from));
+            Watched { lists: lists.collect::<Result<_, _>>()?, typed: true }
         }
         Target::Linked { linked: false, .. } => return Err(Problem::not_found("it is not linked here")),
         Target::Resource { key, .. } | Target::Linked { key, .. } => {
             if params.filter.is_some() {
                 return Err(Problem::malformed("parameter", "a watch of one resource takes no `filter`"));
             }
-            Watched { ty: key.ty, which: Which::One(key), filter: None }
+            let one = WatchedList { ty: key.ty, which: Which::One(key), filter: None };
+            Watched { lists: vec![one], typed: false }
         }
         Target::List(list) => {
-            let which = match list.from {
-                corollary_engine::query::From::All => Which::All,
-                corollary_engine::query::From::Referring(field, id) => Which::Referring(field, id),
-                corollary_engine::query::From::Listed(_) => {
-                    let detail = "links and derived lists cannot be watched as lists; watch the resource that has them";
-                    return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "watch-links", detail));
-                }
-            };
-            let filter = params.filter(schema, list.ty)?;
-            if filter.as_ref().is_some_and(|filter| !stream::reads_own_fields_only(filter)) {
-                let detail = "a watch's filter may read fields of the item itself only, and no clock; so must the lazy fields in it: derive a stored copy of the others";
-                return Err(Problem::malformed("filter", detail));
-            }
-            Watched { ty: list.ty, which, filter }
+            Watched { lists: vec![watched_list(schema, params, list.ty, list.from)?], typed: false }
         }
     };
     let resumed = call.headers.get("last-event-id").map(|value| {
@@ -222,6 +210,25 @@ fn watch(
     });
     let since = resumed.transpose()?.or(params.since);
     tokio::task::block_in_place(|| stream::begin(&node.hub, watched, since, format))
+}
+
+/// What of one type is watched of a list.
+fn watched_list(schema: &Schema, params: &Params, ty: TypeIx, from: From) -> Result<WatchedList, Problem> {
+    let which = match from {
+        From::All => Which::All,
+        From::Referring(field, id) => Which::Referring(field, id),
+        From::Listed(_) => {
+            let detail =
+                "links and derived lists cannot be watched as lists; watch the resource that has them";
+            return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "watch-links", detail));
+        }
+    };
+    let filter = params.filter(schema, ty)?;
+    if filter.as_ref().is_some_and(|filter| !stream::reads_own_fields_only(filter)) {
+        let detail = "a watch's filter may read fields of the item itself only, and no clock; so must the lazy fields in it: derive a stored copy of the others";
+        return Err(Problem::malformed("filter", detail));
+    }
+    Ok(WatchedList { ty, which, filter })
 }
 
 /// The content type of a body, without its parameters.

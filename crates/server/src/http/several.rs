@@ -1,4 +1,5 @@
-//! Lists of resources of several types: the root collection of an abstract type, and links to several types.
+//! Lists of resources of several types: the root collection of an abstract type, collections and inverses of several types,
+//! and links to several types.
 //!
 //! A condition and an order are typed by each of the types, each type is asked by itself as far as the page goes, and what
 //! is found is merged. Behind the values of the order stand the id and the type, so that no two resources share a place;
@@ -8,8 +9,9 @@ use std::cmp::Ordering;
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
+use corollary_engine::Key;
 use corollary_engine::query::{self, Item, Position, Query};
-use corollary_engine::working::Working;
+use corollary_engine::working::{Working, targets};
 use corollary_schema::typed::Expr;
 use corollary_schema::{Schema, TypeIx};
 use corollary_value::{Value, compare};
@@ -179,8 +181,12 @@ fn merged(working: &Working<'_>, queries: &[Query], place: &Place) -> Result<(Ve
 fn beside(working: &Working<'_>, query: &Query, place: &Place) -> Result<Option<Item>, Fault> {
     let Some((position, _)) = place.after.as_ref().filter(|(_, ty)| *ty < query.ty) else { return Ok(None) };
     let among = match &query.from {
+        query::From::All => true,
         query::From::Listed(ids) => ids.contains(&position.id),
-        _ => true,
+        query::From::Referring(via, target) => {
+            let doc = working.after(&Key::new(query.ty, position.id.clone()))?;
+            doc.is_some_and(|doc| targets(doc.get(via.slot)).contains(target))
+        }
     };
     if !among {
         return Ok(None);

@@ -6,6 +6,7 @@ use corollary_engine::working::Working;
 use corollary_engine::{Doc, Edit, EngineError, Key, Refusal, Write, among};
 use corollary_schema::typed::mentions_now;
 use corollary_schema::{FieldKind, FieldRef, Schema, TypeIx};
+use corollary_syntax::nearest;
 use corollary_value::{Id, Value};
 use hashbrown::HashSet;
 use serde_json::{Map, Value as Json};
@@ -17,7 +18,7 @@ use crate::json::encode::Encoder;
 use crate::json::held::Held;
 use crate::json::links;
 use crate::patch::{Kind, Patch};
-use crate::path::{List, Post, Several, Target};
+use crate::path::{List, Post, PostSeveral, Several, Target};
 use crate::problem::Problem;
 
 /// What a write replies.
@@ -200,15 +201,24 @@ fn without_what_is_shown(
     Ok(left)
 }
 
-/// What a POST to a list of several types does: one more of links to several types; a root collection of an abstract type
-/// takes none, since each type has its own.
+/// What a POST to a list of several types does where it is not the creation of a child: one more of links to several
+/// types. A root collection of an abstract type takes none, since each type has its own.
 fn add<'b>(
     schema: &Schema,
     several: &Several,
     method: &Method,
     members: impl Fn() -> Result<&'b Map<String, Json>, Problem>,
 ) -> Result<Prepared, Problem> {
-    let Some((owner, slot)) = &several.links else { return Err(roots(schema, several)) };
+    let (owner, slot) = match &several.post {
+        PostSeveral::Link(owner, slot) => (owner, slot),
+        PostSeveral::Roots => return Err(roots(schema, several)),
+        PostSeveral::ReadOnly => return Err(read_only()),
+        // What kind of body it is not, where it is a POST: the children of one are told apart by it.
+        PostSeveral::Child(_) if method == Method::POST => {
+            return Err(members().err().unwrap_or_else(read_only));
+        }
+        PostSeveral::Child(_) => return Err(Problem::not_allowed("GET, POST")),
+    };
     if method != Method::POST {
         return Err(Problem::not_allowed("GET, POST"));
     }
@@ -220,6 +230,26 @@ fn add<'b>(
     };
     let writes = vec![Write::Update(owner.clone(), vec![(*slot, Edit::Add(vec![link]))])];
     Ok(Prepared { writes, key: owner.clone(), replies: Replies::Resource })
+}
+
+/// The list of its own type that a new child of several types goes to, by the `_type` in its body.
+pub fn list_of_child(schema: &Schema, several: &Several, body: &Map<String, Json>) -> Result<List, Problem> {
+    let names: Vec<&str> = several.lists.iter().map(|(ty, _)| schema.ty(*ty).name.as_str()).collect();
+    let types = || names.join(" or ");
+    let message = match body.get("_type") {
+        None | Some(Json::Null) => format!("`_type` is required: it says what this is, {}", types()),
+        Some(Json::String(name)) => {
+            let at = names.iter().position(|other| other == name);
+            if let Some(list) = at.and_then(|at| several.list(at)) {
+                return Ok(list);
+            }
+            let near = nearest(name, names.iter().copied());
+            let help = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+            format!("`{name}` is not held here: `_type` is {}{help}", types())
+        }
+        Some(_) => format!("`_type` is the name of a type: {}", types()),
+    };
+    Err(Problem::refused(vec![Refusal::new("type", Some("_type"), message)]))
 }
 
 /// What the root collection of an abstract type replies to what would put something into it.
@@ -246,6 +276,18 @@ pub fn prepare(
     conditions: &Conditions,
 ) -> Result<Prepared, Fault> {
     let schema = working.schema;
+    let chosen;
+    let target = match (target, method, body) {
+        (
+            Target::Several(several @ Several { post: PostSeveral::Child(_), .. }),
+            &Method::POST,
+            Ok(Json::Object(members)),
+        ) => {
+            chosen = Target::List(list_of_child(schema, several, members)?);
+            &chosen
+        }
+        _ => target,
+    };
     let ty = match target {
         Target::List(list) => Some(list.ty),
         Target::Resource { key, .. } | Target::Linked { key, .. } => Some(key.ty),

@@ -3,7 +3,7 @@
 //! An id alone goes on without a type: which one it is of is found out by the executor, when it is its turn.
 
 use corollary_engine::{Refusal, among};
-use corollary_schema::{FieldKind, Schema, TypeIx};
+use corollary_schema::{FieldKind, Schema, Slot, TypeIx};
 use corollary_value::{Id, Value};
 use serde_json::Value as Json;
 
@@ -78,18 +78,32 @@ fn owned<'t>(schema: &Schema, path: &'t str) -> Option<(Option<TypeIx>, &'t str)
     let mut segments = path.split('/').peekable();
     segments.next_if_eq(&"api");
     let root = segments.next()?;
-    let mut id = segments.next()?;
-    let mut ty = match schema.roots.get(root) {
-        Some(ty) => *ty,
-        None if schema.abstract_roots.contains_key(root) && segments.peek().is_none() => {
-            return Some((None, id));
-        }
-        None => return None,
+    let mut types = match schema.roots.get(root) {
+        Some(ty) => vec![*ty],
+        None => schema.abstract_roots.get(root)?.clone(),
     };
+    let mut id = segments.next()?;
     while let Some(name) = segments.next() {
-        let (_, field) = schema.ty(ty).named(name)?;
-        let FieldKind::Collection { child, .. } = field.kind else { return None };
-        (ty, id) = (child, segments.next()?);
+        types = types.into_iter().flat_map(|ty| children(schema, ty, name)).collect();
+        id = segments.next()?;
     }
-    Some((Some(ty), id))
+    match types[..] {
+        [] => None,
+        [ty] => Some((Some(ty), id)),
+        _ => Some((None, id)),
+    }
+}
+
+/// The types of the children in a collection.
+fn children(schema: &Schema, ty: TypeIx, name: &str) -> Vec<TypeIx> {
+    let resource = schema.ty(ty);
+    let Some((slot, field)) = resource.named(name) else { return Vec::new() };
+    let of_part = |part: &Slot| match resource.field(*part).kind {
+        FieldKind::Collection { child, .. } => Some(child),
+        _ => None,
+    };
+    match &field.kind {
+        FieldKind::Several { parts, .. } => parts.iter().filter_map(of_part).collect(),
+        _ => Vec::from_iter(of_part(&slot)),
+    }
 }

@@ -242,7 +242,7 @@ pub fn of_field(schema: &Schema, field: &Field, json: &Json, found: &mut Vec<Ref
         }
         _ => {
             let message = match field.kind {
-                FieldKind::Collection { .. } => {
+                FieldKind::Collection { .. } | FieldKind::Several { owned: true, .. } => {
                     format!("`{name}` is a collection: its members are created under it")
                 }
                 _ => format!("`{name}` follows from other fields, and cannot be written"),

@@ -241,6 +241,12 @@ impl<'w, 'a> Encoder<'w, 'a> {
                 }
                 continue;
             }
+            if let FieldKind::Several { parts, .. } = &field.kind {
+                if shape.expand.iter().any(|(at, _)| parts.contains(at)) {
+                    self.several(key, field, parts, shape)?;
+                }
+                continue;
+            }
             if field.is_part() || !(shown || expanded.is_some()) {
                 continue;
             }
@@ -324,6 +330,44 @@ impl<'w, 'a> Encoder<'w, 'a> {
         if many {
             self.out.push(b']');
         }
+        Ok(())
+    }
+
+    /// Writes a collection or an inverse of several types in full, in the order of ids.
+    fn several(
+        &mut self,
+        key: &Key,
+        field: &Field,
+        parts: &[Slot],
+        shape: &Shape,
+    ) -> Result<(), EngineError> {
+        let schema = self.working.schema;
+        let mut keys: Vec<(Key, &Shape)> = Vec::new();
+        for part in parts {
+            let of = schema.way_back(FieldRef { ty: key.ty, slot: *part });
+            let expanded = shape.expand.iter().find(|(at, _)| at == part);
+            let (Some(of), Some((_, shape))) = (of, expanded) else { continue };
+            let ids = self.working.referrers(of, &key.id)?;
+            keys.extend(ids.into_iter().map(|id| (Key::new(of.ty, id), shape)));
+        }
+        if keys.len() > MAX_EXPANDED_MEMBERS {
+            return Err(too_many(field, keys.len()));
+        }
+        // Those of each type are in that order already, and stay in that of the types where an id is the same.
+        keys.sort_by(|(left, _), (right, _)| left.id.cmp(&right.id));
+        self.working.prefetch(keys.iter().map(|(key, _)| key))?;
+        self.name(&field.name);
+        self.out.push(b'[');
+        let mut first = true;
+        for (key, shape) in keys {
+            if let Some(doc) = self.working.after(&key)? {
+                if !std::mem::take(&mut first) {
+                    self.out.push(b',');
+                }
+                self.resource(&key, &doc, shape)?;
+            }
+        }
+        self.out.push(b']');
         Ok(())
     }
 
@@ -500,7 +544,10 @@ pub fn target_of(schema: &Schema, field: FieldRef) -> Option<TypeIx> {
         FieldKind::Embedded { target, .. } => Some(*target),
         FieldKind::Derived { expr, .. } => expr.ty.resource(),
         FieldKind::Aggregate { ty, .. } => ty.resource(),
-        FieldKind::Stored(_) | FieldKind::Position { .. } | FieldKind::Among { .. } => None,
+        FieldKind::Stored(_)
+        | FieldKind::Position { .. }
+        | FieldKind::Among { .. }
+        | FieldKind::Several { .. } => None,
     }
 }
 

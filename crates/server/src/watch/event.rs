@@ -50,12 +50,25 @@ pub enum Format {
 }
 
 impl Format {
-    /// An event about a resource; the last of its commit closes with the revision, which resumes the watch.
-    pub fn change(self, happened: Happened, body: &Bytes, closes: Option<u64>, out: &mut BytesMut) {
+    /// An event about a resource, with the name of its type where the watch is of several; the last of its commit closes
+    /// with the revision, which resumes the watch.
+    pub fn change(
+        self,
+        happened: Happened,
+        type_name: Option<&str>,
+        body: &Bytes,
+        closes: Option<u64>,
+        out: &mut BytesMut,
+    ) {
         self.open(out);
         out.put_slice(b"{\"type\":\"");
         out.put_slice(happened.name().as_bytes());
         out.put_slice(b"\",");
+        if let Some(name) = type_name {
+            out.put_slice(b"\"_type\":\"");
+            out.put_slice(name.as_bytes());
+            out.put_slice(b"\",");
+        }
         out.put_slice(body);
         self.close(closes, out);
     }

@@ -50,8 +50,8 @@ impl Published {
 pub enum Scope {
     /// One resource.
     Resource(Key),
-    /// All resources of a type; the watch itself looks which of them it is about.
-    Type(TypeIx),
+    /// All resources of some types; the watch itself looks which of them it is about.
+    Types(Vec<TypeIx>),
 }
 
 struct Watch {
@@ -65,7 +65,8 @@ struct Registry {
     /// Does nobody hear of anything any more?
     closed: bool,
     by_key: HashMap<Key, Vec<Watch>>,
-    by_type: HashMap<TypeIx, Vec<Watch>>,
+    /// There are no more of these than kinds of lists in the schema.
+    by_types: HashMap<Vec<TypeIx>, Vec<Watch>>,
 }
 
 /// What the thread is given, in order.
@@ -173,7 +174,7 @@ impl Hub {
                 // The watch goes, and so its queue ends.
                 _ if registry.closed => {}
                 Scope::Resource(key) => registry.by_key.entry(key.clone()).or_default().push(watch),
-                Scope::Type(ty) => registry.by_type.entry(*ty).or_default().push(watch),
+                Scope::Types(types) => registry.by_types.entry(types.clone()).or_default().push(watch),
             }
         }
         self.count.fetch_add(1, Ordering::SeqCst);
@@ -192,8 +193,8 @@ fn tell(registry: &mut Registry, published: &Arc<Published>) {
             types.push(change.key.ty);
         }
     }
-    for ty in types {
-        if let Some(watches) = registry.by_type.get_mut(&ty) {
+    for (of, watches) in &mut registry.by_types {
+        if of.iter().any(|ty| types.contains(ty)) {
             hand_out(watches, published);
         }
     }
@@ -242,9 +243,12 @@ impl Drop for Subscription {
                     }
                 }
             }
-            Scope::Type(ty) => {
-                if let Some(watches) = registry.by_type.get_mut(ty) {
+            Scope::Types(types) => {
+                if let Some(watches) = registry.by_types.get_mut(types) {
                     watches.retain(|watch| watch.number != self.number);
+                    if watches.is_empty() {
+                        registry.by_types.remove(types);
+                    }
                 }
             }
         }

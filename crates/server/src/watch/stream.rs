@@ -14,7 +14,7 @@ use corollary_engine::query::{self, From, Query};
 use corollary_engine::working::targets;
 use corollary_engine::{Commit, Doc, Engine, EngineError, Key};
 use corollary_schema::typed::{Expr, Node};
-use corollary_schema::{FieldRef, TypeIx};
+use corollary_schema::{FieldRef, Schema, TypeIx};
 use corollary_value::Id;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -37,9 +37,18 @@ const BODY_QUEUE_PARTS: usize = 16;
 /// How long a client that reads nothing is waited for when it has to be told that it has missed something.
 const LAST_WORD: Duration = Duration::from_secs(5);
 
-/// What is watched.
+/// What is watched: one list, or the list of each of several types.
 #[derive(Clone, Debug)]
 pub struct Watched {
+    /// Of each type, one at least.
+    pub lists: Vec<WatchedList>,
+    /// Does each event say the type of its resource?
+    pub typed: bool,
+}
+
+/// Resources of one type that are watched.
+#[derive(Clone, Debug)]
+pub struct WatchedList {
     /// The type of the resources.
     pub ty: TypeIx,
     /// Which of them.
@@ -73,12 +82,23 @@ pub fn reads_own_fields_only(expr: &Expr) -> bool {
 
 impl Watched {
     fn scope(&self) -> Scope {
-        match &self.which {
-            Which::One(key) => Scope::Resource(key.clone()),
-            _ => Scope::Type(self.ty),
+        match &self.lists[..] {
+            [WatchedList { which: Which::One(key), .. }] => Scope::Resource(key.clone()),
+            lists => Scope::Types(lists.iter().map(|list| list.ty).collect()),
         }
     }
 
+    /// The name of its type, where events tell it.
+    fn type_name<'s>(&self, schema: &'s Schema, key: &Key) -> Option<&'s str> {
+        self.typed.then(|| schema.ty(key.ty).name.as_str())
+    }
+
+    fn holds(&self, key: &Key, doc: &Arc<Doc>) -> Result<bool, EngineError> {
+        self.lists.iter().find(|list| list.ty == key.ty).map_or(Ok(false), |list| list.holds(key, doc))
+    }
+}
+
+impl WatchedList {
     /// Is a resource, as it is here, among those that are watched?
     fn holds(&self, key: &Key, doc: &Arc<Doc>) -> Result<bool, EngineError> {
         let among = match &self.which {
@@ -186,23 +206,31 @@ pub fn begin(
 fn list(engine: &Engine, watched: &Watched, format: Format, out: &mut BytesMut) -> Result<u64, Problem> {
     let (revision, bodies) = engine.read(Timestamp::now(), |working| {
         let revision = working.base.revision();
-        let page = query::run(working, &watched.query())?;
-        if page.more {
+        let (mut items, mut more) = (Vec::new(), false);
+        for list in &watched.lists {
+            let page = query::run(working, &list.query())?;
+            more |= page.more;
+            items.extend(page.items);
+        }
+        if more || items.len() > MAX_INITIAL_RESOURCES {
             let message = format!(
                 "a watch lists at most {MAX_INITIAL_RESOURCES} resources when it begins; filter more, or list first and watch with `since`"
             );
             return Err(EngineError::refused("watch-limit", None, message));
         }
-        let mut bodies = Vec::with_capacity(page.items.len());
-        for item in &page.items {
+        // Those of each type are in the order of ids.
+        items.sort_by(|left, right| left.key.id.cmp(&right.key.id));
+        let mut bodies = Vec::with_capacity(items.len());
+        for item in &items {
             let mut encoder = Encoder::of_commit(working, working.open_updates());
             event::present(&mut encoder, revision, &item.key, &item.doc)?;
-            bodies.push(Bytes::from(encoder.out));
+            bodies.push((item.key.clone(), Bytes::from(encoder.out)));
         }
         Ok((revision, bodies))
     })?;
-    for body in bodies {
-        format.change(Happened::Added, &body, None, out);
+    for (key, body) in bodies {
+        let name = watched.type_name(engine.schema(), &key);
+        format.change(Happened::Added, name, &body, None, out);
     }
     format.note("synced", revision, None, out);
     Ok(revision)
@@ -333,9 +361,6 @@ fn events(
 ) -> Result<(), EngineError> {
     let mut found: Vec<(Happened, usize)> = Vec::new();
     for (at, change) in published.commit.changes.iter().enumerate() {
-        if change.key.ty != watched.ty {
-            continue;
-        }
         let holds = |doc: &Option<Arc<Doc>>| match doc {
             Some(doc) => watched.holds(&change.key, doc),
             None => Ok(false),
@@ -351,9 +376,10 @@ fn events(
     }
     let last = found.len().saturating_sub(1);
     for (position, (happened, at)) in found.into_iter().enumerate() {
-        let (_, body) = published.change(engine, at);
+        let (change, body) = published.change(engine, at);
         let revision = published.commit.revision;
-        format.change(happened, body, (position == last).then_some(revision), out);
+        let name = watched.type_name(engine.schema(), &change.key);
+        format.change(happened, name, body, (position == last).then_some(revision), out);
         if position == last && format == Format::Ndjson {
             // Lines have no ids: this is what tells that the commit is complete, and where to resume.
             format.note("bookmark", revision, None, out);

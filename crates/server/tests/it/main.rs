@@ -22,6 +22,7 @@ mod moves;
 mod names;
 mod nodes;
 mod ordered;
+mod owners;
 mod patches;
 mod postgres;
 mod readme;

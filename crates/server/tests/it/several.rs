@@ -228,7 +228,12 @@ fn the_root_of_an_abstract_type_lists_all_that_are_one() {
     client
         .post("/api/parties/_delete", &json!({"where": {"expr": "true"}}))
         .problem(405, "method-not-allowed");
-    client.get("/api/parties?watch=true").problem(501, "watch-several");
+    let watch = &mut server.watch("/api/parties?watch=true");
+    let told: Vec<Json> = watch.synced().iter().map(|event| event.data["_type"].clone()).collect();
+    assert_eq!(told, [json!("Firm"), json!("Person"), json!("Person"), json!("Firm")]);
+    client.patch("/api/firms/f", &json!({"balance": 8})).expect(200);
+    let event = watch.next();
+    assert_eq!((event.kind(), &event.data["_type"]), ("modified", &json!("Firm")));
     let paths = client.read("/api/_openapi.json");
     assert!(paths["paths"]["/api/parties"]["get"].is_object());
     drop(server.stop());

@@ -152,7 +152,7 @@ impl<'t> Reader<'t> {
         }
         let targets = self.list(json, Self::ident);
         if targets.is_empty() {
-            self.wrong(json.span, "a link leads to one type at least", "");
+            self.wrong(json.span, "there is one type at least", "");
             return None;
         }
         Some(targets)
@@ -306,9 +306,11 @@ impl<'t> Reader<'t> {
                 "value" => FieldKindText::Stored(reader.type_expr(value, depth)?),
                 "link" => FieldKindText::Link(reader.targets(value)?),
                 "links" => FieldKindText::Links(reader.targets(value)?),
-                "collection" => FieldKindText::Collection { child: reader.ident(value), ordered: false },
+                "collection" => {
+                    FieldKindText::Collection { children: reader.targets(value)?, ordered: false }
+                }
                 "ordered_collection" => {
-                    FieldKindText::Collection { child: reader.ident(value), ordered: true }
+                    FieldKindText::Collection { children: reader.targets(value)?, ordered: true }
                 }
                 "inverse" => {
                     let members = reader.members(value, "an inverse", &["type", "field"])?;

@@ -92,8 +92,8 @@ fn field(field: &FieldText, notes: &Notes) -> Json {
         FieldKindText::Stored(ty) => ("value", type_expr(ty, notes)),
         FieldKindText::Link(to) => ("link", targets(to)),
         FieldKindText::Links(to) => ("links", targets(to)),
-        FieldKindText::Collection { child, ordered: false } => ("collection", text(&child.name)),
-        FieldKindText::Collection { child, ordered: true } => ("ordered_collection", text(&child.name)),
+        FieldKindText::Collection { children, ordered: false } => ("collection", targets(children)),
+        FieldKindText::Collection { children, ordered: true } => ("ordered_collection", targets(children)),
         FieldKindText::Inverse { of_type, of_field } => {
             ("inverse", all([("type", text(&of_type.name)), ("field", text(&of_field.name))]))
         }
@@ -112,7 +112,7 @@ fn field(field: &FieldText, notes: &Notes) -> Json {
     all(members)
 }
 
-/// The types of a link: one name, or a list of several.
+/// The types of a link or a collection: one name, or a list of several.
 fn targets(to: &[Ident]) -> Json {
     match to {
         [one] => text(&one.name),

@@ -336,6 +336,7 @@ fn schema_text() -> impl Strategy<Value = String> {
             ":links A|B | C",
             ": links B",
             ": /* in */ collection C",
+            ": collection C | D",
             ":ordered collection D",
             ": inverse A . b"
         ])
