@@ -123,10 +123,9 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
     let by_parent =
         |field: &Field| field.parent_index.is_some() && !matches!(field.kind, FieldKind::Position { .. });
     let is_indexed = |field: &Field| field.index || by_parent(field) || field.rules.search.is_some();
-    if !schema.types().any(|(_, ty)| ty.fields.iter().any(is_indexed)) {
-        return Ok(());
-    }
-    for key in working.touched_keys() {
+    let any = schema.types().any(|(_, ty)| ty.fields.iter().any(is_indexed));
+    let touched = if any { working.touched_keys() } else { Vec::new() };
+    for key in touched {
         let (before, after) = working.before_and_after(&key)?;
         let ty = schema.ty(key.ty);
         for (slot, field) in ty.slots().filter(|(_, field)| is_indexed(field)) {

@@ -146,6 +146,16 @@ fn neither_an_id_nor_a_name_leads_to_two_children() {
     agree(&db);
 }
 
+/// It was not asked for where no field of the schema had an index.
+#[test]
+fn an_id_leads_to_one_child_also_where_nothing_is_indexed() {
+    let db = pages();
+    commit(&db, vec![create(&db, "Text", "x", &under("p", 1))]);
+    assert_eq!(codes(&refused(&db, vec![create(&db, "Image", "x", &under("p", 1))])), ["unique _id"]);
+    commit(&db, vec![create(&db, "Image", "x", &under("q", 1))]);
+    agree(&db);
+}
+
 #[test]
 fn a_box_holds_what_it_is_itself() {
     let db = pages();
