@@ -79,6 +79,11 @@ pub enum PostSeveral {
 }
 
 impl Several {
+    /// The list of those of a type.
+    pub fn list_of(&self, ty: TypeIx) -> Option<List> {
+        self.list(self.lists.iter().position(|(other, _)| *other == ty)?)
+    }
+
     /// The list of those of one type, by its place among them.
     pub fn list(&self, at: usize) -> Option<List> {
         let (ty, from) = self.lists.get(at)?.clone();
@@ -282,7 +287,7 @@ fn member_of_several(
     // What is no id may be the name of one that is not there, of a type that has names.
     let mut error = None;
     for list in (0..several.lists.len()).filter_map(|at| several.list(at)) {
-        let key = match member(working, list, segment) {
+        let key = match member(working, list, segment, created) {
             Ok(Target::Resource { key, .. } | Target::Linked { key, linked: true, .. }) => key,
             Ok(_) | Err(PathError::NotFound(_)) => {
                 error = Some(missing());

@@ -186,12 +186,12 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
     let target = read(node.engine(), |working| match path::resolve(working, segments)? {
         Target::List(List { post: Post::ReadOnly, .. }) => Err(write::read_only().into()),
         Target::Several(several) => match several.post {
-            PostSeveral::Child(_) => Ok(Into::Several(several)),
+            PostSeveral::Child(_) => Ok(Destination::Several(several)),
             PostSeveral::Roots => Err(write::roots(working.schema, &several).into()),
             PostSeveral::Link(..) => Err(Problem::not_allowed("GET, and POST of one link").into()),
             PostSeveral::ReadOnly => Err(write::read_only().into()),
         },
-        Target::List(list) => Ok(Into::One(list)),
+        Target::List(list) => Ok(Destination::One(list)),
         _ => Err(Problem::not_allowed("GET, PUT, PATCH, DELETE").into()),
     })?;
     let items: Vec<Json> = if is_ndjson(call) {
@@ -231,8 +231,10 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
     let mut errors = Vec::new();
     for (at, item) in items.into_iter().enumerate() {
         let schema = node.engine().schema();
-        let prepared = write::object(item)
-            .and_then(|members| write::creation(schema, &*target.list(schema, &members)?, &members));
+        let prepared = write::object(item).and_then(|members| {
+            let list = target.list(schema, &members)?;
+            write::creation(schema, &list, &members)
+        });
         match prepared {
             Ok(Prepared { writes: its, key, replies: Replies::Created }) => {
                 writes.extend(its);
@@ -268,18 +270,18 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
 }
 
 /// The list that many go into.
-enum Into {
+enum Destination {
     One(List),
     /// Children of several types, each with its `_type`.
     Several(Several),
 }
 
-impl Into {
+impl Destination {
     /// The list of its own type that an item goes into.
     fn list(&self, schema: &Schema, item: &Map<String, Json>) -> Result<Cow<'_, List>, Problem> {
         match self {
-            Into::One(list) => Ok(Cow::Borrowed(list)),
-            Into::Several(several) => write::list_of_child(schema, several, item).map(Cow::Owned),
+            Destination::One(list) => Ok(Cow::Borrowed(list)),
+            Destination::Several(several) => write::list_of_child(schema, several, item).map(Cow::Owned),
         }
     }
 }

@@ -27,7 +27,7 @@ use super::params::Params;
 use super::resource::{self, body_json};
 use super::write::{Conditions, Replies};
 use super::{App, Call, Fault, body, check_headers, idempotency, read, updates};
-use crate::path::{self, List, PathError, Post, Target};
+use crate::path::{self, List, PathError, Post, PostSeveral, Several, Target};
 use crate::problem::Problem;
 
 /// Its path behind [`path::PREFIX`].
@@ -122,7 +122,20 @@ pub(crate) fn find(
     let schema = working.schema;
     let movers = movers(working, &asked.from, created)?;
     let to = path::segments(&asked.to).and_then(|to| path::resolve_among(working, &to, created));
-    let (ty, under) = match to.map_err(|error| at("to", error))? {
+    let to = match to.map_err(|error| at("to", error))? {
+        // In a collection of several types each goes to those of its own.
+        Target::Several(several) => {
+            several.list_of(movers.ty()).map_or(Target::Several(several), Target::List)
+        }
+        to => to,
+    };
+    let (ty, under) = match to {
+        Target::Several(Several { lists, post: PostSeveral::Child(_) }) => {
+            let names = lists.iter().map(|(ty, _)| schema.ty(*ty).name.as_str());
+            let (is, holds) = (&schema.ty(movers.ty()).name, names.collect::<Vec<_>>().join(" and "));
+            let message = format!("{} holds {holds}, and what is to move there is {is}", asked.to);
+            return Err(Problem::refused(vec![refuse("to", message)]).into());
+        }
         Target::List(List { ty, post: Post::Root, .. }) => (ty, None),
         Target::List(List { ty, post: Post::Child(slot, parent), .. }) => (ty, Some((slot, parent.id))),
         _ => {

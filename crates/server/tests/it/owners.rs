@@ -126,6 +126,31 @@ fn children_of_several_types_are_made_read_and_changed_in_one_list() {
     place.check();
 }
 
+/// A child of several types moves to where its type is held; under each parent a path leads to one.
+#[test]
+fn children_of_several_types_move() {
+    let (place, server) = served();
+    let client = &mut server.client();
+    let to = |from: &str, to: &str| json!({"from": from, "to": to});
+    let moved = client.post("/api/_move", &to("/pages/p/items/b", "/pages/q/items")).expect(200);
+    assert_eq!(moved["_self"], "/api/pages/q/items/b");
+    assert_eq!(client.ids("/api/pages/q/items"), ["b"]);
+    assert_eq!(
+        (&client.read("/api/pages/p")["total"], &client.read("/api/pages/q")["total"]),
+        (&json!(8), &json!(4))
+    );
+    client.post("/api/pages/p/items", &json!({"_type": "Image", "_id": "b"})).expect(201);
+    let back = client.post("/api/_move", &to("/pages/q/items/b", "/pages/p/items"));
+    assert_eq!(back.errors(), ["unique /_id"]);
+    client.post("/api/pages/q/items/b/notes", &json!({"_id": "n"})).expect(201);
+    let note = client.post("/api/_move", &to("/pages/q/items/b/notes/n", "/pages/p/items"));
+    let note = note.problem(422, "move");
+    let told = "/pages/p/items holds Text and Image, and what is to move there is Note";
+    assert_eq!(note["errors"][0]["message"], told);
+    drop(server.stop());
+    place.check();
+}
+
 #[test]
 fn a_watch_of_children_of_several_types_tells_of_all() {
     let (place, server) = served();
