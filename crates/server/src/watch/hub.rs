@@ -212,7 +212,7 @@ fn hand_out(watches: &mut Vec<Watch>, published: &Arc<Published>) {
 
 fn lose(registry: &mut Registry) {
     let watches = registry.by_key.drain().map(|(_, watches)| watches);
-    for watch in watches.chain(registry.by_type.drain().map(|(_, watches)| watches)).flatten() {
+    for watch in watches.chain(registry.by_types.drain().map(|(_, watches)| watches)).flatten() {
         watch.missed.store(true, Ordering::Release);
     }
 }
