@@ -3,7 +3,7 @@
 //! It never stops at the first mistake: a part that has one becomes null of unknown kind, which fits everywhere,
 //! so that each mistake is told once.
 
-mod about;
+pub mod about;
 mod aggregates;
 mod either;
 mod help;
@@ -22,8 +22,8 @@ use corollary_value::Value;
 use smol_str::SmolStr;
 
 use crate::functions::{self, Function, Returns};
-use crate::model::{FieldKind, FieldRef, Schema, TypeIx};
-use crate::names::reverse_name;
+use crate::model::{FieldKind, FieldRef, Schema, Slot, TypeIx};
+use crate::names::{PATH_FIELD, reverse_name};
 use crate::typed::{Aggregate, Expr, Kind, Many, Node, Type};
 
 /// What the checker must know of the schema around an expression.
@@ -34,6 +34,9 @@ pub trait Names {
     fn derived_type(&self, field: FieldRef, used_at: Span) -> Option<Type>;
     /// The expression of a lazy field whose type is known; none for all others.
     fn lazy(&self, field: FieldRef) -> Option<Expr>;
+    /// The hidden field with the canonical path of each resource of a type that can be above itself; none where the
+    /// schema does not keep it.
+    fn path_field(&self, ty: TypeIx) -> Option<FieldRef>;
 }
 
 impl Names for Schema {
@@ -55,6 +58,11 @@ impl Names for Schema {
             _ => None,
         }
     }
+
+    fn path_field(&self, ty: TypeIx) -> Option<FieldRef> {
+        let slot = self.ty(ty).fields.iter().position(|field| field.name == PATH_FIELD)?;
+        Some(FieldRef { ty, slot: Slot(slot as u32) })
+    }
 }
 
 /// Where an expression stands.
@@ -72,14 +80,7 @@ pub enum Place {
 
 /// Checks an expression. The value is of no use if there are diagnostics.
 pub fn check_expr(names: &dyn Names, place: Place, expr: &ast::Expr) -> (Expr, Vec<Diagnostic>) {
-    let checker = Checker {
-        names,
-        place,
-        element: None,
-        scopes: RefCell::default(),
-        clocks: RefCell::default(),
-        found: RefCell::default(),
-    };
+    let checker = Checker::new(names, place, None);
     (checker.whole(expr), checker.found.into_inner())
 }
 
@@ -96,14 +97,7 @@ pub struct Element<'a> {
 /// Checks the expression of a derived member: `self` is the object, `parent` the resource, and a name that the object
 /// does not have is looked up in the objects around it, then in the resource.
 pub fn check_member(names: &dyn Names, element: &Element<'_>, expr: &ast::Expr) -> (Expr, Vec<Diagnostic>) {
-    let checker = Checker {
-        names,
-        place: Place::Derived(element.holder.ty),
-        element: Some(element),
-        scopes: RefCell::new(element.objects.to_vec()),
-        clocks: RefCell::default(),
-        found: RefCell::default(),
-    };
+    let checker = Checker::new(names, Place::Derived(element.holder.ty), Some(element));
     (checker.whole(expr), checker.found.into_inner())
 }
 
@@ -144,6 +138,13 @@ fn unknown() -> Expr {
 
 fn new(node: Node, ty: Type) -> Expr {
     Expr { node, ty }
+}
+
+impl<'a> Checker<'a> {
+    fn new(names: &'a dyn Names, place: Place, element: Option<&'a Element<'a>>) -> Checker<'a> {
+        let scopes = RefCell::new(element.map_or(Vec::new(), |element| element.objects.to_vec()));
+        Checker { names, place, element, scopes, clocks: RefCell::default(), found: RefCell::default() }
+    }
 }
 
 impl Checker<'_> {

@@ -6,6 +6,9 @@ use crate::model::{FieldKind, FieldRef, Schema};
 /// Where the canonical paths of resources begin.
 pub const PATH_PREFIX: &str = "/api";
 
+/// The hidden field with the canonical path of each resource, where a type can be above itself and the schema asks for it.
+pub const PATH_FIELD: &str = "#path";
+
 /// `SectionChief` as `section_chief`.
 pub fn snake_case(name: &str) -> String {
     let mut out = String::with_capacity(name.len() + 4);

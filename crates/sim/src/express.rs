@@ -9,6 +9,9 @@ use crate::elements::{self, MEMBER_RANK};
 use crate::owners;
 use crate::random::Random;
 
+mod calls;
+mod operations;
+
 /// Where an expression stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -519,103 +522,6 @@ impl<'a> Express<'a> {
         Some(format!("({subject} -> ({}: {one}, else: {other}))", self.random.between(0, 4)))
     }
 
-    /// An operator or a function that gives a kind.
-    fn operation(&mut self, kind: Kind) -> Option<String> {
-        Some(match kind {
-            Kind::Int => match self.random.below(9) {
-                0..=2 => format!("count({})", self.counted()?),
-                3 | 4 => format!("sum({})", self.list(Kind::Int)?),
-                5 => format!("length({})", self.one(Kind::Str)?),
-                6 => format!(
-                    "{}({})",
-                    ["year", "month", "day", "weekday"][self.random.below(4)],
-                    self.one(Kind::Datetime)?
-                ),
-                _ => self.arithmetic(Kind::Int, Kind::Int, &["+", "-", "*", "%"])?,
-            },
-            Kind::Float => match self.random.below(9) {
-                0 | 1 => {
-                    let from = *self.random.pick(&[Kind::Int, Kind::Float]);
-                    if self.random.percent(50) {
-                        self.percentile(from, Express::list)?
-                    } else {
-                        format!("average({})", self.list(from)?)
-                    }
-                }
-                2 | 3 => format!("sum({})", self.list(Kind::Float)?),
-                4 => self.arithmetic(Kind::Int, Kind::Int, &["/"])?,
-                5 => format!("round({}, 1)", self.one(Kind::Float)?),
-                6 if self.random.percent(50) => {
-                    format!("power({}, {})", self.one(Kind::Float)?, self.literal(Kind::Int)?)
-                }
-                6 => format!("sqrt({})", self.one(Kind::Float)?),
-                _ => {
-                    let other = *self.random.pick(&[Kind::Int, Kind::Float]);
-                    self.arithmetic(Kind::Float, other, &["+", "-", "*", "/"])?
-                }
-            },
-            Kind::Decimal => match self.random.below(6) {
-                0 | 1 => format!("sum({})", self.list(Kind::Decimal)?),
-                2 => format!("average({})", self.list(Kind::Decimal)?),
-                3 if self.random.percent(50) => format!("abs({})", self.one(Kind::Decimal)?),
-                3 => self.percentile(Kind::Decimal, Express::list)?,
-                _ => {
-                    let other = *self.random.pick(&[Kind::Int, Kind::Decimal]);
-                    self.arithmetic(Kind::Decimal, other, &["+", "-", "*", "/"])?
-                }
-            },
-            Kind::Str => match self.random.below(8) {
-                0 => format!("({} + {})", self.one(Kind::Str)?, self.one(Kind::Str)?),
-                1 => {
-                    format!("{}({})", ["upper", "lower", "trim"][self.random.below(3)], self.one(Kind::Str)?)
-                }
-                2 => {
-                    let kind = *self.random.pick(&COMPARED);
-                    format!("str({})", self.one(kind)?)
-                }
-                3 => format!("normalize({}, 'trim', 'nfkc', 'lower')", self.one(Kind::Str)?),
-                5 | 6 => format!("join({}, '{}')", self.list(Kind::Str)?, ["", ", "][self.random.below(2)]),
-                4 => format!("split({}, 'a')[{}]", self.one(Kind::Str)?, self.random.between(-1, 1)),
-                _ => format!("concat({}, {})", self.one(Kind::Str)?, self.literal(Kind::Str)?),
-            },
-            Kind::Date if self.random.percent(30) => format!("date({})", self.one(Kind::Datetime)?),
-            Kind::Datetime if self.random.percent(20) => format!("datetime({})", self.one(Kind::Date)?),
-            Kind::Datetime | Kind::Date => {
-                let days = self.random.between(-2, 9);
-                format!("({} {} days({days}))", self.one(kind)?, ["+", "-"][self.random.below(2)])
-            }
-            Kind::Duration => match self.random.below(4) {
-                0 => format!("sum({})", self.list(Kind::Duration)?),
-                1 => format!("({} - {})", self.field(Kind::Datetime)?, self.one(Kind::Datetime)?),
-                2 if self.random.percent(50) => format!("average({})", self.list(Kind::Duration)?),
-                2 => self.percentile(Kind::Duration, Express::list)?,
-                3 if self.random.percent(30) => format!("duration({})", self.one(Kind::Str)?),
-                _ => self.arithmetic(Kind::Duration, Kind::Duration, &["+", "-"])?,
-            },
-            Kind::Bool => format!("{}({})", ["any", "all"][self.random.below(2)], self.list(Kind::Bool)?),
-            Kind::Enum => return None,
-        })
-    }
-
-    fn arithmetic(&mut self, left: Kind, right: Kind, operators: &[&str]) -> Option<String> {
-        let operator = *self.random.pick(operators);
-        let (left, right) = (self.one(left)?, self.one(right)?);
-        Some(if self.random.percent(80) {
-            format!("({left} {operator} {right})")
-        } else {
-            format!("({right} {operator} {left})")
-        })
-    }
-
-    fn counted(&mut self) -> Option<String> {
-        if self.random.percent(75) {
-            return self.many(false).map(|(text, _)| text);
-        }
-        let kind = *self.random.pick(&COMPARED);
-        let list = self.list(kind)?;
-        Some(if self.random.percent(50) { list } else { format!("distinct({list})") })
-    }
-
     fn composed_condition(&mut self) -> Option<String> {
         Some(match self.random.below(21) {
             17..=20 => self.about_time()?,
@@ -626,7 +532,7 @@ impl<'a> Express<'a> {
             16 => format!("matches({}, {})", self.one(Kind::Str)?, self.one(Kind::Str)?),
             0 | 1 => format!("({} & {})", self.condition(), self.condition()),
             2 | 3 => format!("({} | {})", self.condition(), self.condition()),
-            4 => format!("!({})", self.condition()),
+            4 => format!("{}({})", ["!", "not "][self.random.below(2)], self.condition()),
             5 => format!("exists({})", self.many(false)?.0),
             6 => {
                 let (text, _) = self.up();
@@ -654,6 +560,7 @@ impl<'a> Express<'a> {
                 let root = ty.root.then(|| root_name(ty.name))?;
                 format!("count(root.{root}) > {}", self.random.below(4))
             }
+            12 => self.call(Kind::Bool)?,
             _ => self.comparison()?,
         })
     }
@@ -670,9 +577,16 @@ impl<'a> Express<'a> {
         if !matches!(self.standing, Standing::Derived(rank) if rank > MEMBER_RANK) {
             return None;
         }
-        let moment = self.one(Kind::Datetime)?;
         let operator = ["<", "<=", ">", ">="][self.random.below(4)];
-        let time = match self.random.below(4) {
+        if self.random.percent(20) {
+            let spans = ["", " - days(1)", " + weeks(1)", " - months(1)", " + years(1)"];
+            let span = *self.random.pick(&spans);
+            return Some(format!("({} {operator} today(){span})", self.one(Kind::Date)?));
+        }
+        let moment = self.one(Kind::Datetime)?;
+        let time = match self.random.below(6) {
+            4 => format!("now() - minutes({})", self.random.below(90)),
+            5 => ["now() + months(1)", "now() - years(1)", "now() - weeks(1)"][self.random.below(3)].into(),
             0 => "now()".to_string(),
             1 => format!("now() - days({})", self.random.below(3)),
             2 => format!("now() + hours({})", self.random.below(40)),

@@ -21,6 +21,7 @@ mod moves;
 mod nodes;
 mod ordered;
 mod owners;
+mod paths;
 mod queries;
 mod readers;
 mod receipts;

@@ -7,16 +7,19 @@ use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::span::Span;
 
 use super::declare::{Source, Sources};
+use crate::expr::about::check_path;
 use crate::expr::{Names, Place, check_expr};
 use crate::ids::Ids;
 use crate::model::{
     Field, FieldKind, FieldRef, OnDelete, Rules, Schema, Slot, TypeIx, ValueType, for_links_of,
 };
+use crate::names::PATH_FIELD;
 use crate::plan::lower::Lowering;
 use crate::plan::order::finish;
 use crate::plan::recursion::{Cycle, Recursion, cycle};
 use crate::typed::{Expr, Kind, Type, mentions_now};
-use smol_str::format_smolstr;
+use corollary_value::Value;
+use smol_str::{SmolStr, format_smolstr};
 
 /// Fills in the expressions and the plan; none where a diagnostic makes that impossible.
 pub fn derive(
@@ -28,7 +31,7 @@ pub fn derive(
     let draft = Draft {
         schema: &schema,
         sources: sources.iter().copied().collect(),
-        embedded: RefCell::default(),
+        hidden: RefCell::default(),
         ids: RefCell::new(ids),
         typed: RefCell::default(),
         found: RefCell::default(),
@@ -37,6 +40,7 @@ pub fn derive(
         looped: RefCell::default(),
         checked: Cell::default(),
         lazies: RefCell::default(),
+        paths: RefCell::default(),
     };
     for (field, _) in &sources {
         draft.type_of(*field);
@@ -44,7 +48,8 @@ pub fn derive(
     if draft.lazies_end(&sources) {
         draft.settle(&sources);
     }
-    let embedded = draft.embedded.into_inner();
+    let mut paths = draft.written_paths();
+    let hidden = draft.hidden.into_inner();
     let ids = draft.ids.into_inner();
     let typed = draft.typed.into_inner();
     let mut problems = draft.found.into_inner();
@@ -60,9 +65,10 @@ pub fn derive(
         }
     }
     let mut schema = schema;
-    for (ty, field) in embedded {
+    for (ty, field) in hidden {
         schema.types[ty.0 as usize].fields.push(field);
     }
+    exprs.append(&mut paths);
     for (field, expr, _) in &exprs {
         let place = &mut schema.types[field.ty.0 as usize].fields[field.slot.0 as usize];
         if let FieldKind::Derived { expr: typed, .. } = &mut place.kind {
@@ -178,8 +184,9 @@ enum State {
 pub(super) struct Draft<'a, 'i> {
     pub(super) schema: &'a Schema,
     sources: HashMap<FieldRef, Source<'a>>,
-    /// Hidden fields with the targets of links in derived objects; they follow the declared fields, in this order.
-    embedded: RefCell<Vec<(TypeIx, Field)>>,
+    /// Hidden fields that follow the declared ones, in this order: the targets of links in derived objects, and the paths
+    /// of resources.
+    hidden: RefCell<Vec<(TypeIx, Field)>>,
     ids: RefCell<&'i mut Ids>,
     typed: RefCell<HashMap<FieldRef, State>>,
     found: RefCell<Vec<Diagnostic>>,
@@ -193,6 +200,8 @@ pub(super) struct Draft<'a, 'i> {
     checked: Cell<Option<FieldRef>>,
     /// Lazy fields with the lazy fields that they read.
     lazies: RefCell<BTreeMap<FieldRef, BTreeSet<FieldRef>>>,
+    /// The hidden field with the path of each resource, by the type, in the order in which they are asked for.
+    paths: RefCell<Vec<FieldRef>>,
 }
 
 impl Draft<'_, '_> {
@@ -381,26 +390,34 @@ impl Draft<'_, '_> {
     /// Gives a link, or links, in an object of a derived field a field that has its targets.
     pub(super) fn embed(&self, ty: &mut ValueType, home: FieldRef, path: &str) {
         let Some(target) = Type::of_value(ty).resource() else { return };
-        let mut embedded = self.embedded.borrow_mut();
         let resource = self.schema.ty(home.ty);
         let name = format_smolstr!("#{path}");
+        let kind = FieldKind::Embedded { of: home.slot, target, on_delete: OnDelete::Unlink };
         // Where the field is typed again, it has one already.
         let there = {
-            let mut here = embedded.iter().filter(|(ty, _)| *ty == home.ty);
+            let hidden = self.hidden.borrow();
+            let mut here = hidden.iter().filter(|(ty, _)| *ty == home.ty);
             here.position(|(_, field)| field.name == name)
         };
-        let before = there.unwrap_or_else(|| embedded.iter().filter(|(ty, _)| *ty == home.ty).count());
-        ty.set_via(FieldRef { ty: home.ty, slot: Slot((resource.fields.len() + before) as u32) });
-        let kind = FieldKind::Embedded { of: home.slot, target, on_delete: OnDelete::Unlink };
-        if there.is_some() {
-            let mut here = embedded.iter_mut().filter(|(ty, _)| *ty == home.ty);
+        if let Some(before) = there {
+            ty.set_via(FieldRef { ty: home.ty, slot: Slot((resource.fields.len() + before) as u32) });
+            let mut hidden = self.hidden.borrow_mut();
+            let mut here = hidden.iter_mut().filter(|(ty, _)| *ty == home.ty);
             if let Some((_, field)) = here.nth(before) {
                 field.kind = kind;
             }
             return;
         }
+        ty.set_via(self.hide(home.ty, name, &format!("{path} :="), kind));
+    }
+
+    /// Gives a type one more hidden field; `number` is the name that its number in storage is given for.
+    fn hide(&self, ty: TypeIx, name: SmolStr, number: &str, kind: FieldKind) -> FieldRef {
+        let resource = self.schema.ty(ty);
+        let mut hidden = self.hidden.borrow_mut();
+        let before = hidden.iter().filter(|(of, _)| *of == ty).count();
         let field = Field {
-            id: self.ids.borrow_mut().field_id(&resource.name, &format!("{path} :=")),
+            id: self.ids.borrow_mut().field_id(&resource.name, number),
             name,
             kind,
             rules: Rules::default(),
@@ -410,7 +427,19 @@ impl Draft<'_, '_> {
             parent_index: None,
             extended: None,
         };
-        embedded.push((home.ty, field));
+        hidden.push((ty, field));
+        FieldRef { ty, slot: Slot((resource.fields.len() + before) as u32) }
+    }
+
+    /// The expressions of the hidden fields with paths. A path may ask for those of further types.
+    fn written_paths(&self) -> Vec<(FieldRef, Expr, Span)> {
+        let mut written = Vec::new();
+        loop {
+            let Some(field) = self.paths.borrow().get(written.len()).copied() else { return written };
+            let (expr, mut problems) = check_path(self, field.ty);
+            self.found.borrow_mut().append(&mut problems);
+            written.push((field, expr, Span::default()));
+        }
     }
 }
 
@@ -435,5 +464,17 @@ impl Names for Draft<'_, '_> {
             Some(State::Done(expr, _)) if self.schema.field(field).is_lazy() => expr.clone(),
             _ => None,
         }
+    }
+
+    fn path_field(&self, ty: TypeIx) -> Option<FieldRef> {
+        let there = self.paths.borrow().iter().find(|field| field.ty == ty).copied();
+        Some(there.unwrap_or_else(|| {
+            let text = format!("the path of each {}", self.schema.ty(ty).name);
+            let expr = Expr::constant(Value::Null, Kind::Str);
+            let kind = FieldKind::Derived { text, expr, strict: false, background: false, lazy: false };
+            let field = self.hide(ty, PATH_FIELD.into(), &format!("{PATH_FIELD} :="), kind);
+            self.paths.borrow_mut().push(field);
+            field
+        }))
     }
 }

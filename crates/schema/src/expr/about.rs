@@ -2,20 +2,47 @@
 //!
 //! Each is written out in terms of what expressions have already, so the plan finds what they read like anything else: a
 //! path is made of the names of collections, and of the ids (or what `path NAME` has for them) along the links to the parents.
+//! Of a type that can be above itself it is a hidden derived field, which follows from that of the parent.
 
 use corollary_syntax::ast::{self, BinaryOp};
 use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::span::Span;
 use corollary_value::Value;
 
-use super::{Checker, new, unknown};
+use super::{Checker, Names, Place, new, unknown};
 use crate::functions::Function;
-use crate::model::{FieldKind, FieldRef, TypeIx};
+use crate::model::{FieldKind, FieldRef, Schema, TypeIx};
 use crate::names::PATH_PREFIX;
 use crate::typed::{Expr, Kind, Node, Type};
 
 /// The names of these functions.
 pub const NAMES: [&str; 3] = ["id", "type", "path"];
+
+/// The expression of the hidden field with the canonical path of each resource of a type that can be above itself.
+pub fn check_path(names: &dyn Names, ty: TypeIx) -> (Expr, Vec<Diagnostic>) {
+    let checker = Checker::new(names, Place::Derived(ty), None);
+    (checker.written_out(Expr::owner(ty), ty, Span::default()), checker.found.into_inner())
+}
+
+/// Can a resource of a type be a parent, at any distance, of others of the type?
+fn is_above_itself(schema: &Schema, ty: TypeIx) -> bool {
+    let mut above = Vec::new();
+    let mut next = vec![ty];
+    while let Some(of) = next.pop() {
+        let of = schema.ty(of);
+        for slot in &of.parents {
+            let FieldKind::Parent { collection } = of.field(*slot).kind else { continue };
+            if collection.ty == ty {
+                return true;
+            }
+            if !above.contains(&collection.ty) {
+                above.push(collection.ty);
+                next.push(collection.ty);
+            }
+        }
+    }
+    false
+}
 
 impl Checker<'_> {
     /// A call of one of these functions; none where the name is another.
@@ -52,41 +79,48 @@ impl Checker<'_> {
         match name {
             "id" => id(of),
             "type" => if_there(of, text(&self.schema().ty(ty).name)),
-            _ => self.path(of, ty, &mut Vec::new(), span),
+            _ => self.path(of, ty, span),
         }
     }
 
-    /// The canonical path of a resource.
-    fn path(&self, of: Expr, ty: TypeIx, below: &mut Vec<TypeIx>, span: Span) -> Expr {
+    /// The canonical path of a resource. Where the type can be above itself there is no end to what would have to be
+    /// written out: each resource keeps its own path then, in a hidden field that follows from that of its parent.
+    fn path(&self, of: Expr, ty: TypeIx, span: Span) -> Expr {
+        if !is_above_itself(self.schema(), ty) {
+            return self.written_out(of, ty, span);
+        }
+        match self.names.path_field(ty) {
+            Some(field) => new(Node::Get(Box::new(of), field), Type::one(Kind::Str)),
+            None => {
+                let message = format!(
+                    "the path of a `{}` runs through any number of others, and this schema does not keep it",
+                    self.schema().ty(ty).name
+                );
+                let help = "a derived field with `path(self)` in the type keeps it";
+                self.report(Diagnostic::error("endless-path", span, message).help(help))
+            }
+        }
+    }
+
+    /// The canonical path of a resource: the collections and what stands for each resource, down from the root.
+    fn written_out(&self, of: Expr, ty: TypeIx, span: Span) -> Expr {
         let schema = self.schema();
         let resource = schema.ty(ty);
-        if below.contains(&ty) {
-            let message = format!(
-                "the path of a `{}` runs through any number of others, and cannot be computed here",
-                resource.name
-            );
-            return self.report(
-                Diagnostic::error("endless-path", span, message)
-                    .help("`_self` in a reply has it all the same"),
-            );
-        }
         let mut whole = match &resource.root {
             Some(root) => concat(vec![text(&format!("{PATH_PREFIX}/{root}/")), self.segment(of.clone(), ty)]),
             None => Expr::constant(Value::Null, Kind::Str),
         };
-        below.push(ty);
         for slot in resource.parents.iter().rev() {
             let FieldKind::Parent { collection } = resource.field(*slot).kind else { continue };
             let link = FieldRef { ty, slot: *slot };
             let parent = Node::Get(Box::new(of.clone()), link);
             let parent = new(parent, Type::one(Kind::Resource(collection.ty)));
-            let above = self.path(parent.clone(), collection.ty, below, span);
+            let above = self.path(parent.clone(), collection.ty, span);
             let name = text(&format!("/{}/", schema.field(collection).label()));
             let below_it = concat(vec![above, name, self.segment(of.clone(), ty)]);
             let node = Node::Conditional(Box::new(is_null(parent)), Box::new(whole), Box::new(below_it));
             whole = new(node, Type::one(Kind::Str));
         }
-        below.pop();
         whole
     }
 
