@@ -15,6 +15,7 @@ use crate::doc::{Doc, Key};
 use crate::error::{EngineError, Refusal};
 use crate::keys;
 use crate::names;
+use crate::urls;
 use crate::words;
 use crate::working::Working;
 use crate::write::Write;
@@ -62,6 +63,8 @@ pub enum By {
     Parent,
     /// The parts of its texts.
     Search(Search),
+    /// The value, where it is a path that may lead to a resource ([`crate::urls`]).
+    Url,
 }
 
 impl By {
@@ -71,6 +74,7 @@ impl By {
             By::Value => "",
             By::Parent => " by parent",
             By::Search(_) => " for the search",
+            By::Url => " of urls",
         }
     }
 }
@@ -80,7 +84,8 @@ pub fn of(field: &Field) -> impl Iterator<Item = (By, FieldId)> {
     let by_value = field.index.then_some((By::Value, field.id));
     let by_parent = field.parent_index.map(|index| (By::Parent, index));
     let search = field.rules.search.map(|search| (By::Search(search), search.index));
-    by_value.into_iter().chain(by_parent).chain(search)
+    let url = urls::is_field(field).then_some((By::Url, field.id));
+    by_value.into_iter().chain(by_parent).chain(search).chain(url)
 }
 
 /// The keys of the entries of a resource in an index of a field.
@@ -90,6 +95,13 @@ pub fn entries(ty: &ResourceType, slot: Slot, by: By, id: &Id, doc: &Doc) -> BTr
         By::Value => keys(entry(ty.field(slot), slot, id, doc)),
         By::Parent => keys(entry_by_parent(ty, slot, id, doc)),
         By::Search(search) => search_entries(search, slot, id, doc),
+        By::Url => match doc.get(slot) {
+            Value::Str(text) if urls::is_url(text) => {
+                let key = keys::indexed(ty.field(slot).id, doc.get(slot));
+                BTreeSet::from([Entry::new(key, id).key])
+            }
+            _ => BTreeSet::new(),
+        },
     }
 }
 
@@ -122,7 +134,8 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
     // The places of children are kept as they are written.
     let by_parent =
         |field: &Field| field.parent_index.is_some() && !matches!(field.kind, FieldKind::Position { .. });
-    let is_indexed = |field: &Field| field.index || by_parent(field) || field.rules.search.is_some();
+    let by_parts = |by: &(By, FieldId)| matches!(by.0, By::Search(_) | By::Url);
+    let is_indexed = |field: &Field| field.index || by_parent(field) || of(field).any(|by| by_parts(&by));
     let any = schema.types().any(|(_, ty)| ty.fields.iter().any(is_indexed));
     let touched = if any { working.touched_keys() } else { Vec::new() };
     for key in touched {
@@ -134,8 +147,8 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
             let value = after.as_ref().map_or(&Value::Absent, |doc| doc.get(slot));
             // Mostly the value is as it was, and then so is its entry.
             let same = before.as_ref().is_some_and(|before| after.is_some() && before.get(slot) == value);
-            if let Some(search) = field.rules.search.filter(|_| !same) {
-                let entries = |doc: &Doc| search_entries(search, slot, &key.id, doc);
+            for (by, _) in of(field).filter(|by| !same && by_parts(by)) {
+                let entries = |doc: &Doc| entries(ty, slot, by, &key.id, doc);
                 let old = before.as_deref().map(entries).unwrap_or_default();
                 let new = after.as_deref().map(entries).unwrap_or_default();
                 old.difference(&new).for_each(|entry| working.delete_row(keys::INDEX, entry.clone()));

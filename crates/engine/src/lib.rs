@@ -43,6 +43,7 @@ pub mod side_state;
 mod text;
 mod time;
 pub mod updates;
+pub mod urls;
 pub mod view;
 pub mod why;
 mod window;

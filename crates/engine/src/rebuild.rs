@@ -77,9 +77,7 @@ pub fn with_dependents(schema: &Schema, changed: &BTreeSet<Structure>) -> BTreeS
             for reader in schema.plan.readers(node.result) {
                 all.insert(Structure::Definition(schema.plan.nodes[reader.node].definition));
             }
-            if schema.field(node.result).index {
-                all.insert(Structure::Index(schema.field(node.result).id));
-            }
+            all.extend(index::of(schema.field(node.result)).map(|(_, index)| Structure::Index(index)));
             if schema.field(node.result).reference_index {
                 all.insert(Structure::References(schema.field(node.result).id));
             }

@@ -77,6 +77,8 @@ pub struct ResourceType {
     pub embedded: Vec<Slot>,
     /// The field that stands for the id in canonical paths (`path NAME`): a text, unique among all or in the parent.
     pub path: Option<Slot>,
+    /// The hidden derived field with the canonical path that each resource has instead (`url := …`).
+    pub url: Option<Slot>,
     /// The derived fields that are computed when they are read.
     pub lazy: Vec<Slot>,
     /// The hidden positions in ordered collections, each with the hidden link to the parent.

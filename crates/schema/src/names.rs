@@ -9,6 +9,9 @@ pub const PATH_PREFIX: &str = "/api";
 /// The hidden field with the canonical path of each resource, where a type can be above itself and the schema asks for it.
 pub const PATH_FIELD: &str = "#path";
 
+/// The hidden field with what `url := …` gives of each resource.
+pub const URL_FIELD: &str = "#url";
+
 /// `SectionChief` as `section_chief`.
 pub fn snake_case(name: &str) -> String {
     let mut out = String::with_capacity(name.len() + 4);

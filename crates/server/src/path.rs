@@ -1,7 +1,8 @@
 //! Paths of resources and collections, both ways: what a URL names, and the one canonical path of a resource.
 //!
 //! A path runs `/api/ROOT`, `/ID`, `/FIELD`, `/ID`, … A field leads to a collection, an inverse or links (a list), or
-//! through a link to one resource. The canonical path of an owned resource runs through its parents.
+//! through a link to one resource. A path may begin with a url (`url := …`) as well. The canonical path of an owned resource
+//! runs through its parents, unless it has a url.
 
 pub mod behind;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use corollary_engine::names;
 use corollary_engine::query::From;
 use corollary_engine::updates::Settled;
+use corollary_engine::urls;
 use corollary_engine::working::{Working, targets};
 use corollary_engine::{Doc, EngineError, Key};
 use corollary_schema::{FieldKind, FieldRef, ResourceType, Schema, Slot, TypeIx};
@@ -219,11 +221,17 @@ pub fn resolve_among(
             let lists = types.iter().map(|ty| (*ty, From::All)).collect();
             Target::Several(Several { lists, post: PostSeveral::Roots })
         }
-        (None, None) => {
-            let near = nearest(root, schema.root_names());
-            let help = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-            return Err(PathError::NotFound(format!("there is no collection `{root}`{help}")));
-        }
+        (None, None) => match by_url(working, segments)? {
+            Some((key, behind)) => {
+                rest = behind;
+                Target::Resource { key, under: None }
+            }
+            None => {
+                let near = nearest(root, schema.root_names());
+                let help = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+                return Err(PathError::NotFound(format!("there is no collection `{root}`{help}")));
+            }
+        },
     };
     while let Some((segment, behind)) = rest.split_first() {
         at = match at {
@@ -237,6 +245,25 @@ pub fn resolve_among(
         rest = behind;
     }
     Ok(at)
+}
+
+/// The resource whose url a path begins with, the longest one, and what is behind it.
+fn by_url<'s>(
+    working: &Working<'_>,
+    segments: &'s [String],
+) -> Result<Option<(Key, &'s [String])>, EngineError> {
+    if working.schema.types().all(|(_, ty)| ty.url.is_none()) {
+        return Ok(None);
+    }
+    // A segment with a `/` in it is none of a url.
+    let plain = segments.iter().take_while(|segment| !segment.contains('/')).count();
+    for count in (1..=plain.min(urls::MAX_URL_SEGMENTS)).rev() {
+        let (url, behind) = segments.split_at(count);
+        if let Some(key) = urls::find(working, &format!("/{}", url.join("/")))? {
+            return Ok(Some((key, behind)));
+        }
+    }
+    Ok(None)
 }
 
 fn member(
@@ -425,6 +452,14 @@ pub fn push_canonical_among(
 ) -> Result<(), EngineError> {
     let schema = working.schema;
     let resource = schema.ty(key.ty);
+    if resource.url.is_some() {
+        let loaded = if doc.is_some() { None } else { working.after(key)? };
+        let url = doc.or(loaded.as_deref()).map(|doc| urls::of(working, key, doc)).transpose()?.flatten();
+        if let Some(url) = url {
+            push_url(url, out);
+            return Ok(());
+        }
+    }
     if resource.parents.is_empty() && resource.path.is_none() {
         push_root(resource, out);
         push_id(&key.id, out);
@@ -466,6 +501,15 @@ pub fn push_canonical_among(
         out.extend_from_slice(segment);
     }
     Ok(())
+}
+
+/// Appends the path to which a url is, each segment as it stands in one.
+fn push_url(url: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(PREFIX.as_bytes());
+    for segment in url.split('/').skip(1) {
+        out.push(b'/');
+        push_segment(segment, out);
+    }
 }
 
 fn push_root(ty: &ResourceType, out: &mut Vec<u8>) {

@@ -11,8 +11,10 @@ use corollary_value::Value;
 
 use crate::among;
 use crate::elements;
+use crate::lifetime::Life;
 use crate::make::TYPES;
 use crate::owners;
+use crate::urls::URL;
 
 /// A schema; a type is known by its position.
 #[derive(Clone, Debug, Default)]
@@ -34,8 +36,23 @@ pub struct TypeDraft {
     pub root: bool,
     /// Does it keep its `history`?
     pub history: bool,
+    /// The times that it keeps, and its end.
+    pub life: Life,
+    /// The field that stands for the id in paths.
+    pub path: Option<String>,
+    /// Its canonical path.
+    pub url: Option<UrlDraft>,
     /// Its fields, in the order of the text.
     pub fields: Vec<FieldDraft>,
+}
+
+/// A url.
+#[derive(Clone, Debug)]
+pub struct UrlDraft {
+    /// The expression, as written.
+    pub text: String,
+    /// As of a derived field.
+    pub rank: u32,
 }
 
 /// A field.
@@ -193,10 +210,15 @@ pub struct Rules {
     pub index: bool,
     pub immutable: bool,
     pub write_once: bool,
+    pub append_only: bool,
+    /// Is it told what it is for?
+    pub described: bool,
     pub min: Option<Value>,
     pub max: Option<Value>,
     pub min_length: Option<usize>,
     pub max_length: Option<usize>,
+    /// Is it made to stand for the id in paths?
+    pub named: bool,
     /// Is there an index for a search?
     pub search: Option<&'static str>,
     /// The pattern is that the text starts with this.
@@ -347,6 +369,8 @@ impl Rules {
             (self.index, " index"),
             (self.immutable, " immutable"),
             (self.write_once, " write once"),
+            (self.append_only, " append only"),
+            (self.described, " description 'what it is'"),
         ];
         flags.iter().filter(|(is, _)| *is).for_each(|(_, text)| out.push_str(text));
         let values = [("min", &self.min), ("max", &self.max)];
@@ -407,7 +431,15 @@ impl Draft {
                 is.push_str(&owners::interface(&field.name));
             }
             let history = if ty.history { " history" } else { "" };
-            writeln!(out, "type {}{is}{root}{history} {{", ty.name).expect("a String takes all");
+            let path = ty.path.as_ref().map_or(String::new(), |name| format!(" path {name}"));
+            let life = ty.life.text();
+            write!(out, "type {}{is}{root}{path}", ty.name).expect("a String takes all");
+            if let Some(url) = &ty.url {
+                let start = out.len();
+                write!(out, " url := {}", url.text).expect("a String takes all");
+                places.push((at, URL.to_string(), start..out.len()));
+            }
+            writeln!(out, "{life}{history} {{").expect("a String takes all");
             for field in ty.fields.iter().filter(|field| !inherited(field) && !field.rules.shared) {
                 let start = out.len();
                 self.write_field(field, &mut out);

@@ -358,6 +358,8 @@ impl World {
         let commits: Vec<_> = self.fold.commits.iter().copied().collect();
         let before = self.random.pick_any(&commits).map_or(jiff::Timestamp::UNIX_EPOCH, |(_, time)| *time);
         let limit = if self.random.percent(50) { usize::MAX } else { self.random.below(6) };
+        let dropped = self.executor.borrow_mut().trim_receipts(self.last, limit);
+        dropped.map_err(|error| error.to_string())?;
         self.notes.add(format!("trim the log before {before}, at most {limit}"));
         let last = self.revision;
         let old = commits.iter().take_while(|(revision, time)| *time < before && *revision != last);

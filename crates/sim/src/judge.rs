@@ -16,6 +16,7 @@ use jiff::Timestamp;
 
 use crate::among;
 use crate::draft::{Draft, Fact};
+use crate::lifetime;
 use crate::model::{Facts, Place};
 
 /// All documents.
@@ -96,6 +97,13 @@ pub fn facts(
         let Some(doc) = state.get(&key) else {
             return Err(format!("{at:?} is not stored"));
         };
+        for name in lifetime::predicted(draft, at.ty) {
+            let slot = schema.ty(key.ty).named(name).map(|(slot, _)| slot);
+            let (kept, expected) = (slot.map(|slot| doc.get(slot)), record.get(name));
+            if kept != expected {
+                return Err(format!("{name} of {at:?} is {kept:?}, and should be {expected:?}"));
+            }
+        }
         for fact in &declared[at.ty] {
             let Some(slot) = among::slot(schema, key.ty, &fact.name) else {
                 return Err(format!("{} is no field of {}", fact.name, schema.ty(key.ty).name));

@@ -18,20 +18,26 @@ pub mod event;
 pub mod express;
 pub mod fold;
 pub mod judge;
+pub mod lifetime;
 pub mod make;
 pub mod model;
+pub mod names;
 pub mod nodes;
 pub mod owners;
 pub mod plan;
 pub mod random;
+pub mod receipts;
 pub mod rules;
 pub mod shrink;
 pub mod store;
 pub mod translate;
+pub mod urls;
 pub mod values;
 pub mod workload;
 pub mod world;
 
+#[cfg(test)]
+mod coverage;
 #[cfg(test)]
 mod tampering;
 
@@ -51,12 +57,16 @@ pub struct Report {
     pub transactions: usize,
     /// Those that were refused, as the model said.
     pub refused: usize,
+    /// Those that were told from the receipt of an earlier one, or refused because of it.
+    pub repeated: usize,
     /// Those that changed something.
     pub commits: usize,
     /// Groups whose batch the store refused.
     pub failures: usize,
     /// Commits of the clock.
     pub ticks: usize,
+    /// Resources that the clock deleted.
+    pub expired: usize,
     /// Steps of updates.
     pub update_steps: usize,
     /// Updates that came to their end.
@@ -95,9 +105,11 @@ impl Report {
         self.steps += other.steps;
         self.transactions += other.transactions;
         self.refused += other.refused;
+        self.repeated += other.repeated;
         self.commits += other.commits;
         self.failures += other.failures;
         self.ticks += other.ticks;
+        self.expired += other.expired;
         self.update_steps += other.update_steps;
         self.updates += other.updates;
         self.turns += other.turns;
@@ -122,15 +134,17 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} steps, {} transactions ({} refused), {} commits, {} of the clock, {} failed groups, {} updates in {} steps, {} crashes, \
+            "{} steps, {} transactions ({} refused, {} repeated), {} commits, {} of the clock ({} expired), {} failed groups, {} updates in {} steps, {} crashes, \
              {} turns of nodes ({} deaths, {} looks at others), \
              {} schema versions ({} refused, {} cut short), {} derived fields, {} queries, {} looks of the oracle, \
              at most {} resources, digest {:016x}",
             self.steps,
             self.transactions,
             self.refused,
+            self.repeated,
             self.commits,
             self.ticks,
+            self.expired,
             self.failures,
             self.updates,
             self.update_steps,

@@ -11,9 +11,12 @@ use crate::draft::{
 };
 use crate::elements;
 use crate::express::{Express, Standing, may_recur};
+use crate::lifetime::{self, Life};
+use crate::names;
 use crate::owners;
 use crate::random::Random;
 use crate::rules;
+use crate::urls::{self, URL};
 use crate::values;
 
 pub(crate) const TYPES: [&str; 7] = ["Ant", "Bee", "Cat", "Dog", "Elk", "Fox", "Gnu"];
@@ -68,6 +71,9 @@ pub fn draft(random: &mut Random) -> Draft {
         for _ in 0..1 + random.below(6) {
             add_derived(&mut draft, random, ty);
         }
+        if random.percent(25) {
+            urls::add(&mut draft, random, ty);
+        }
     }
     // What is written anew may read what was written after it: so fields of several types come to need each other.
     for ty in 0..count {
@@ -85,8 +91,12 @@ fn add_type(draft: &mut Draft, random: &mut Random) {
         name,
         root: random.percent(70),
         history: random.percent(20),
+        life: Life::random(random),
+        path: None,
+        url: None,
         fields: Vec::new(),
     });
+    names::add(draft, random, draft.types.len() - 1);
 }
 
 fn value_type(random: &mut Random) -> ValueType {
@@ -114,7 +124,7 @@ fn value_type(random: &mut Random) -> ValueType {
                 let ty = basic(random);
                 let mut rules = options(random, &ty);
                 (rules.unique, rules.index, rules.immutable, rules.write_once) = (false, false, false, false);
-                rules.search = None;
+                (rules.search, rules.append_only) = (None, false);
                 Member { name, ty, rules }
             });
             ValueType::Object(members.collect())
@@ -131,6 +141,9 @@ fn options(random: &mut Random, ty: &ValueType) -> Rules {
         index: random.percent(20),
         immutable: random.percent(3),
         write_once: random.percent(3),
+        append_only: matches!(ty, ValueType::List(_) | ValueType::Set(_) | ValueType::Map(_))
+            && random.percent(12),
+        described: random.percent(2),
         ..Rules::default()
     };
     let few = matches!(ty, ValueType::Bool | ValueType::Enum(_) | ValueType::Date | ValueType::Bytes);
@@ -217,6 +230,7 @@ fn add_relation(draft: &mut Draft, random: &mut Random, ty: usize) {
         1 => {
             rules.required = random.percent(5);
             rules.max_length = random.percent(10).then_some(3);
+            rules.append_only = random.percent(8);
             FieldKind::Links(target, on_delete(random))
         }
         _ => {
@@ -321,6 +335,8 @@ pub fn settle(draft: &mut Draft, before: Option<&Draft>, written: &mut Written) 
             draft.types[ty].fields.iter_mut().for_each(|field| field.rules.unique_in_parent = false);
         }
     }
+    names::drop_unfit(draft);
+    lifetime::let_expire(draft);
     loop {
         let (text, places) = draft.text();
         let checked = check(&text, &mut Ids::default());
@@ -335,6 +351,10 @@ pub fn settle(draft: &mut Draft, before: Option<&Draft>, written: &mut Written) 
             return Err(format!("not the language: {}", render(&checked.diagnostics, "schema", &text)));
         }
         for (ty, name, _) in refused {
+            if name == URL {
+                draft.types[ty].url = None;
+                continue;
+            }
             let field = draft.types[ty].fields.iter_mut().find(|field| field.name == name);
             if let Some(FieldKind::Stored(ValueType::Elements(_, derived))) = field.map(|it| &mut it.kind) {
                 derived.clear();
@@ -431,6 +451,10 @@ pub fn change(draft: &mut Draft, random: &mut Random) -> Change {
                 }
             }
             11 => widen(draft, random, ty),
+            12 if random.percent(50) => match random.below(3) {
+                0 => draft.types[ty].url = None,
+                _ => urls::add(draft, random, ty),
+            },
             _ => {
                 // What has an order keeps it.
                 let collection = |field: &FieldDraft| matches!(field.kind, FieldKind::Collection(_));

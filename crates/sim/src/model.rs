@@ -13,6 +13,8 @@ use jiff::Timestamp;
 use crate::among;
 use crate::draft::{Draft, Fact, FactKind, FieldDraft, FieldKind, OnDelete, Rules, ValueType};
 use crate::elements;
+use crate::lifetime::CREATED;
+use crate::names;
 use crate::owners;
 use crate::rules::{self, Codes, Fill};
 
@@ -126,10 +128,24 @@ impl Facts {
         attempt.check_among()?;
         attempt.check_links()?;
         attempt.check_unique()?;
-        let after = attempt.now;
+        let mut after = attempt.now;
+        after.keep_times(setting, self);
         let changed = after != *self;
         *self = after;
         Ok(changed)
+    }
+
+    /// Deletes resources, with all that a deletion brings; nothing may forbid it.
+    pub fn delete(&mut self, setting: &Setting<'_>, places: &[Place]) {
+        let mut attempt = Attempt { setting, before: self, now: self.clone() };
+        for place in places {
+            if attempt.now.has(place) {
+                attempt.delete(place).expect("no link may forbid the end of what expires");
+            }
+        }
+        let mut after = attempt.now;
+        after.keep_times(setting, self);
+        *self = after;
     }
 
     /// Gives an order, that of the ids, to children in collections that have been given one.
@@ -262,6 +278,9 @@ impl Attempt<'_> {
         let (setting, now) = (self.setting, self.setting.now);
         let mut wrong = Codes::new();
         self.now.records.insert(place.clone(), Arc::default());
+        if setting.draft.types[place.ty].life.kept().any(|name| name == CREATED) {
+            self.put(place, CREATED, Value::Datetime(now));
+        }
         let facts = &setting.facts[place.ty];
         if values.iter().any(|(name, _)| name != PLACE && facts.iter().all(|fact| fact.name != *name)) {
             wrong.insert("read-only");
@@ -368,8 +387,7 @@ impl Attempt<'_> {
                 // What was stored under older rules may stay.
                 found.clear();
             }
-            let immutable = rules.immutable || matches!(fact.kind, FactKind::Parent(_));
-            rules::check_change(rules, immutable, old, &value, &mut found);
+            rules::check_change(fact.kind, rules, old, &value, &mut found);
         }
         if found.is_empty() {
             self.put(place, &fact.name, value);
@@ -515,18 +533,19 @@ impl Attempt<'_> {
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 
-    /// No two resources have the same value of a unique field.
+    /// No two resources have the same value of a unique field, and no name in a path leads to two.
     fn check_unique(&self) -> Result<(), Codes> {
-        for (ty, declared) in self.setting.draft.types.iter().enumerate() {
-            let draft = self.setting.draft;
+        let draft = self.setting.draft;
+        let mut wrong = names::check(draft, self.before, &self.now);
+        for (ty, declared) in draft.types.iter().enumerate() {
             if declared.fields.iter().any(|field| self.now.has_duplicates(draft, ty, field)) {
-                return Err(only("unique"));
+                wrong.insert("unique");
             }
         }
         if owners::has_twins(self.setting.draft, &self.now) {
-            return Err(only("unique"));
+            wrong.insert("unique");
         }
-        Ok(())
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 }
 

@@ -235,13 +235,31 @@ pub fn is_within(rules: &Rules, value: &Value) -> bool {
 }
 
 /// Adds what is wrong with a change from one value to another.
-pub fn check_change(rules: &Rules, immutable: bool, old: &Value, new: &Value, wrong: &mut Codes) {
+pub fn check_change(kind: FactKind<'_>, rules: &Rules, old: &Value, new: &Value, wrong: &mut Codes) {
     if old == new || (old.is_null() && new.is_null()) {
         return;
     }
-    if immutable {
+    if rules.immutable || matches!(kind, FactKind::Parent(_)) {
         wrong.insert("immutable");
     } else if rules.write_once && !old.is_null() {
         wrong.insert("write-once");
+    } else if rules.append_only && !goes_on(kind, old, new) {
+        wrong.insert("append-only");
+    }
+}
+
+/// Is all that was there still there, in its place?
+fn goes_on(kind: FactKind<'_>, old: &Value, new: &Value) -> bool {
+    match (old, new) {
+        (Value::List(old), Value::List(new)) => match kind {
+            FactKind::Stored(ValueType::Set(_)) => {
+                old.iter().all(|element| new.iter().any(|other| compare(element, other).is_eq()))
+            }
+            _ => old.len() <= new.len() && old.iter().zip(new.iter()).all(|(old, new)| old == new),
+        },
+        (Value::Object(old), Value::Object(new)) => {
+            old.iter().all(|member| new.iter().any(|other| other == member))
+        }
+        (old, _) => old.is_null(),
     }
 }

@@ -12,6 +12,7 @@ use crate::among;
 use crate::draft::{Draft, Fact, FactKind, FieldKind, OnDelete, ValueType};
 use crate::elements;
 use crate::model::{Facts, PLACE, Place, Step, To};
+use crate::names;
 use crate::random::Random;
 use crate::values;
 
@@ -237,12 +238,15 @@ impl Workload<'_> {
             .filter(|field| follows(&field.kind))
             .map(|it| &it.name)
             .collect();
-        self.random.pick_any(&names).map(|name| (*name).clone())
+        let mut names: Vec<String> = names.into_iter().cloned().collect();
+        names.extend(self.draft.types[ty].life.kept().map(str::to_string));
+        self.random.pick_any(&names).cloned()
     }
 
     fn value(&mut self, fact: &Fact<'_>) -> Value {
         match fact.kind {
             FactKind::Stored(ty) if self.random.percent(ODD_PERCENT) => values::odd(self.random, ty),
+            FactKind::Stored(_) if fact.rules.is_some_and(|rules| rules.named) => names::any(self.random),
             FactKind::Stored(ty) => {
                 let value = match fact.rules {
                     Some(rules) if !self.random.percent(1) => values::valid(self.random, ty, rules),

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use corollary_engine::eval::View;
+use corollary_engine::reply::{Request, Wants};
 use corollary_engine::{
     Commit, Committed, Engine, EngineError, EngineOptions, Executor, Key, Refusal, Transaction, open,
+    receipt,
 };
 use corollary_store::{Fault, Store};
 use jiff::{SignedDuration, Timestamp};
@@ -19,11 +21,12 @@ use crate::model::{Facts, Place, Setting, Step};
 use crate::nodes::Node;
 use crate::plan::Plan;
 use crate::random::Random;
+use crate::receipts::{Receipts, Ticket};
 use crate::rules::Codes;
 use crate::store::SimStore;
 use crate::translate::{shown, transaction};
 use crate::workload::Workload;
-use crate::{Notes, Report, ask};
+use crate::{Notes, Report, ask, names, urls};
 
 /// Of transactions: what each did, or why not.
 type Outcomes = Vec<Result<Committed, EngineError>>;
@@ -42,6 +45,7 @@ pub struct World {
     /// Of the last commit.
     pub(crate) revision: u64,
     pub(crate) fold: Fold,
+    receipts: Receipts,
     /// What the clock shows; it may go back.
     clock: Timestamp,
     /// Of the last commit.
@@ -131,6 +135,7 @@ impl World {
             revisions: BTreeMap::new(),
             revision: 0,
             fold: Fold::default(),
+            receipts: Receipts::default(),
             clock: Timestamp::UNIX_EPOCH,
             last: Timestamp::MIN,
             others: Vec::new(),
@@ -236,6 +241,12 @@ impl World {
             let state = self.state()?;
             judge::facts(engine.schema(), &draft, &declared(&draft), &self.model, &state)?;
             judge::strict(engine.schema(), &state, self.revision)?;
+            if let Some(wrong) = judge::read(&engine, self.clock, receipt::check)? {
+                return Err(wrong);
+            }
+            let model = &self.model;
+            judge::read(&engine, self.clock, |working| names::lead(working, &draft, model))??;
+            judge::read(&engine, self.clock, |working| urls::lead(working, &draft, &state))??;
             if log {
                 self.fold.check(&engine, &state)?;
             }
@@ -270,14 +281,18 @@ impl World {
         let fails = matches!(around, Around::Fault(_) | Around::Death { .. });
         let count = if strict && fails { 1 } else { 1 + self.random.below(4) };
         let mut predicted = self.model.clone();
+        predicted.expire(&Setting { draft: &draft, facts: &declared, now: time, revisions: &self.revisions });
         let (mut changes, mut writes) = (0, 0);
         let mut group: Vec<Vec<Step>> = Vec::with_capacity(count);
+        let with_keys = matches!(around, Around::Calm) && self.random.percent(25);
+        let mut tickets = Vec::new();
         for _ in 0..count {
             let revisions = &self.revisions;
             let random = &mut self.random;
             let (stored, created) = (&predicted, BTreeSet::new());
             let mut steps = Workload { draft: &draft, facts: &declared, stored, revisions, random, created }
                 .transaction();
+            tickets.push(with_keys.then(|| self.receipts.ticket(&mut self.random, &draft, &mut steps)));
             steps.retain(|_| {
                 writes += 1;
                 !(at.dropped)(writes - 1)
@@ -310,14 +325,15 @@ impl World {
             declared: &declared,
             group: &group,
             transactions: &transactions,
+            tickets: &tickets,
             time,
             shadow,
         };
         match around {
             Around::Calm => {
-                let first = transactions.first().filter(|_| !self.late);
+                let first = transactions.first().filter(|_| !self.late && !with_keys);
                 let tried = first.map(|first| judge::tried(&engine, first, now));
-                let outcomes = self.commit(&transactions, now)?;
+                let outcomes = self.execute(&transactions, &tickets, now)?;
                 if let (Some(tried), Some(outcome)) = (tried, outcomes.first()) {
                     judge::kept_its_word(&tried?, outcome)?;
                 }
@@ -378,10 +394,35 @@ impl World {
         outcome.map_err(|error| format!("the group failed: {error}"))
     }
 
+    /// A group, some of whose requests come with keys.
+    fn execute(
+        &self,
+        transactions: &[Transaction],
+        tickets: &[Option<Ticket>],
+        now: Timestamp,
+    ) -> Result<Outcomes, String> {
+        let of = |ticket: &Option<Ticket>| ticket.as_ref().map_or(Wants::results(), Ticket::wants);
+        let wants: Vec<Wants> = tickets.iter().map(of).collect();
+        let group: Vec<Request<'_>> = transactions
+            .iter()
+            .zip(&wants)
+            .map(|(transaction, wants)| Request { transaction, wants })
+            .collect();
+        let outcome = self.executor.borrow_mut().execute(&group, now);
+        outcome.map_err(|error| format!("the group failed: {error}"))
+    }
+
     /// Lets the clock do what is due.
     fn tick(&mut self, now: Timestamp) -> Result<(), String> {
         self.commit(&[], now)?;
         self.ticked()
+    }
+
+    /// Lets the model go on to a time.
+    fn expire(&mut self, draft: &Draft, now: Timestamp) {
+        let declared = declared(draft);
+        let setting = Setting { draft, facts: &declared, now, revisions: &self.revisions };
+        self.model.expire(&setting);
     }
 
     /// Follows what the clock did before the last group.
@@ -393,11 +434,23 @@ impl World {
             return Err(format!("the clock commits {} at {}", commit.revision, commit.time));
         }
         let (engine, draft) = (self.engine(), self.draft.clone());
+        let there = self.model.records.len();
+        self.expire(&draft, commit.time);
+        let mut gone = there - self.model.records.len();
         for change in &commit.changes {
-            let (Some(_), Some(doc)) = (&change.before, &change.after) else {
-                return Err(format!("the clock made or deleted {}", change.key.id));
-            };
-            self.revisions.insert(judge::place(engine.schema(), &draft, &change.key), doc.revision);
+            let place = judge::place(engine.schema(), &draft, &change.key);
+            match (&change.before, &change.after) {
+                (Some(_), Some(doc)) => drop(self.revisions.insert(place, doc.revision)),
+                (Some(_), None) if gone > 0 && !self.model.has(&place) => {
+                    gone -= 1;
+                    self.report.expired += 1;
+                    self.revisions.remove(&place);
+                }
+                _ => return Err(format!("the clock made or deleted {}", change.key.id)),
+            }
+        }
+        if gone > 0 {
+            return Err(format!("{gone} resources have come to their end, and are there"));
         }
         self.notes.add(format!("the clock, at {}", commit.time));
         self.report.ticks += 1;
@@ -522,6 +575,13 @@ impl World {
         let mut last = Vec::new();
         for (at, outcome) in outcomes.into_iter().enumerate() {
             let steps = &judged.group[at];
+            let ticket = judged.tickets[at];
+            let told = ticket.and_then(|ticket| self.receipts.judge(&ticket, judged.time, &outcome));
+            if let Some(told) = told {
+                told?;
+                self.report.repeated += 1;
+                continue;
+            }
             let setting = Setting {
                 draft: judged.draft,
                 facts: judged.declared,
@@ -536,6 +596,10 @@ impl World {
                     self.follow(judged, steps, &next, changed, &committed)
                         .map_err(|what| format!("{what}: {}", about()))?;
                     self.model = next;
+                    if let Some(ticket) = &ticket {
+                        let asked = (self.draft.clone(), steps.clone());
+                        self.receipts.keep(ticket, judged.time, &committed, asked)?;
+                    }
                     let transaction = &judged.transactions[at];
                     let keys = transaction.writes.iter().map(|write| write.key().clone());
                     let results = keys.zip(committed.results);
@@ -675,6 +739,8 @@ struct Judged<'a> {
     declared: &'a [Vec<Fact<'a>>],
     group: &'a [Vec<Step>],
     transactions: &'a [Transaction],
+    /// The key of each, where it has one.
+    tickets: &'a [Option<Ticket>],
     /// Of the commit.
     time: Timestamp,
     /// What was stored before the group, where fields are strict.

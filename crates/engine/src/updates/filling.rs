@@ -21,6 +21,7 @@ use jiff::Timestamp;
 
 use super::record::{Record, UpdateId};
 use crate::error::EngineError;
+use crate::index;
 use crate::keys;
 use crate::rebuild::{self, Structure};
 
@@ -90,9 +91,7 @@ pub(crate) fn plan(
         } else {
             plan.build.insert(Structure::Definition(node.definition));
             let field = schema.field(node.result);
-            if field.index {
-                plan.build.insert(Structure::Index(field.id));
-            }
+            plan.build.extend(index::of(field).map(|(_, index)| Structure::Index(index)));
             if field.reference_index {
                 plan.build.insert(Structure::References(field.id));
             }

@@ -36,6 +36,7 @@ mod siblings;
 mod simulated;
 mod times;
 mod updates;
+mod urls;
 mod values_of_members;
 mod walks;
 mod windows;

@@ -255,3 +255,30 @@ fn a_time_that_depends_on_the_time_is_compared_with_it() {
     wait(&db, at("1970-01-02T18:00:32Z"));
     assert_eq!(get(&db, "Cat", "c", "soon"), Value::Bool(true));
 }
+
+/// A step of an update looked at a deadline that had been moved, found it passed, and left the value as it was, with no
+/// timer; since nothing had changed there was no commit, and as at the time of the last one the value was wrong.
+#[test]
+fn a_step_that_looks_at_the_time_keeps_it_though_nothing_changes() {
+    let store = memory();
+    let db = opened_within(
+        &store,
+        "type Hub in hubs { due: datetime, leaves: inverse Leaf.hub }
+         type Leaf in leaves { hub: link Hub, late := self.hub.due < now() }",
+        1,
+    );
+    let begin = at("2024-01-10T00:00:00Z");
+    let leaf = |name: &str| create(&db, "Leaf", name, &[("hub", reference("h"))]);
+    let hub = create(&db, "Hub", "h", &[("due", datetime("2024-01-09T00:00:00Z"))]);
+    write_at(&db, begin, vec![hub, leaf("a"), leaf("b"), leaf("c")]);
+    assert_eq!(get(&db, "Leaf", "a", "late"), Value::Bool(true));
+    // Later than the clock is, and by the time of the step no more.
+    write_at(&db, begin, vec![update(&db, "Hub", "h", &[("due", datetime("2024-01-11T00:00:00Z"))])]);
+    let later = at("2024-01-12T00:00:00Z");
+    while let Some(progress) = db.step_at(later, 10).unwrap() {
+        assert!(progress.commit.is_some(), "its time is on record");
+        agree(&db);
+    }
+    assert_eq!(db.engine().time(), later);
+    assert_eq!(get(&db, "Leaf", "a", "late"), Value::Bool(true));
+}

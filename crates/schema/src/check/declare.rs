@@ -11,7 +11,7 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::options::{Context, read_options};
 use super::several::{self, Collections, Targets, add_parts, resolve_targets};
-use super::{lifetime, paths};
+use super::{lifetime, paths, urls};
 use crate::ids::Ids;
 use crate::model::{
     Field, FieldKind, FieldRef, Member, OnDelete, Position, ResourceType, Rules, Schema, Search, Slot,
@@ -118,6 +118,7 @@ pub fn declare<'t>(
     check_siblings(&schema, &texts, found);
     lifetime::check_holds(&schema, &texts, found);
     paths::declare(&mut schema, &texts, found);
+    urls::declare(&mut schema, &texts, &mut declared.sources, ids, found);
     (schema, declared.sources)
 }
 
@@ -166,11 +167,6 @@ fn declare_type(schema: &mut Schema, text: &ast::TypeText, ids: &mut Ids, found:
         found.push(Diagnostic::error("duplicate-type", text.name.span, message));
         return;
     }
-    for option in text.options.iter().filter(|option| !lifetime::reads(option) && !paths::reads(option)) {
-        let message =
-            format!("the type option `{}` is not part of this version of the language", option.name);
-        found.push(Diagnostic::error("unsupported", option.span, message));
-    }
     let ix = TypeIx(schema.types.len() as u32);
     if let Some(root) = &text.root {
         check_name(root, "a root collection", found);
@@ -193,6 +189,7 @@ fn declare_type(schema: &mut Schema, text: &ast::TypeText, ids: &mut Ids, found:
         embedded: Vec::new(),
         lazy: Vec::new(),
         path: None,
+        url: None,
         positions: Vec::new(),
         referrers: Vec::new(),
         expires: None,

@@ -7,6 +7,7 @@ use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::span::Span;
 
 use super::declare::{Source, Sources};
+use super::urls;
 use crate::expr::about::check_path;
 use crate::expr::{Names, Place, check_expr};
 use crate::ids::Ids;
@@ -127,7 +128,8 @@ pub fn derive(
 }
 
 fn name_of(schema: &Schema, field: FieldRef) -> String {
-    format!("{}.{}", schema.ty(field.ty).name, schema.field(field).name)
+    // A hidden field goes by the name of the option that it is for.
+    format!("{}.{}", schema.ty(field.ty).name, schema.field(field).name.trim_start_matches('#'))
 }
 
 /// The refusal of the clock in a field that needs itself.
@@ -265,6 +267,9 @@ impl Draft<'_, '_> {
             Source::Objects(holder, text) => self.extended(field, holder, text),
         };
         self.checked.set(outer);
+        if problems.is_empty() {
+            problems.extend(urls::misfit(self.schema, field, &expr, source));
+        }
         if problems.is_empty() && !expr.has_parts_within(&mut MAX_PARTS.clone()) {
             let message = format!("with the lazy fields that it reads this has more than {MAX_PARTS} parts");
             let help = "leave `lazy` out of one of those that it reads: it is computed once then";

@@ -26,7 +26,7 @@ const SPANS: [Function; 7] = [
 ];
 
 /// Is it one of the options read here?
-pub fn reads(option: &OptionText) -> bool {
+fn reads(option: &OptionText) -> bool {
     matches!(option.name.as_str(), "created_at" | "updated_at" | "expires after" | "history")
 }
 

@@ -4,7 +4,7 @@
 //! - `declare` reads the declarations,
 //! - `options` the options of fields,
 //! - `several` the relations that lead to several types,
-//! - `lifetime` and `paths` the options of types,
+//! - `lifetime`, `paths` and `urls` the options of types,
 //! - `derive` types the derived fields, in whatever order they need each other,
 //! - `elements` the derived members of embedded objects,
 //! - `defaults` the defaults that are computed.
@@ -18,6 +18,7 @@ mod lifetime;
 pub(crate) mod options;
 mod paths;
 mod several;
+mod urls;
 
 use corollary_syntax::diagnostic::{Diagnostic, Severity};
 use corollary_syntax::{Parsed, ast, parse_schema};

@@ -10,8 +10,8 @@ use corollary_syntax::nearest;
 
 use crate::model::{FieldKind, Schema, ValueType};
 
-/// Is it the option read here?
-pub fn reads(option: &OptionText) -> bool {
+/// Is it the option that is read here?
+fn reads(option: &OptionText) -> bool {
     option.name == "path"
 }
 

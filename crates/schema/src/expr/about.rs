@@ -1,4 +1,4 @@
-//! What is known of a resource beside its fields: `id(x)`, `type(x)` and `path(x)`.
+//! What is known of a resource beside its fields: `id(x)`, `type(x)`, `path(x)` and `url(x)`.
 //!
 //! Each is written out in terms of what expressions have already, so the plan finds what they read like anything else: a
 //! path is made of the names of collections, and of the ids (or what `path NAME` has for them) along the links to the parents.
@@ -16,7 +16,7 @@ use crate::names::PATH_PREFIX;
 use crate::typed::{Expr, Kind, Node, Type};
 
 /// The names of these functions.
-pub const NAMES: [&str; 3] = ["id", "type", "path"];
+pub const NAMES: [&str; 4] = ["id", "type", "path", "url"];
 
 /// The expression of the hidden field with the canonical path of each resource of a type that can be above itself.
 pub fn check_path(names: &dyn Names, ty: TypeIx) -> (Expr, Vec<Diagnostic>) {
@@ -79,6 +79,7 @@ impl Checker<'_> {
         match name {
             "id" => id(of),
             "type" => if_there(of, text(&self.schema().ty(ty).name)),
+            "url" => self.url(of, ty, span),
             _ => self.path(of, ty, span),
         }
     }
@@ -98,6 +99,22 @@ impl Checker<'_> {
                 );
                 let help = "a derived field with `path(self)` in the type keeps it";
                 self.report(Diagnostic::error("endless-path", span, message).help(help))
+            }
+        }
+    }
+
+    /// What the type option `url` gives of a resource.
+    fn url(&self, of: Expr, ty: TypeIx, span: Span) -> Expr {
+        let resource = self.schema().ty(ty);
+        match resource.url {
+            Some(slot) => self.get(of, FieldRef { ty, slot }, span),
+            None => {
+                let message = format!("`{}` has no url", resource.name);
+                let help = format!(
+                    "declare one, as in `type {} url := '/somewhere/' + self._id`; `path(…)` is there for every type",
+                    resource.name
+                );
+                self.report(Diagnostic::error("no-url", span, message).help(help))
             }
         }
     }

@@ -187,6 +187,7 @@ impl<'a> Lowering<'a> {
                     embedded: Vec::new(),
                     lazy: Vec::new(),
                     path: None,
+                    url: None,
                 });
                 self.schema.shared = Some(ty);
                 ty

@@ -144,7 +144,8 @@ pub(crate) fn one(
     let mut response = updates::marked(json(StatusCode::OK, encoder.out), &encoder.pending);
     response = with_header(response, REVISION_HEADER, &working.base.revision().to_string());
     let resource = working.schema.ty(key.ty);
-    if segments.len() > 2 || !resource.parents.is_empty() || resource.path.is_some() {
+    let has_own = resource.path.is_some() || resource.url.is_some();
+    if segments.len() > 2 || !resource.parents.is_empty() || has_own {
         response = with_header(response, "content-location", &path::canonical(working, key, Some(&doc))?);
     }
     if shape.expand.is_empty() {

@@ -1,7 +1,8 @@
-//! Links in bodies that are written as paths with names in them (`path NAME`): each becomes the id that it leads to.
+//! Links in bodies that are written as paths with names in them (`path NAME`), or that are urls (`url := …`): each becomes
+//! the id that it leads to.
 //!
-//! A body is read without the data, and there a path ends with an id. So where types have names, what leads to a resource
-//! is put in its place before. What leads nowhere stays as it is, and is told like any other link to nowhere.
+//! A body is read without the data, and there a path ends with an id. So where types have names or urls, the id of what a
+//! path leads to is put in its place before. What leads nowhere stays as it is, and is told like any other link to nowhere.
 
 use corollary_engine::EngineError;
 use corollary_engine::working::Working;
@@ -29,9 +30,9 @@ pub fn by_path(working: &Working<'_>, ty: TypeIx, body: &mut Map<String, Json>) 
     Ok(())
 }
 
-/// Has any type names in its paths?
+/// Has any type names in its paths, or urls?
 pub fn has_names(working: &Working<'_>) -> bool {
-    working.schema.types().any(|(_, ty)| ty.path.is_some())
+    working.schema.types().any(|(_, ty)| ty.path.is_some() || ty.url.is_some())
 }
 
 /// The links in a value of a type.

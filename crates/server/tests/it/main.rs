@@ -34,6 +34,7 @@ mod secure;
 mod several;
 mod siblings;
 mod updates;
+mod urls;
 mod values;
 mod watch;
 mod why;

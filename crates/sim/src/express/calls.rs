@@ -109,10 +109,15 @@ impl Express<'_> {
 
     /// Something about a resource beside its fields.
     fn about_one(&mut self) -> Option<String> {
-        let (text, _) = self.up();
+        let (text, ty) = self.up();
         let path = text.trim_end_matches('.');
         if path.is_empty() {
             return None;
+        }
+        if self.draft.types[ty].url.as_ref().is_some_and(|url| self.is_below(url.rank))
+            && self.random.percent(50)
+        {
+            return Some(format!("url({path})"));
         }
         Some(match self.random.below(5) {
             0 => format!("{path}._id"),
