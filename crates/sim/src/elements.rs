@@ -84,12 +84,12 @@ fn derived(
         });
         let outer =
             Express::new(draft, random, ty, Standing::Derived(0), MEMBER_DEPTH).shaped(&Shape::One(kind));
-        let text = match (random.below(5), random.pick_any(&own), random.pick_any(&linked)) {
+        let text = match (random.below(7), random.pick_any(&own), random.pick_any(&linked)) {
             (0 | 1, Some(own), _) if kind != Kind::Bool => {
                 outer.map_or(format!("self.{own} + self.{own}"), |outer| format!("(self.{own} + {outer})"))
             }
-            (0, ..) if kind == Kind::Int => format!("count(parent.{field}) - self.m"),
-            (1, ..) if kind == Kind::Int => format!("sum(parent.{field}.m) + self.m"),
+            (5, ..) if kind == Kind::Int => format!("count(parent.{field}) - self.m"),
+            (6, ..) if kind == Kind::Int => format!("sum(parent.{field}.m) + self.m"),
             (2 | 3, _, Some(of)) => format!("self.l.{of}"),
             _ => match outer {
                 Some(outer) => outer,

@@ -109,6 +109,12 @@ impl<'a> Express<'a> {
         match (self.items.last(), self.standing) {
             (Some(item), _) if self.random.percent(80) => (String::new(), *item),
             (None, Standing::Query) if self.random.percent(70) => (String::new(), self.owner),
+            (None, Standing::Derived(rank)) if rank > MEMBER_RANK && self.random.percent(5) => {
+                match self.draft.parents(self.owner).as_slice() {
+                    [(parent, _)] => ("parent.".into(), *parent),
+                    _ => ("self.".into(), self.owner),
+                }
+            }
             _ => ("self.".into(), self.owner),
         }
     }

@@ -325,6 +325,10 @@ impl Attempt<'_> {
             let default = || rules.default.as_ref().map(|default| rules::default_at(default, now));
             self.set(place, fact, given.or_else(default).unwrap_or_default(), Fill::All, &mut wrong);
         }
+        let kept = |name: &String| setting.draft.types[place.ty].life.kept().any(|kept| kept == name);
+        if values.iter().any(|(name, _)| kept(name)) {
+            wrong.insert("read-only");
+        }
         if let Some((_, at)) = values.iter().rfind(|(name, _)| name == PLACE) {
             self.stand(place, at, &mut wrong);
         }
