@@ -8,7 +8,8 @@ use std::sync::Arc;
 use corollary_engine::eval::View;
 use corollary_engine::reply::{Request, Shown};
 use corollary_engine::{
-    Committed, Doc, Engine, EngineError, Key, Refusal, Transaction, UpdateId, history, oracle, side_state,
+    Change, Committed, Doc, Engine, EngineError, Key, Refusal, Transaction, UpdateId, history, oracle,
+    side_state,
 };
 use corollary_schema::{FieldKind, Schema};
 use corollary_value::{Value, compare};
@@ -201,6 +202,24 @@ fn differences(schema: &Schema, checked: &oracle::Checked) -> Vec<String> {
         format!("{what}\n  is {:?}\n  and follows as {:?}", it.stored, it.expected)
     });
     told.collect()
+}
+
+/// No transaction makes a strict field an error; only the clock may, and that by a commit of its own.
+pub fn stays_strict(schema: &Schema, change: &Change) -> Result<(), String> {
+    let Some(after) = &change.after else { return Ok(()) };
+    for (slot, field) in schema.ty(change.key.ty).slots() {
+        let strict = matches!(field.kind, FieldKind::Derived { strict: true, .. });
+        let was_one = change.before.as_ref().is_some_and(|before| before.get(slot).is_error());
+        if strict && !was_one && after.get(slot).is_error() {
+            return Err(format!(
+                "a transaction makes {} of {} {:?}",
+                field.name,
+                change.key.id,
+                after.get(slot)
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// No strict field is an error, unless the clock may have made it one, and no resource is newer than the last commit.

@@ -675,6 +675,7 @@ impl World {
                 return Err("its changes are none, or not in the order of keys".into());
             }
             for change in &commit.changes {
+                judge::stays_strict(engine.schema(), change)?;
                 let place = judge::place(engine.schema(), judged.draft, &change.key);
                 match &change.after {
                     Some(doc) => drop(self.revisions.insert(place, doc.revision)),

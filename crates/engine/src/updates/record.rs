@@ -235,7 +235,8 @@ impl Record {
             definition: schema.plan.nodes[edge.node].definition,
             path: edge.path.iter().map(hop).collect(),
             ty: schema.ty(shown.ty).name.clone(),
-            field: schema.field(shown).name.clone(),
+            // A hidden field goes by the name of what it is for.
+            field: schema.field(shown).name.trim_start_matches('#').into(),
             state: State::Waiting,
             error: None,
             estimated: 0,
