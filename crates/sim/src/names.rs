@@ -97,10 +97,15 @@ pub fn check(draft: &Draft, before: &Facts, after: &Facts) -> Codes {
             wrong.insert("path");
         }
     }
-    let is_new = |place: &Place| !before.has(place);
+    // Who has another parent has to fit in with others, as who is new.
+    let is_new = |place: &Place, record: &Record| {
+        let old = before.records.get(place);
+        old.is_none_or(|old| parent(draft, place.ty, old) != parent(draft, place.ty, record))
+    };
     let is_named_anew = |place: &Place, record: &Record| {
         let old = before.records.get(place);
-        old.is_none_or(|old| name_of(draft, place.ty, old) != name_of(draft, place.ty, record))
+        let same = old.is_some_and(|old| name_of(draft, place.ty, old) == name_of(draft, place.ty, record));
+        !same || is_new(place, record)
     };
     for (place, named) in &after.records {
         let Some(id) = name_of(draft, place.ty, named).and_then(|name| Id::parse(name).ok()) else {
@@ -111,7 +116,7 @@ pub fn check(draft: &Draft, before: &Facts, after: &Facts) -> Codes {
         let near = are_near(draft, place.ty, named, record);
         // What has no parent, and no root collection to be found in, is looked for by nobody.
         let found = near && (is_unique(draft, place.ty) || parent(draft, place.ty, record).is_some());
-        if (is_named_anew(place, named) && near) || (is_new(&other) && found) {
+        if (is_named_anew(place, named) && near) || (is_new(&other, record) && found) {
             wrong.insert("unique");
         }
     }

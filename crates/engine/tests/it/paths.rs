@@ -1,7 +1,7 @@
 //! `path(x)` where a type can be above itself: kept along the parents, whatever is above.
 
 use crate::common::*;
-use corollary_engine::Write;
+use corollary_engine::{Destination, Write};
 use corollary_value::Value;
 
 const FOLDERS: &str = "
@@ -47,6 +47,19 @@ fn a_path_runs_through_any_number_of_parents_of_any_type() {
         get(&db, "Shelf", "s", "best_at"),
         text("/api/drives/b/folders/f/folders/g/shelves/s/folders/h")
     );
+    // A subtree moves, and comes out from under all parents.
+    let to = |under: Option<(&str, &str)>| {
+        let under = under.map(|(via, parent)| (slot(&db, "Folder", via), id(parent)));
+        vec![Write::Move(key(&db, "Folder", "g"), Destination { under, at: None })]
+    };
+    commit(&db, to(Some(("parent_folder_folders", "r"))));
+    agree(&db);
+    let below_r = "/api/folders/r/folders/g/shelves/s/folders/h";
+    assert_eq!(get(&db, "Folder", "h", "at"), text(below_r));
+    assert_eq!(get(&db, "Shelf", "s", "best_at"), text(below_r));
+    commit(&db, to(None));
+    agree(&db);
+    assert_eq!(get(&db, "Folder", "h", "at"), text("/api/folders/g/shelves/s/folders/h"));
     commit(&db, vec![delete(&db, "Folder", "g")]);
     agree(&db);
     assert_eq!(get(&db, "Folder", "f", "at"), text("/api/drives/b/folders/f"));
