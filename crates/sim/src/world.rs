@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use corollary_engine::eval::View;
 use corollary_engine::reply::{Request, Wants};
 use corollary_engine::{
-    Commit, Committed, Engine, EngineError, EngineOptions, Executor, Key, Refusal, Transaction, open,
-    receipt,
+    Commit, Committed, Engine, EngineError, EngineOptions, Executor, Key, Refusal, Transaction, open, receipt,
 };
 use corollary_store::{Fault, Store};
 use jiff::{SignedDuration, Timestamp};

@@ -275,7 +275,7 @@ fn a_step_that_looks_at_the_time_keeps_it_though_nothing_changes() {
     // Later than the clock is, and by the time of the step no more.
     write_at(&db, begin, vec![update(&db, "Hub", "h", &[("due", datetime("2024-01-11T00:00:00Z"))])]);
     let later = at("2024-01-12T00:00:00Z");
-    while let Some(progress) = db.step_at(later, 10).unwrap() {
+    while let Some(progress) = db.step_at(10, later).unwrap() {
         assert!(progress.commit.is_some(), "its time is on record");
         agree(&db);
     }

@@ -60,11 +60,7 @@ impl Db {
 
     /// One step of the updates that are open.
     pub fn step(&self, limit: usize) -> Result<Option<Progress>, EngineError> {
-        self.step_at(NOW, limit)
-    }
-
-    pub fn step_at(&self, now: Timestamp, limit: usize) -> Result<Option<Progress>, EngineError> {
-        self.0.borrow_mut().update_step(now, limit)
+        self.step_at(limit, NOW)
     }
 
     pub fn step_at(&self, limit: usize, now: Timestamp) -> Result<Option<Progress>, EngineError> {
