@@ -128,8 +128,10 @@ pub fn let_expire(draft: &mut Draft) {
         }
         // Children go with it.
         for field in &draft.types[target].fields {
-            if let FieldKind::Collection(child) = field.kind {
-                follow.push(child);
+            match &field.kind {
+                FieldKind::Collection(child) => follow.push(*child),
+                FieldKind::Owned(children) => follow.extend(children),
+                _ => {}
             }
         }
         for ty in follow {

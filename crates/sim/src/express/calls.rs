@@ -119,10 +119,10 @@ impl Express<'_> {
         {
             return Some(format!("url({path})"));
         }
-        Some(match self.random.below(5) {
+        Some(match self.random.below(6) {
             0 => format!("{path}._id"),
-            1 => format!("id({path})"),
-            2 => format!("type({path})"),
+            1 | 2 => format!("id({path})"),
+            3 => format!("type({path})"),
             _ => format!("path({path})"),
         })
     }
