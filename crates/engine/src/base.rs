@@ -72,6 +72,8 @@ pub struct Base<'a> {
     rows: Cell<u64>,
     /// The document that was read last: of those that many link to, it is mostly the next one too.
     last: RefCell<Option<(Key, Option<Arc<Doc>>)>>,
+    /// How often the snapshot was asked.
+    reads: Cell<u64>,
 }
 
 impl<'a> Base<'a> {
@@ -87,6 +89,7 @@ impl<'a> Base<'a> {
             read: Cell::new(false),
             rows: Cell::new(0),
             last: RefCell::default(),
+            reads: Cell::new(0),
         }
     }
 
@@ -98,6 +101,15 @@ impl<'a> Base<'a> {
     /// How many rows were read from the store so far.
     pub fn rows_read(&self) -> u64 {
         self.rows.get()
+    }
+
+    /// How often the store was asked so far, whatever the number of rows that it gave.
+    pub fn reads(&self) -> u64 {
+        self.reads.get()
+    }
+
+    fn ask(&self) {
+        self.reads.set(self.reads.get() + 1);
     }
 
     fn note(&self, rows: usize) {
@@ -161,6 +173,7 @@ impl<'a> Base<'a> {
             }
         }
         let snapshot = self.snapshot()?;
+        self.ask();
         self.note(1);
         let stored = snapshot.get(keys::DOC, &keys::doc(self.engine.schema().ty(key.ty).id, &key.id))?;
         let doc = self.decode(key, stored.as_deref())?;
@@ -220,6 +233,7 @@ impl<'a> Base<'a> {
         let keys: Vec<Vec<u8>> =
             wanted.iter().map(|key| keys::doc(self.engine.schema().ty(key.ty).id, &key.id)).collect();
         let slices: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        self.ask();
         let stored = self.snapshot()?.get_many(keys::DOC, &slices)?;
         self.note(stored.len());
         for (key, stored) in wanted.into_iter().zip(stored) {
@@ -247,6 +261,7 @@ impl<'a> Base<'a> {
     /// A row other than a document.
     pub fn row(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
         let snapshot = self.snapshot()?;
+        self.ask();
         self.note(1);
         Ok(snapshot.get(keyspace, key)?)
     }
@@ -260,10 +275,31 @@ impl<'a> Base<'a> {
         visit: &mut Visit<'_>,
     ) -> Result<(), EngineError> {
         let snapshot = self.snapshot()?;
+        self.ask();
         self.note(0);
         Ok(snapshot.scan(keyspace, range, direction, usize::MAX, &mut |key, value| {
             self.note(1);
             visit(key, value)
+        })?)
+    }
+
+    /// Visits rows of several ranges in order, at most so many of each, with the position of the range.
+    pub fn scan_many(
+        &self,
+        keyspace: Keyspace,
+        ranges: &[KeyRange],
+        limit: usize,
+        visit: &mut dyn FnMut(usize, &[u8]),
+    ) -> Result<(), EngineError> {
+        if ranges.is_empty() {
+            return Ok(());
+        }
+        let snapshot = self.snapshot()?;
+        self.ask();
+        self.note(0);
+        Ok(snapshot.scan_many(keyspace, ranges, limit, &mut |at, key, _| {
+            self.note(1);
+            visit(at, key);
         })?)
     }
 }

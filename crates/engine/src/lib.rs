@@ -24,6 +24,7 @@ pub mod index;
 pub mod keys;
 pub mod lazy;
 pub mod log;
+pub mod members;
 pub mod moves;
 pub mod names;
 pub mod nodes;

@@ -14,8 +14,12 @@ use corollary_value::{Id, Value};
 use crate::doc::Key;
 use crate::error::EngineError;
 use crate::eval::Eval;
+use crate::members;
 use crate::query::{self, From, Query};
 use crate::working::Working;
+
+/// Owners whose members are read together.
+const OWNERS: usize = 256;
 
 /// The value of a path that begins at a resource (`self`) or at a root collection, and visits so many resources at most.
 pub fn value(working: &Working<'_>, owner: &Id, path: &Expr, limit: usize) -> Result<Value, EngineError> {
@@ -41,11 +45,11 @@ impl Walk<'_, '_> {
             Node::Reverse(base, of) => {
                 let from = self.step(base)?;
                 let mut found = BTreeSet::new();
-                for id in references(&from) {
-                    let room = self.left.get() + 1;
-                    let ids = self.working.referrers_page(*of, id, None, room)?;
-                    self.visit(ids.len())?;
-                    found.extend(ids);
+                let owners: Vec<&Id> = references(&from).collect();
+                for some in owners.chunks(OWNERS) {
+                    let lists = members::of_many(self.working, *of, some, self.left.get() + 1)?;
+                    self.visit(lists.iter().map(Vec::len).sum())?;
+                    found.extend(lists.into_iter().flatten());
                 }
                 Ok(Value::List(found.into_iter().map(Value::Ref).collect()))
             }

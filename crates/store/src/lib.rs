@@ -71,6 +71,9 @@ pub enum Direction {
 /// What a visitor is handed for each entry of a scan: the key and its value, valid during the call.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
+/// What a scan of several ranges calls with each entry: the position of its range, key, value.
+pub type VisitMany<'a> = dyn FnMut(usize, &[u8], &[u8]) + 'a;
+
 /// An ordered, transactional store of bytes.
 ///
 /// Every method may be called from any thread at any time. Commits are carried out one after another; snapshots
@@ -118,6 +121,24 @@ pub trait Snapshot: Send {
         limit: usize,
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError>;
+
+    /// Visits the entries of several ranges, at most `limit` of each: range after range, each in order, with the position of
+    /// the range in `ranges`. A backend to which each read is a journey makes one of them.
+    fn scan_many(
+        &self,
+        keyspace: Keyspace,
+        ranges: &[KeyRange],
+        limit: usize,
+        visit: &mut VisitMany<'_>,
+    ) -> Result<(), StoreError> {
+        for (at, range) in ranges.iter().enumerate() {
+            self.scan(keyspace, range, Direction::Forward, limit, &mut |key, value| {
+                visit(at, key, value);
+                ControlFlow::Continue(())
+            })?;
+        }
+        Ok(())
+    }
 }
 
 /// Checks a declared list of keyspaces against the rules of [`KeyspaceSpec`].

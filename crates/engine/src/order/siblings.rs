@@ -85,6 +85,11 @@ impl Siblings {
     }
 }
 
+/// The id of a child from what stands behind the parent in a row.
+pub(crate) fn child(suffix: &[u8]) -> Option<Id> {
+    read(suffix).ok().map(|(_, id)| id)
+}
+
 /// Position and id from what stands behind the parent in a row.
 fn read(suffix: &[u8]) -> Result<(String, Id), EngineError> {
     let corrupt = || EngineError::corrupt("the place of a child");

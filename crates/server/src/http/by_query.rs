@@ -37,7 +37,21 @@ pub const MAX_START: usize = 10_000;
 
 /// What can be asked, and what each takes.
 const VERBS: [(&str, &[&str]); 4] = [
-    ("_query", &["where", "order", "start", "size", "page_token", "fields", "expand", "count", "allow_scan"]),
+    (
+        "_query",
+        &[
+            "where",
+            "order",
+            "start",
+            "size",
+            "page_token",
+            "fields",
+            "expand",
+            "count",
+            "allow_scan",
+            "explain",
+        ],
+    ),
     ("_count", &["where", "allow_scan"]),
     ("_update", &["where", "patch", "content_type", "allow_scan"]),
     ("_delete", &["where", "allow_scan"]),
@@ -173,6 +187,7 @@ fn params(body: &Map<String, Json>) -> Result<Params, Problem> {
         expand: texts("expand")?,
         fields: texts("fields")?,
         allow_scan: flag("allow_scan")?,
+        explain: flag("explain")?,
         ..Params::default()
     })
 }

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{Response, StatusCode, header};
+use axum::http::{Method, Response, StatusCode, header};
 use corollary_engine::query::{self, Query};
 use corollary_engine::reply::Wants;
 use corollary_engine::working::Working;
@@ -13,14 +14,16 @@ use corollary_engine::{Committed, EngineError, Key, Transaction};
 use corollary_schema::Schema;
 use corollary_schema::typed::Expr;
 use corollary_value::Id;
+use foldhash::fast::FixedState;
 use serde_json::{Map, Value as Json};
 
 use super::commit::{self, Manner, Told};
+use super::explain;
 use super::params::Params;
 use super::resource::{body_json, parse_json};
 use super::updates;
 use super::write::{self, Prepared, Replies};
-use super::{Call, Fault, REVISION_HEADER, json, read, with_header};
+use super::{Call, Fault, READS_HEADER, REVISION_HEADER, json, read, with_header};
 use crate::json::encode::Encoder;
 use crate::json::links;
 use crate::path::{self, List, Post, PostSeveral, Several, Target};
@@ -99,8 +102,11 @@ pub(crate) fn page(
         limit: asked.start + params.limit,
         scan_limit: params.scan_limit(),
     };
+    if params.explain {
+        return explain::reply(call, again, &query);
+    }
     let shape = params.shape(schema, list.ty)?;
-    let (body, revision, pending) = read(engine, |working| {
+    let page = read(engine, |working| {
         // What the path leads to is read again, so that all of the reply is of one revision.
         let Found { list, mut by } = again(working)?;
         let query = Query { from: list.from, ..query.clone() };
@@ -113,7 +119,7 @@ pub(crate) fn page(
         let mut encoder = call.encoder(working);
         encoder.out.extend_from_slice(b"{\"results\":[");
         let ids: Vec<&Id> = page.items.iter().skip(asked.start).map(|item| &item.key.id).collect();
-        encoder.prefetch(list.ty, &ids, &shape)?;
+        encoder.ahead(list.ty, &ids, &shape)?;
         for (at, item) in page.items.iter().skip(asked.start).enumerate() {
             if at > 0 {
                 encoder.out.push(b',');
@@ -124,16 +130,13 @@ pub(crate) fn page(
         let count = if params.count { Some(query::count(working, &query)?) } else { None };
         let last = page.items.last().filter(|_| page.more);
         let next = last.map(|last| params.token(path, &last.position));
-        let revision = working.base.revision();
-        let (out, pending) = close(call, encoder, next, asked.next, count, by);
-        Ok((out, revision, pending))
+        Ok(close(call, encoder, next, asked.next, count, by))
     })?;
-    let response = updates::marked(json(StatusCode::OK, body), &pending);
-    Ok(with_header(response, REVISION_HEADER, &revision.to_string()))
+    Ok(page.response(call))
 }
 
-/// What a page says behind its items: where the next is, how many there are in all, the revision, and the values that an
-/// update has yet to reach (`by` are those that decide what is found); with what is to be marked.
+/// Says behind the items of a page where the next is, how many there are in all, the revision, and the values that an
+/// update has yet to reach (`by` are those that decide what is found).
 pub(crate) fn close(
     call: &Call<'_>,
     encoder: Encoder<'_, '_>,
@@ -141,8 +144,8 @@ pub(crate) fn close(
     next: Next,
     count: Option<u64>,
     by: BTreeSet<String>,
-) -> (Vec<u8>, BTreeSet<String>) {
-    let revision = encoder.working().base.revision();
+) -> Closed {
+    let (revision, reads) = (encoder.working().base.revision(), encoder.working().base.reads());
     let Encoder { mut out, mut pending, .. } = encoder;
     out.extend_from_slice(b",\"next\":");
     match (token, next) {
@@ -159,6 +162,7 @@ pub(crate) fn close(
     if let Some(count) = count {
         out.extend_from_slice(format!(",\"count\":{count}").as_bytes());
     }
+    let tag = format!("W/\"l{:016x}\"", FixedState::default().hash_one(&out));
     out.extend_from_slice(format!(",\"revision\":\"{revision}\"").as_bytes());
     if !by.is_empty() {
         // Which resources are found, and in which order, goes by stored values.
@@ -167,7 +171,37 @@ pub(crate) fn close(
     }
     out.push(b'}');
     pending.extend(by);
-    (out, pending)
+    Closed { body: out, tag, pending, revision, reads }
+}
+
+/// A page, written to its end.
+pub(crate) struct Closed {
+    body: Vec<u8>,
+    /// Of what is in it, whatever the revision: it says the same where it is the same.
+    tag: String,
+    pending: BTreeSet<String>,
+    revision: u64,
+    reads: u64,
+}
+
+impl Closed {
+    /// The reply; 304 where a GET says that it has this page.
+    pub(crate) fn response(self, call: &Call<'_>) -> Response<Body> {
+        let asks = matches!(call.method, Method::GET | Method::HEAD);
+        let tags = call.headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+        let plain = |tag: &str| tag.trim().trim_start_matches("W/").to_string();
+        let is_known = tags.is_some_and(|tags| tags.split(',').any(|tag| plain(tag) == plain(&self.tag)));
+        let response = if asks && is_known && self.pending.is_empty() {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response
+        } else {
+            updates::marked(json(StatusCode::OK, self.body), &self.pending)
+        };
+        let response = if asks { with_header(response, "etag", &self.tag) } else { response };
+        let response = with_header(response, READS_HEADER, &self.reads.to_string());
+        with_header(response, REVISION_HEADER, &self.revision.to_string())
+    }
 }
 
 /// Is it a POST of many?

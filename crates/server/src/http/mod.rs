@@ -8,6 +8,8 @@ mod body;
 mod by_query;
 mod commit;
 mod dry_run;
+mod expand;
+mod explain;
 mod history;
 mod idempotency;
 mod list;
@@ -47,6 +49,9 @@ use crate::problem::Problem;
 
 /// The header that carries the revision of a write.
 pub const REVISION_HEADER: &str = "corollary-revision";
+
+/// The header that says how often a read of resources asked the store; what is in the cache is not asked for.
+pub const READS_HEADER: &str = "corollary-store-reads";
 
 /// What a request may be.
 #[derive(Clone, Debug)]

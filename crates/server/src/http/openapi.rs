@@ -309,7 +309,7 @@ fn by_query(base: &str, parameters: &[Json], names: &[&str], paths: &mut Map<Str
                 json!({
                     "where": condition, "order": texts, "start": number, "size": number,
                     "page_token": {"type": ["string", "null"]}, "fields": texts, "expand": texts,
-                    "count": flag, "allow_scan": flag,
+                    "count": flag, "allow_scan": flag, "explain": flag,
                 }),
                 &[],
             ),
@@ -524,27 +524,39 @@ fn limit_parameter() -> Json {
 }
 
 fn list(names: &[&str]) -> Json {
+    let page = json!({
+        "type": "object",
+        "required": ["results", "next", "revision"],
+        "properties": {
+            "results": {"type": "array", "items": one_of(names, "")},
+            "next": {"type": ["string", "null"]},
+            "count": {"type": "integer"},
+            "revision": {"type": "string"},
+        },
+    });
+    let explained = json!({
+        "type": "object",
+        "required": ["explain", "revision"],
+        "properties": {"explain": {"type": "object"}, "revision": {"type": "string"}},
+    });
     json!({
         "summary": format!("List or watch {}", names.join(" and ")),
         "parameters": [
             text_parameter("filter"), text_parameter("order"), limit_parameter(), text_parameter("page_token"),
             text_parameter("fields"), text_parameter("expand"), flag_parameter("count"),
-            flag_parameter("allow_scan"), watch_parameter(), since_parameter(),
+            flag_parameter("allow_scan"), explain_parameter(), watch_parameter(), since_parameter(),
         ],
         "responses": {
-            "200": {"description": "A page", "content": {"application/json": {"schema": {
-                "type": "object",
-                "required": ["results", "next", "revision"],
-                "properties": {
-                    "results": {"type": "array", "items": one_of(names, "")},
-                    "next": {"type": ["string", "null"]},
-                    "count": {"type": "integer"},
-                    "revision": {"type": "string"},
-                },
-            }}}},
+            "200": {"description": "A page", "content": {"application/json": {"schema": {"oneOf": [page, explained]}}}},
             "default": problem(),
         },
     })
+}
+
+fn explain_parameter() -> Json {
+    let mut explain = flag_parameter("explain");
+    explain["description"] = "It is told how the list would be found, instead of what is found".into();
+    explain
 }
 
 fn batch() -> Json {

@@ -6,14 +6,15 @@ use corollary_engine::Refusal;
 use corollary_engine::query::{DEFAULT_SCAN_LIMIT, Position};
 use corollary_schema::expr::{Place, check_condition, check_expr};
 use corollary_schema::typed::Expr;
-use corollary_schema::{FieldKind, FieldRef, Schema, Slot, TypeIx};
+use corollary_schema::{Schema, TypeIx};
 use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::{nearest, parse_expression};
 use foldhash::fast::FixedState;
 use std::hash::{BuildHasher, Hasher};
 
+use super::expand::expand;
 use crate::json::decode::unknown_field;
-use crate::json::encode::{MAX_EXPAND_DEPTH, Shape, target_of};
+use crate::json::encode::Shape;
 use crate::problem::Problem;
 
 /// Items of a page where none are asked for.
@@ -22,7 +23,7 @@ pub const DEFAULT_LIMIT: usize = 100;
 /// The most items of a page.
 pub const MAX_LIMIT: usize = 1_000;
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "filter",
     "order",
     "limit",
@@ -37,6 +38,7 @@ const NAMES: [&str; 14] = [
     "dry_run",
     "why",
     "at",
+    "explain",
 ];
 
 /// The parameters of one request, as they were written.
@@ -70,6 +72,8 @@ pub struct Params {
     pub why: Option<String>,
     /// The revision as at which it is read.
     pub at: Option<u64>,
+    /// Is it told how a list would be found, instead of what is found?
+    pub explain: bool,
 }
 
 impl Params {
@@ -99,6 +103,7 @@ impl Params {
                 "count" => params.count = flag(),
                 "allow_scan" => params.allow_scan = flag(),
                 "watch" => params.watch = flag(),
+                "explain" => params.explain = flag(),
                 "wait" => params.wait = Some(flag()),
                 "dry_run" => params.dry_run = Some(flag()),
                 "limit" => match value.parse() {
@@ -136,6 +141,7 @@ impl Params {
             ("page_token", self.page_token.is_some()),
             ("count", self.count),
             ("allow_scan", self.allow_scan),
+            ("explain", self.explain),
         ];
         refuse_given(&given, "is for lists, and this is one resource")
     }
@@ -162,6 +168,7 @@ impl Params {
             ("expand", self.expand.is_some()),
             ("fields", self.fields.is_some()),
             ("allow_scan", self.allow_scan),
+            ("explain", self.explain),
             ("watch", self.watch),
             ("since", self.since.is_some()),
             ("wait", self.wait.is_some()),
@@ -228,12 +235,10 @@ impl Params {
             }
             shape.fields = Some(slots);
         }
-        if let Some(text) = &self.expand {
-            for path in text.split(',').map(str::trim).filter(|path| !path.is_empty()) {
-                if let Err(message) = expand(schema, ty, path, &mut shape) {
-                    errors.push(refuse("expand", message));
-                }
-            }
+        if let Some(text) = &self.expand
+            && let Err(message) = expand(schema, ty, text, &mut shape)
+        {
+            errors.push(refuse("expand", message));
         }
         if errors.is_empty() { Ok(shape) } else { Err(parameters(errors)) }
     }
@@ -329,50 +334,4 @@ fn split(text: &str) -> Vec<(usize, &str)> {
         .map(|(start, part)| (start + part.len() - part.trim_start().len(), part.trim()))
         .filter(|(_, part)| !part.is_empty())
         .collect()
-}
-
-fn expand(schema: &Schema, ty: TypeIx, path: &str, shape: &mut Shape) -> Result<(), String> {
-    let names: Vec<&str> = path.split('.').collect();
-    if names.len() > MAX_EXPAND_DEPTH {
-        return Err(format!("`{path}` is deeper than {MAX_EXPAND_DEPTH}"));
-    }
-    expand_names(schema, ty, &names, shape)
-}
-
-fn expand_names(schema: &Schema, ty: TypeIx, names: &[&str], shape: &mut Shape) -> Result<(), String> {
-    let Some((name, behind)) = names.split_first() else { return Ok(()) };
-    let resource = schema.ty(ty);
-    let Some((slot, field)) = resource.named(name) else { return Err(unknown_field(resource, name)) };
-    if let FieldKind::Among { parts, targets, .. } = &field.kind {
-        for (part, target) in parts.iter().zip(targets) {
-            let inner = inner(shape, *part);
-            inner.typed = true;
-            expand_names(schema, *target, behind, inner)?;
-        }
-        return Ok(());
-    }
-    let parts = resource.lists(slot).iter();
-    let lists = parts.filter_map(|part| Some((*part, schema.way_back(FieldRef { ty, slot: *part })?.ty)));
-    let lists: Vec<(Slot, TypeIx)> = lists.collect();
-    if !lists.is_empty() {
-        for (part, target) in lists {
-            let inner = inner(shape, part);
-            inner.typed = true;
-            expand_names(schema, target, behind, inner)?;
-        }
-        return Ok(());
-    }
-    let Some(target) = target_of(schema, FieldRef { ty, slot }) else {
-        return Err(format!("`{name}` of {} is a value, and has nothing to expand", resource.name));
-    };
-    expand_names(schema, target, behind, inner(shape, slot))
-}
-
-/// The shape of what stands in full in a field.
-fn inner(shape: &mut Shape, slot: Slot) -> &mut Shape {
-    let at = shape.expand.iter().position(|(at, _)| *at == slot).unwrap_or_else(|| {
-        shape.expand.push((slot, Shape::default()));
-        shape.expand.len() - 1
-    });
-    &mut shape.expand[at].1
 }

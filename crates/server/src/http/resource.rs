@@ -18,8 +18,8 @@ use super::params::Params;
 use super::updates;
 use super::write::{self, Conditions, Prepared, Replies};
 use super::{
-    Call, Fault, REVISION_HEADER, by_query, etag, etags, history, json, list, read, several, values, why,
-    with_header,
+    Call, Fault, READS_HEADER, REVISION_HEADER, by_query, etag, etags, history, json, list, read, several,
+    values, why, with_header,
 };
 use crate::json::encode::{Encoder, Shape};
 use crate::patch::Kind;
@@ -139,9 +139,14 @@ pub(crate) fn one(
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Ok(with_header(response, "etag", &etag(doc.revision)));
     }
+    let by = updates::behind(working, shape.expressions().into_iter());
+    list::wait_for(call, &by)?;
     let mut encoder = call.encoder(working);
+    encoder.ahead(key.ty, &[&key.id], shape)?;
     encoder.resource(key, &doc, shape)?;
+    encoder.pending.extend(by);
     let mut response = updates::marked(json(StatusCode::OK, encoder.out), &encoder.pending);
+    response = with_header(response, READS_HEADER, &working.base.reads().to_string());
     response = with_header(response, REVISION_HEADER, &working.base.revision().to_string());
     let resource = working.schema.ty(key.ty);
     let has_own = resource.path.is_some() || resource.url.is_some();
@@ -184,6 +189,7 @@ fn watch(
         ("fields", params.fields.is_some()),
         ("page_token", params.page_token.is_some()),
         ("count", params.count),
+        ("explain", params.explain),
     ];
     if let Some((name, _)) = refused.into_iter().find(|(_, given)| *given) {
         return Err(Problem::malformed("parameter", format!("a watch takes no `{name}`")));

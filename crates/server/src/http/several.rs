@@ -14,7 +14,7 @@ use corollary_engine::query::{self, Item, Position, Query};
 use corollary_engine::working::{Working, targets};
 use corollary_schema::typed::Expr;
 use corollary_schema::{Schema, TypeIx};
-use corollary_value::{Value, compare};
+use corollary_value::{Id, Value, compare};
 
 use super::list::{self, Asked};
 use super::updates;
@@ -42,7 +42,11 @@ pub(crate) fn page(
 ) -> Result<Response<Body>, Problem> {
     let engine = call.app.node.engine();
     let params = asked.params;
-    let (body, revision, pending) = read(engine, |working| {
+    if params.explain {
+        let detail = "`explain` is told of lists of one type; ask it of the list of each";
+        return Err(Problem::malformed("parameter", detail));
+    }
+    let page = read(engine, |working| {
         let several = again(working, segments)?;
         let place = Place::read(call, working.schema, params, &several)?;
         let queries = queries(working.schema, &several, asked, &place)?;
@@ -58,6 +62,11 @@ pub(crate) fn page(
         let shapes: Vec<(TypeIx, Shape)> = shapes.collect::<Result<_, _>>()?;
         let mut encoder = call.encoder(working);
         encoder.out.extend_from_slice(b"{\"results\":[");
+        for (ty, shape) in &shapes {
+            let shown = items.iter().skip(asked.start).filter(|item| item.key.ty == *ty);
+            let ids: Vec<&Id> = shown.map(|item| &item.key.id).collect();
+            encoder.ahead(*ty, &ids, shape)?;
+        }
         let mut first = true;
         for item in items.iter().skip(asked.start) {
             let Some((_, shape)) = shapes.iter().find(|(ty, _)| *ty == item.key.ty) else { continue };
@@ -69,11 +78,9 @@ pub(crate) fn page(
         encoder.out.push(b']');
         let last = items.last().filter(|_| more);
         let token = last.map(|last| params.token(call.uri.path(), &place_of(working.schema, last)));
-        let (out, pending) = list::close(call, encoder, token, asked.next, count, by);
-        Ok((out, working.base.revision(), pending))
+        Ok(list::close(call, encoder, token, asked.next, count, by))
     })?;
-    let response = updates::marked(json(StatusCode::OK, body), &pending);
-    Ok(with_header(response, REVISION_HEADER, &revision.to_string()))
+    Ok(page.response(call))
 }
 
 /// How many resources a condition finds.

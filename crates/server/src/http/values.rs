@@ -20,7 +20,7 @@ use corollary_value::{Id, Value};
 use super::list::{self, Asked, Found, Next};
 use super::params::Params;
 use super::resource::one;
-use super::{Call, Fault, REVISION_HEADER, json, read, updates, with_header};
+use super::{Call, Fault, READS_HEADER, REVISION_HEADER, json, read, updates, with_header};
 use crate::json::held::Held;
 use crate::path::behind::{self, Cut};
 use crate::path::{self, List, PathError, Post, Target};
@@ -260,7 +260,7 @@ fn values(
         let detail = format!("`{name}` is for resources, and at this path are values");
         return Err(Problem::malformed("parameter", detail));
     }
-    let (body, revision, pending) = read(call.app.node.engine(), |working| {
+    read(call.app.node.engine(), |working| {
         let found = again(working, segments, cuts)?;
         if let Kind::Among(_) = found.expr.ty.kind {
             let detail = "the path leads to resources of several types; read them by a path of segments";
@@ -281,17 +281,16 @@ fn values(
                 encoder.out.extend_from_slice(b"{\"results\":");
                 encoder.value(&value, held)?;
                 let count = params.count.then_some(elements.len() as u64);
-                let (out, pending) = list::close(call, encoder, None, Next::Path, count, by);
-                Ok((out, working.base.revision(), pending))
+                Ok(list::close(call, encoder, None, Next::Path, count, by).response(call))
             }
             value => {
                 encoder.value(value, held)?;
-                Ok((encoder.out, working.base.revision(), by))
+                let response = updates::marked(json(StatusCode::OK, encoder.out), &by);
+                let response = with_header(response, READS_HEADER, &working.base.reads().to_string());
+                Ok(with_header(response, REVISION_HEADER, &working.base.revision().to_string()))
             }
         }
-    })?;
-    let response = updates::marked(json(StatusCode::OK, body), &pending);
-    Ok(with_header(response, REVISION_HEADER, &revision.to_string()))
+    })
 }
 
 /// What stands in the values of a path.

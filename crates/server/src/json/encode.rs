@@ -18,9 +18,12 @@ use corollary_engine::updates::ledger::slots_behind;
 use corollary_engine::updates::settled::{READ_LIMIT, Settled, SettledDoc};
 use corollary_engine::working::{Working, targets};
 use corollary_engine::{Doc, EngineError, Key, Update, among};
+use corollary_schema::typed::Expr;
 use corollary_schema::{Field, FieldKind, FieldRef, Schema, Slot, TypeIx};
 use corollary_value::{Id, Value};
+use hashbrown::HashMap;
 
+use super::ahead::MAX_EXPANDED_VISITED;
 use super::held::Held;
 use crate::path;
 
@@ -43,9 +46,47 @@ pub struct Shape {
     pub expand: Vec<(Slot, Shape)>,
     /// Does it say its type? It does among resources of others.
     pub typed: bool,
+    /// Which members stand there, where it is of an expanded list.
+    pub selection: Option<Selection>,
+}
+
+/// Which members of an expanded list are shown, and in which order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Selection {
+    /// Those for which this holds.
+    pub filter: Option<Expr>,
+    /// In this order, true is descending; otherwise as they stand.
+    pub order: Vec<(Expr, bool)>,
+    /// The first so many.
+    pub limit: Option<usize>,
+}
+
+impl Selection {
+    /// Does it look at the members?
+    pub fn looks(&self) -> bool {
+        self.filter.is_some() || !self.order.is_empty()
+    }
+
+    /// How many members it may have to look at.
+    pub fn visits(&self) -> usize {
+        match (self.looks(), self.limit) {
+            (true, _) => MAX_EXPANDED_VISITED,
+            (false, limit) => limit.unwrap_or(MAX_EXPANDED_MEMBERS),
+        }
+    }
 }
 
 impl Shape {
+    /// All expressions by which members are chosen, at any depth.
+    pub fn expressions(&self) -> Vec<&Expr> {
+        let mut found = Vec::new();
+        if let Some(selection) = &self.selection {
+            found.extend(selection.filter.iter().chain(selection.order.iter().map(|(by, _)| by)));
+        }
+        found.extend(self.expand.iter().flat_map(|(_, inner)| inner.expressions()));
+        found
+    }
+
     /// Is a field to be written, in full or not?
     pub fn shows(&self, slot: Slot) -> bool {
         self.fields.as_ref().is_none_or(|fields| fields.contains(&slot))
@@ -62,6 +103,8 @@ pub struct Encoder<'w, 'a> {
     shows: Shows<'w, 'a>,
     /// The fields that were marked as pending so far, by type and field.
     pub pending: BTreeSet<String>,
+    /// The members of expanded lists that have been chosen already, by field and owner.
+    pub(super) members: HashMap<(FieldRef, Id), Vec<Id>>,
 }
 
 /// What is shown of values that an update has yet to reach.
@@ -90,7 +133,14 @@ impl<'w, 'a> Encoder<'w, 'a> {
     fn settling(working: &'w Working<'a>, limit: usize) -> Encoder<'w, 'a> {
         let settled = Settled::new(working);
         let shows = if settled.is_trivial() { Shows::Stored } else { Shows::Settled(settled, limit) };
-        Encoder { working, out: Vec::with_capacity(512), resources: 0, shows, pending: BTreeSet::new() }
+        Encoder {
+            working,
+            out: Vec::with_capacity(512),
+            resources: 0,
+            shows,
+            pending: BTreeSet::new(),
+            members: HashMap::new(),
+        }
     }
 
     /// For resources that come as they are to be shown, but for their lazy fields: [`Encoder::result`].
@@ -101,13 +151,27 @@ impl<'w, 'a> Encoder<'w, 'a> {
     /// Shows resources as a commit left them, and marks what it left behind.
     pub fn of_commit(working: &'w Working<'a>, left: Vec<Arc<Update>>) -> Encoder<'w, 'a> {
         let shows = if left.is_empty() { Shows::Stored } else { Shows::Left(left) };
-        Encoder { working, out: Vec::with_capacity(512), resources: 0, shows, pending: BTreeSet::new() }
+        Encoder {
+            working,
+            out: Vec::with_capacity(512),
+            resources: 0,
+            shows,
+            pending: BTreeSet::new(),
+            members: HashMap::new(),
+        }
     }
 
     /// Shows resources as they were once.
     pub fn past(working: &'w Working<'a>) -> Encoder<'w, 'a> {
         let out = Vec::with_capacity(512);
-        Encoder { working, out, resources: 0, shows: Shows::Past, pending: BTreeSet::new() }
+        Encoder {
+            working,
+            out,
+            resources: 0,
+            shows: Shows::Past,
+            pending: BTreeSet::new(),
+            members: HashMap::new(),
+        }
     }
 
     /// A resource as it is to be shown, and the slots of it that are to be marked.
@@ -158,19 +222,23 @@ impl<'w, 'a> Encoder<'w, 'a> {
         let schema = self.working.schema;
         let slots = schema.ty(ty).slots().filter(|(slot, field)| shape.shows(*slot) && field.in_document());
         let links = slots.filter_map(|(slot, _)| Some((slot, target_of(schema, FieldRef { ty, slot })?)));
-        let links: Vec<(Slot, TypeIx)> =
-            links.filter(|(_, target)| schema.ty(*target).path.is_some()).collect();
+        let links: Vec<(Slot, TypeIx)> = links
+            .filter(|(_, target)| schema.ty(*target).path.is_some() || !schema.ty(*target).parents.is_empty())
+            .collect();
         if links.is_empty() {
             return Ok(());
         }
         let mut linked = BTreeSet::new();
+        let keys: Vec<Key> = ids.iter().map(|id| Key::new(ty, (*id).clone())).collect();
+        self.working.prefetch(keys.iter())?;
         for id in ids {
             let Some(doc) = self.working.after(&Key::new(ty, (*id).clone()))? else { continue };
             for (slot, target) in &links {
                 linked.extend(targets(doc.get(*slot)).into_iter().map(|id| Key::new(*target, id)));
             }
         }
-        self.working.prefetch(linked.iter())
+        self.working.prefetch(linked.iter())?;
+        self.above(linked.into_iter().collect())
     }
 
     /// What it reads from.
@@ -252,18 +320,13 @@ impl<'w, 'a> Encoder<'w, 'a> {
             }
             let at = FieldRef { ty: key.ty, slot };
             match (&field.kind, expanded) {
-                (FieldKind::Collection { child, via }, Some(shape)) => {
-                    let ids = match order::children(self.working, *via, &key.id)? {
-                        Some(ordered) => ordered,
-                        None => self.working.referrers(*via, &key.id)?,
-                    };
+                (
+                    FieldKind::Collection { child: ty, .. } | FieldKind::Inverse { of: FieldRef { ty, .. } },
+                    Some(shape),
+                ) => {
+                    let ids = self.members_of(at, &key.id, shape)?;
                     self.name(&field.name);
-                    self.expanded_list(*child, &ids, field, shape)?;
-                }
-                (FieldKind::Inverse { of }, Some(shape)) => {
-                    let ids = self.working.referrers(*of, &key.id)?;
-                    self.name(&field.name);
-                    self.expanded_list(of.ty, &ids, field, shape)?;
+                    self.expanded_list(*ty, &ids, shape)?;
                 }
                 (FieldKind::Collection { .. } | FieldKind::Inverse { .. }, None) => {}
                 (_, expanded) => {
@@ -422,22 +485,31 @@ impl<'w, 'a> Encoder<'w, 'a> {
                     .iter()
                     .filter_map(|element| if let Value::Ref(id) = element { Some(id.clone()) } else { None })
                     .collect();
-                self.expanded_list(ty, &ids, field, shape)
+                let ids = self.chosen(ty, ids, field, shape)?;
+                self.expanded_list(ty, &ids, shape)
             }
             value => self.value(value, Held::Link(ty)),
         }
     }
 
-    fn expanded_list(
-        &mut self,
-        ty: TypeIx,
-        ids: &[Id],
-        field: &Field,
-        shape: &Shape,
-    ) -> Result<(), EngineError> {
-        if ids.len() > MAX_EXPANDED_MEMBERS {
-            return Err(too_many(field, ids.len()));
+    /// The members of a collection or an inverse that are shown.
+    fn members_of(&mut self, at: FieldRef, owner: &Id, shape: &Shape) -> Result<Vec<Id>, EngineError> {
+        if let Some(members) = self.members.get(&(at, owner.clone())) {
+            return Ok(members.clone());
         }
+        let field = self.working.schema.field(at);
+        let (ty, ids) = match field.kind {
+            FieldKind::Collection { child, via } => {
+                let ordered = order::children(self.working, via, owner)?;
+                (child, ordered.map_or_else(|| self.working.referrers(via, owner), Ok)?)
+            }
+            FieldKind::Inverse { of } => (of.ty, self.working.referrers(of, owner)?),
+            _ => return Ok(Vec::new()),
+        };
+        self.chosen(ty, ids, field, shape)
+    }
+
+    fn expanded_list(&mut self, ty: TypeIx, ids: &[Id], shape: &Shape) -> Result<(), EngineError> {
         let keys: Vec<Key> = ids.iter().map(|id| Key::new(ty, id.clone())).collect();
         self.working.prefetch(keys.iter())?;
         self.prefetch(ty, &ids.iter().collect::<Vec<_>>(), shape)?;

@@ -1,6 +1,7 @@
 //! Between JSON and values: [`decode`] by the types of the schema, with every mistake and its place; [`encode`] into
 //! bytes without a tree in between.
 
+pub mod ahead;
 pub mod among;
 pub mod decode;
 pub mod encode;

@@ -177,3 +177,37 @@ fn readers_see_whole_commits() {
     });
     company.end();
 }
+
+#[test]
+fn a_page_that_is_known_is_not_sent_again() {
+    let mut company = Company::with_staff();
+    let client = &mut company.client;
+    for path in [
+        "/api/employees?order=-age&limit=2",
+        "/api/divisions/D1/staff",
+        "/api/divisions.staff.age",
+        "/api/employees?expand=boss{name}",
+    ] {
+        let first = client.get(path);
+        let tag = first.header("etag").unwrap().to_string();
+        assert!(tag.starts_with("W/\""), "{tag}");
+        let again = client.request("GET", path, &[("if-none-match", &format!("\"x\", {tag}"))], b"");
+        assert_eq!(
+            (again.status, again.body.len(), again.header("etag")),
+            (304, 0, Some(tag.as_str())),
+            "{path}"
+        );
+        // A commit that has no part in it does not change it.
+        client.post("/api/desks", &json!({"place": path})).expect(201);
+        let known = [("if-none-match", tag.as_str())];
+        let again = client.request("GET", path, &known, b"");
+        assert_eq!(again.status, 304);
+        assert!(again.revision() > first.revision());
+        let age = client.read("/api/employees/E1")["age"].as_i64().unwrap();
+        client.patch("/api/employees/E1", &json!({"age": age + 1, "name": format!("ned{age}")})).expect(200);
+        let changed = client.request("GET", path, &known, b"");
+        assert_ne!(changed.expect(200), first.json(), "{path}");
+        assert_ne!(changed.header("etag"), Some(tag.as_str()));
+    }
+    company.end();
+}

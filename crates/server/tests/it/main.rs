@@ -10,6 +10,8 @@ mod conditions;
 mod crash;
 mod dry_run;
 mod elements;
+mod expand;
+mod explain;
 mod front;
 mod fuzz;
 mod history;

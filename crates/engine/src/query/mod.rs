@@ -1,0 +1,224 @@
+//! Queries: the resources of a type (or of a list) for which a condition holds, in an order, a page at a time.
+//!
+//! A query walks one path of access: an index, the references to a resource, a given list, or all resources of the
+//! type. What a path yields is always checked against the whole condition, so a path only ever saves work. Where the
+//! path's order is the one asked for, the walk ends with the page; otherwise all that match are sorted. A walk that
+//! would visit more resources than its limit is refused, and the refusal names the index that would help.
+//!
+//! Which path that is the planner says (`plan`), from what the condition compares (`conditions`); `access` walks it.
+//!
+//! A page goes on behind a [`Position`]: the last item's values of the order, and its id. So what is written meanwhile
+//! moves no item from one page to another, unless its own place in the order changes.
+
+mod access;
+mod conditions;
+mod plan;
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use corollary_schema::typed::{Expr, Kind, Node, Type};
+use corollary_schema::{FieldRef, Schema, TypeIx};
+use corollary_value::codec::{self, DecodeError};
+use corollary_value::{Id, Value, compare};
+
+use self::access::{Path, each};
+use self::plan::{paths, too_far};
+use crate::doc::{Doc, Key};
+use crate::error::EngineError;
+use crate::eval::{Eval, Over, View};
+use crate::working::Working;
+
+pub use self::plan::{Access, Explained, explain};
+
+/// Resources that a query may visit unless it says otherwise.
+pub const DEFAULT_SCAN_LIMIT: usize = 100_000;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// The type of the resources.
+    pub ty: TypeIx,
+    /// Where they come from.
+    pub from: From,
+    /// A condition; `self` is the resource.
+    pub filter: Option<Expr>,
+    /// The order, true is descending. Ties are in the order of ids, in the direction of the last part.
+    pub order: Vec<(Expr, bool)>,
+    /// The most items of a page.
+    pub limit: usize,
+    /// Behind which item the page begins.
+    pub after: Option<Position>,
+    /// Resources that may be visited.
+    pub scan_limit: usize,
+}
+
+/// Where the resources of a query come from.
+#[derive(Clone, Debug)]
+pub enum From {
+    /// All of the type.
+    All,
+    /// Those whose field refers to a resource: a collection, an inverse.
+    Referring(FieldRef, Id),
+    /// These: links, derived lists.
+    Listed(Vec<Id>),
+}
+
+/// A place in a query's order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Position {
+    /// One for each part of the order.
+    pub values: Vec<Value>,
+    /// Of the item.
+    pub id: Id,
+}
+
+impl Position {
+    /// For a page token.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut parts = self.values.clone();
+        parts.push(Value::Ref(self.id.clone()));
+        codec::encode(&Value::List(parts.into()), out);
+    }
+
+    /// From a page token.
+    pub fn decode(bytes: &mut &[u8]) -> Result<Position, DecodeError> {
+        let Value::List(parts) = codec::decode(bytes)? else { return Err(DecodeError) };
+        match parts.split_last() {
+            Some((Value::Ref(id), values)) => Ok(Position { values: values.to_vec(), id: id.clone() }),
+            _ => Err(DecodeError),
+        }
+    }
+}
+
+/// A resource that a query found.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// Which.
+    pub key: Key,
+    /// As it is.
+    pub doc: Arc<Doc>,
+    /// Where it stands.
+    pub position: Position,
+}
+
+/// A page.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// In order.
+    pub items: Vec<Item>,
+    /// Are there more behind the last?
+    pub more: bool,
+}
+
+/// The order in which a list stands by itself: of the children of an ordered collection their places, of others their ids.
+pub fn natural_order(schema: &Schema, from: &From) -> Vec<(Expr, bool)> {
+    let From::Referring(via, _) = from else { return Vec::new() };
+    schema.position_of(*via).map(by_position).into_iter().collect()
+}
+
+/// The part of an order that is by a position.
+pub fn by_position(position: FieldRef) -> (Expr, bool) {
+    let node = Node::Get(Box::new(Expr::owner(position.ty)), position);
+    (Expr { node, ty: Type::one(Kind::Str) }, false)
+}
+
+/// Runs a query.
+pub fn run(working: &Working<'_>, query: &Query) -> Result<Page, EngineError> {
+    let paths = paths(working, query)?;
+    let last = paths.len() - 1;
+    for (at, path) in paths.iter().enumerate() {
+        match walk(working, query, path, query.limit)? {
+            Walk::Done(page) => return Ok(page),
+            Walk::TooFar if at < last => {}
+            Walk::TooFar => break,
+        }
+    }
+    Err(too_far(working, query))
+}
+
+/// How many resources a query finds, whatever its page.
+pub fn count(working: &Working<'_>, query: &Query) -> Result<u64, EngineError> {
+    let query = Query { order: Vec::new(), after: None, ..query.clone() };
+    for path in paths(working, &query)? {
+        if let Walk::Done(page) = walk(working, &query, &path, usize::MAX)? {
+            return Ok(page.items.len() as u64);
+        }
+    }
+    Err(too_far(working, &query))
+}
+
+enum Walk {
+    Done(Page),
+    TooFar,
+}
+
+fn walk(working: &Working<'_>, query: &Query, path: &Path, limit: usize) -> Result<Walk, EngineError> {
+    let mut found: Vec<Item> = Vec::new();
+    let mut visited = 0;
+    let mut take = |key: Key, doc: Arc<Doc>| -> Result<bool, EngineError> {
+        if visited == query.scan_limit {
+            return Ok(false);
+        }
+        visited += 1;
+        let row = Row { working, key: &key, doc: &doc };
+        let eval = Eval::of(&row, &key.id, &doc);
+        if let Some(filter) = &query.filter
+            && !eval.holds(filter)?
+        {
+            return Ok(true);
+        }
+        let mut values = Vec::with_capacity(query.order.len());
+        for (key, _) in &query.order {
+            let value = eval.value(key)?;
+            values.push(if value.is_null() { Value::Null } else { value });
+        }
+        let position = Position { values, id: key.id.clone() };
+        if query.after.as_ref().is_none_or(|after| by_order(query, after, &position).is_lt()) {
+            found.push(Item { key, doc, position });
+        }
+        Ok(!(path.ordered && found.len() > limit))
+    };
+    let complete = each(working, query.ty, path, &mut take)?;
+    if !complete && (!path.ordered || found.len() <= limit) {
+        return Ok(Walk::TooFar);
+    }
+    if !path.ordered {
+        found.sort_by(|left, right| by_order(query, &left.position, &right.position));
+    }
+    let more = found.len() > limit;
+    found.truncate(limit);
+    Ok(Walk::Done(Page { items: found, more }))
+}
+
+/// The order of a query, which no two resources share a place in.
+fn by_order(query: &Query, left: &Position, right: &Position) -> Ordering {
+    let mut order = Ordering::Equal;
+    for ((left, right), (_, descending)) in left.values.iter().zip(&right.values).zip(&query.order) {
+        let by_value = compare(left, right);
+        order = order.then(if *descending { by_value.reverse() } else { by_value });
+    }
+    let by_id = left.id.cmp(&right.id);
+    let descending = query.order.last().is_some_and(|(_, descending)| *descending);
+    order.then(if descending { by_id.reverse() } else { by_id })
+}
+
+/// A view in which one document is at hand.
+struct Row<'r, 'a> {
+    working: &'r Working<'a>,
+    key: &'r Key,
+    doc: &'r Arc<Doc>,
+}
+
+impl Over for Row<'_, '_> {
+    fn below(&self) -> &dyn View {
+        self.working
+    }
+
+    fn doc(&self, ty: TypeIx, id: &Id) -> Result<Option<Arc<Doc>>, EngineError> {
+        if ty == self.key.ty && *id == self.key.id {
+            return Ok(Some(self.doc.clone()));
+        }
+        self.working.doc(ty, id)
+    }
+}

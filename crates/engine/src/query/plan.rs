@@ -1,0 +1,412 @@
+//! Which paths of access a query may take, the best first.
+//!
+//! A path is worth trying where an index answers a part of the condition that has to hold, or yields the order that is
+//! asked for. What is not exact is a superset: the whole condition is checked on what a path yields. Where several parts
+//! have an index, the one with the fewest rows is taken, by counting some rows of each. Read next: `conditions`, `access`.
+
+use corollary_schema::typed::{Expr, Node};
+use corollary_schema::{FieldRef, SearchBy};
+use corollary_store::{Direction, KeyRange};
+use corollary_syntax::ast::BinaryOp;
+use corollary_value::{Id, Value};
+
+use super::access::{Path, Rows, Scan, behind_parent_and_value, behind_target, behind_value};
+use super::conditions::{Comparison, comparison, own_field, ranges, search, split};
+use super::{From, Query};
+use crate::error::EngineError;
+use crate::keys;
+use crate::order::siblings;
+use crate::working::Working;
+
+/// Rows that are counted of each path to choose one of them; what has more is not told apart.
+const COUNTED: usize = 256;
+
+/// Rows that are counted at most for those who ask how a query is answered.
+const EXPLAINED: usize = 10_000;
+
+/// How the candidates of a query are found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// All resources of the type, by id.
+    All,
+    /// A list that is given: links, a derived list.
+    Listed,
+    /// Those that refer by this field to one resource.
+    References(FieldRef),
+    /// The children of an ordered collection as they stand, by their link to the parent.
+    Siblings(FieldRef),
+    /// A part of the index of a field.
+    Index(FieldRef),
+    /// The index of a search.
+    Search(FieldRef),
+    /// Several parts of indexes together.
+    Union(Vec<FieldRef>),
+}
+
+/// How a query is answered.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// What is walked.
+    pub access: Access,
+    /// Does that come in the order that is asked for? Otherwise all that is found is sorted.
+    pub ordered: bool,
+    /// How many candidates there are, counted as far as [`Explained::counted`] says.
+    pub candidates: usize,
+    /// Are these all of them?
+    pub complete: bool,
+    /// How far candidates are counted.
+    pub counted: usize,
+    /// What else could have been walked, in the order in which it would be tried.
+    pub others: Vec<Access>,
+}
+
+/// How a query would be answered.
+pub fn explain(working: &Working<'_>, query: &Query) -> Result<Explained, EngineError> {
+    let mut paths = paths(working, query)?.into_iter();
+    let Some(path) = paths.next() else { return Err(EngineError::corrupt("a plan without a path")) };
+    let candidates = path.rows.estimate(working, EXPLAINED)?;
+    Ok(Explained {
+        access: path.access,
+        ordered: path.ordered,
+        candidates,
+        complete: candidates < EXPLAINED,
+        counted: EXPLAINED,
+        others: paths.map(|path| path.access).collect(),
+    })
+}
+
+/// The paths worth trying, the most selective first; the last is the one that must do.
+pub(super) fn paths(working: &Working<'_>, query: &Query) -> Result<Vec<Path>, EngineError> {
+    let by_id = query.order.is_empty();
+    match &query.from {
+        From::Listed(ids) => {
+            let mut ids = ids.clone();
+            ids.sort();
+            ids.dedup();
+            let (rows, direction) = (Rows::Listed(ids), Direction::Forward);
+            return Ok(vec![Path { rows, direction, ordered: by_id, access: Access::Listed }]);
+        }
+        From::Referring(field, target) => return Ok(vec![references(working, *field, target, query)]),
+        From::All => {}
+    }
+    let mut conjuncts = Vec::new();
+    if let Some(filter) = &query.filter {
+        split(filter, &mut conjuncts);
+    }
+    let comparisons: Vec<Comparison> = conjuncts.iter().filter_map(|it| comparison(it)).collect();
+    let by_field = match &query.order[..] {
+        [(key, descending)] => {
+            let indexed = own_field(key).filter(|field| working.schema.field(*field).index);
+            indexed.map(|field| (field, *descending))
+        }
+        _ => None,
+    };
+    let ordered = by_field.map(|(field, descending)| {
+        in_order(working, query, field, bounds(working, field, &comparisons), descending)
+    });
+    let selective = selective(working, query, &conjuncts, &comparisons);
+    let ranges = ranged(working, &comparisons, by_field.map(|(field, _)| field));
+    let mut paths = fewest_first(working, selective, ordered, ranges)?;
+    let mut range = KeyRange::prefix(keys::docs_of(working.schema.ty(query.ty).id));
+    if let (true, Some(after)) = (by_id, &query.after) {
+        range = range.resume_after(keys::doc(working.schema.ty(query.ty).id, &after.id));
+    }
+    let (rows, direction) = (Rows::Docs(range), Direction::Forward);
+    paths.push(Path { rows, direction, ordered: by_id, access: Access::All });
+    Ok(paths)
+}
+
+/// Paths that are few rows go first, the fewest before the others; then those that name values or targets, then the index
+/// in whose order the query asks, then ranges.
+fn fewest_first(
+    working: &Working<'_>,
+    selective: Vec<Path>,
+    ordered: Option<Path>,
+    ranges: Vec<Path>,
+) -> Result<Vec<Path>, EngineError> {
+    let certain = selective.first().is_some_and(|path| match path.access {
+        Access::Index(field) => working.schema.field(field).rules.unique,
+        _ => false,
+    });
+    let alone = selective.len() + ranges.len() + usize::from(ordered.is_some()) < 2;
+    if certain || alone {
+        return Ok(selective.into_iter().chain(ordered).chain(ranges).collect());
+    }
+    let (mut few, mut many, mut wide) = (Vec::new(), Vec::new(), Vec::new());
+    for (path, rest) in
+        selective.into_iter().map(|path| (path, true)).chain(ranges.into_iter().map(|path| (path, false)))
+    {
+        match (path.rows.estimate(working, COUNTED)?, rest) {
+            (rows, _) if rows < COUNTED => few.push((rows, path)),
+            (_, true) => many.push(path),
+            (_, false) => wide.push(path),
+        }
+    }
+    few.sort_by_key(|(rows, _)| *rows);
+    let few = few.into_iter().map(|(_, path)| path);
+    Ok(few.chain(many).chain(ordered).chain(wide).collect())
+}
+
+/// An index that yields the order that is asked for.
+fn in_order(
+    working: &Working<'_>,
+    query: &Query,
+    field: FieldRef,
+    mut range: KeyRange,
+    descending: bool,
+) -> Path {
+    let direction = if descending { Direction::Backward } else { Direction::Forward };
+    if let Some(after) = &query.after
+        && let [value] = &after.values[..]
+    {
+        let key = keys::index(working.schema.field(field).id, value, &after.id);
+        range = if descending { range.resume_before(key) } else { range.resume_after(key) };
+    }
+    Path { rows: Rows::Ids(by_value(range)), direction, ordered: true, access: Access::Index(field) }
+}
+
+fn by_value(range: KeyRange) -> Scan {
+    Scan { keyspace: keys::INDEX, range, id_in: behind_value }
+}
+
+/// What a condition names: values of indexed fields, unique ones first; parts of searches; targets of links; and any of
+/// several of these.
+fn selective(
+    working: &Working<'_>,
+    query: &Query,
+    conjuncts: &[&Expr],
+    comparisons: &[Comparison],
+) -> Vec<Path> {
+    let (by_id, schema) = (query.order.is_empty(), working.schema);
+    let after = || query.after.as_ref().filter(|_| by_id).map(|after| after.id.clone());
+    let path = |rows, access| Path { rows, direction: Direction::Forward, ordered: by_id, access };
+    let mut paths = Vec::new();
+    for unique in [true, false] {
+        for it in comparisons {
+            let Comparison::Equal(field, value) = it else { continue };
+            let (at, field) = (*field, schema.field(*field));
+            if !field.index || field.rules.unique != unique {
+                continue;
+            }
+            let mut range = KeyRange::prefix(keys::indexed(field.id, value));
+            if let Some(after) = after() {
+                range = range.resume_after(keys::index(field.id, value, &after));
+            }
+            paths.push(path(Rows::Ids(by_value(range)), Access::Index(at)));
+        }
+    }
+    let wanted: Option<(FieldRef, _)> = conjuncts.iter().find_map(|it| {
+        let found: (SearchBy, FieldRef, &str) = search(it)?;
+        Some((found.1, ranges(schema, found)?))
+    });
+    if let Some((field, parts)) = wanted {
+        let rows = Rows::Search { parts, after: after(), limit: query.scan_limit };
+        paths.push(path(rows, Access::Search(field)));
+    }
+    for it in comparisons {
+        if let Comparison::LinksTo(field, target) = it
+            && schema.field(*field).reference_index
+        {
+            paths.push(references(working, *field, target, query));
+        }
+    }
+    for it in conjuncts {
+        let (mut scans, mut fields) = (Vec::new(), Vec::new());
+        if any_of(working, it, &mut scans, &mut fields) && !scans.is_empty() {
+            fields.dedup();
+            let rows = Rows::Union { scans, after: after(), limit: query.scan_limit };
+            paths.push(path(rows, Access::Union(fields)));
+        }
+    }
+    paths
+}
+
+/// What has to be looked at for a condition that is an `or` of parts with an index, or `in` some values; false where a part
+/// of it has none.
+fn any_of(
+    working: &Working<'_>,
+    condition: &Expr,
+    scans: &mut Vec<Scan>,
+    fields: &mut Vec<FieldRef>,
+) -> bool {
+    match &condition.node {
+        Node::Binary(BinaryOp::Or, left, right) => {
+            part(working, left, scans, fields) && part(working, right, scans, fields)
+        }
+        Node::Binary(BinaryOp::In, ..) => part(working, condition, scans, fields),
+        _ => false,
+    }
+}
+
+/// The rows that hold all for which a part of a condition can hold.
+fn part(working: &Working<'_>, condition: &Expr, scans: &mut Vec<Scan>, fields: &mut Vec<FieldRef>) -> bool {
+    let schema = working.schema;
+    match &condition.node {
+        Node::Binary(BinaryOp::Or, left, right) => {
+            return part(working, left, scans, fields) && part(working, right, scans, fields);
+        }
+        Node::Binary(BinaryOp::And, left, right) => {
+            let so_far = (scans.len(), fields.len());
+            return part(working, left, scans, fields) || {
+                scans.truncate(so_far.0);
+                fields.truncate(so_far.1);
+                part(working, right, scans, fields)
+            };
+        }
+        Node::Binary(BinaryOp::In, subject, list) => {
+            let field = own_field(subject)
+                .filter(|field| schema.field(*field).index && subject.ty.resource().is_none());
+            let (Some(field), Some(values)) = (field, constants(list)) else { return false };
+            let id = schema.field(field).id;
+            let values = values.into_iter().filter(|value| !value.is_null());
+            scans.extend(values.map(|value| by_value(KeyRange::prefix(keys::indexed(id, &value)))));
+            fields.push(field);
+            return true;
+        }
+        _ => {}
+    }
+    let Some(compared) = comparison(condition) else { return false };
+    let (scan, field) = match &compared {
+        Comparison::Equal(field, value) if schema.field(*field).index => {
+            (by_value(KeyRange::prefix(keys::indexed(schema.field(*field).id, value))), *field)
+        }
+        Comparison::AtLeast(field, _) | Comparison::AtMost(field, _) if schema.field(*field).index => {
+            let field = *field;
+            (by_value(bounds(working, field, std::slice::from_ref(&compared))), field)
+        }
+        Comparison::LinksTo(field, target) if schema.field(*field).reference_index => {
+            let range = KeyRange::prefix(keys::references_to(schema.field(*field).id, target));
+            (Scan { keyspace: keys::REFERENCE, range, id_in: behind_target }, *field)
+        }
+        _ => return false,
+    };
+    scans.push(scan);
+    fields.push(field);
+    true
+}
+
+/// The values of a list that is written out.
+fn constants(list: &Expr) -> Option<Vec<Value>> {
+    match &list.node {
+        Node::Const(Value::List(values)) => Some(values.to_vec()),
+        Node::List(items) => {
+            let value = |item: &Expr| match &item.node {
+                Node::Const(value) => Some(value.clone()),
+                _ => None,
+            };
+            items.iter().map(value).collect()
+        }
+        _ => None,
+    }
+}
+
+/// Ranges of indexes that a condition leaves, of other fields than the one that is walked in order.
+fn ranged(working: &Working<'_>, comparisons: &[Comparison], but: Option<FieldRef>) -> Vec<Path> {
+    let mut fields: Vec<FieldRef> = Vec::new();
+    for it in comparisons {
+        if let Comparison::AtLeast(field, _) | Comparison::AtMost(field, _) = it
+            && working.schema.field(*field).index
+            && but != Some(*field)
+            && !fields.contains(field)
+        {
+            fields.push(*field);
+        }
+    }
+    let path = |field: FieldRef| Path {
+        rows: Rows::Ids(by_value(bounds(working, field, comparisons))),
+        direction: Direction::Forward,
+        ordered: false,
+        access: Access::Index(field),
+    };
+    fields.into_iter().map(path).collect()
+}
+
+fn references(working: &Working<'_>, field: FieldRef, target: &Id, query: &Query) -> Path {
+    if let Some(path) = siblings(working, field, target, query) {
+        return path;
+    }
+    let id = working.schema.field(field).id;
+    let mut range = KeyRange::prefix(keys::references_to(id, target));
+    let by_id = query.order.is_empty();
+    if let (true, Some(after)) = (by_id, &query.after) {
+        range = range.resume_after(keys::reference(id, target, &after.id));
+    }
+    Path {
+        rows: Rows::Ids(Scan { keyspace: keys::REFERENCE, range, id_in: behind_target }),
+        direction: Direction::Forward,
+        ordered: by_id,
+        access: Access::References(field),
+    }
+}
+
+/// The children of an ordered collection, where they are asked for in its order or against it.
+fn siblings(working: &Working<'_>, via: FieldRef, parent: &Id, query: &Query) -> Option<Path> {
+    let position = working.schema.position_of(via)?;
+    let [(key, descending)] = &query.order[..] else { return None };
+    if own_field(key) != Some(position) {
+        return None;
+    }
+    let index = working.schema.field(position).parent_index?;
+    let prefix = keys::children(index, working.schema.field(via).id, parent);
+    let mut range = KeyRange::prefix(prefix.clone());
+    if let Some(after) = &query.after
+        && let [value] = &after.values[..]
+    {
+        let mut key = prefix;
+        key.extend(siblings::suffix(value, &after.id));
+        range = if *descending { range.resume_before(key) } else { range.resume_after(key) };
+    }
+    let direction = if *descending { Direction::Backward } else { Direction::Forward };
+    let rows = Rows::Ids(Scan { keyspace: keys::INDEX, range, id_in: behind_parent_and_value });
+    Some(Path { rows, direction, ordered: true, access: Access::Siblings(via) })
+}
+
+/// The part of an index that the comparisons leave.
+fn bounds(working: &Working<'_>, field: FieldRef, comparisons: &[Comparison]) -> KeyRange {
+    let id = working.schema.field(field).id;
+    let mut range = KeyRange::prefix(id.0.to_be_bytes().to_vec());
+    for it in comparisons {
+        match it {
+            Comparison::AtLeast(at, value) if *at == field => {
+                range.from = std::ops::Bound::Included(keys::indexed(id, value));
+            }
+            Comparison::AtMost(at, value) if *at == field => {
+                range.to = KeyRange::prefix(keys::indexed(id, value)).to;
+            }
+            _ => {}
+        }
+    }
+    range
+}
+
+/// The refusal of a query that would visit too many, with the index that would help.
+pub(super) fn too_far(working: &Working<'_>, query: &Query) -> EngineError {
+    let ty = working.schema.ty(query.ty);
+    let mut conjuncts = Vec::new();
+    if let Some(filter) = &query.filter {
+        split(filter, &mut conjuncts);
+    }
+    let compared = conjuncts.iter().filter_map(|it| match comparison(it)? {
+        Comparison::Equal(field, _) | Comparison::AtLeast(field, _) | Comparison::AtMost(field, _) => {
+            Some(field)
+        }
+        Comparison::LinksTo(..) => None,
+    });
+    let ordered = query.order.iter().filter_map(|(key, _)| own_field(key));
+    let index = compared.chain(ordered).find(|field| !working.schema.field(*field).index);
+    let index = index.map(|field| (field, "index".to_string()));
+    let search = conjuncts.iter().find_map(|it| {
+        let (by, field, _) = search(it)?;
+        let is_there = working.schema.field(field).rules.search.is_some_and(|search| search.by == by);
+        (!is_there).then(|| (field, format!("search {}", by.name())))
+    });
+    let help = search.or(index).map_or_else(
+        || "narrow the filter by a field with an index".to_string(),
+        |(field, option)| {
+            format!("`{option}` on {}.{} would help", ty.name, working.schema.field(field).name)
+        },
+    );
+    let message =
+        format!("the query would visit more than {} resources of {}; {help}", query.scan_limit, ty.name);
+    EngineError::refused("scan-limit", None, message)
+}

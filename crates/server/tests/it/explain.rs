@@ -1,0 +1,75 @@
+//! `?explain=true`: which path of access a list takes. That what is found does not depend on it is what the random
+//! conditions prove.
+
+use crate::common::client::encoded;
+use crate::common::*;
+
+const SHOP: &str = r#"
+type Item in items {
+  code:  str unique
+  kind:  str index
+  color: str index
+  price: int index
+  title: str search text
+  note:  str
+  shelf: link Shelf
+}
+type Shelf in shelves { name: str, items: inverse Item.shelf }
+"#;
+
+#[test]
+fn the_path_with_the_fewest_rows_is_taken() {
+    let place = Place::new(SHOP);
+    let server = place.serve();
+    let mut client = server.client();
+    client.post("/api/shelves", &json!([{"_id": "s1"}, {"_id": "s2"}])).expect(201);
+    let items: Vec<Json> = (0..400)
+        .map(|n| {
+            let color = if n % 100 == 0 { "red" } else { "blue" };
+            json!({"_id": format!("i{n:03}"), "code": format!("c{n}"), "kind": "thing", "color": color, "price": n,
+                   "title": format!("number {n}"), "note": "x", "shelf": if n < 10 { "s1" } else { "s2" }})
+        })
+        .collect();
+    client.post("/api/items", &json!(items)).expect(201);
+    for (filter, order, access, fields, candidates, sorted) in [
+        ("", "", "all", "", 400, false),
+        ("note = 'x'", "", "all", "", 400, false),
+        ("code = 'c7' and color = 'red'", "", "index", "Item.code", 1, false),
+        ("kind = 'thing' and color = 'red'", "", "index", "Item.color", 4, false),
+        ("color = 'blue' and price < 3", "", "index", "Item.price", 4, true),
+        ("color = 'red'", "price", "index", "Item.color", 4, true),
+        ("kind = 'thing' and note = 'x'", "-price", "index", "Item.kind", 400, true),
+        ("note = 'x'", "-price", "index", "Item.price", 400, false),
+        ("price >= 10 and price < 20", "price", "index", "Item.price", 11, false),
+        ("price < 5", "color", "index", "Item.price", 6, true),
+        ("shelf = 's1' and color = 'blue'", "", "references", "Item.shelf", 10, false),
+        ("color = 'red' or code = 'c7'", "", "union", "Item.color Item.code", 5, false),
+        ("color = 'red' or note = 'x'", "", "all", "", 400, false),
+        ("(color = 'red' and note = 'x') or shelf = 's1'", "", "union", "Item.color Item.shelf", 14, false),
+        ("code in ['c1', 'c2', 'c3']", "", "union", "Item.code", 3, false),
+        ("color in ['red', 'green'] and kind = 'thing'", "", "union", "Item.color", 4, false),
+        ("has_words(title, 'number 7')", "", "search", "Item.title", 1, false),
+    ] {
+        let path = format!("/api/items?explain=true&filter={}&order={}", encoded(filter), encoded(order));
+        let path = path.replace("filter=&", "").trim_end_matches("&order=").to_string();
+        let told = client.read(&path)["explain"].clone();
+        let names = told["fields"].as_array().unwrap().iter().map(|it| it.as_str().unwrap());
+        let names = names.collect::<Vec<_>>().join(" ");
+        let is = (told["access"].as_str().unwrap(), names.as_str(), &told["candidates"], &told["sorted"]);
+        assert_eq!(is, (access, fields, &json!(candidates), &json!(sorted)), "{filter} by {order}: {told}");
+    }
+    assert_eq!(client.read("/api/shelves/s1/items?explain")["explain"]["access"], "references");
+    let body = json!({"where": {"kv": {"key": "code", "value": "c1"}}, "explain": true});
+    assert_eq!(client.post("/api/items/_query", &body).expect(200)["explain"]["access"], "index");
+    client.get("/api/items/i001?explain=true").problem(400, "parameter");
+    client.get("/api/items?explain=true&watch=true").problem(400, "parameter");
+    // A union finds each of them once, page by page, in both directions.
+    let filter = encoded("color = 'red' or code in ['c100', 'c5'] or price >= 398");
+    let mut found = ["i000", "i005", "i100", "i200", "i300", "i398", "i399"].map(String::from).to_vec();
+    assert_eq!(client.ids(&format!("/api/items?filter={filter}&limit=2")), found);
+    assert_eq!(client.read(&format!("/api/items?filter={filter}&limit=2&count=true"))["count"], 7);
+    found.reverse();
+    assert_eq!(client.ids(&format!("/api/items?filter={filter}&limit=2&order=-price")), found);
+    assert!(server.stop().0.success());
+    place.check();
+}
