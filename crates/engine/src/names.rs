@@ -210,27 +210,7 @@ pub fn unfit(snapshot: &dyn Snapshot, old: &Schema, new: &Schema) -> Result<Vec<
         ty.path.is_some() && of(ty) != was
     };
     for (ix, ty) in new.types().filter(|(_, ty)| begins(ty)) {
-        let (prefix, mut docs) = (keys::docs_of(ty.id), HashMap::new());
-        let (length, mut corrupt) = (prefix.len(), false);
-        snapshot.scan(
-            keys::DOC,
-            &KeyRange::prefix(prefix),
-            Direction::Forward,
-            usize::MAX,
-            &mut |key, doc| match (keys::id_behind(key, length), layouts[ix.0 as usize].decode(doc)) {
-                (Some(id), Ok(doc)) => {
-                    docs.insert(id, doc);
-                    ControlFlow::Continue(())
-                }
-                _ => {
-                    corrupt = true;
-                    ControlFlow::Break(())
-                }
-            },
-        )?;
-        if corrupt {
-            return Err(EngineError::corrupt(format!("a resource of {}", ty.name)));
-        }
+        let docs = stored(snapshot, ty, &layouts[ix.0 as usize])?;
         for (id, doc) in &docs {
             let Some(name) = name_of(ty, doc) else { continue };
             let other = Id::parse(name).ok().filter(|other| other != id);
@@ -246,7 +226,85 @@ pub fn unfit(snapshot: &dyn Snapshot, old: &Schema, new: &Schema) -> Result<Vec<
             ));
         }
     }
+    for (ix, owner) in new.types() {
+        for (slot, field) in owner.slots() {
+            let FieldKind::Several { owned: true, .. } = field.kind else { continue };
+            let links: Vec<FieldRef> = owner
+                .lists(slot)
+                .iter()
+                .filter_map(|part| new.way_back(FieldRef { ty: ix, slot: *part }))
+                .collect();
+            if links.iter().any(|via| begins(new.ty(via.ty))) {
+                twins(
+                    snapshot,
+                    new,
+                    &layouts,
+                    &links,
+                    &format!("{}.{}", owner.name, field.name),
+                    &mut reasons,
+                )?;
+            }
+        }
+    }
     reasons.sort();
     reasons.truncate(MAX_TOLD);
     Ok(reasons)
+}
+
+/// All stored resources of a type.
+fn stored(
+    snapshot: &dyn Snapshot,
+    ty: &ResourceType,
+    layout: &Layout,
+) -> Result<HashMap<Id, Doc>, EngineError> {
+    let (prefix, mut docs) = (keys::docs_of(ty.id), HashMap::new());
+    let (length, mut corrupt) = (prefix.len(), false);
+    let range = KeyRange::prefix(prefix);
+    snapshot.scan(keys::DOC, &range, Direction::Forward, usize::MAX, &mut |key, doc| match (
+        keys::id_behind(key, length),
+        layout.decode(doc),
+    ) {
+        (Some(id), Ok(doc)) => {
+            docs.insert(id, doc);
+            ControlFlow::Continue(())
+        }
+        _ => {
+            corrupt = true;
+            ControlFlow::Break(())
+        }
+    })?;
+    if corrupt { Err(EngineError::corrupt(format!("a resource of {}", ty.name))) } else { Ok(docs) }
+}
+
+/// Finds stored children of several types, by these links to one parent, to two of which one segment of a path leads.
+fn twins(
+    snapshot: &dyn Snapshot,
+    schema: &Schema,
+    layouts: &[Layout],
+    links: &[FieldRef],
+    of: &str,
+    reasons: &mut Vec<String>,
+) -> Result<(), EngineError> {
+    let mut leads: HashMap<(Id, String), Key> = HashMap::new();
+    for via in links {
+        let ty = schema.ty(via.ty);
+        for (id, doc) in stored(snapshot, ty, &layouts[via.ty.0 as usize])? {
+            let Value::Ref(above) = doc.get(via.slot) else { continue };
+            let segments = name_of(ty, &doc).map(str::to_owned).into_iter().chain([id.to_string()]);
+            for segment in segments {
+                let child = leads
+                    .entry((above.clone(), segment.clone()))
+                    .or_insert_with(|| Key::new(via.ty, id.clone()));
+                if child.ty != via.ty {
+                    reasons.push(format!(
+                        "a path with `{segment}` in {of} of {above} would lead to {} {} and {} {id}",
+                        schema.ty(child.ty).name,
+                        child.id,
+                        ty.name
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
 }

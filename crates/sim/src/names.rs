@@ -59,7 +59,7 @@ pub fn drop_unfit(draft: &mut Draft) {
 }
 
 /// The name of a resource in paths.
-fn name_of<'r>(draft: &Draft, ty: usize, record: &'r Record) -> Option<&'r str> {
+pub(crate) fn name_of<'r>(draft: &Draft, ty: usize, record: &'r Record) -> Option<&'r str> {
     match record.get(draft.types[ty].path.as_ref()?) {
         Some(Value::Str(name)) => Some(name),
         _ => None,

@@ -3,12 +3,14 @@
 //! A child of several types has its parent as a child of one type has. A link that several types share by an abstract type
 //! is a link of each in the draft, marked as shared, with the same name and options in all, which therefore never change.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use corollary_value::Id;
 
 use crate::draft::{Draft, FieldDraft, FieldKind, OnDelete, Rules, ValueType};
-use crate::model::{Facts, Place, targets};
+use crate::model::{Facts, targets};
+use crate::names;
 use crate::random::Random;
 
 /// The abstract type of a link that several types share.
@@ -92,22 +94,23 @@ pub fn ways_back(draft: &Draft, ty: usize) -> Vec<String> {
     draft.types[ty].fields.iter().filter_map(way).collect()
 }
 
-/// Have two children of different types the same id, under one parent in one collection?
+/// Does an id or a name lead to two children of different types, under one parent in one collection?
 pub fn has_twins(draft: &Draft, facts: &Facts) -> bool {
-    let parents = |ty: usize, link: &str, id: &Id| {
-        let place = Place { ty, id: id.clone() };
-        facts.records.get(&place).map_or(Vec::new(), |record| targets(record.get(link)))
-    };
     draft.types.iter().any(|owner| {
         owner.fields.iter().any(|field| {
             let FieldKind::Owned(types) = &field.kind else { return false };
             let link = format!("parent_{}_{}", owner.name.to_lowercase(), field.name);
-            types.iter().enumerate().any(|(at, ty)| {
+            let mut leads: BTreeMap<(Id, String), usize> = BTreeMap::new();
+            types.iter().any(|ty| {
                 facts.of_type(*ty).any(|place| {
-                    let above = parents(*ty, &link, &place.id);
-                    let with =
-                        |other: &usize| above.iter().any(|it| parents(*other, &link, &place.id).contains(it));
-                    types[..at].iter().any(with)
+                    let record = &facts.records[place];
+                    let name = names::name_of(draft, *ty, record).map(str::to_owned);
+                    let segments: Vec<String> = name.into_iter().chain([place.id.to_string()]).collect();
+                    targets(record.get(&link)).into_iter().any(|above| {
+                        segments.iter().any(|segment| {
+                            *leads.entry((above.clone(), segment.clone())).or_insert(*ty) != *ty
+                        })
+                    })
                 })
             })
         })

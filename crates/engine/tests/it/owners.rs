@@ -2,7 +2,7 @@
 //! deletion does.
 
 use crate::common::*;
-use corollary_engine::{Transaction, Write};
+use corollary_engine::{OpenError, Transaction, Write};
 use corollary_value::Value;
 use proptest::prelude::*;
 
@@ -144,6 +144,34 @@ fn neither_an_id_nor_a_name_leads_to_two_children() {
     // Under another parent it is another path.
     commit(&db, vec![child("Image", "intro", "q", None), child("Text", "b", "q", Some("a"))]);
     agree(&db);
+}
+
+/// A schema that gave names to children of one type was taken though another type's child had such a name as its id: a path
+/// then led to two.
+#[test]
+fn names_that_come_later_lead_to_no_child_of_another_type() {
+    let store = memory();
+    let schema = |option: &str| {
+        format!(
+            "type Page in pages {{ items: collection Text | Image }}
+             type Text {option} {{ slug: str required unique in parent }}
+             type Image {{}}"
+        )
+    };
+    let db = opened(&store, &schema(""));
+    let under = |page: &str| ("parent_page_items", reference(page));
+    let named = |slug: &str, page: &str| [("slug", text(slug)), under(page)];
+    commit(&db, vec![create(&db, "Page", "p", &[]), create(&db, "Page", "q", &[])]);
+    commit(&db, vec![create(&db, "Text", "a", &named("b", "p")), create(&db, "Image", "b", &[under("p")])]);
+    commit(&db, vec![create(&db, "Text", "c", &named("d", "p")), create(&db, "Image", "d", &[under("q")])]);
+    drop(db);
+    let Err(OpenError::Refused(reasons)) = try_open(&store, &schema("path slug")) else { panic!("taken") };
+    let [reason] = &reasons[..] else { panic!("{reasons:?}") };
+    assert!(reason.starts_with("a path with `b` in Page.items of p would lead to "), "{reason}");
+    let db = opened(&store, &schema(""));
+    commit(&db, vec![update(&db, "Text", "a", &[("slug", text("e"))])]);
+    drop(db);
+    agree(&opened(&store, &schema("path slug")));
 }
 
 /// It was not asked for where no field of the schema had an index.
