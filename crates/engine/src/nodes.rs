@@ -1,13 +1,13 @@
 //! Many nodes over one store: how their commits come one after the other, and how each follows the others.
 //!
-//! Where a store is shared ([`Feature::Shared`]), a row of it is the *head*: which commit was the last, its revision and
+//! Where a store is shared (`Feature::Shared`), a row of it is the *head*: which commit was the last, its revision and
 //! time, and which *epoch* of the schema it was planned under. Every commit requires the head that its node saw last,
 //! before it read anything, and puts the next one. So of two nodes that commit at once one is told that the store has
-//! moved on ([`EngineError::Moved`]), follows, and runs the same again from the start ([`Executor::contend`]). The
+//! moved on ([`EngineError::Moved`]), follows, and runs the same again from the start (`Executor::contend`). The
 //! commits of all nodes are one after the other, and nothing that a commit was computed from has changed before it.
 //!
 //! Beside the head each commit leaves a note of what it changed: which documents, whether updates, the earliest timer.
-//! Whoever opens a snapshot that is newer than what its node knows of reads the notes in between ([`Engine::follow`]):
+//! Whoever opens a snapshot that is newer than what its node knows of reads the notes in between (`Engine::follow`):
 //! the cache forgets what others changed, the ledger of updates is loaded anew, then the revision is published. The
 //! notes are a ring; who is further behind than that forgets all.
 //!

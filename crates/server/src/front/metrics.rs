@@ -2,7 +2,7 @@
 //!
 //! What happens is counted where it happens, with an atomic addition ([`Counts`](crate::counts::Counts) on the executor's
 //! thread, requests here); what stands somewhere anyway (queues, updates, the cache, the store) is looked up when
-//! somebody asks ([`Standing`]). Labels have few values: of a path only the root collection, where there is one of the
+//! somebody asks (`Standing`). Labels have few values: of a path only the root collection, where there is one of the
 //! name. docs/operations.md says what to look at.
 
 use std::fmt;

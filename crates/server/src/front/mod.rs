@@ -1,6 +1,6 @@
 //! What stands between the network and the REST face, the same for every request: connections and TLS ([`listen`],
 //! [`tls`]), request ids, the access log, the time limit and the counting ([`around`]), compression ([`compress`]), other
-//! origins ([`origins`]), what is told to monitoring ([`metrics`]) and to people ([`reference`]).
+//! origins ([`origins`]), what is told to monitoring ([`metrics`]) and to people ([`mod@reference`]).
 //!
 //! Nothing here knows what a request is about; [`crate::http`] knows nothing of what is here.
 

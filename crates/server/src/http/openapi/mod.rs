@@ -1,0 +1,77 @@
+//! The OpenAPI 3.1 document of a schema: its resources, what may be written, and every path that this version serves.
+
+mod messages;
+mod parts;
+mod paths;
+mod resources;
+
+use corollary_schema::Schema;
+use serde_json::{Map, Value as Json, json};
+
+use crate::path::PREFIX;
+use messages::{
+    actions_schema, condition_schema, dry_run_schema, json_patch_schema, problem_schema, why_schema,
+};
+use parts::{plain, shared_parameters};
+use paths::{Members, batch, collection, list, moves};
+use resources::{facts, link_schema, shown};
+
+/// The document.
+pub fn document(schema: &Schema) -> Json {
+    let mut paths = Map::new();
+    let mut schemas = Map::new();
+    for (ty, resource) in schema.types().filter(|(_, resource)| resource.visible()) {
+        schemas.insert(resource.name.to_string(), shown(schema, ty, resource));
+        schemas.insert(format!("{}Facts", resource.name), facts(schema, resource, true));
+        schemas.insert(format!("{}Patch", resource.name), facts(schema, resource, false));
+    }
+    schemas.insert("Link".into(), link_schema());
+    schemas.insert("JsonPatch".into(), json_patch_schema());
+    schemas.insert("UpdateActions".into(), actions_schema());
+    schemas.insert("Condition".into(), condition_schema());
+    schemas.insert("DryRun".into(), dry_run_schema());
+    schemas.insert("Why".into(), why_schema());
+    schemas.insert("Problem".into(), problem_schema());
+    for (ty, resource) in schema.types() {
+        let Some(root) = &resource.root else { continue };
+        let base = format!("{PREFIX}/{root}");
+        collection(schema, &Members::of(schema, ty), &base, &[], &mut paths);
+    }
+    for (root, types) in &schema.abstract_roots {
+        let names: Vec<&str> = types.iter().map(|ty| schema.ty(*ty).name.as_str()).collect();
+        let base = format!("{PREFIX}/{root}");
+        paths.insert(base.clone(), json!({"get": list(&names)}));
+        let id = json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}});
+        let one = "Read the resource of whichever type has the id; what changes it goes there";
+        paths.insert(format!("{base}/{{id}}"), json!({"parameters": [id], "get": plain(one)}));
+    }
+    paths.insert(format!("{PREFIX}/_batch"), json!({"post": batch()}));
+    paths.insert(format!("{PREFIX}/_move"), json!({"post": moves()}));
+    paths.insert(
+        format!("{PREFIX}/_updates"),
+        json!({
+            "get": plain("What is being brought up to date, and what was not long ago; as events until the end"),
+            "patch": plain("How fast that goes: `batch` and `rate`"),
+        }),
+    );
+    let id = json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}});
+    paths.insert(
+        format!("{PREFIX}/_updates/{{id}}"),
+        json!({
+            "parameters": [id],
+            "get": plain("One update; as events until its end"),
+            "patch": plain("Has an update that waits after a failure go on at once: `{\"state\": \"running\"}`"),
+        }),
+    );
+    paths.insert(format!("{PREFIX}/_schema"), json!({"get": plain("The schema, as it was written")}));
+    paths.insert(format!("{PREFIX}/_features"), json!({"get": plain("What the store can do")}));
+    paths.insert(format!("{PREFIX}/_openapi.json"), json!({"get": plain("This document")}));
+    paths.insert("/healthz".into(), json!({"get": plain("Is the server alive?")}));
+    paths.insert("/readyz".into(), json!({"get": plain("Can it read?")}));
+    json!({
+        "openapi": "3.1.0",
+        "info": {"title": schema.name.as_str(), "version": env!("CARGO_PKG_VERSION")},
+        "paths": paths,
+        "components": {"schemas": schemas, "parameters": shared_parameters()},
+    })
+}
