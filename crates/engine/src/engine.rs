@@ -473,7 +473,8 @@ impl Executor {
         let mut extra = Batch::new();
         let done = f(&mut working, &mut extra)?;
         working.check_keys()?;
-        // It may empty the log, which tells the time otherwise.
+        // The log has no entry of this revision: whoever follows it has to start afresh. It tells the time otherwise.
+        extra.delete_range(keys::LOG, KeyRange::all());
         extra.put(keys::META, keys::TIME, keys::time(self.head.time));
         let revision = self.head.revision + 1;
         for touched in working.touched.values_mut() {

@@ -126,8 +126,6 @@ pub fn build(executor: &mut Executor, structure: Structure, places: order::Build
         }
         others.iter().for_each(|node| drop_rows(Structure::Definition(node.definition), batch));
         drop_rows(structure, batch);
-        // What is built is not in the log: whoever follows the log has to start afresh.
-        batch.delete_range(keys::LOG, KeyRange::all());
         Ok(())
     })?;
     if is_open {

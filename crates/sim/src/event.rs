@@ -316,7 +316,12 @@ impl World {
                 self.take_version(next, text);
                 return self.adopt(executor, built);
             }
-            Err(OpenError::Engine(EngineError::Store(_))) => self.report.cut_short += 1,
+            Err(OpenError::Engine(EngineError::Store(_))) => {
+                self.report.cut_short += 1;
+                // The commit that survived may be that by which the resources of a type begin to expire: it has a revision,
+                // and is told with what follows it.
+                built += usize::from(matches!(fault, Fault::Sync { survives: true }));
+            }
             Err(OpenError::Refused(reasons)) if is_strict(&reasons) => {}
             Err(error) => return Err(format!("it does not open: {error}")),
         }

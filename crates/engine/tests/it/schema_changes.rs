@@ -457,3 +457,38 @@ proptest! {
         }
     }
 }
+
+/// An opening that was cut short behind the commit by which the resources of a type begin to expire, and then given up, left
+/// a revision without an entry in a log that went on: whoever resumed from before was told that the log is broken.
+#[test]
+fn a_log_goes_on_behind_an_opening_that_was_given_up() {
+    let stays = "type Note in notes created_at { text: str }";
+    let expires = "type Note in notes created_at expires after hours(3) { text: str }";
+    let store = memory();
+    let note = |db: &Db, name: &str| commit(db, vec![create(db, "Note", name, &[("text", text(name))])]);
+    note(&opened(&store, stays), "a");
+    let mut given_up = 0;
+    for cut in 0.. {
+        let image = Arc::new(store.crash_image());
+        image.fail_commit(cut, Fault::Sync { survives: true });
+        match try_open(&image, expires) {
+            Ok(_) => break,
+            Err(OpenError::Engine(EngineError::Store(_))) => given_up += 1,
+            Err(error) => panic!("{error}"),
+        }
+        let db = opened(&Arc::new(image.crash_image()), stays);
+        note(&db, "b");
+        let last = db.engine().revision();
+        for since in 0..=last {
+            let mut told = 0;
+            let complete = db.engine().commits_after(since, &mut |_| {
+                told += 1;
+                ControlFlow::Continue(())
+            });
+            let expected = if complete.unwrap() { last - since } else { 0 };
+            assert_eq!(told, expected, "since {since} of {last}, cut at {cut}");
+        }
+        assert!(wrong(&db).is_empty());
+    }
+    assert!(given_up > 2, "{given_up}");
+}
