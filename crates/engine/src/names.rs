@@ -186,8 +186,10 @@ pub fn check(working: &Working<'_>, writes: &[Write], found: &mut Vec<Refusal>) 
                 found.push(refuse("unique", message));
             }
         }
+        // A name that is unique everywhere is nobody's id anywhere, also where it is unique in the parent besides.
+        let under = if ty.field(slot).rules.unique { None } else { parent(ty, &doc) };
         if moved
-            && let Some(other) = find(working, key.ty, parent(ty, &doc), &key.id.to_string())?
+            && let Some(other) = find(working, key.ty, under, &key.id.to_string())?
             && other != key.id
         {
             let message =

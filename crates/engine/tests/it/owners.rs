@@ -146,6 +146,23 @@ fn neither_an_id_nor_a_name_leads_to_two_children() {
     agree(&db);
 }
 
+/// Where names are unique everywhere and in the parent, an id that was the name of another parent's child was taken.
+#[test]
+fn a_name_that_is_unique_everywhere_is_nobodys_id() {
+    let db = fresh(
+        "type Page in pages { items: collection Text }
+         type Text path slug { slug: str required unique, unique in parent }",
+    );
+    let child = |name: &str, page: &str, slug: &str| {
+        create(&db, "Text", name, &[("slug", text(slug)), ("parent_page_items", reference(page))])
+    };
+    commit(&db, vec![create(&db, "Page", "p", &[]), create(&db, "Page", "q", &[]), child("a", "p", "b")]);
+    assert_eq!(codes(&refused(&db, vec![child("b", "q", "c")])), ["unique _id"]);
+    assert_eq!(codes(&refused(&db, vec![child("c", "q", "a")])), ["unique slug"]);
+    commit(&db, vec![child("d", "q", "c")]);
+    agree(&db);
+}
+
 /// A schema that gave names to children of one type was taken though another type's child had such a name as its id: a path
 /// then led to two.
 #[test]
