@@ -65,10 +65,13 @@ fn run(examples: &str, seed: &str) -> Result<bool> {
         fs::write(&file, rows)?;
         data.import(ty, &file)?;
     }
-    let settings = data.folder().join("schemathesis.toml");
+    let folder = data.folder().to_path_buf();
+    let settings = folder.join("schemathesis.toml");
     fs::write(&settings, PARAMETERS)?;
     let server = data.serve()?;
+    // What it keeps of a run goes with the data.
     let ran = Command::new(program)
+        .current_dir(folder)
         .arg("--config-file")
         .arg(settings)
         .args(["run", "--no-color", "--phases", PHASES, "--checks", CHECKS, "--request-timeout", "20"])
