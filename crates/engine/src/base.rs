@@ -64,6 +64,8 @@ pub struct Base<'a> {
     updates: RefCell<Arc<Ledger>>,
     snapshot: OnceCell<Box<dyn Snapshot>>,
     revision: Cell<u64>,
+    /// Where nodes share the store, the commit that it shows: one without a revision may have changed what updates are open.
+    sequence: Cell<u64>,
     /// May the cache answer? Not while it waits for a commit that the snapshot has already.
     cached: Cell<bool>,
     /// Has anything been read?
@@ -79,9 +81,12 @@ pub struct Base<'a> {
 impl<'a> Base<'a> {
     /// The last published revision; the store is opened when it is needed.
     pub(crate) fn new(engine: &'a Engine) -> Base<'a> {
+        // Before all else: what is read behind it may be newer, and is found to be then.
+        let sequence = Cell::new(engine.sequence());
         let revision = Cell::new(engine.revisions.published());
         Base {
             engine,
+            sequence,
             updates: RefCell::new(engine.updates()),
             snapshot: OnceCell::new(),
             revision,
@@ -134,13 +139,14 @@ impl<'a> Base<'a> {
             return Ok(&**snapshot);
         }
         let snapshot = self.engine.store.snapshot()?;
-        let revision = keys::read_revision(&*snapshot)?;
-        if revision != self.revision.get() {
+        let (sequence, revision) = self.engine.position(&*snapshot)?;
+        if revision != self.revision.get() || sequence != self.sequence.get() {
             if self.read.get() {
                 return Err(EngineError::Moved);
             }
             self.engine.follow(&*snapshot)?;
             self.revision.set(revision);
+            self.sequence.set(sequence);
             self.updates.replace(self.engine.updates());
             self.engine.revisions.show(revision);
             self.cached.set(self.engine.revisions.published() >= revision);

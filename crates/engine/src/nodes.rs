@@ -253,6 +253,20 @@ impl Engine {
         self.nodes.is_some()
     }
 
+    /// The last commit of a shared store that is known here, counting those without a revision too; 0 of another store.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.nodes.as_ref().map_or(0, |nodes| nodes.known.lock().head.sequence)
+    }
+
+    /// The last commit that a snapshot shows, as [`Engine::sequence`] counts it, and its revision.
+    pub(crate) fn position(&self, snapshot: &dyn Snapshot) -> Result<(u64, u64), EngineError> {
+        if !self.is_shared() {
+            return Ok((0, keys::read_revision(snapshot)?));
+        }
+        let head = Head::read(snapshot)?;
+        Ok((head.sequence, head.revision))
+    }
+
     /// Takes over what other nodes have committed by now, for who has heard of it from one of them.
     pub fn catch_up(&self) -> Result<(), EngineError> {
         if self.is_shared() { self.follow(&*self.store.snapshot()?) } else { Ok(()) }
