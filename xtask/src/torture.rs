@@ -1,48 +1,65 @@
-//! `cargo xtask torture-updates`: the real server, killed again and again while an update of many dependants runs; reads are
-//! exact after each start, and in the end everything follows from the facts.
-//!
-//! It is the long form of the test `an_update_survives_being_killed` (`crates/server/tests/it/updates.rs`).
+//! `cargo xtask kills` and `cargo xtask torture-updates`: the real server, killed again and again: with small data and many
+//! writers thousands of times; and while an update of many dependants runs. Each is the long form of a test of the server, optimised.
 
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "usage: cargo xtask torture-updates [--leaves N] [--kills N]
+/// The long form of a test.
+pub struct Torture {
+    command: &'static str,
+    /// The test, by its name.
+    test: &'static str,
+    /// What can be set: the option, the variable that the test reads, how much it is without it, what it says.
+    options: &'static [(&'static str, &'static str, &'static str, &'static str)],
+}
 
-N dependants of one hub (1000000), and how often the server is killed (50). COROLLARY_SEED repeats a run.";
+/// `what_was_acknowledged_survives_being_killed` (`crates/server/tests/it/crash.rs`).
+pub const KILLS: Torture = Torture {
+    command: "kills",
+    test: "what_was_acknowledged_survives_being_killed",
+    options: &[("--rounds", "COROLLARY_CRASH_ROUNDS", "10000", "how often the server is killed")],
+};
 
-/// Builds the server, optimised, and runs the test.
-pub fn torture(arguments: &[String]) -> ExitCode {
-    let (mut leaves, mut kills) = ("1000000".to_owned(), "50".to_owned());
-    for pair in arguments.chunks(2) {
-        match pair {
-            [name, value] if value.parse::<u32>().is_ok() && name == "--leaves" => leaves.clone_from(value),
-            [name, value] if value.parse::<u32>().is_ok() && name == "--kills" => kills.clone_from(value),
-            _ => {
-                eprintln!("{USAGE}");
-                return ExitCode::from(2);
+/// `an_update_survives_being_killed` (`crates/server/tests/it/updates.rs`).
+pub const UPDATES: Torture = Torture {
+    command: "torture-updates",
+    test: "an_update_survives_being_killed",
+    options: &[
+        ("--leaves", "COROLLARY_LEAVES", "1000000", "dependants of one hub"),
+        ("--kills", "COROLLARY_KILLS", "50", "how often the server is killed"),
+    ],
+};
+
+impl Torture {
+    /// Builds the server, optimised, and runs the test.
+    pub fn run(&self, arguments: &[String]) -> ExitCode {
+        let mut settings: Vec<(&str, &str)> =
+            self.options.iter().map(|(_, name, n, _)| (*name, *n)).collect();
+        for pair in arguments.chunks(2) {
+            let at = self.options.iter().position(|(option, ..)| *option == pair[0]);
+            match (at, pair.get(1)) {
+                (Some(at), Some(value)) if value.parse::<u32>().is_ok() => settings[at].1 = value,
+                _ => {
+                    eprintln!("{}", self.usage());
+                    return ExitCode::from(2);
+                }
+            }
+        }
+        let test = ["test", "--release", "-p", "corollary-server", "--test", "it", "--", "--nocapture"];
+        match Command::new(env!("CARGO")).args(test).arg(self.test).envs(settings).status() {
+            Ok(status) if status.success() => ExitCode::SUCCESS,
+            Ok(_) => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("cargo could not be started: {error}");
+                ExitCode::FAILURE
             }
         }
     }
-    let test = [
-        "test",
-        "--release",
-        "-p",
-        "corollary-server",
-        "--test",
-        "it",
-        "--",
-        "an_update_survives_being_killed",
-    ];
-    let run = Command::new(env!("CARGO"))
-        .args(test)
-        .env("COROLLARY_LEAVES", leaves)
-        .env("COROLLARY_KILLS", kills)
-        .status();
-    match run {
-        Ok(status) if status.success() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("cargo could not be started: {error}");
-            ExitCode::FAILURE
+
+    fn usage(&self) -> String {
+        let mut usage = format!("usage: cargo xtask {} [options]\n\n", self.command);
+        for (option, _, default, what) in self.options {
+            usage += &format!("  {option} N  {what} ({default})\n");
         }
+        usage + "\nCOROLLARY_SEED repeats a run."
     }
 }

@@ -14,8 +14,9 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use corollary_schema::Schema;
+use corollary_schema::{Schema, TypeIx};
 use corollary_store::{Direction, KeyRange, Keyspace, Snapshot, Visit};
+use corollary_value::Id;
 
 use crate::cache::Lookup;
 use crate::doc::{Doc, Key};
@@ -57,6 +58,23 @@ impl Revisions {
     }
 }
 
+/// Documents of one type, in the order of their ids.
+#[derive(Default)]
+struct Ahead {
+    ty: Option<TypeIx>,
+    docs: Vec<(Id, Arc<Doc>)>,
+}
+
+impl Ahead {
+    fn get(&self, key: &Key) -> Option<Arc<Doc>> {
+        if self.ty != Some(key.ty) {
+            return None;
+        }
+        let at = self.docs.binary_search_by(|(id, _)| id.cmp(&key.id)).ok()?;
+        Some(self.docs[at].1.clone())
+    }
+}
+
 /// See the module.
 pub struct Base<'a> {
     engine: &'a Engine,
@@ -74,6 +92,10 @@ pub struct Base<'a> {
     rows: Cell<u64>,
     /// The document that was read last: of those that many link to, it is mostly the next one too.
     last: RefCell<Option<(Key, Option<Arc<Doc>>)>>,
+    /// Is it for who goes through a great many resources once? They are not put into the cache then.
+    passing: Cell<bool>,
+    /// Documents of one type that were read from the snapshot before they are asked for, in the order of their ids.
+    ahead: RefCell<Ahead>,
     /// How often the snapshot was asked.
     reads: Cell<u64>,
 }
@@ -94,13 +116,38 @@ impl<'a> Base<'a> {
             read: Cell::new(false),
             rows: Cell::new(0),
             last: RefCell::default(),
+            passing: Cell::new(false),
+            ahead: RefCell::default(),
             reads: Cell::new(0),
         }
+    }
+
+    /// Over a snapshot that is there already, for an engine that nobody else reads and that is as the snapshot is.
+    pub(crate) fn over(engine: &'a Engine, snapshot: Box<dyn Snapshot>) -> Base<'a> {
+        let base = Base::new(engine);
+        base.snapshot.get_or_init(|| snapshot);
+        base
     }
 
     /// The updates that are open at the revision that it shows.
     pub fn open_updates(&self) -> Vec<Arc<Update>> {
         self.updates.borrow().open_at(self.revision())
+    }
+
+    /// From now on it is for who goes through a great many resources once: what is asked for together does not take the
+    /// place of what others have asked for in the cache.
+    pub(crate) fn pass(&self) {
+        self.passing.set(true);
+    }
+
+    /// Is it for who goes through a great many once?
+    pub(crate) fn is_passing(&self) -> bool {
+        self.passing.get()
+    }
+
+    /// Keeps documents of a type that were read from the snapshot, in the order of their ids, in place of those before.
+    pub(crate) fn keep_ahead(&self, ty: TypeIx, docs: Vec<(Id, Arc<Doc>)>) {
+        self.ahead.replace(Ahead { ty: Some(ty), docs });
     }
 
     /// How many rows were read from the store so far.
@@ -138,13 +185,13 @@ impl<'a> Base<'a> {
         if let Some(snapshot) = self.snapshot.get() {
             return Ok(&**snapshot);
         }
-        let snapshot = self.engine.store.snapshot()?;
-        let (sequence, revision) = self.engine.position(&*snapshot)?;
+        let (snapshot, head) = self.engine.look()?;
+        let (sequence, revision) = (head.sequence, head.revision);
         if revision != self.revision.get() || sequence != self.sequence.get() {
             if self.read.get() {
                 return Err(EngineError::Moved);
             }
-            self.engine.follow(&*snapshot)?;
+            self.engine.follow_to(&head, &*snapshot)?;
             self.revision.set(revision);
             self.sequence.set(sequence);
             self.updates.replace(self.engine.updates());
@@ -160,6 +207,9 @@ impl<'a> Base<'a> {
             && last == key
         {
             return Ok(doc.clone());
+        }
+        if let Some(doc) = self.ahead.borrow().get(key) {
+            return Ok(Some(doc));
         }
         let doc = self.find(key)?;
         self.last.replace(Some((key.clone(), doc.clone())));
@@ -194,10 +244,16 @@ impl<'a> Base<'a> {
         let mut docs = vec![None; keys.len()];
         // Where it stands, and may the cache learn it?
         let mut wanted = Vec::new();
+        let (ahead, passing) = (self.ahead.borrow(), self.passing.get());
         for (at, key) in keys.iter().enumerate() {
-            let found = match self.cached.get() {
-                true => self.engine.cache.get(key, self.revision.get()),
-                false => Lookup::Newer,
+            if let Some(doc) = ahead.get(key) {
+                docs[at] = Some(doc);
+                continue;
+            }
+            let found = match (self.cached.get(), passing) {
+                (true, false) => self.engine.cache.get(key, self.revision.get()),
+                (true, true) => self.engine.cache.peek(key, self.revision.get()),
+                (false, _) => Lookup::Newer,
             };
             match found {
                 Lookup::Hit(doc) => {
@@ -205,7 +261,7 @@ impl<'a> Base<'a> {
                     docs[at] = doc;
                 }
                 Lookup::Newer => wanted.push((at, false)),
-                Lookup::Unknown => wanted.push((at, true)),
+                Lookup::Unknown => wanted.push((at, !passing)),
             }
         }
         if wanted.is_empty() {
@@ -229,6 +285,9 @@ impl<'a> Base<'a> {
 
     /// Brings many documents into the cache with one read.
     pub fn prefetch(&self, mut wanted: Vec<&Key>) -> Result<(), EngineError> {
+        let ahead = self.ahead.borrow();
+        wanted.retain(|key| ahead.get(key).is_none());
+        drop(ahead);
         wanted.retain(|key| {
             !self.cached.get() || matches!(self.engine.cache.get(key, self.revision.get()), Lookup::Unknown)
         });

@@ -4,11 +4,18 @@
 //! before it is published. So an entry with a revision of at most R, seen by a reader of R that was published before
 //! the look, is the resource at R. Two rules keep it so:
 //!
-//! - The executor puts every document that it writes, whether or not there was an entry.
+//! - The executor puts every document that it writes, whether or not there was an entry. Where there was none, an update
+//!   leaves a gap in place of it, as if the entry had been dropped: it comes to a great many that nobody has asked for.
 //! - A reader fills a gap only if no entry was dropped there since its snapshot: each shard remembers the highest
 //!   revision that it dropped.
 //!
 //! What another node committed is forgotten instead of put, which is a gap that no older reader fills.
+//!
+//! Revisions are enough for that, although there are commits without one (a step of an update that changes only the rows of
+//! groups, a receipt, the beginning of a repair): none of them changes a document. A document that changes, be it only in
+//! what it keeps for somebody's sum, has a commit with a revision (`engine::finish`), though it does not show that as its
+//! own; so of two snapshots of one revision neither has an older document than the other. `Executor::put` holds
+//! commits to it in all tests.
 //!
 //! Read next: [`crate::base`], the only user.
 
@@ -73,6 +80,16 @@ pub enum Lookup {
     Unknown,
 }
 
+impl Lookup {
+    fn of(entry: Option<&Entry>, at: u64) -> Lookup {
+        match entry {
+            Some(entry) if entry.revision <= at => Lookup::Hit(entry.doc.clone()),
+            Some(_) => Lookup::Newer,
+            None => Lookup::Unknown,
+        }
+    }
+}
+
 impl Cache {
     /// An empty cache of at most about so many bytes.
     pub fn new(limit_bytes: usize) -> Cache {
@@ -92,14 +109,26 @@ impl Cache {
     /// What a resource is at a published revision.
     pub fn get(&self, key: &Key, at: u64) -> Lookup {
         let mut shard = self.shard(key).lock();
-        match shard.entries.get(key) {
-            Some(entry) if entry.revision <= at => {
-                let doc = entry.doc.clone();
-                shard.hits += 1;
-                Lookup::Hit(doc)
-            }
-            Some(_) => Lookup::Newer,
-            None => Lookup::Unknown,
+        let found = Lookup::of(shard.entries.get(key), at);
+        shard.hits += u64::from(matches!(found, Lookup::Hit(_)));
+        found
+    }
+
+    /// The same, for who goes through everything once: what others read stays as recently used as it was.
+    pub fn peek(&self, key: &Key, at: u64) -> Lookup {
+        let mut shard = self.shard(key).lock();
+        let found = Lookup::of(shard.entries.peek(key), at);
+        shard.hits += u64::from(matches!(found, Lookup::Hit(_)));
+        found
+    }
+
+    /// Puts what a commit made of a resource where there is an entry of it; where there is none, that is a gap that no older
+    /// reader fills. For the executor, in the order of commits.
+    pub fn put_if_known(&self, key: Key, doc: Option<Arc<Doc>>, revision: u64) {
+        let mut shard = self.shard(&key).lock();
+        match shard.entries.contains(&key) {
+            true => shard.insert(key, doc, revision),
+            false => shard.dropped = shard.dropped.max(revision),
         }
     }
 
@@ -251,6 +280,20 @@ mod tests {
         assert!(matches!(cache.get(&key(1), 7), Lookup::Unknown));
         let CacheStats { entries, bytes, .. } = cache.stats();
         assert_eq!((entries, bytes), (0, 0));
+    }
+
+    #[test]
+    fn what_nobody_has_asked_for_is_not_put_and_not_filled_by_those_who_read_before() {
+        let cache = Cache::new(1 << 20);
+        cache.put(key(1), doc(5), 5);
+        cache.put_if_known(key(1), doc(6), 6);
+        assert_eq!(hit(&cache, 1, 6), Some(6));
+        cache.put_if_known(key(2), doc(6), 6);
+        assert!(matches!(cache.get(&key(2), 6), Lookup::Unknown));
+        cache.fill(&key(2), doc(3), 5);
+        assert!(matches!(cache.get(&key(2), 6), Lookup::Unknown), "3 is older than what was left out");
+        cache.fill(&key(2), doc(6), 6);
+        assert_eq!(hit(&cache, 2, 6), Some(6));
     }
 
     #[test]

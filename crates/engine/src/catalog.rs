@@ -3,26 +3,27 @@
 //! Opening compares the schema that is wanted with the one that is stored. What the new one adds is built; what it no
 //! longer needs is dropped; what would lose facts is refused, and nothing changes. The comparison is by what there is
 //! and what there should be, so an opening that was cut short is simply taken up by the next.
+//!
+//! Whether the data fits, `fit` finds out. What another schema would change [`plan`] says without doing it.
+
+mod fit;
+pub mod plan;
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use corollary_schema::{
-    Field, FieldId, FieldKind, FieldRef, Ids, Member, ResourceType, Schema, Slot, TypeIx, ValueType, check,
-};
-use corollary_store::{Batch, Direction, KeyRange, Keyspace, Snapshot, Store, StoreError};
+use corollary_schema::{FieldId, FieldKind, FieldRef, Ids, Schema, check};
+use corollary_store::{Batch, Feature, Snapshot, Store, StoreError};
 use corollary_syntax::diagnostic::Diagnostic;
-use corollary_value::Value;
-use corollary_value::order_key::push_order_key;
-use hashbrown::HashMap;
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
 
-use crate::doc::{Key, Layout};
+use self::fit::{alike, duplicates, errors, losses};
 use crate::engine::{Engine, EngineOptions, Executor};
 use crate::error::EngineError;
+use crate::files;
+use crate::index;
 use crate::keys;
 use crate::names;
 use crate::nodes::{Head, MAX_ATTEMPTS};
@@ -40,13 +41,14 @@ const SCHEMA: &[u8] = b"schema";
 /// |---|---|
 /// | 2 | the counts of the children of ordered collections |
 /// | 3 | updates keep the sources of each level of their walk |
-const FORMAT: u64 = 3;
+/// | 4 | lists are indexed by their elements |
+const FORMAT: u64 = 4;
 
 /// The form since which children of ordered collections are counted as they are.
 const COUNTED_CHILDREN: u64 = 2;
 
-/// How many duplicates of a value are told.
-const MAX_TOLD_DUPLICATES: usize = 10;
+/// The form since which lists are indexed by their elements.
+const INDEXED_ELEMENTS: u64 = 4;
 
 /// Why data cannot be opened with a schema. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -82,8 +84,12 @@ impl From<StoreError> for OpenError {
 struct Catalog {
     format: u64,
     text: String,
+    /// See [`EngineOptions::instead_of`].
+    instead_of: Option<String>,
     ids: Ids,
     built: BTreeSet<Structure>,
+    /// What was found wrong and is being built anew; the facts that it follows from stay as they are.
+    wrong: BTreeSet<Structure>,
 }
 
 impl Catalog {
@@ -97,43 +103,104 @@ impl Catalog {
             return Err(OpenError::Refused(vec![reason.into()]));
         }
         let read = || {
-            let list = |name: &str, structure: fn(FieldId) -> Structure| -> Option<Vec<Structure>> {
-                let ids = json["built"][name].as_array()?.iter();
-                ids.map(|id| Some(structure(FieldId(u32::try_from(id.as_u64()?).ok()?)))).collect()
-            };
-            let mut built = list("references", Structure::References)?;
-            built.extend(list("definitions", Structure::Definition)?);
-            built.extend(list("indexes", Structure::Index)?);
             Some(Catalog {
                 format,
                 text: json["text"].as_str()?.to_string(),
+                instead_of: json["instead_of"].as_str().map(str::to_string),
                 ids: Ids::from_json(&json["ids"])?,
-                built: built.into_iter().collect(),
+                built: read_structures(&json["built"])?,
+                wrong: match &json["wrong"] {
+                    // Where nothing is, it is not written.
+                    Json::Null => BTreeSet::new(),
+                    wrong => read_structures(wrong)?,
+                },
             })
         };
         Ok(Some(read().ok_or_else(corrupt)?))
     }
 
     fn save(&self, batch: &mut Batch) {
-        let list =
-            |pick: fn(&Structure) -> Option<u32>| self.built.iter().filter_map(pick).collect::<Vec<_>>();
-        let json = json!({
+        let mut json = json!({
             "format": self.format,
             "text": self.text,
+            "instead_of": self.instead_of,
             "ids": self.ids.to_json(),
-            "built": {
-                "references": list(|it| if let Structure::References(id) = it { Some(id.0) } else { None }),
-                "definitions": list(|it| if let Structure::Definition(id) = it { Some(id.0) } else { None }),
-                "indexes": list(|it| if let Structure::Index(id) = it { Some(id.0) } else { None }),
-            },
+            "built": structures_to_json(&self.built),
         });
+        if !self.wrong.is_empty() {
+            json["wrong"] = structures_to_json(&self.wrong);
+        }
         batch.put(keys::META, SCHEMA, json.to_string());
     }
+}
+
+fn structures_to_json(structures: &BTreeSet<Structure>) -> Json {
+    let list = |pick: fn(&Structure) -> Option<u32>| structures.iter().filter_map(pick).collect::<Vec<_>>();
+    json!({
+        "references": list(|it| if let Structure::References(id) = it { Some(id.0) } else { None }),
+        "definitions": list(|it| if let Structure::Definition(id) = it { Some(id.0) } else { None }),
+        "indexes": list(|it| if let Structure::Index(id) = it { Some(id.0) } else { None }),
+    })
+}
+
+fn read_structures(json: &Json) -> Option<BTreeSet<Structure>> {
+    let list = |name: &str, structure: fn(FieldId) -> Structure| -> Option<Vec<Structure>> {
+        let ids = json[name].as_array()?.iter();
+        ids.map(|id| Some(structure(FieldId(u32::try_from(id.as_u64()?).ok()?)))).collect()
+    };
+    let mut all = list("references", Structure::References)?;
+    all.extend(list("definitions", Structure::Definition)?);
+    all.extend(list("indexes", Structure::Index)?);
+    Some(all.into_iter().collect())
+}
+
+/// Puts on record that structures are wrong and have to be built anew, by this or by the next opening.
+pub(crate) fn note_wrong(executor: &mut Executor, wrong: &BTreeSet<Structure>) -> Result<(), EngineError> {
+    amend(executor, |catalog| {
+        catalog.built.retain(|it| !wrong.contains(it));
+        catalog.wrong.extend(wrong);
+    })
+}
+
+/// Puts on record that one of them is as it should be.
+pub(crate) fn note_built(executor: &mut Executor, structure: Structure) -> Result<(), EngineError> {
+    amend(executor, |catalog| {
+        catalog.wrong.remove(&structure);
+        catalog.built.insert(structure);
+    })
+}
+
+fn amend(executor: &mut Executor, change: impl FnOnce(&mut Catalog)) -> Result<(), EngineError> {
+    let loaded = Catalog::load(&*executor.engine().store().snapshot()?);
+    let mut catalog = match loaded {
+        Ok(Some(catalog)) => catalog,
+        Err(OpenError::Engine(error)) => return Err(error),
+        Ok(None) | Err(_) => return Err(EngineError::corrupt("the stored schema")),
+    };
+    change(&mut catalog);
+    let mut batch = Batch::new();
+    catalog.save(&mut batch);
+    executor.commit_schema(batch, true)
 }
 
 /// The schema text that the data was last opened with; none for a new store.
 pub fn stored_schema(store: &dyn Store) -> Result<Option<String>, OpenError> {
     Ok(Catalog::load(&*store.snapshot()?)?.map(|catalog| catalog.text))
+}
+
+/// A schema as it is kept with the data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// As it was written.
+    pub text: String,
+    /// What it is served in place of: [`EngineOptions::instead_of`].
+    pub instead_of: Option<String>,
+}
+
+/// The schema that the data was last opened with; none for a new store.
+pub fn stored(store: &dyn Store) -> Result<Option<Stored>, OpenError> {
+    let catalog = Catalog::load(&*store.snapshot()?)?;
+    Ok(catalog.map(|Catalog { text, instead_of, .. }| Stored { text, instead_of }))
 }
 
 /// Opens a store, which was itself opened with [`keys::KEYSPACES`], with a schema. `told` hears what takes its time.
@@ -147,6 +214,11 @@ pub fn open(
     let mut attempts = 0;
     let (reasons, before) = loop {
         attempts += 1;
+        // Who was overtaken once need not be again.
+        let _turn = match attempts > 1 && store.features().has(Feature::Turns) {
+            true => Some(store.turn()?),
+            false => None,
+        };
         match attempt(store.clone(), text, options, now, told, Turn::First) {
             Ok(executor) => return Ok(executor),
             // Another node has committed since the data was looked at, so it is looked at again.
@@ -215,12 +287,16 @@ fn attempt(
     let Some(schema) = checked.schema else { return Err(OpenError::Schema(checked.diagnostics).into()) };
     let wanted = rebuild::structures(&schema);
     let have = stored.as_ref().map(|catalog| catalog.built.clone()).unwrap_or_default();
+    let wrong = stored.as_ref().map(|catalog| catalog.wrong.clone()).unwrap_or_default();
     let mut missing: BTreeSet<Structure> = wanted.iter().copied().filter(|it| !have.contains(it)).collect();
+    if stored.as_ref().is_some_and(|stored| stored.format < INDEXED_ELEMENTS) {
+        let fields = schema.types().flat_map(|(_, ty)| &ty.fields);
+        missing.extend(fields.filter(|it| it.indexes_elements()).map(|it| Structure::Index(it.id)));
+    }
     let old = stored.as_ref().filter(|catalog| catalog.text != text);
     let old = old.and_then(|catalog| check(&catalog.text, &mut catalog.ids.clone()).schema);
     if let Some(old) = &old {
-        missing.extend(readers_of_changed_types(old, &schema));
-        missing.extend(rebuild::readers_of_noted_creations(&schema, &missing));
+        add_changed(old, &schema, &mut missing);
     }
     let changed = stored.as_ref().is_some_and(|stored| stored.text != text);
     let mut batch = Batch::new();
@@ -241,9 +317,15 @@ fn attempt(
         ledger::supersede(&*snapshot, &mut batch, now, &|record| anew.contains(&record.definition))?;
     }
     if let Some(old) = &old {
-        // An order that is not built yet has been given to nobody.
-        let ordered = if turn == Turn::First { have.clone() } else { BTreeSet::new() };
-        let mut reasons = losses(&*snapshot, old, &schema, &ordered)?;
+        let mut reasons = match turn {
+            Turn::First => {
+                // An order that is not built yet has been given to nobody.
+                let ordered = have.union(&wrong).copied().collect();
+                losses(&*snapshot, old, &schema, &ordered)?
+            }
+            // All facts are from when this one was current: nobody has written with the one that did not fit.
+            Turn::Back => Vec::new(),
+        };
         if reasons.is_empty() {
             reasons = duplicates(&*snapshot, old, &schema)?;
         }
@@ -258,6 +340,9 @@ fn attempt(
         }
     }
     filling::begin(&schema, &*snapshot, &fill, now, &mut batch)?;
+    if let Some(old) = &old {
+        files::retire(&*snapshot, old, &schema, &mut batch)?;
+    }
     let filled = |it: &Structure| {
         fill.iter().any(|at| *it == Structure::Definition(schema.plan.nodes[*at].definition))
     };
@@ -266,9 +351,16 @@ fn attempt(
         .copied()
         .filter(|it| filled(it) || have.contains(it) && !missing.contains(it))
         .collect();
-    let mut catalog = Catalog { format: FORMAT, text: text.to_string(), ids, built };
+    let unmended = wrong.iter().copied().filter(|it| missing.contains(it)).collect();
+    let instead_of = options.instead_of.clone();
+    let mut catalog =
+        Catalog { format: FORMAT, text: text.to_string(), instead_of, ids, built, wrong: unmended };
     let unchanged = stored.as_ref().is_some_and(|stored| {
-        stored.format == FORMAT && stored.text == text && stored.built == catalog.built
+        stored.format == FORMAT
+            && stored.text == text
+            && stored.instead_of == catalog.instead_of
+            && stored.built == catalog.built
+            && stored.wrong == catalog.wrong
     }) && batch.is_empty();
     let empty = !unchanged && stored.is_none();
     let engine = Arc::new(Engine::new(store, Arc::new(schema), options, &*snapshot)?);
@@ -308,7 +400,8 @@ fn attempt(
     for structure in wanted {
         if !empty && missing.contains(&structure) {
             told(&describe(executor.engine().schema(), structure));
-            match rebuild::build(&mut executor, structure, Build::Afresh) {
+            let places = if wrong.contains(&structure) { Build::Kept } else { Build::Afresh };
+            match rebuild::build(&mut executor, structure, places) {
                 Err(EngineError::Refused(refusals)) => {
                     let what = describe(executor.engine().schema(), structure);
                     let reasons = refusals.iter().map(|it| format!("{what}: {}", it.message)).collect();
@@ -318,6 +411,7 @@ fn attempt(
                 outcome => outcome?,
             }
             catalog.built.insert(structure);
+            catalog.wrong.remove(&structure);
             let mut batch = Batch::new();
             catalog.save(&mut batch);
             executor.commit_schema(batch, true)?;
@@ -332,6 +426,23 @@ fn is_order(schema: &Schema, structure: Structure) -> bool {
     let Structure::Index(id) = structure else { return false };
     let at = rebuild::indexed_by(schema, id);
     at.is_some_and(|(at, _)| matches!(schema.field(at).kind, FieldKind::Position { .. }))
+}
+
+/// Adds what another schema asks to be built anew though it has been built, to what it asks to be built first.
+fn add_changed(old: &Schema, new: &Schema, missing: &mut BTreeSet<Structure>) {
+    missing.extend(readers_of_changed_types(old, new));
+    missing.extend(indexes_by_something_else(old, new));
+    let noted = rebuild::readers_of_noted_creations(new, missing);
+    missing.extend(noted);
+}
+
+/// The indexes whose entries were made of something else than they are now: of a list that is unique no longer, say.
+fn indexes_by_something_else(old: &Schema, new: &Schema) -> Vec<Structure> {
+    let indexes = new.types().flat_map(|(_, ty)| &ty.fields).flat_map(index::of);
+    let differs = |(by, number): &(index::By, FieldId)| {
+        rebuild::indexed_by(old, *number).is_some_and(|(_, was)| was != *by)
+    };
+    indexes.filter(differs).map(|(_, number)| Structure::Index(number)).collect()
 }
 
 /// What is computed from stored fields whose type is another now: the kinds of results follow from it.
@@ -352,7 +463,8 @@ fn readers_of_changed_types(old: &Schema, new: &Schema) -> Vec<Structure> {
     readers
 }
 
-fn describe(schema: &Schema, structure: Structure) -> String {
+/// What a structure is, for people.
+pub fn describe(schema: &Schema, structure: Structure) -> String {
     let named = |id: FieldId| {
         schema.types().find_map(|(_, ty)| {
             let field = ty.fields.iter().find(|field| field.id == id)?;
@@ -374,248 +486,4 @@ fn describe(schema: &Schema, structure: Structure) -> String {
             format!("the values of {}", name.unwrap_or_default())
         }
     }
-}
-
-/// What facts the new schema has no place for.
-fn losses(
-    snapshot: &dyn Snapshot,
-    old: &Schema,
-    new: &Schema,
-    built: &BTreeSet<Structure>,
-) -> Result<Vec<String>, OpenError> {
-    let mut reasons = Vec::new();
-    let any = |keyspace: Keyspace, prefix: Vec<u8>| -> Result<bool, OpenError> {
-        let mut any = false;
-        snapshot.scan(keyspace, &KeyRange::prefix(prefix), Direction::Forward, 1, &mut |_, _| {
-            any = true;
-            ControlFlow::Break(())
-        })?;
-        Ok(any)
-    };
-    for (old_ty, was) in old.types().filter(|(_, was)| was.visible()) {
-        if let Some(history) = was.history
-            && !new.types().any(|(_, is)| is.history == Some(history))
-            && any(keys::VERSION, keys::versions_under(history))?
-        {
-            reasons.push(format!("{} has a history, and the new schema keeps none of it", was.name));
-        }
-        if !any(keys::DOC, keys::docs_of(was.id))? {
-            continue;
-        }
-        let Some((_, is)) = new.types().find(|(_, ty)| ty.id == was.id) else {
-            reasons.push(format!("type {} has resources, and the new schema does not have it", was.name));
-            continue;
-        };
-        if was.root != is.root && is.root.is_none() {
-            reasons.push(format!(
-                "{} has resources, and the new schema has no root collection for it",
-                was.name
-            ));
-        }
-        let counts = |field: &Field| match field.kind {
-            FieldKind::Position { .. } => {
-                field.parent_index.is_some_and(|index| built.contains(&Structure::Index(index)))
-            }
-            _ => field.is_fact(),
-        };
-        let facts: Vec<(Slot, &Field)> = was.slots().filter(|(_, field)| counts(field)).collect();
-        let in_the_way = |field: &Field| {
-            let other = is.fields.iter().find(|other| other.id == field.id);
-            other.is_none_or(|other| !holds(old, field, new, other))
-        };
-        let suspect: Vec<Slot> =
-            facts.iter().filter(|(_, field)| in_the_way(field)).map(|(slot, _)| *slot).collect();
-        let used = used(snapshot, old, old_ty, &suspect)?;
-        for (_, field) in facts.iter().filter(|(slot, _)| used.contains(slot)) {
-            match is.fields.iter().find(|other| other.id == field.id) {
-                None if matches!(field.kind, FieldKind::Position { .. }) => reasons.push(format!(
-                    "a collection of {} has an order, and the new schema gives it none",
-                    was.name
-                )),
-                None => reasons.push(format!(
-                    "{}.{} has values, and the new schema does not have it",
-                    was.name,
-                    field.label()
-                )),
-                Some(other) if !holds(old, field, new, other) => reasons.push(format!(
-                    "{}.{} has values of another type than the new schema gives it",
-                    was.name,
-                    field.label()
-                )),
-                Some(_) => {}
-            }
-        }
-    }
-    Ok(reasons)
-}
-
-/// Which of some fields have a value in any resource of their type.
-fn used(
-    snapshot: &dyn Snapshot,
-    schema: &Schema,
-    ty: TypeIx,
-    suspect: &[Slot],
-) -> Result<Vec<Slot>, OpenError> {
-    let mut used: Vec<Slot> = Vec::new();
-    if suspect.is_empty() {
-        return Ok(used);
-    }
-    let layouts = Layout::of(schema);
-    let mut corrupt = false;
-    let range = KeyRange::prefix(keys::docs_of(schema.ty(ty).id));
-    snapshot.scan(keys::DOC, &range, Direction::Forward, usize::MAX, &mut |_, bytes| {
-        let Ok(doc) = layouts[ty.0 as usize].decode(bytes) else {
-            corrupt = true;
-            return ControlFlow::Break(());
-        };
-        let there = suspect.iter().filter(|slot| !matches!(doc.get(**slot), Value::Absent));
-        let new: Vec<Slot> = there.filter(|slot| !used.contains(slot)).copied().collect();
-        used.extend(new);
-        if used.len() == suspect.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    if corrupt {
-        return Err(EngineError::corrupt(format!("a resource of {}", schema.ty(ty).name)).into());
-    }
-    Ok(used)
-}
-
-/// Can a field hold all values of an older one?
-fn holds(old: &Schema, was: &Field, new: &Schema, is: &Field) -> bool {
-    let same = |old_ty: TypeIx, new_ty: TypeIx| old.ty(old_ty).id == new.ty(new_ty).id;
-    match (&was.kind, &is.kind) {
-        (FieldKind::Stored(was), FieldKind::Stored(is)) => holds_type(was, is, &same),
-        (FieldKind::Link { target: was, .. }, FieldKind::Link { target: is, .. })
-        | (FieldKind::Links { target: was, .. }, FieldKind::Links { target: is, .. }) => same(*was, *is),
-        (FieldKind::Parent { collection: was }, FieldKind::Parent { collection: is }) => same(was.ty, is.ty),
-        (FieldKind::Position { .. }, FieldKind::Position { .. }) => true,
-        _ => false,
-    }
-}
-
-/// Do values of two types have the same shape? Rules decide what may be stored, not what follows from it.
-fn alike(was: &ValueType, is: &ValueType, same: &dyn Fn(TypeIx, TypeIx) -> bool) -> bool {
-    match (was, is) {
-        (ValueType::Link { target: was, .. }, ValueType::Link { target: is, .. }) => same(*was, *is),
-        (ValueType::List(was), ValueType::List(is))
-        | (ValueType::Set(was), ValueType::Set(is))
-        | (ValueType::Map(was), ValueType::Map(is)) => alike(was, is, same),
-        (ValueType::Object(was), ValueType::Object(is)) => {
-            let pair = |(was, is): (&Member, &Member)| was.name == is.name && alike(&was.ty, &is.ty, same);
-            was.len() == is.len() && was.iter().zip(is).all(pair)
-        }
-        _ => was == is,
-    }
-}
-
-/// Can a type hold all values of an older one? `same` tells whether two types of resources are one.
-fn holds_type(was: &ValueType, is: &ValueType, same: &dyn Fn(TypeIx, TypeIx) -> bool) -> bool {
-    match (was, is) {
-        (ValueType::Link { target: was, .. }, ValueType::Link { target: is, .. }) => same(*was, *is),
-        // What is free of a schema holds no references.
-        (was, ValueType::Json) if was.holds_links() => false,
-        (ValueType::Enum(was), ValueType::Enum(is)) => was.iter().all(|word| is.contains(word)),
-        (ValueType::Enum(_), ValueType::Str) | (_, ValueType::Json) => true,
-        (ValueType::List(was), ValueType::List(is))
-        | (ValueType::Set(was), ValueType::Set(is))
-        | (ValueType::Map(was), ValueType::Map(is)) => holds_type(was, is, same),
-        (ValueType::Object(was), ValueType::Object(is)) => was.iter().all(|member| {
-            is.iter().any(|other| other.name == member.name && holds_type(&member.ty, &other.ty, same))
-        }),
-        _ => was == is,
-    }
-}
-
-/// Values that several resources have of a field that is unique from now on.
-fn duplicates(snapshot: &dyn Snapshot, old: &Schema, new: &Schema) -> Result<Vec<String>, OpenError> {
-    let mut reasons = Vec::new();
-    let layouts = Layout::of(new);
-    for (ty, is) in new.types() {
-        let was = |field: &Field| old.types().flat_map(|(_, ty)| &ty.fields).find(|was| was.id == field.id);
-        let was_unique = |field: &Field| was(field).is_some_and(|was| was.rules.unique);
-        let was_among_siblings =
-            |field: &Field| was(field).is_some_and(|was| was.rules.unique || was.rules.unique_in_parent);
-        let in_all = is.slots().filter(|(_, field)| field.rules.unique && !was_unique(field));
-        let among_siblings =
-            is.slots().filter(|(_, field)| field.rules.unique_in_parent && !was_among_siblings(field));
-        let in_all = in_all.map(|(slot, field)| (slot, field, false));
-        for (slot, field, siblings) in in_all.chain(among_siblings.map(|(slot, field)| (slot, field, true))) {
-            let mut seen: HashMap<Vec<u8>, Key> = HashMap::new();
-            let prefix = keys::docs_of(is.id);
-            let length = prefix.len();
-            let mut corrupt = false;
-            snapshot.scan(
-                keys::DOC,
-                &KeyRange::prefix(prefix),
-                Direction::Forward,
-                usize::MAX,
-                &mut |key, doc| {
-                    let (Some(id), Ok(doc)) =
-                        (keys::id_behind(key, length), layouts[ty.0 as usize].decode(doc))
-                    else {
-                        corrupt = true;
-                        return ControlFlow::Break(());
-                    };
-                    let value = doc.get(slot);
-                    if !value.is_null() {
-                        let mut bytes = Vec::new();
-                        if siblings {
-                            let Some((collection, parent)) = doc.parent(new, ty) else {
-                                return ControlFlow::Continue(());
-                            };
-                            bytes =
-                                keys::children(new.field(collection).id, new.field(collection).id, parent);
-                        }
-                        push_order_key(value, &mut bytes);
-                        if let Some(other) = seen.insert(bytes, Key::new(ty, id.clone()))
-                            && reasons.len() < MAX_TOLD_DUPLICATES
-                        {
-                            reasons.push(duplicate(is, field, siblings, &other, &id, value));
-                        }
-                    }
-                    ControlFlow::Continue(())
-                },
-            )?;
-            if corrupt {
-                return Err(EngineError::corrupt(format!("a resource of {}", is.name)).into());
-            }
-        }
-    }
-    Ok(reasons)
-}
-
-/// Errors in fields that are strict from now on. Of those that are yet to be built, the build finds out.
-fn errors(
-    snapshot: &dyn Snapshot,
-    old: &Schema,
-    new: &Schema,
-    missing: &BTreeSet<Structure>,
-) -> Result<Vec<String>, OpenError> {
-    let mut reasons = Vec::new();
-    let layouts = Layout::of(new);
-    let was_strict = |id: FieldId| {
-        let was = old.types().flat_map(|(_, ty)| &ty.fields).find(|was| was.id == id);
-        was.is_some_and(|was| matches!(was.kind, FieldKind::Derived { strict: true, .. }))
-    };
-    for node in new.plan.nodes.iter().filter(|it| !missing.contains(&Structure::Definition(it.definition))) {
-        let (ty, field) = (&new.ty(node.result.ty).name, new.field(node.result));
-        if !was_strict(field.id)
-            && let Some((id, error)) = rebuild::error_of(snapshot, new, &layouts, node.result)?
-        {
-            reasons.push(format!("{ty}.{} is to be strict, and of {id} it is {error}", field.name));
-        }
-    }
-    Ok(reasons)
-}
-
-fn duplicate(
-    ty: &ResourceType,
-    field: &Field,
-    siblings: bool,
-    one: &Key,
-    other: &corollary_value::Id,
-    value: &Value,
-) -> String {
-    let (ty, field, one) = (&ty.name, &field.name, &one.id);
-    let among = if siblings { " in its parent" } else { "" };
-    format!("{ty}.{field} is to be unique{among}, and {one} and {other} both have {value}")
 }

@@ -194,6 +194,19 @@ pub(crate) fn rearm_owner(
     Ok(())
 }
 
+/// Sets the timers of some owners of a node as they keep them, whatever rows there are.
+pub(crate) fn set_again(working: &mut Working<'_>, at: usize, owners: &[Id]) -> Result<(), EngineError> {
+    let node = &working.schema.plan.nodes[at];
+    let Some(slot) = node.keeps_time() else { return Ok(()) };
+    for id in owners {
+        let doc = working.after(&Key::new(node.result.ty, id.clone()))?;
+        if let Some(time) = doc.and_then(|doc| time_in(doc.get(slot))) {
+            working.arm(keys::timer(node.definition, time, id), time);
+        }
+    }
+    Ok(())
+}
+
 /// The time that a hidden field holds.
 pub(crate) fn time_in(value: &Value) -> Option<Timestamp> {
     match value {

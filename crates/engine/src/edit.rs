@@ -4,13 +4,18 @@
 //! What comes out is held to the rules of the field afterwards ([`mod@crate::write`], [`crate::rules`]); refused here is only
 //! what has no outcome at all.
 
+use std::sync::Arc;
+
 use corollary_schema::ValueType;
 use corollary_schema::plan::lower::zero;
 use corollary_schema::typed::Type;
 use corollary_value::{ErrorValue, Id, Value, compare, ops};
+use jiff::Timestamp;
 use smol_str::SmolStr;
 
 use crate::error::Refusal;
+use crate::files::Received;
+use crate::rules::{Fill, canonical_members};
 
 /// How a value changes.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,14 +55,23 @@ pub enum Edit {
     Link(Id),
     /// Links: this one not.
     Unlink(Id),
+    /// A file: these bytes, which are in the store already.
+    File(Arc<Received>),
 }
 
-/// A value after an edit; `place` is the field, or the member in it. Mostly, what does not fit comes out as a value that
+/// A value after an edit; `place` is the field, or the member in it, and `now` what new defaults are as of. Mostly, what does not fit comes out as a value that
 /// the rules refuse.
-pub fn edited(place: &str, ty: Option<&ValueType>, old: &Value, edit: &Edit) -> Result<Value, Refusal> {
+pub fn edited(
+    place: &str,
+    ty: Option<&ValueType>,
+    old: &Value,
+    edit: &Edit,
+    now: Timestamp,
+) -> Result<Value, Refusal> {
     Ok(match edit {
         Edit::Set(value) => value.clone(),
-        Edit::Merge(edits) => merged(place, ty, old, edits)?,
+        Edit::File(received) => received.value(),
+        Edit::Merge(edits) => merged(place, ty, old, edits, now)?,
         Edit::Increment(by) => incremented(ty, old, by),
         Edit::IncrementWithin { by, limit, clamp } => {
             let new = incremented(ty, old, by);
@@ -113,11 +127,14 @@ pub fn edited(place: &str, ty: Option<&ValueType>, old: &Value, edit: &Edit) -> 
     })
 }
 
+/// An object after edits of its members. One of a union that becomes one of another variant leaves the members that it has
+/// no more, and gets the defaults of the new one.
 fn merged(
     place: &str,
     ty: Option<&ValueType>,
     old: &Value,
     edits: &[(SmolStr, Edit)],
+    now: Timestamp,
 ) -> Result<Value, Refusal> {
     let mut members = match old {
         Value::Object(members) => members.to_vec(),
@@ -133,7 +150,7 @@ fn merged(
             _ => None,
         };
         let old = at.map_or(&Value::Absent, |at| &members[at].1);
-        let new = edited(&format!("{place}/{name}"), ty, old, edit)?;
+        let new = edited(&format!("{place}/{name}"), ty, old, edit, now)?;
         match (at, matches!(new, Value::Absent)) {
             (Some(at), true) => {
                 members.remove(at);
@@ -142,6 +159,21 @@ fn merged(
             (None, true) => {}
             (None, false) => members.push((name.clone(), new)),
         }
+    }
+    let declared = match ty {
+        Some(ValueType::Object(declared)) => declared,
+        _ => return Ok(Value::Object(members.into())),
+    };
+    if let (Some(union), Value::Object(before)) = (declared.union(), old)
+        && let (Some(was), Some(is)) = (union.variant_of(before), union.variant_of(&members))
+        && was.name != is.name
+    {
+        // It is of another variant now: what that has not goes with the old one, unless it was just given.
+        let stays = |(name, _): &(SmolStr, Value)| {
+            !was.has(name) || is.has(name) || edits.iter().any(|(edited, _)| edited == name)
+        };
+        members.retain(stays);
+        return Ok(canonical_members(declared, &members, Fill::All(now)));
     }
     Ok(Value::Object(members.into()))
 }

@@ -1,75 +1,38 @@
-//! The engine over one store: readers of what is published, and one executor that commits.
+//! The engine over one store: readers of what is published, and one executor that commits ([`Executor`]).
 //!
-//! The executor runs transactions in groups, with one atomic and durable batch a group. What it wrote goes into the
-//! cache, then the revision is published; so a reader never sees half a commit. Reads block nobody.
+//! What a commit wrote goes into the cache, then its revision is published; so a reader never sees half a commit. Reads block
+//! nobody.
+
+mod executor;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use corollary_schema::Schema;
 use corollary_schema::plan::follows::DEFAULT_BUDGET;
-use corollary_store::{Batch, Direction, Feature, KeyRange, Snapshot, Store};
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use corollary_store::{Batch, Direction, Feature, KeyRange, Snapshot, Store, StoreError};
 use jiff::Timestamp;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use smol_str::SmolStr;
+use tracing::debug_span;
 
 use crate::base::{Base, Revisions};
 use crate::cache::{Cache, CacheStats};
-use crate::clock;
-use crate::doc::{Doc, Key, Layout};
+use crate::doc::Layout;
 use crate::error::EngineError;
-use crate::eval::View;
-use crate::history;
-use crate::index;
 use crate::keys;
 use crate::log::{self, Commit};
 use crate::nodes::{Head, Nodes};
-use crate::propagate::{Work, propagate};
-use crate::receipt;
-use crate::reply::{self, Request, Shown};
+use crate::spans;
 use crate::updates::budget::Budgets;
+use crate::updates::gather::GATHERED_OWNERS;
 use crate::updates::lag::lags;
-use crate::updates::{Ledger, OwnBudget, UpdateId};
+use crate::updates::{Ledger, OwnBudget};
 use crate::working::Working;
-use crate::write::{self, Write};
 
-/// Writes that happen together or not at all.
-#[derive(Clone, Debug, Default)]
-pub struct Transaction {
-    /// In order.
-    pub writes: Vec<Write>,
-}
-
-/// What a transaction did.
-#[derive(Clone, Debug)]
-pub struct Committed {
-    /// Its revision; that of the commit before it where it changed nothing.
-    pub revision: u64,
-    /// What changed, facts and all that follows; nothing where nothing did.
-    pub commit: Option<Arc<Commit>>,
-    /// For each write, the resource as it is after the transaction; none where nobody wants them.
-    pub results: Vec<Option<Shown>>,
-    /// What it took.
-    pub work: Work,
-    /// The updates that it began, or that have more to do because of it.
-    pub updates: Vec<UpdateId>,
-    /// The reply that is kept of it. It may be that of an earlier transaction, of which this is a repetition: then nothing
-    /// was done.
-    pub reply: Option<Vec<u8>>,
-}
-
-/// What the clock did: resources that expired, and derived values that are others by now.
-#[derive(Clone, Debug)]
-pub struct Tick {
-    /// As the log tells it.
-    pub commit: Arc<Commit>,
-    /// What it took.
-    pub work: Work,
-    /// The updates that it began, or that have more to do because of it.
-    pub updates: Vec<UpdateId>,
-}
+pub use self::executor::{Committed, Executor, Tick, Transaction};
+pub(crate) use self::executor::{Finished, Kept, Put, finish, let_come, run, stored_time};
 
 /// What can be set about an engine.
 #[derive(Clone, Debug)]
@@ -82,9 +45,15 @@ pub struct EngineOptions {
     pub own_budgets: Vec<OwnBudget>,
     /// The name under which updates are worked on; where nodes share a store each has its own.
     pub node: SmolStr,
+    /// Owners whose sums and counts an update that fills them gathers in memory, before it writes any, at most; beyond it
+    /// the groups are filled member by member.
+    pub gathered_owners: usize,
     /// Goes on with what another node has begun to build over a shared store, which must not work on it any more: it would
     /// be stopped.
     pub take_over: bool,
+    /// The text in whose place the schema is served: who opens the data with it again means what is served by now. Of a
+    /// server whose schema was changed since it was started with a file.
+    pub instead_of: Option<String>,
 }
 
 impl Default for EngineOptions {
@@ -93,8 +62,10 @@ impl Default for EngineOptions {
             cache_bytes: 128 << 20,
             update_budget: DEFAULT_BUDGET,
             own_budgets: Vec::new(),
+            gathered_owners: GATHERED_OWNERS,
             node: "local".into(),
             take_over: false,
+            instead_of: None,
         }
     }
 }
@@ -109,10 +80,15 @@ pub struct Engine {
     /// What is known of other nodes; none where there can be none.
     pub(crate) nodes: Option<Nodes>,
     budgets: Budgets,
+    pub(crate) gathered_owners: usize,
     node: SmolStr,
     updates: RwLock<Arc<Ledger>>,
     /// See [`Engine::time`].
     time: Mutex<Timestamp>,
+    /// Is another engine to take the place of this one?
+    retired: AtomicBool,
+    /// Held by reads: whoever retires the engine waits for them.
+    reading: RwLock<()>,
 }
 
 impl Engine {
@@ -136,10 +112,28 @@ impl Engine {
             revisions,
             nodes,
             budgets,
+            gathered_owners: options.gathered_owners,
             node: options.node.clone(),
             updates: RwLock::default(),
             time: Mutex::new(Timestamp::MIN),
+            retired: AtomicBool::new(false),
+            reading: RwLock::default(),
         })
+    }
+
+    /// From now on nothing is read here: the data is going to be opened with another schema, and what this one means by it is
+    /// not there any more. Returns when all reads that have begun have ended; later ones are [`EngineError::Superseded`].
+    /// The executor has to be gone.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+        drop(self.reading.write());
+    }
+
+    /// Held as long as something is read.
+    pub(crate) fn reader(&self) -> Result<RwLockReadGuard<'_, ()>, EngineError> {
+        // A read may be part of another one.
+        let reading = self.reading.read_recursive();
+        if self.retired.load(Ordering::SeqCst) { Err(EngineError::Superseded) } else { Ok(reading) }
     }
 
     /// The schema.
@@ -173,9 +167,22 @@ impl Engine {
         *self.time.lock()
     }
 
-    /// The updates that are open, and those that have ended not long ago.
+    /// The updates that are open, and those that have ended not long ago. They may be ahead of what is published: the commit
+    /// in which one ends may be on its way ([`Engine::updates_to_tell`]).
     pub fn updates(&self) -> Arc<Ledger> {
         self.updates.read().clone()
+    }
+
+    /// The updates as they may be told to others: of one that has ended, every read that begins later shows what it did.
+    pub fn updates_to_tell(&self) -> Arc<Ledger> {
+        let revision = self.revision();
+        self.updates().as_of(revision)
+    }
+
+    /// Makes a batch durable.
+    pub(crate) fn sync(&self, batch: &Batch) -> Result<(), StoreError> {
+        let _sync = debug_span!(target: spans::COMMIT, "sync").entered();
+        self.store.commit(batch)
     }
 
     /// Shows updates to readers.
@@ -184,7 +191,7 @@ impl Engine {
     }
 
     /// The name under which updates are worked on.
-    pub(crate) fn node_name(&self) -> &str {
+    pub fn node_name(&self) -> &str {
         &self.node
     }
 
@@ -212,6 +219,8 @@ impl Engine {
         now: Timestamp,
         f: impl Fn(&Working<'_>) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
+        let _read = debug_span!(target: spans::READ, "read").entered();
+        let _reading = self.reader()?;
         let base = self.base();
         base.catch_up()?;
         match f(&Working::new(&self.schema, &self.layouts, &base, now)) {
@@ -224,6 +233,25 @@ impl Engine {
         }
     }
 
+    /// Reads one consistent state for as long as that takes, as of the last published revision or a later one. It keeps what a
+    /// snapshot sees, and nobody waits for it: whoever retires the engine goes on, and `f` reads what was there before. What
+    /// is gone through is not put into the cache where it is asked for together.
+    pub fn walk<T>(
+        &self,
+        now: Timestamp,
+        f: impl FnOnce(&Working<'_>) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let _read = debug_span!(target: spans::READ, "read").entered();
+        let base = {
+            let _reading = self.reader()?;
+            let base = self.base();
+            base.snapshot()?;
+            base
+        };
+        base.pass();
+        f(&Working::new(&self.schema, &self.layouts, &base, now))
+    }
+
     /// Visits the commits after a revision, in order, until `visit` breaks. False where the log no longer goes back
     /// that far: then nothing was visited.
     pub fn commits_after(
@@ -231,9 +259,10 @@ impl Engine {
         revision: u64,
         visit: &mut dyn FnMut(Commit) -> ControlFlow<()>,
     ) -> Result<bool, EngineError> {
-        let snapshot = self.store.snapshot()?;
-        self.follow(&*snapshot)?;
-        let last = keys::read_revision(&*snapshot)?;
+        let _reading = self.reader()?;
+        let (snapshot, head) = self.look()?;
+        self.follow_to(&head, &*snapshot)?;
+        let last = head.revision;
         // What is told from here on must be there for every later read, though it may not be published yet.
         self.revisions.show(last);
         let mut corrupt = false;
@@ -258,426 +287,4 @@ impl Engine {
         })?;
         if corrupt { Err(EngineError::corrupt(format!("the log at {expected}"))) } else { Ok(complete) }
     }
-}
-
-/// The one that writes.
-pub struct Executor {
-    engine: Arc<Engine>,
-    /// The last commit: its revision, and its time, since time never runs backwards and all that is stored is right as at
-    /// it. The rest is for stores that nodes share.
-    pub(crate) head: Head,
-    /// The update that had its turn last.
-    pub(crate) turn: Option<UpdateId>,
-    /// No timer is due before. There may be none at it either.
-    next_due: Option<Timestamp>,
-    tick: Option<Tick>,
-}
-
-impl Executor {
-    /// Over a store that is as in a snapshot.
-    pub(crate) fn new(engine: Arc<Engine>, snapshot: &dyn Snapshot) -> Result<Executor, EngineError> {
-        let head = Head::read(snapshot)?;
-        let next_due = clock::first(snapshot, &engine.schema)?;
-        engine.pass(head.time);
-        Ok(Executor { engine, head, next_due, tick: None, turn: None })
-    }
-
-    /// When the clock changes something next, if nobody writes: then [`Executor::commit`] wants to be called, with or
-    /// without transactions. A time that has passed where more was due than one commit goes through.
-    pub fn next_due(&self) -> Option<Timestamp> {
-        self.next_due
-    }
-
-    /// What the clock did in the last [`Executor::commit`], before its transactions.
-    pub fn tick(&self) -> Option<&Tick> {
-        self.tick.as_ref()
-    }
-
-    /// Takes over the updates that are open in the store. When the store fits the schema, before anything is committed.
-    pub(crate) fn take_over_updates(&mut self, now: Timestamp) -> Result<(), EngineError> {
-        if self.engine.is_shared() {
-            return self.load_shared_ledger(now);
-        }
-        let engine = &self.engine;
-        let taken_by = Some(&engine.node[..]);
-        let ledger =
-            Ledger::load(&*engine.store.snapshot()?, &engine.schema, &engine.layouts, taken_by, now)?;
-        engine.publish_updates(Arc::new(ledger));
-        Ok(())
-    }
-
-    /// A time at which all that is stored is right: this one, or, where something is due by then, the last commit's.
-    pub(crate) fn time_before_timers(&self, now: Timestamp) -> Timestamp {
-        if self.next_due.is_some_and(|due| due <= now) { self.head.time } else { self.time(now) }
-    }
-
-    /// The time of the last commit.
-    pub(crate) fn last(&self) -> Timestamp {
-        self.head.time
-    }
-
-    pub(crate) fn revision(&self) -> u64 {
-        self.head.revision
-    }
-
-    /// A time that is not before the last commit's.
-    pub(crate) fn time(&self, now: Timestamp) -> Timestamp {
-        now.max(self.head.time)
-    }
-
-    /// What it shares with readers.
-    pub fn engine(&self) -> &Arc<Engine> {
-        &self.engine
-    }
-
-    /// Runs transactions one after the other and makes all that succeed durable with one batch. Before them comes what the
-    /// clock has to change by then, as a commit of its own ([`Executor::tick`]): all of it, or as much as
-    /// [`clock::MAX_TIMERS_PER_COMMIT`] lets; in the second case time stands, for the transactions, where that ends.
-    ///
-    /// A transaction that is refused changes nothing and leaves the others alone. An error of the store is the error of
-    /// the whole group: nothing of it happened.
-    pub fn commit(
-        &mut self,
-        group: &[Transaction],
-        now: Timestamp,
-    ) -> Result<Vec<Result<Committed, EngineError>>, EngineError> {
-        let group: Vec<Request<'_>> = group.iter().map(Request::new).collect();
-        self.execute(&group, now)
-    }
-
-    /// Does what [`Executor::commit`] does, and tells of each transaction what is wanted.
-    pub fn execute(
-        &mut self,
-        group: &[Request<'_>],
-        now: Timestamp,
-    ) -> Result<Vec<Result<Committed, EngineError>>, EngineError> {
-        self.contend(|executor| executor.execute_once(group, now))
-    }
-
-    fn execute_once(
-        &mut self,
-        group: &[Request<'_>],
-        now: Timestamp,
-    ) -> Result<Vec<Result<Committed, EngineError>>, EngineError> {
-        let engine = self.engine.clone();
-        let now = self.time(now);
-        let base = engine.base();
-        let mut working = engine.working(&base, now);
-        let mut ledger = Ledger::clone(&engine.updates());
-        let mut revision = self.head.revision;
-        let mut outcomes = Vec::with_capacity(group.len());
-        self.tick = None;
-        let looked = self.next_due.is_some_and(|due| due <= now);
-        let mut tick = None;
-        if looked {
-            tick = let_come(&mut working, self.head.time, &mut revision, &mut ledger)?;
-        }
-        let now = working.now();
-        let mut receipts = false;
-        for request in group {
-            // A reply that cannot be kept is refused when updates have been begun.
-            let before = request.wants.kept.is_some().then(|| ledger.clone());
-            match run_once(&mut working, request, revision, &mut ledger) {
-                Ok(committed) => {
-                    revision = committed.revision;
-                    receipts |= committed.reply.is_some();
-                    working.keep();
-                    outcomes.push(Ok(committed));
-                }
-                Err(error @ EngineError::Refused(_)) => {
-                    working.undo();
-                    if let Some(before) = before {
-                        ledger = before;
-                    }
-                    outcomes.push(Err(error));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        // A receipt is kept also of what changed nothing, without a revision.
-        if revision != self.head.revision || receipts && working.has_kept_rows() {
-            let kept = Kept::of(working, self.head.revision, revision);
-            // A snapshot that is open would keep the store from reusing its log.
-            drop(base);
-            self.put(kept, ledger, now)?;
-            self.tick = tick;
-        } else {
-            drop(working);
-            drop(base);
-            if !group.is_empty() {
-                self.confirm()?;
-            }
-        }
-        if looked {
-            self.next_due = clock::first(&*engine.store.snapshot()?, &engine.schema)?;
-        }
-        Ok(outcomes)
-    }
-
-    /// Makes durable what was kept, and shows it.
-    pub(crate) fn put(&mut self, kept: Kept, ledger: Ledger, now: Timestamp) -> Result<(), EngineError> {
-        let engine = self.engine.clone();
-        let time = if kept.revision > self.head.revision { now } else { self.head.time };
-        if engine.is_shared() {
-            let of = (kept.revision, time);
-            self.commit_shared(kept.batch, kept.docs, of, Some(Arc::new(ledger)))?;
-            self.note_armed(kept.armed);
-            return Ok(());
-        }
-        // Before the commit: whoever sees the commit has to know what it leaves behind.
-        let before = engine.updates();
-        engine.publish_updates(Arc::new(ledger));
-        if let Err(error) = self.write(&kept.batch, kept.docs, kept.revision) {
-            engine.publish_updates(before);
-            return Err(error);
-        }
-        self.head.time = time;
-        engine.pass(time);
-        self.note_armed(kept.armed);
-        Ok(())
-    }
-
-    pub(crate) fn note_armed(&mut self, armed: Option<Timestamp>) {
-        self.next_due = match (self.next_due, armed) {
-            (Some(due), Some(armed)) => Some(due.min(armed)),
-            (due, armed) => due.or(armed),
-        };
-    }
-
-    /// Makes a batch durable, and then shows it to readers.
-    fn write(
-        &mut self,
-        batch: &Batch,
-        kept: HashMap<Key, Option<Arc<Doc>>, RandomState>,
-        revision: u64,
-    ) -> Result<(), EngineError> {
-        self.engine.store.commit(batch)?;
-        for (key, doc) in kept {
-            self.engine.cache.put(key, doc, revision);
-        }
-        self.engine.revisions.publish(revision);
-        self.head.revision = revision;
-        Ok(())
-    }
-
-    /// Runs a step of maintenance that no log entry tells of: a batch and a revision of its own. Returns what `f` does.
-    ///
-    /// Time does not go on in it: what is built is right as at the same time as all else.
-    pub(crate) fn maintain<T>(
-        &mut self,
-        f: impl FnOnce(&mut Working<'_>, &mut Batch) -> Result<T, EngineError>,
-    ) -> Result<T, EngineError> {
-        let engine = self.engine.clone();
-        let base = engine.base();
-        let mut working = Working::new(&engine.schema, &engine.layouts, &base, self.head.time);
-        let mut extra = Batch::new();
-        let done = f(&mut working, &mut extra)?;
-        working.check_keys()?;
-        // The log has no entry of this revision: whoever follows it has to start afresh. It tells the time otherwise.
-        extra.delete_range(keys::LOG, KeyRange::all());
-        extra.put(keys::META, keys::TIME, keys::time(self.head.time));
-        let revision = self.head.revision + 1;
-        for touched in working.touched.values_mut() {
-            if let Some(doc) = &mut touched.after {
-                Arc::make_mut(doc).revision = revision;
-            }
-        }
-        working.keep();
-        let mut batch = batch(&mut working, self.head.revision, revision);
-        extra.append(&mut batch);
-        let kept = std::mem::take(&mut working.kept);
-        let armed = working.armed;
-        drop(working);
-        drop(base);
-        match engine.is_shared() {
-            true => self.commit_built(extra, kept, revision)?,
-            false => self.write(&extra, kept, revision)?,
-        }
-        self.note_armed(armed);
-        Ok(done)
-    }
-}
-
-/// What a group leaves to the store and to the cache.
-pub(crate) struct Kept {
-    batch: Batch,
-    docs: HashMap<Key, Option<Arc<Doc>>, RandomState>,
-    revision: u64,
-    armed: Option<Timestamp>,
-}
-
-impl Kept {
-    /// All that was kept, between two revisions.
-    pub(crate) fn of(mut working: Working<'_>, from: u64, to: u64) -> Kept {
-        let batch = batch(&mut working, from, to);
-        Kept { batch, armed: working.armed, docs: working.kept, revision: to }
-    }
-}
-
-/// All that a group changed, with the revision that it goes on from as its condition.
-fn batch(working: &mut Working<'_>, from: u64, to: u64) -> Batch {
-    let mut batch = Batch::new();
-    for (key, doc) in &working.kept {
-        let at = keys::doc(working.schema.ty(key.ty).id, &key.id);
-        match doc {
-            Some(doc) => {
-                let mut bytes = Vec::with_capacity(256);
-                working.layouts[key.ty.0 as usize].encode(doc, &mut bytes);
-                batch.put(keys::DOC, at, bytes);
-            }
-            None => batch.delete(keys::DOC, at),
-        }
-    }
-    for ((keyspace, key), row) in working.take_kept_rows() {
-        match row {
-            Some(value) => batch.put(keyspace, key, value),
-            None => batch.delete(keyspace, key),
-        }
-    }
-    batch.require(keys::META, keys::REVISION, (from > 0).then(|| from.to_be_bytes().to_vec()));
-    // A receipt of what changed nothing has no revision of its own.
-    if to > from {
-        batch.put(keys::META, keys::REVISION, to.to_be_bytes().to_vec());
-    }
-    batch
-}
-
-/// The time as at which all that is stored is right: that of the last commit.
-pub(crate) fn stored_time(snapshot: &dyn Snapshot) -> Result<Timestamp, EngineError> {
-    let mut last = keys::read_time(snapshot)?.unwrap_or(Timestamp::MIN);
-    let mut corrupt = false;
-    snapshot.scan(keys::LOG, &KeyRange::all(), Direction::Backward, 1, &mut |_, value| {
-        match log::time_of(value) {
-            Ok(time) => last = time,
-            Err(_) => corrupt = true,
-        }
-        ControlFlow::Break(())
-    })?;
-    if corrupt { Err(EngineError::corrupt("the end of the log")) } else { Ok(last) }
-}
-
-/// Lets all come in a working state that is due at its time, since the time of the last commit; the state is then at the
-/// time that this reached.
-pub(crate) fn let_come(
-    working: &mut Working<'_>,
-    last: Timestamp,
-    revision: &mut u64,
-    ledger: &mut Ledger,
-) -> Result<Option<Tick>, EngineError> {
-    let due = clock::due(working, working.now())?;
-    let until = due.until;
-    if due.is_empty() {
-        return Ok(None);
-    }
-    working.move_on(last, until);
-    let ran = due.run(working);
-    let finished = |work| Ok((finish(working, &[], *revision, ledger, None)?, work));
-    match ran.and_then(finished) {
-        Ok((finished, work)) => {
-            *revision = finished.revision;
-            working.keep();
-            working.settle(until);
-            let updates = finished.updates;
-            Ok(finished.commit.map(|commit| Tick { commit, work, updates }))
-        }
-        // A value that the clock brings about is too long for its index, say. Time stands still until a write mends
-        // that, and writes go on.
-        Err(EngineError::Refused(_)) => {
-            working.undo();
-            working.settle(last);
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Runs a transaction, unless it repeats one whose reply is kept.
-fn run_once(
-    working: &mut Working<'_>,
-    request: &Request<'_>,
-    revision: u64,
-    ledger: &mut Ledger,
-) -> Result<Committed, EngineError> {
-    let Some(keep) = &request.wants.kept else { return run(working, request, revision, ledger) };
-    if let Some(receipt) = receipt::find(working, &keep.key)? {
-        let reply = Some(receipt.reply_to(&keep.fingerprint)?);
-        let (results, work, updates) = (Vec::new(), Work::default(), Vec::new());
-        return Ok(Committed { revision, commit: None, results, work, updates, reply });
-    }
-    let mut committed = run(working, request, revision, ledger)?;
-    committed.reply = Some(receipt::keep(working, keep, &committed)?);
-    Ok(committed)
-}
-
-/// Runs a transaction on a working state, which is left with it in a layer of its own.
-pub(crate) fn run(
-    working: &mut Working<'_>,
-    request: &Request<'_>,
-    revision: u64,
-    ledger: &mut Ledger,
-) -> Result<Committed, EngineError> {
-    let transaction = request.transaction;
-    let read_before = working.base.rows_read();
-    working.open = Some(ledger.open.clone());
-    write::apply(working, &transaction.writes)?;
-    let mut work = propagate(working)?;
-    let Finished { revision, commit, updates, rows_written } =
-        finish(working, &transaction.writes, revision, ledger, None)?;
-    work.rows_written = rows_written;
-    work.rows_read = working.base.rows_read() - read_before;
-    let results = match request.wants.results {
-        true => reply::results(working, transaction.writes.iter().map(Write::key))?,
-        false => Vec::new(),
-    };
-    Ok(Committed { revision, commit, results, work, updates, reply: None })
-}
-
-/// What became of a transaction whose derived values are as they shall be.
-pub(crate) struct Finished {
-    pub revision: u64,
-    pub commit: Option<Arc<Commit>>,
-    pub updates: Vec<UpdateId>,
-    /// Rows that go to the store, documents among them, the log's entry and versions not.
-    pub rows_written: u64,
-}
-
-/// Brings indexes up to date, appends to the log, and hands what is left over to updates; `by` is the update of which this
-/// is a step.
-pub(crate) fn finish(
-    working: &mut Working<'_>,
-    writes: &[Write],
-    revision: u64,
-    ledger: &mut Ledger,
-    by: Option<UpdateId>,
-) -> Result<Finished, EngineError> {
-    // What came out as it was is no change: a no-op has no revision.
-    working.touched.retain(|_, touched| touched.before != touched.after);
-    let mut finished = Finished { revision, commit: None, updates: Vec::new(), rows_written: 0 };
-    let deferred = std::mem::take(&mut working.deferred);
-    // What the clock changed may be nothing that anybody sees: it is a commit all the same, for its time.
-    if !working.touched.is_empty() || working.by_clock || working.keeps_time {
-        index::maintain(working, writes)?;
-        working.check_keys()?;
-        let revision = revision + 1;
-        finished.rows_written = working.changed_rows();
-        let schema = working.schema;
-        for (key, touched) in &mut working.touched {
-            // Who only keeps a part of somebody's sum has not changed for anybody who looks.
-            if touched.is_visible(schema, key)
-                && let Some(doc) = &mut touched.after
-            {
-                Arc::make_mut(doc).revision = revision;
-            }
-        }
-        finished.revision = revision;
-        let commit = log::append(working, revision);
-        history::append(working, &commit)?;
-        finished.commit = Some(Arc::new(commit));
-        finished.updates = ledger.take(working, deferred, revision, by)?;
-        if !finished.updates.is_empty() {
-            working.lags = lags(working.schema, &ledger.open);
-        }
-        working.open = Some(ledger.open.clone());
-    }
-    Ok(finished)
 }

@@ -1,4 +1,5 @@
-//! Secondary indexes: an entry for each resource, under the order bytes of its value (of null, where it has none).
+//! Secondary indexes: an entry for each resource, under the order bytes of its value (of null, where it has none); of a list an
+//! entry for each different element.
 //!
 //! An index by parent has the link to the parent and the parent's id before the value, and entries of those alone that
 //! have a parent; that of a search has one for each part of a text (`words`). (That of a position in an ordered collection is the business of [`crate::order`].) A unique field is held to the index in which equal values stand side by side.
@@ -38,7 +39,15 @@ impl Entry {
 
 /// The entry of a resource in the index of a field, where it has one.
 fn entry(field: &Field, slot: Slot, id: &Id, doc: &Doc) -> Option<Entry> {
-    field.index.then(|| Entry::new(keys::indexed(field.id, doc.get(slot)), id))
+    let has_one = field.index && !field.indexes_elements();
+    has_one.then(|| Entry::new(keys::indexed(field.id, doc.get(slot)), id))
+}
+
+/// The entries of a resource in the index of a list's elements.
+fn entries_of_elements(field: &Field, slot: Slot, id: &Id, doc: &Doc) -> BTreeSet<Vec<u8>> {
+    let Value::List(elements) = doc.get(slot) else { return BTreeSet::new() };
+    let elements = elements.iter().filter(|element| !element.is_null());
+    elements.map(|element| Entry::new(keys::indexed(field.id, element), id).key).collect()
 }
 
 /// The entry of a resource in the index by parent of a field; none where it has no such index, or no parent.
@@ -59,6 +68,8 @@ fn entry_by_parent(ty: &ResourceType, slot: Slot, id: &Id, doc: &Doc) -> Option<
 pub enum By {
     /// The value.
     Value,
+    /// Each element of a list.
+    Element,
     /// The parent and the value.
     Parent,
     /// The parts of its texts.
@@ -71,7 +82,7 @@ impl By {
     /// Behind "the index", in a message.
     pub fn name(self) -> &'static str {
         match self {
-            By::Value => "",
+            By::Value | By::Element => "",
             By::Parent => " by parent",
             By::Search(_) => " for the search",
             By::Url => " of urls",
@@ -81,7 +92,8 @@ impl By {
 
 /// The indexes of a field, with their numbers.
 pub fn of(field: &Field) -> impl Iterator<Item = (By, FieldId)> {
-    let by_value = field.index.then_some((By::Value, field.id));
+    let by = if field.indexes_elements() { By::Element } else { By::Value };
+    let by_value = field.index.then_some((by, field.id));
     let by_parent = field.parent_index.map(|index| (By::Parent, index));
     let search = field.rules.search.map(|search| (By::Search(search), search.index));
     let url = urls::is_field(field).then_some((By::Url, field.id));
@@ -93,6 +105,7 @@ pub fn entries(ty: &ResourceType, slot: Slot, by: By, id: &Id, doc: &Doc) -> BTr
     let keys = |entry: Option<Entry>| entry.into_iter().map(|entry| entry.key).collect();
     match by {
         By::Value => keys(entry(ty.field(slot), slot, id, doc)),
+        By::Element => entries_of_elements(ty.field(slot), slot, id, doc),
         By::Parent => keys(entry_by_parent(ty, slot, id, doc)),
         By::Search(search) => search_entries(search, slot, id, doc),
         By::Url => match doc.get(slot) {
@@ -134,7 +147,7 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
     // The places of children are kept as they are written.
     let by_parent =
         |field: &Field| field.parent_index.is_some() && !matches!(field.kind, FieldKind::Position { .. });
-    let by_parts = |by: &(By, FieldId)| matches!(by.0, By::Search(_) | By::Url);
+    let by_parts = |by: &(By, FieldId)| matches!(by.0, By::Element | By::Search(_) | By::Url);
     let is_indexed = |field: &Field| field.index || by_parent(field) || of(field).any(|by| by_parts(&by));
     let any = schema.types().any(|(_, ty)| ty.fields.iter().any(is_indexed));
     let touched = if any { working.touched_keys() } else { Vec::new() };
@@ -151,6 +164,10 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
                 let entries = |doc: &Doc| entries(ty, slot, by, &key.id, doc);
                 let old = before.as_deref().map(entries).unwrap_or_default();
                 let new = after.as_deref().map(entries).unwrap_or_default();
+                if by == By::Element && new.iter().any(|entry| entry.len() > MAX_KEY_BYTES) {
+                    found.push(too_long(field, "an element of ", &key, writes));
+                    continue;
+                }
                 old.difference(&new).for_each(|entry| working.delete_row(keys::INDEX, entry.clone()));
                 new.difference(&old)
                     .for_each(|entry| working.put_row(keys::INDEX, entry.clone(), Vec::new()));
@@ -174,11 +191,7 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
                 }
                 let Some(new) = new else { continue };
                 if new.key.len() > MAX_KEY_BYTES {
-                    let message =
-                        format!("`{}` is too long: its index takes {MAX_KEY_BYTES} bytes", field.label());
-                    let mut refusal = Refusal::new("too-long", Some(field.label()), message);
-                    refusal.write = writes.iter().rposition(|write| *write.key() == key);
-                    found.push(refusal);
+                    found.push(too_long(field, "", &key, writes));
                 }
                 working.put_row(keys::INDEX, new.key.clone(), Vec::new());
                 if unique && !value.is_null() {
@@ -200,6 +213,15 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
     }
     names::check(working, writes, &mut found)?;
     if found.is_empty() { Ok(()) } else { Err(EngineError::Refused(found)) }
+}
+
+/// The refusal of a value that is larger than an index takes.
+fn too_long(field: &Field, part: &str, key: &Key, writes: &[Write]) -> Refusal {
+    let label = field.label();
+    let message = format!("{part}`{label}` is too long: its index takes {MAX_KEY_BYTES} bytes");
+    let mut refusal = Refusal::new("too-long", Some(label), message);
+    refusal.write = writes.iter().rposition(|write| write.key() == key);
+    refusal
 }
 
 /// Another resource with the same value.

@@ -18,6 +18,11 @@
 //! | receipt | 1, time, key of a request | – |
 //! | timer | definition number, time (order bytes), subject id | – |
 //! | version | number of the history of a type, id, revision | version |
+//! | blob | id of the blob, number of the chunk | bytes |
+//! | file | 0, field number, id, id of the blob | what is known of it ([`crate::files`]) |
+//! | file | 1, id of the blob | how far an upload is |
+//! | file | 2, time, id of the blob | whose it was, and its size |
+//! | file | 3, id of the blob | whose it is, or was |
 
 use corollary_schema::{FieldId, TypeId};
 use corollary_store::{Keyspace, KeyspaceSpec, Snapshot};
@@ -26,6 +31,7 @@ use corollary_value::{Id, Value, codec};
 use jiff::Timestamp;
 
 use crate::error::EngineError;
+use crate::files::BlobId;
 use crate::nodes::NOTES;
 use crate::updates::UpdateId;
 
@@ -53,10 +59,19 @@ pub const VERSION: Keyspace = Keyspace(8);
 /// Replies that are kept for those who repeat a request.
 pub const RECEIPT: Keyspace = Keyspace(9);
 
+/// The bytes of files, in chunks.
+pub const BLOB: Keyspace = Keyspace(10);
+
+/// Which bytes belong to which file, which do not yet, and which do not any more.
+pub const FILE: Keyspace = Keyspace(11);
+
+/// The name of [`DOC`].
+pub const DOC_NAME: &str = "doc";
+
 /// What a store must be opened with.
-pub const KEYSPACES: [KeyspaceSpec; 10] = [
+pub const KEYSPACES: [KeyspaceSpec; 12] = [
     KeyspaceSpec { keyspace: META, name: "meta" },
-    KeyspaceSpec { keyspace: DOC, name: "doc" },
+    KeyspaceSpec { keyspace: DOC, name: DOC_NAME },
     KeyspaceSpec { keyspace: REFERENCE, name: "reference" },
     KeyspaceSpec { keyspace: INDEX, name: "index_entry" },
     KeyspaceSpec { keyspace: MEMBER, name: "member" },
@@ -65,6 +80,8 @@ pub const KEYSPACES: [KeyspaceSpec; 10] = [
     KeyspaceSpec { keyspace: TIMER, name: "timer" },
     KeyspaceSpec { keyspace: VERSION, name: "version" },
     KeyspaceSpec { keyspace: RECEIPT, name: "receipt" },
+    KeyspaceSpec { keyspace: BLOB, name: "blob" },
+    KeyspaceSpec { keyspace: FILE, name: "file" },
 ];
 
 /// In [`META`]: the last revision.
@@ -73,10 +90,33 @@ pub const REVISION: &[u8] = b"revision";
 /// In [`META`] of a store that nodes share: its last commit ([`crate::nodes::Head`]).
 pub const HEAD: &[u8] = b"head";
 
+/// In [`META`]: how many files there are, and their bytes together.
+pub const FILES: &[u8] = b"files";
+
+/// How the keys of [`note`] begin.
+const NOTE: &[u8] = b"note ";
+
 /// In [`META`] of a store that nodes share: what a commit changed, by its sequence; the latest of them are kept.
 pub fn note(sequence: u64) -> Vec<u8> {
-    [b"note ", &(sequence % NOTES).to_be_bytes()[..]].concat()
+    [NOTE, &(sequence % NOTES).to_be_bytes()[..]].concat()
 }
+
+/// How the keys of [`origin`] begin.
+const ORIGIN: &[u8] = b"origin ";
+
+/// In [`META`]: what is done of the transactions of a source ([`crate::origin`]).
+pub fn origin(source: &[u8; 16]) -> Vec<u8> {
+    [ORIGIN, source].concat()
+}
+
+/// Is an entry one by which nodes that share a store follow each other, or what they have taken from a source beside it? It
+/// means nothing to another store.
+pub fn is_of_nodes(keyspace: Keyspace, key: &[u8]) -> bool {
+    keyspace == META && (key == HEAD || key.starts_with(NOTE) || key.starts_with(ORIGIN))
+}
+
+/// In [`META`]: a backup is being brought into the store, or was not to its end; nothing may use it then.
+pub const RESTORING: &[u8] = b"restoring";
 
 /// In [`META`]: the time of the last commit, from when the log was emptied; the log tells of later ones.
 pub const TIME: &[u8] = b"time";
@@ -327,6 +367,74 @@ pub fn version(versions: &[u8], revision: u64) -> Vec<u8> {
 pub fn read_version(key: &[u8]) -> Option<(Id, u64)> {
     let (id, revision) = Id::read_key(key.get(4..)?)?;
     Some((id, u64::from_be_bytes(revision.try_into().ok()?)))
+}
+
+/// The key of a chunk of a blob.
+pub fn chunk(blob: BlobId, chunk: u32) -> Vec<u8> {
+    [&blob.0[..], &chunk.to_be_bytes()].concat()
+}
+
+/// The blob that a chunk is of, and its number.
+pub fn read_chunk(key: &[u8]) -> Option<(BlobId, u32)> {
+    let (blob, chunk) = key.split_first_chunk()?;
+    Some((BlobId(*blob), u32::from_be_bytes(chunk.try_into().ok()?)))
+}
+
+/// The prefix of all that is known of files.
+pub const FILE_ENTRIES: [u8; 1] = [0];
+
+/// The prefix of how far uploads are.
+pub const FILE_UPLOADS: [u8; 1] = [1];
+
+/// The prefix of what was a file once, by the time of its end.
+pub const FILE_ENDS: [u8; 1] = [2];
+
+/// The prefix of whose a blob is.
+pub const FILE_OWNERS: [u8; 1] = [3];
+
+/// The prefix of what is known of the files that a field of a resource has, or had.
+pub fn files_of(field: FieldId, id: &Id) -> Vec<u8> {
+    let mut key = [&FILE_ENTRIES[..], &field.0.to_be_bytes()].concat();
+    id.push_key(&mut key);
+    key
+}
+
+/// The key of what is known of a file.
+pub fn file(field: FieldId, id: &Id, blob: BlobId) -> Vec<u8> {
+    [&files_of(field, id)[..], &blob.0].concat()
+}
+
+/// The field, the resource and the blob of what is known of a file.
+pub fn read_file(key: &[u8]) -> Option<(FieldId, Id, BlobId)> {
+    let (field, key) = key.strip_prefix(&FILE_ENTRIES)?.split_first_chunk()?;
+    let (id, blob) = Id::read_key(key)?;
+    Some((FieldId(u32::from_be_bytes(*field)), id, BlobId(blob.try_into().ok()?)))
+}
+
+/// The key of how far an upload is.
+pub fn upload(blob: BlobId) -> Vec<u8> {
+    [&FILE_UPLOADS[..], &blob.0].concat()
+}
+
+/// The blob of an upload.
+pub fn read_upload(key: &[u8]) -> Option<BlobId> {
+    Some(BlobId(key.strip_prefix(&FILE_UPLOADS)?.try_into().ok()?))
+}
+
+/// The key of the end of a file.
+pub fn file_end(time: Timestamp, blob: BlobId) -> Vec<u8> {
+    [&FILE_ENDS[..], &sortable(time), &blob.0].concat()
+}
+
+/// The time and the blob of the end of a file.
+pub fn read_file_end(key: &[u8]) -> Option<(Timestamp, BlobId)> {
+    let (time, blob) = key.strip_prefix(&FILE_ENDS)?.split_first_chunk()?;
+    Some((read_sortable(time)?, BlobId(blob.try_into().ok()?)))
+}
+
+/// The key of whose a blob is.
+pub fn file_owner(blob: BlobId) -> Vec<u8> {
+    [&FILE_OWNERS[..], &blob.0].concat()
 }
 
 fn numbered(number: u32, ids: &[&Id]) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! The log: every commit once, in order. Watches, hooks and other nodes are fed from it.
 //!
 //! ```text
-//! commit   = varint nanoseconds since 1970 (zigzag), varint count, change…
+//! commit   = varint nanoseconds since 1970 (zigzag), varint count, change…, [actor]
 //! change   = varint type number, id, flag, [document after], varint count, old value…
 //! flag     = 1 created, 2 modified, 3 deleted
 //! old      = varint field number, value                (of each field whose value changed)
@@ -17,6 +17,7 @@ use corollary_store::{Batch, Direction, KeyRange};
 use corollary_value::codec::{self, DecodeError, push_varint, read_slice, read_varint, unzigzag, zigzag};
 use corollary_value::{Id, Value};
 use jiff::Timestamp;
+use smol_str::SmolStr;
 
 use crate::doc::{Doc, Key, Layout};
 use crate::engine::Executor;
@@ -34,6 +35,8 @@ pub struct Commit {
     pub time: Timestamp,
     /// What changed, in the order of keys.
     pub changes: Vec<Change>,
+    /// Who made it, where it comes from elsewhere and that is known ([`crate::Origin`]).
+    pub actor: Option<SmolStr>,
 }
 
 /// One changed resource of a commit.
@@ -86,7 +89,8 @@ pub fn append(working: &mut Working<'_>, revision: u64) -> Commit {
             changed: changed.map(|(slot, _)| slot).collect(),
         }
     });
-    let commit = Commit { revision, time: working.now(), changes: changes.collect() };
+    let (time, changes, actor) = (working.now(), changes.collect(), working.actor.clone());
+    let commit = Commit { revision, time, changes, actor };
     let mut bytes = Vec::new();
     encode(schema, working.layouts, &commit, &mut bytes);
     working.put_row(keys::LOG, keys::log(revision), bytes);
@@ -129,6 +133,7 @@ fn encode(schema: &Schema, layouts: &[Layout], commit: &Commit, out: &mut Vec<u8
             None => push_varint(0, out),
         }
     }
+    out.extend_from_slice(commit.actor.as_deref().unwrap_or_default().as_bytes());
 }
 
 impl Executor {
@@ -212,7 +217,9 @@ pub fn decode(
             changes.push(change(schema, &layouts[ty.0 as usize], key, flag, image, old_revision, old)?);
         }
     }
-    Ok(Commit { revision, time, changes })
+    let actor = std::str::from_utf8(bytes).map_err(|_| DecodeError)?;
+    let actor = (!actor.is_empty()).then(|| actor.into());
+    Ok(Commit { revision, time, changes, actor })
 }
 
 fn change(

@@ -50,10 +50,7 @@ pub(crate) fn carry(working: &mut Working<'_>, key: &Key, to: &Destination) -> R
             let message = format!("`{}` of {} leads to no parent", ty.field(*slot).name, ty.name);
             return Err(EngineError::refused("move", None, message));
         }
-        (None, _) if ty.root.is_none() => {
-            let message = format!("{} is owned: it has no list of its own, and needs a parent", ty.name);
-            return Err(EngineError::refused("move", None, message));
-        }
+        // What has no root collection to go out to is refused with all else that would have no parent.
         (None, _) => {}
     }
     let wanted = |slot: Slot| match &to.under {

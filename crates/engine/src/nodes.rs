@@ -6,6 +6,12 @@
 //! moved on ([`EngineError::Moved`]), follows, and runs the same again from the start (`Executor::contend`). The
 //! commits of all nodes are one after the other, and nothing that a commit was computed from has changed before it.
 //!
+//! A node that was overtaken takes its turn from then on, before it looks (`Executor::await_turn`), where the store has turns: so
+//! nodes that write all the time work one after the other, none of them for nothing, and each comes to it. One that finds
+//! that nobody has written since its own last commit does without again. Turns save work; only the head keeps things right.
+//! To a store that is a journey away a commit in a turn makes few: one for the turn with the head and the last notes, one for a
+//! snapshot with the head that it shows and one for each read of it where the cache does not have all, one for the commit.
+//!
 //! Beside the head each commit leaves a note of what it changed: which documents, whether updates, the earliest timer.
 //! Whoever opens a snapshot that is newer than what its node knows of reads the notes in between (`Engine::follow`):
 //! the cache forgets what others changed, the ledger of updates is loaded anew, then the revision is published. The
@@ -22,7 +28,7 @@
 use std::sync::Arc;
 
 use corollary_schema::Schema;
-use corollary_store::{Batch, Snapshot, StoreError, Write};
+use corollary_store::{Batch, Feature, Snapshot, StoreError, Turn, Write};
 use corollary_value::Id;
 use corollary_value::codec::{push_varint, read_slice, read_varint};
 use foldhash::fast::RandomState;
@@ -43,7 +49,11 @@ pub const NOTES: u64 = 1_024;
 /// Documents that a note names; one of more says so, and the others forget all.
 const MAX_NOTED: usize = 10_000;
 
-/// How often a commit is run again because others committed in between.
+/// Notes that are read along with the head, behind the last commit that is known. Nodes that take turns are hardly further
+/// behind than there are others; a note may be long, so more would not be worth it.
+const NOTES_AHEAD: u64 = 3;
+
+/// How often a commit is run because others committed in between: where the store has turns, a few times would do.
 pub const MAX_ATTEMPTS: usize = 64;
 
 /// The last commit of a shared store, as the next one requires it.
@@ -64,8 +74,13 @@ pub struct Head {
 impl Head {
     /// As it stands in a store; of one that no node has committed to yet, what it would be.
     pub fn read(snapshot: &dyn Snapshot) -> Result<Head, EngineError> {
-        match snapshot.get(keys::META, keys::HEAD)? {
-            Some(bytes) => Head::decode(&bytes).ok_or_else(|| EngineError::corrupt("the head")),
+        Head::of(snapshot.get(keys::META, keys::HEAD)?.as_deref(), snapshot)
+    }
+
+    /// From what a snapshot has of it.
+    fn of(stored: Option<&[u8]>, snapshot: &dyn Snapshot) -> Result<Head, EngineError> {
+        match stored {
+            Some(bytes) => Head::decode(bytes).ok_or_else(|| EngineError::corrupt("the head")),
             None => {
                 let (revision, time) = (keys::read_revision(snapshot)?, stored_time(snapshot)?);
                 Ok(Head { sequence: 0, revision, time, epoch: 0, builder: None })
@@ -196,6 +211,9 @@ impl Note {
     }
 }
 
+/// Loads the ledger as a snapshot has it.
+type Load<'l> = &'l dyn Fn(&dyn Snapshot) -> Result<Ledger, EngineError>;
+
 fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
@@ -220,6 +238,51 @@ impl Nodes {
     }
 }
 
+/// How an executor gets on with those of other nodes.
+#[derive(Default)]
+pub(crate) struct Rivals {
+    /// Has one of them been faster, and has none left the store to this one since?
+    overtaken: bool,
+    /// What it waited for and has not used yet, and what it saw with it.
+    turn: Option<(Turn, Seen)>,
+}
+
+/// What was read along with a turn: nothing is committed behind it before the turn is over.
+struct Seen {
+    /// None where nobody has committed yet.
+    head: Option<Head>,
+    /// The last commit that was known then.
+    after: u64,
+    /// The rows of the notes behind it, whatever is in them by now.
+    notes: Vec<Option<Vec<u8>>>,
+}
+
+impl Seen {
+    /// The keys that it is read from.
+    fn keys(after: u64) -> Vec<Vec<u8>> {
+        let notes = (after + 1..=after + NOTES_AHEAD).map(keys::note);
+        std::iter::once(keys::HEAD.to_vec()).chain(notes).collect()
+    }
+
+    fn of(after: u64, values: Vec<Option<Vec<u8>>>) -> Result<Seen, EngineError> {
+        let mut values = values.into_iter();
+        let head = values.next().flatten();
+        let head = head.map(|head| Head::decode(&head).ok_or_else(|| EngineError::corrupt("the head")));
+        Ok(Seen { head: head.transpose()?, after, notes: values.collect() })
+    }
+
+    /// The notes of the commits behind one, up to its head; none where it does not have them all.
+    fn notes(&self, from: u64, to: u64) -> Result<Option<Vec<Note>>, EngineError> {
+        let Some(first) = from.checked_sub(self.after).and_then(|at| usize::try_from(at).ok()) else {
+            return Ok(None);
+        };
+        match self.notes.get(first..) {
+            Some(rows) if rows.len() as u64 >= to - from => read_notes(from, to, rows),
+            _ => Ok(None),
+        }
+    }
+}
+
 /// The notes of the commits behind one, up to another; none where they are not all there.
 fn notes(snapshot: &dyn Snapshot, from: u64, to: u64) -> Result<Option<Vec<Note>>, EngineError> {
     if to - from > NOTES {
@@ -227,8 +290,13 @@ fn notes(snapshot: &dyn Snapshot, from: u64, to: u64) -> Result<Option<Vec<Note>
     }
     let rows: Vec<Vec<u8>> = (from + 1..=to).map(keys::note).collect();
     let rows: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
+    read_notes(from, to, &snapshot.get_many(keys::META, &rows)?)
+}
+
+/// The same from their rows, which may be those of other commits.
+fn read_notes(from: u64, to: u64, rows: &[Option<Vec<u8>>]) -> Result<Option<Vec<Note>>, EngineError> {
     let mut notes = Vec::with_capacity(rows.len());
-    for (expected, row) in (from + 1..=to).zip(snapshot.get_many(keys::META, &rows)?) {
+    for (expected, row) in (from + 1..=to).zip(rows) {
         match row.as_deref().map(Note::decode) {
             Some(Some(note)) if note.sequence == expected => notes.push(note),
             Some(None) => return Err(EngineError::corrupt("the note of a commit")),
@@ -258,33 +326,83 @@ impl Engine {
         self.nodes.as_ref().map_or(0, |nodes| nodes.known.lock().head.sequence)
     }
 
-    /// The last commit that a snapshot shows, as [`Engine::sequence`] counts it, and its revision.
-    pub(crate) fn position(&self, snapshot: &dyn Snapshot) -> Result<(u64, u64), EngineError> {
+    /// What is stored now, and the last commit of it.
+    pub(crate) fn look(&self) -> Result<(Box<dyn Snapshot>, Head), EngineError> {
         if !self.is_shared() {
-            return Ok((0, keys::read_revision(snapshot)?));
+            let snapshot = self.store.snapshot()?;
+            let (revision, time) = (keys::read_revision(&*snapshot)?, Timestamp::MIN);
+            return Ok((snapshot, Head { sequence: 0, revision, time, epoch: 0, builder: None }));
         }
+        let (snapshot, values) = self.store.snapshot_and_get(keys::META, &[keys::HEAD])?;
+        let head = Head::of(values.first().and_then(Option::as_deref), &*snapshot)?;
+        Ok((snapshot, head))
+    }
+
+    /// The time as at which all that a snapshot shows is right.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Superseded`] where it shows the data under another schema than this node's.
+    pub(crate) fn time_of(&self, snapshot: &dyn Snapshot) -> Result<Timestamp, EngineError> {
+        let Some(nodes) = &self.nodes else { return stored_time(snapshot) };
         let head = Head::read(snapshot)?;
-        Ok((head.sequence, head.revision))
+        check_epoch(&nodes.known.lock().head, &head)?;
+        Ok(head.time)
     }
 
     /// Takes over what other nodes have committed by now, for who has heard of it from one of them.
     pub fn catch_up(&self) -> Result<(), EngineError> {
-        if self.is_shared() { self.follow(&*self.store.snapshot()?) } else { Ok(()) }
+        if !self.is_shared() {
+            return Ok(());
+        }
+        let (snapshot, head) = self.look()?;
+        self.follow_to(&head, &*snapshot)
     }
 
     /// Takes over what other nodes have committed, up to what a snapshot shows. Nothing where the store is not shared, or
     /// all of it is known.
     pub(crate) fn follow(&self, snapshot: &dyn Snapshot) -> Result<(), EngineError> {
+        if self.is_shared() { self.follow_to(&Head::read(snapshot)?, snapshot) } else { Ok(()) }
+    }
+
+    /// The same, where the last commit that the snapshot shows has been read of it.
+    pub(crate) fn follow_to(&self, head: &Head, snapshot: &dyn Snapshot) -> Result<(), EngineError> {
+        self.follow_by(head, &|from| notes(snapshot, from, head.sequence), &|load| load(snapshot))
+    }
+
+    /// The same, up to what was read along with a turn; the store is asked for what was not.
+    fn follow_seen(&self, seen: &Seen) -> Result<(), EngineError> {
+        let Some(head) = &seen.head else { return self.catch_up() };
+        let notes = |from| match seen.notes(from, head.sequence)? {
+            Some(found) => Ok(Some(found)),
+            None => notes(&*self.store.snapshot()?, from, head.sequence),
+        };
+        self.follow_by(head, &notes, &|load| load(&*self.store.snapshot()?))
+    }
+
+    /// Follows to a head; with what gives the notes behind the commit that is known, and has something loaded from a snapshot that
+    /// shows the head, or more.
+    fn follow_by(
+        &self,
+        head: &Head,
+        notes: &dyn Fn(u64) -> Result<Option<Vec<Note>>, EngineError>,
+        with_snapshot: &dyn Fn(Load<'_>) -> Result<Ledger, EngineError>,
+    ) -> Result<(), EngineError> {
         let Some(nodes) = &self.nodes else { return Ok(()) };
-        let head = Head::read(snapshot)?;
         let mut known = nodes.known.lock();
         if head.sequence <= known.head.sequence {
             return Ok(());
         }
-        check_epoch(&known.head, &head)?;
-        let notes = notes(snapshot, known.head.sequence, head.sequence)?;
+        check_epoch(&known.head, head)?;
+        let notes = notes(known.head.sequence)?;
         if notes.as_ref().is_none_or(|notes| notes.iter().any(|note| note.updates)) {
-            let ledger = self.updates().load_again(snapshot, self.schema(), self.layouts(), &head)?;
+            let before = self.updates();
+            let load =
+                |snapshot: &dyn Snapshot| before.load_again(snapshot, self.schema(), self.layouts(), head);
+            let ledger = with_snapshot(&load)?;
+            if ledger.repairs_more_than(&before) {
+                self.cache.forget_all(head.revision);
+            }
             self.publish_updates(Arc::new(ledger));
         }
         let documents = notes
@@ -306,7 +424,7 @@ impl Engine {
         known.armed = earliest(known.armed, armed);
         self.pass(head.time);
         self.revisions.publish(head.revision);
-        known.head = head;
+        known.head = head.clone();
         Ok(())
     }
 
@@ -323,13 +441,27 @@ impl Engine {
         }
     }
 
-    /// May this node work on an update, as far as other nodes are concerned? Its own it may, and what nobody holds.
-    pub(crate) fn may_take(&self, update: &Update, now: Timestamp) -> bool {
+    /// May this node work on an update, as far as other nodes are concerned? Its own it may, and what nobody holds; and one
+    /// of a node that holds too many ([`Engine::may_relieve`]).
+    pub(crate) fn may_take(&self, ledger: &Ledger, update: &Update, now: Timestamp) -> bool {
         let record = &update.record;
         !self.is_shared()
             || record.owner.is_empty()
             || record.owner == self.node_name()
             || record.lease <= now
+            || self.may_relieve(ledger, update, now)
+    }
+
+    /// May this node take an update from the one that holds it? It may, if that one holds two more at least: so no two nodes
+    /// that work differ by more than one in the end, and of n updates none of k nodes holds more than n / k, rounded up.
+    /// Whoever held it finds its next part refused, and leaves it, as one that wakes late does.
+    pub(crate) fn may_relieve(&self, ledger: &Ledger, update: &Update, now: Timestamp) -> bool {
+        let owner = &update.record.owner;
+        if !self.is_shared() || owner.is_empty() || owner == self.node_name() || update.record.lease <= now {
+            return false;
+        }
+        let held = |node: &str| ledger.open.iter().filter(|it| it.record.owner == node).count();
+        held(owner) >= held(self.node_name()) + 2
     }
 }
 
@@ -349,7 +481,7 @@ impl Executor {
         if !engine.is_shared() {
             return Ok(false);
         }
-        engine.follow(&*engine.store.snapshot()?)?;
+        engine.catch_up()?;
         Ok(self.take_up())
     }
 
@@ -366,6 +498,25 @@ impl Executor {
         moved
     }
 
+    /// Waits for its turn to commit, where other nodes write too. What the next commit is made of is best gathered behind
+    /// this: it lasts as long as their commits take.
+    ///
+    /// # Errors
+    ///
+    /// The store's. There is no need to tell anybody: the next commit meets them again, if they last.
+    pub fn await_turn(&mut self) -> Result<(), EngineError> {
+        let engine = self.engine().clone();
+        let store = &engine.store;
+        if self.rivals.overtaken && self.rivals.turn.is_none() && store.features().has(Feature::Turns) {
+            let after = engine.sequence();
+            let keys = Seen::keys(after);
+            let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+            let (turn, values) = store.turn_and_get(keys::META, &keys)?;
+            self.rivals.turn = Some((turn, Seen::of(after, values)?));
+        }
+        Ok(())
+    }
+
     /// Runs what ends in a commit; again, from the start, where other nodes have committed in between.
     pub(crate) fn contend<T>(
         &mut self,
@@ -374,12 +525,25 @@ impl Executor {
         if !self.engine().is_shared() {
             return run(self);
         }
-        for _ in 0..MAX_ATTEMPTS {
-            self.take_up();
-            match run(self) {
-                Err(EngineError::Moved) => self.follow()?,
-                outcome => return outcome,
+        for attempt in 0..MAX_ATTEMPTS {
+            self.await_turn()?;
+            // It is over when this has been tried, with a commit or without.
+            let turn = self.rivals.turn.take();
+            let moved = match &turn {
+                Some((_, seen)) => {
+                    self.engine().follow_seen(seen)?;
+                    self.take_up()
+                }
+                None if attempt > 0 => self.follow()?,
+                None => self.take_up(),
             };
+            if turn.is_some() {
+                self.rivals.overtaken = moved;
+            }
+            match run(self) {
+                Err(EngineError::Moved) => self.rivals.overtaken = true,
+                outcome => return outcome,
+            }
         }
         Err(EngineError::Contended)
     }
@@ -389,7 +553,7 @@ impl Executor {
         if !self.engine().is_shared() {
             return Ok(());
         }
-        let found = Head::read(&*self.engine().store.snapshot()?)?;
+        let (_, found) = self.engine().look()?;
         if found.sequence == self.head.sequence { Ok(()) } else { Err(EngineError::Moved) }
     }
 
@@ -406,7 +570,7 @@ impl Executor {
         batch.put(keys::META, keys::HEAD, next.encode());
         batch.put(keys::META, keys::note(next.sequence), note.encode());
         let engine = self.engine().clone();
-        engine.store.commit(&batch).map_err(|error| match error {
+        engine.sync(&batch).map_err(|error| match error {
             StoreError::Conflict { .. } => EngineError::Moved,
             error => error.into(),
         })?;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use corollary_schema::plan::follows::can_be_left;
 use corollary_schema::plan::{Evaluate, Group, Hop, PlanNode, Rule, Start, Timer};
 use corollary_schema::{FieldKind, FieldRef, Schema, TypeIx};
-use corollary_value::{Id, SumState, Value};
+use corollary_value::{Id, Value};
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
 
@@ -20,7 +20,7 @@ use crate::clock;
 use crate::doc::{Doc, Key};
 use crate::error::EngineError;
 use crate::eval::{Eval, View, Wake};
-use crate::group::{self, Counted};
+use crate::group::{self, Counted, Place};
 use crate::recursive;
 use crate::updates::budget::Budget;
 use crate::updates::lag;
@@ -86,11 +86,12 @@ pub(crate) fn recompute(
     follow(working, Dirty::from([(node, Subjects { own: subjects, ..Subjects::default() })]))
 }
 
-/// Makes the groups of some owners those of no members, whatever they hold, and brings up to date what follows.
-pub(crate) fn empty_groups(
+/// Makes the groups of some owners what they are told to be, whatever they hold, and brings up to date what follows.
+pub(crate) fn put_groups(
     working: &mut Working<'_>,
     at: usize,
     owners: Vec<Id>,
+    place: &dyn Fn(&Group, &Id) -> Place,
 ) -> Result<Work, EngineError> {
     let node = &working.schema.plan.nodes[at];
     let Rule::Group(group) = &node.rule else { return Ok(Work::default()) };
@@ -99,10 +100,11 @@ pub(crate) fn empty_groups(
     let mut dirty = Dirty::new();
     let mut changed = 0;
     for key in &keys {
+        let Place { state, result } = place(group, &key.id);
         if let Some(doc) = working.edit(key)? {
-            doc.set_state(node.result.slot, SumState::default());
+            doc.set_state(node.result.slot, state);
         }
-        if let Some((key, old, new)) = put_result(working, node, key, empty_result(group))? {
+        if let Some((key, old, new)) = put_result(working, node, key, result)? {
             changed += 1;
             notify(working, node.result, &key, false, &old, &new, &NOBODY, &mut dirty)?;
         }

@@ -305,7 +305,8 @@ pub fn note_creations(
     Ok(())
 }
 
-fn field_with(schema: &Schema, id: FieldId) -> Option<FieldRef> {
+/// The field with a number.
+pub(crate) fn field_with(schema: &Schema, id: FieldId) -> Option<FieldRef> {
     schema.types().find_map(|(ty, resource)| {
         let (slot, _) = resource.slots().find(|(_, field)| field.id == id)?;
         Some(FieldRef { ty, slot })

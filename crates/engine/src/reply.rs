@@ -15,6 +15,7 @@ use corollary_schema::Slot;
 use crate::doc::{Doc, Key};
 use crate::engine::Transaction;
 use crate::error::EngineError;
+use crate::origin::Origin;
 use crate::receipt::Keep;
 use crate::updates::settled::{READ_LIMIT, Settled, SettledDoc};
 use crate::working::Working;
@@ -49,19 +50,28 @@ pub struct Wants {
     pub results: bool,
     /// A reply that is kept for those who repeat the request.
     pub kept: Option<Arc<Keep>>,
+    /// Where it comes from, if it is on record there: it is done once, and the log tells who made it.
+    pub origin: Option<Arc<Origin>>,
+    /// The span that it belongs to, for those who collect [`crate::spans`].
+    pub span: Option<tracing::Span>,
 }
 
 static RESULTS: Wants = Wants::results();
 
 impl Wants {
+    /// What is done from here on belongs to its span, as long as this is held.
+    pub(crate) fn within(&self) -> Option<tracing::span::Entered<'_>> {
+        self.span.as_ref().map(tracing::Span::enter)
+    }
+
     /// The resource of each write.
     pub const fn results() -> Wants {
-        Wants { results: true, kept: None }
+        Wants { results: true, kept: None, origin: None, span: None }
     }
 
     /// Nothing.
     pub const fn nothing() -> Wants {
-        Wants { results: false, kept: None }
+        Wants { results: false, kept: None, origin: None, span: None }
     }
 }
 

@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use corollary_schema::{DefaultValue, Field, FieldKind, Member, Normalize, Rules, ValueType};
+use corollary_schema::{DefaultValue, Field, FieldKind, Members, Normalize, Rules, ValueType};
+use corollary_syntax::nearest;
 use corollary_value::{Value, compare};
 use jiff::Timestamp;
 use smol_str::SmolStr;
@@ -51,11 +52,11 @@ pub enum Fill {
 }
 
 impl Fill {
-    fn default_of(self, member: &Member) -> Option<Value> {
-        let default = member.rules.default.as_ref()?;
+    fn default_of(self, rules: &Rules) -> Option<Value> {
+        let default = rules.default.as_ref()?;
         match self {
             Fill::All(now) => Some(default_value(default, now)),
-            Fill::Required(now) if member.rules.required => Some(default_value(default, now)),
+            Fill::Required(now) if rules.required => Some(default_value(default, now)),
             _ => None,
         }
     }
@@ -120,20 +121,21 @@ fn has_parts(ty: &ValueType) -> bool {
     matches!(ty, ValueType::List(_) | ValueType::Set(_) | ValueType::Map(_) | ValueType::Object(_))
 }
 
-fn canonical_members(declared: &[Member], given: &[(SmolStr, Value)], fill: Fill) -> Value {
-    let mut members: Vec<(SmolStr, Value)> = Vec::with_capacity(declared.len());
-    for (key, value) in given.iter().filter(|(_, value)| !matches!(value, Value::Absent)) {
-        let value = match declared.iter().find(|member| member.name == *key) {
-            Some(member) => canonical(&member.rules.normalize, &member.ty, value.clone(), fill),
-            None => value.clone(),
-        };
-        members.push((key.clone(), value));
+/// An object as it is stored: its members in the order in which they are declared, so that two objects that have the same
+/// are the same; of a union, with the defaults of its variant.
+pub(crate) fn canonical_members(declared: &Members, given: &[(SmolStr, Value)], fill: Fill) -> Value {
+    let mut members: Vec<(SmolStr, Value)> = Vec::with_capacity(declared.len().min(given.len()));
+    let there = || given.iter().filter(|(_, value)| !matches!(value, Value::Absent));
+    for (member, rules) in declared.of(given) {
+        let value = there().find(|(key, _)| *key == member.name).map(|(_, value)| value.clone());
+        let Some(value) = value.or_else(|| fill.default_of(rules)) else { continue };
+        members.push((member.name.clone(), canonical(&rules.normalize, &member.ty, value, fill)));
     }
-    for member in declared {
-        if let Some(value) = fill.default_of(member)
-            && !members.iter().any(|(key, _)| *key == member.name)
-        {
-            members.push((member.name.clone(), canonical(&member.rules.normalize, &member.ty, value, fill)));
+    // What it cannot have is refused later, and told then.
+    let known = members.len();
+    for other in there() {
+        if !members[..known].iter().any(|(key, _)| *key == other.0) {
+            members.push(other.clone());
         }
     }
     Value::Object(members.into())
@@ -209,7 +211,8 @@ fn is_deeper_than(depth: u32, value: &Value) -> bool {
 
 /// What is wrong with a new resource that has no value here.
 pub fn check_missing(field: &Field) -> Option<Refusal> {
-    let missing = field.rules.required && field.rules.default.is_none();
+    // A file comes by a request of its own, when the resource is there.
+    let missing = field.rules.required && field.rules.default.is_none() && !field.is_file();
     missing.then(|| Refusal::new("required", Some(&field.name), format!("`{}` is required", field.name)))
 }
 
@@ -239,8 +242,9 @@ fn check_type(place: Place<'_>, ty: &ValueType, value: &Value, found: &mut Vec<R
         (ValueType::Json, value) if !value.is_error() => {}
         (ValueType::Enum(words), Value::Str(word)) => {
             if !words.contains(word) {
-                let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
-                found.push(place.refuse("enum", format!("\"{word}\" is none of {}", words.join(", "))));
+                let near = nearest(word, words.iter().map(SmolStr::as_str));
+                let help = near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
+                found.push(place.refuse("enum", format!("\"{word}\" is none of {}{help}", quoted(words))));
             }
         }
         (ValueType::List(of) | ValueType::Set(of), Value::List(elements)) => {
@@ -254,24 +258,21 @@ fn check_type(place: Place<'_>, ty: &ValueType, value: &Value, found: &mut Vec<R
             }
         }
         (ValueType::Object(declared), Value::Object(members)) => {
-            for (key, _) in members.iter() {
-                if !declared.iter().any(|member| member.name == *key) {
-                    let place = Place::Member(&place, key);
-                    found.push(place.refuse("unknown-field", format!("there is no `{place}`")));
-                }
-            }
-            for member in declared {
+            check_names(place, declared, members, found);
+            for (member, rules) in declared.of(members) {
                 let place = Place::Member(&place, &member.name);
                 let given = members.iter().find(|(key, _)| *key == member.name).map(|(_, value)| value);
                 match given {
-                    Some(value) if !value.is_null() => {
-                        check_value(&member.rules, place, &member.ty, value, found);
-                    }
+                    Some(value) if !value.is_null() => check_value(rules, place, &member.ty, value, found),
                     // It gets its default.
-                    None if member.rules.default.is_some() => {}
-                    given => {
-                        found.extend(check_null(&member.rules, place, given.unwrap_or(&Value::Absent)));
+                    None if rules.default.is_some() => {}
+                    _ if declared.union().is_some_and(|union| union.discriminator == member.name) => {
+                        let words =
+                            if let ValueType::Enum(words) = &member.ty { words.as_slice() } else { &[] };
+                        let message = format!("`{place}` is required, one of {}", quoted(words));
+                        found.push(place.refuse("required", message));
                     }
+                    given => found.extend(check_null(rules, place, given.unwrap_or(&Value::Absent))),
                 }
             }
         }
@@ -287,6 +288,31 @@ fn check_type(place: Place<'_>, ty: &ValueType, value: &Value, found: &mut Vec<R
         | (ValueType::Bytes, Value::Bytes(_))
         | (ValueType::Link { .. }, Value::Ref(_)) => {}
         _ => found.push(place.refuse("type", format!("{value} is no value of `{place}`"))),
+    }
+}
+
+fn quoted(words: &[SmolStr]) -> String {
+    words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
+}
+
+/// Has an object members that there are not, or that objects of its variant have not?
+fn check_names(place: Place<'_>, declared: &Members, members: &[(SmolStr, Value)], found: &mut Vec<Refusal>) {
+    let variant = declared.union().and_then(|union| Some((union, union.variant_of(members)?)));
+    for (key, _) in members {
+        let place = Place::Member(&place, key);
+        if declared.named(key).is_none() {
+            let names = declared.of(members).map(|(member, _)| member.name.as_str());
+            let help = nearest(key, names).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+            found.push(place.refuse("unknown-field", format!("there is no `{place}`{help}")));
+        } else if let Some((union, variant)) = variant
+            && *key != union.discriminator
+            && !variant.has(key)
+        {
+            let (own, others) = (&variant.name, union.variants_with(key).join("`, `"));
+            let kind = &union.discriminator;
+            let message = format!("`{place}` belongs to `{others}`, and the `{kind}` of this is `{own}`");
+            found.push(place.refuse("variant", message));
+        }
     }
 }
 
@@ -324,7 +350,7 @@ fn check_bounds(rules: &Rules, place: Place<'_>, value: &Value, found: &mut Vec<
 
 /// May an existing resource's value change to this one?
 pub fn check_change(field: &Field, old: &Value, new: &Value) -> Option<Refusal> {
-    if old == new || (old.is_null() && new.is_null()) {
+    if is_same(old, new) || (old.is_null() && new.is_null()) {
         return None;
     }
     let refuse = |code, message| Some(Refusal::new(code, Some(field.label()), message));
@@ -342,6 +368,24 @@ pub fn check_change(field: &Field, old: &Value, new: &Value) -> Option<Refusal> 
     None
 }
 
+/// Are two values the same, in whatever order objects have their members? They were once stored as they were given.
+pub fn is_same(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::List(left), Value::List(right)) => {
+            left.len() == right.len()
+                && left.iter().zip(right.iter()).all(|(left, right)| is_same(left, right))
+        }
+        (Value::Object(left), Value::Object(right)) => {
+            left.len() == right.len() && left.iter().all(|member| has_member(right, member))
+        }
+        (left, right) => left == right,
+    }
+}
+
+fn has_member(object: &[(SmolStr, Value)], (name, value): &(SmolStr, Value)) -> bool {
+    object.iter().any(|(other, held)| other == name && is_same(held, value))
+}
+
 /// Does a value hold all that an older one does, in its place?
 fn goes_on(field: &Field, old: &Value, new: &Value) -> bool {
     match (old, new) {
@@ -350,8 +394,10 @@ fn goes_on(field: &Field, old: &Value, new: &Value) -> bool {
         {
             old.iter().all(|element| new.binary_search_by(|other| compare(other, element)).is_ok())
         }
-        (Value::List(old), Value::List(new)) => new.starts_with(old),
-        (Value::Object(old), Value::Object(new)) => old.iter().all(|member| new.contains(member)),
+        (Value::List(old), Value::List(new)) => {
+            old.len() <= new.len() && old.iter().zip(new.iter()).all(|(old, new)| is_same(old, new))
+        }
+        (Value::Object(old), Value::Object(new)) => old.iter().all(|member| has_member(new, member)),
         (old, _) => old.is_null(),
     }
 }

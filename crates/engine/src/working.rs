@@ -4,10 +4,11 @@
 //! the others of its group alone.
 
 mod changes;
+mod pages;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{Bound, ControlFlow};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use corollary_schema::{FieldKind, FieldRef, Schema, Slot, TypeIx};
@@ -18,16 +19,20 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use jiff::Timestamp;
+use smol_str::SmolStr;
 
 use crate::base::Base;
 use crate::doc::{Doc, Key, Layout};
 use crate::error::EngineError;
 use crate::eval::{View, holds_many};
+use crate::files::Received;
+use crate::group::Shift;
 use crate::keys;
 use crate::updates::Update;
 use crate::updates::budget::{Budgets, Deferred};
 
 use self::changes::{Changes, bounds};
+use crate::updates::gather::Reach;
 use crate::updates::lag::{Lag, Lags};
 
 type RowKey = (Keyspace, Vec<u8>);
@@ -81,6 +86,8 @@ pub struct Working<'a> {
     /// Changed by the current transaction.
     pub touched: HashMap<Key, Touched, RandomState>,
     changed_rows: Rows,
+    /// The bytes that the current transaction has for files.
+    pub(crate) received: HashMap<(Key, Slot), Arc<Received>, RandomState>,
     /// All resources that kept transactions changed.
     pub kept: HashMap<Key, Option<Arc<Doc>>, RandomState>,
     /// How much of a change is brought about with it; without it, all of it is.
@@ -89,11 +96,19 @@ pub struct Working<'a> {
     pub deferred: Deferred,
     /// The updates that are open here, where that is not what is published.
     pub(crate) open: Option<Vec<Arc<Update>>>,
+    /// Who has made the current transaction, where that is known.
+    pub(crate) actor: Option<SmolStr>,
     /// What groups have yet to count, by node.
     pub(crate) lags: Lags,
     /// Where the current transaction is a step of an update over members: the node, and what its groups have yet to count
     /// behind the step.
     pub(crate) passing: Option<(usize, Option<Lag>)>,
+    /// The members whose parts are gathered in memory: what changes of them is told to those who gather.
+    pub(crate) gathered: Vec<Reach>,
+    /// What the current transaction changes of them, by node.
+    pub(crate) regathered: Vec<(usize, Shift)>,
+    /// What kept transactions changed of them.
+    kept_regathered: Vec<(usize, Shift)>,
 }
 
 impl<'a> Working<'a> {
@@ -111,12 +126,17 @@ impl<'a> Working<'a> {
             rows: Rows::new(),
             touched: HashMap::default(),
             changed_rows: Rows::new(),
+            received: HashMap::default(),
             kept: HashMap::default(),
             budgets: None,
             deferred: Deferred::default(),
             open: None,
+            actor: None,
             lags: Lags::new(),
             passing: None,
+            gathered: Vec::new(),
+            regathered: Vec::new(),
+            kept_regathered: Vec::new(),
         }
     }
 
@@ -150,6 +170,8 @@ impl<'a> Working<'a> {
     pub fn keep(&mut self) {
         let touched = std::mem::take(&mut self.touched);
         self.kept.extend(touched.into_iter().map(|(key, touched)| (key, touched.after)));
+        self.kept_regathered.append(&mut self.regathered);
+        self.received.clear();
         let changed = std::mem::take(&mut self.changed_rows);
         if self.rows.is_empty() {
             self.rows = changed;
@@ -170,6 +192,8 @@ impl<'a> Working<'a> {
     pub fn undo(&mut self) {
         self.touched.clear();
         self.changed_rows.clear();
+        self.received.clear();
+        self.regathered.clear();
         self.deferred = Deferred::default();
     }
 
@@ -181,6 +205,11 @@ impl<'a> Working<'a> {
     /// The rows that kept transactions changed; none of them are left here.
     pub fn take_kept_rows(&mut self) -> impl Iterator<Item = ((Keyspace, Vec<u8>), Option<Vec<u8>>)> {
         std::mem::take(&mut self.rows).into_iter()
+    }
+
+    /// What kept transactions changed of members that are gathered, by node; none of it is left here.
+    pub(crate) fn take_regathered(&mut self) -> Vec<(usize, Shift)> {
+        std::mem::take(&mut self.kept_regathered)
     }
 
     /// A document as it was before the current transaction.
@@ -414,92 +443,6 @@ impl<'a> Working<'a> {
             broken = row.as_ref().is_some_and(|row| visit(at, row).is_break());
         }
         Ok(())
-    }
-
-    /// The keys of the first rows of a range, at most so many.
-    pub fn keys_page(
-        &self,
-        keyspace: Keyspace,
-        range: &KeyRange,
-        limit: usize,
-    ) -> Result<Vec<Vec<u8>>, EngineError> {
-        let mut found = Vec::new();
-        self.scan_rows(keyspace, range, Direction::Forward, &mut |key, _| {
-            if found.len() == limit {
-                return ControlFlow::Break(());
-            }
-            found.push(key.to_vec());
-            ControlFlow::Continue(())
-        })?;
-        Ok(found)
-    }
-
-    /// Resources whose field refers to a target, at most so many, in the order of their ids: those behind an id, or from it
-    /// on where `inclusive`.
-    pub fn referrers_page(
-        &self,
-        of: FieldRef,
-        target: &Id,
-        from: Option<(&Id, bool)>,
-        limit: usize,
-    ) -> Result<Vec<Id>, EngineError> {
-        let field = self.schema.field(of).id;
-        let prefix = keys::references_to(field, target);
-        let length = prefix.len();
-        let mut range = KeyRange::prefix(prefix);
-        if let Some((id, inclusive)) = from {
-            let key = keys::reference(field, target, id);
-            match inclusive {
-                true => range.from = Bound::Included(key),
-                false => range = range.resume_after(key),
-            }
-        }
-        let keys = self.keys_page(keys::REFERENCE, &range, limit)?;
-        let ids = keys.iter().map(|key| keys::id_behind(key, length));
-        ids.map(|id| id.ok_or_else(|| EngineError::corrupt("a reference"))).collect()
-    }
-
-    /// Resources of a type, at most so many, in the order of their ids: those behind an id, or from it on where
-    /// `inclusive`.
-    pub fn ids_page(
-        &self,
-        ty: TypeIx,
-        from: Option<(&Id, bool)>,
-        limit: usize,
-    ) -> Result<Vec<Id>, EngineError> {
-        let number = self.schema.ty(ty).id;
-        let prefix = keys::docs_of(number);
-        let length = prefix.len();
-        let mut range = KeyRange::prefix(prefix);
-        if let Some((id, inclusive)) = from {
-            let key = keys::doc(number, id);
-            match inclusive {
-                true => range.from = Bound::Included(key),
-                false => range = range.resume_after(key),
-            }
-        }
-        let mut changed: BTreeMap<&Id, bool> = BTreeMap::new();
-        let kept = self.kept.iter().map(|(key, doc)| (key, doc.is_some()));
-        let touched = self.touched.iter().map(|(key, touched)| (key, touched.after.is_some()));
-        for (key, there) in kept.chain(touched).filter(|(key, _)| key.ty == ty) {
-            if range.contains(&keys::doc(number, &key.id)) {
-                changed.insert(&key.id, there);
-            }
-        }
-        let (mut ids, mut corrupt) = (BTreeSet::new(), false);
-        self.base.scan(keys::DOC, &range, Direction::Forward, &mut |key, _| {
-            match keys::id_behind(key, length) {
-                Some(id) if changed.contains_key(&id) => {}
-                Some(id) => drop(ids.insert(id)),
-                None => corrupt = true,
-            }
-            if corrupt || ids.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        if corrupt {
-            return Err(EngineError::corrupt("the key of a document"));
-        }
-        ids.extend(changed.into_iter().filter(|(_, there)| *there).map(|(id, _)| id.clone()));
-        Ok(ids.into_iter().take(limit).collect())
     }
 
     /// All rows of a range, in order.

@@ -39,6 +39,9 @@ pub enum Write {
     Read(Key),
     /// What is decided when its turn comes, by what is there then: one other write of the same resource, or none.
     Decide(Key, Decision),
+    /// Nothing, if this is content with the resource as it is when all that follows from the transaction has come about;
+    /// otherwise the whole transaction is refused. It comes back with no other write.
+    Ensure(Key, Decision),
 }
 
 impl Write {
@@ -52,7 +55,8 @@ impl Write {
             | Write::Delete(key)
             | Write::Require(key, _)
             | Write::Read(key)
-            | Write::Decide(key, _) => key,
+            | Write::Decide(key, _)
+            | Write::Ensure(key, _) => key,
         }
     }
 }
@@ -88,18 +92,33 @@ pub fn apply(working: &mut Working<'_>, writes: &[Write]) -> Result<(), EngineEr
     working.prefetch(writes.iter().map(Write::key))?;
     let mut deletes = false;
     for (at, write) in writes.iter().enumerate() {
-        one(working, write, &mut deletes).map_err(|error| match error {
-            EngineError::Refused(mut refusals) => {
-                refusals.iter_mut().for_each(|refusal| refusal.write = Some(at));
-                EngineError::Refused(refusals)
-            }
-            error => error,
-        })?;
+        one(working, write, &mut deletes).map_err(|error| blaming(at, error))?;
     }
     note_updates(working);
     check_parents(working, writes)?;
     among::check(working, writes)?;
     check_links(working, writes, deletes)
+}
+
+/// Asks the [`Write::Ensure`]s of a transaction whose facts are applied, and what follows from them.
+pub fn ensure(working: &Working<'_>, writes: &[Write]) -> Result<(), EngineError> {
+    for (at, write) in writes.iter().enumerate() {
+        let Write::Ensure(key, decision) = write else { continue };
+        let doc = working.after(key)?;
+        (decision.0)(working, key, doc.as_ref()).map_err(|error| blaming(at, error))?;
+    }
+    Ok(())
+}
+
+/// A refusal that names the write it is about.
+fn blaming(at: usize, error: EngineError) -> EngineError {
+    match error {
+        EngineError::Refused(mut refusals) => {
+            refusals.iter_mut().for_each(|refusal| refusal.write = Some(at));
+            EngineError::Refused(refusals)
+        }
+        error => error,
+    }
 }
 
 fn one(working: &mut Working<'_>, write: &Write, deletes: &mut bool) -> Result<(), EngineError> {
@@ -114,6 +133,7 @@ fn one(working: &mut Working<'_>, write: &Write, deletes: &mut bool) -> Result<(
         }
         Write::Require(key, revisions) => require(working, key, revisions),
         Write::Read(key) => existing(working, key).map(drop),
+        Write::Ensure(..) => Ok(()),
         Write::Decide(key, decision) => {
             let doc = working.after(key)?;
             let decided = (decision.0)(working, key, doc.as_ref())?;
@@ -301,8 +321,9 @@ fn replace(working: &mut Working<'_>, key: &Key, values: &[(Slot, Value)]) -> Re
             relocate(working, key, given, &mut found)?;
             continue;
         }
-        if given.is_none() && (field.rules.immutable || field.rules.kept.is_some()) {
-            // What cannot change, or only by itself, stays, and need not be repeated.
+        let stays = field.rules.immutable || field.rules.kept.is_some() || field.is_file();
+        if given.is_none() && stays {
+            // What cannot change, or only by itself or by a request of its own, stays, and need not be repeated.
             continue;
         }
         if let (None, Some(DefaultValue::Computed(expr))) = (&given, &field.rules.default) {
@@ -345,7 +366,7 @@ fn update(working: &mut Working<'_>, key: &Key, edits: &[(Slot, Edit)]) -> Resul
     // another leaves it at its head.
     let mut values: Vec<(Slot, Value, Fill)> =
         Vec::with_capacity(edits.len().min(schema.ty(key.ty).fields.len()));
-    let mut places = Vec::new();
+    let (mut places, mut received_files) = (Vec::new(), Vec::new());
     {
         let doc = existing(working, key)?;
         for (slot, edit) in edits {
@@ -364,7 +385,10 @@ fn update(working: &mut Working<'_>, key: &Key, edits: &[(Slot, Edit)]) -> Resul
             }
             let old = at.map_or_else(|| doc.get(*slot), |at| &values[at].1);
             let kept = matches!((edit, old), (Edit::Merge(_), Value::Object(_)));
-            let new = match edited(field.label(), ty, old, edit) {
+            if let Edit::File(received) = edit {
+                received_files.push((*slot, received.clone()));
+            }
+            let new = match edited(field.label(), ty, old, edit, now) {
                 Ok(new) => new,
                 Err(refusal) => {
                     found.push(refusal);
@@ -381,6 +405,9 @@ fn update(working: &mut Working<'_>, key: &Key, edits: &[(Slot, Edit)]) -> Resul
     }
     for (slot, value, fill) in values {
         set(working, key, slot, value, fill, &mut found)?;
+    }
+    for (slot, received) in received_files {
+        working.received.insert((key.clone(), slot), received);
     }
     for place in places {
         relocate(working, key, Some(place), &mut found)?;
@@ -404,7 +431,7 @@ fn set(
     rules::check(field, &value, found);
     if let Some(before) = working.before(key)? {
         let old = before.get(slot);
-        if *old == value {
+        if rules::is_same(old, &value) {
             // What was stored under older rules may stay as it is.
             found.truncate(so_far);
         }
@@ -548,17 +575,30 @@ fn check_depth(working: &Working<'_>, parent: &Key) -> Result<Option<Refusal>, E
     Ok(Some(Refusal::new("too-deep", None, message)))
 }
 
-/// No resource that the transaction touched has two parents: what is below one is deleted with it, and has one path.
+/// Each resource that the transaction touched stands in one place: it has no two parents, since what is below one is deleted
+/// with it and has one path; and where its type has no root collection to be found in it has one, unless it had none before,
+/// as after a collection was taken out of the schema.
 fn check_parents(working: &Working<'_>, writes: &[Write]) -> Result<(), EngineError> {
     let schema = working.schema;
     let mut found = Vec::new();
     for (key, touched) in &working.touched {
         let Some(doc) = &touched.after else { continue };
         let ty = schema.ty(key.ty);
+        if ty.parents.is_empty() {
+            continue;
+        }
+        let has_parent = |doc: &Doc| ty.parents.iter().any(|slot| !doc.get(*slot).is_null());
         let mut parents = ty.parents.iter().filter(|slot| !doc.get(**slot).is_null());
-        let (Some(_), Some(second)) = (parents.next(), parents.next()) else { continue };
-        let message = format!("{} would have two parents", name(working, key));
-        let mut refusal = Refusal::new("two-parents", Some(&ty.field(*second).name), message);
+        let mut refusal = match (parents.next(), parents.next()) {
+            (Some(_), Some(second)) => {
+                let message = format!("{} would have two parents", name(working, key));
+                Refusal::new("two-parents", Some(&ty.field(*second).name), message)
+            }
+            (None, _) if ty.root.is_none() && touched.before.as_deref().is_none_or(has_parent) => {
+                parentless(working, key)
+            }
+            _ => continue,
+        };
         refusal.write = writes.iter().rposition(|write| write.key() == key);
         found.push(refusal);
     }
@@ -568,6 +608,15 @@ fn check_parents(working: &Working<'_>, writes: &[Write]) -> Result<(), EngineEr
     // What was touched is in no order.
     found.sort_by(|left, right| (left.write, &left.path).cmp(&(right.write, &right.path)));
     Err(EngineError::Refused(found))
+}
+
+/// What is told of a resource that would be in no collection; the place is its link to the parent, if only one can hold it.
+fn parentless(working: &Working<'_>, key: &Key) -> Refusal {
+    let ty = working.schema.ty(key.ty);
+    let links: Vec<&str> = ty.parents.iter().map(|slot| ty.field(*slot).name.as_str()).collect();
+    let message = format!("{} is owned, and needs a parent: `{}`", name(working, key), links.join("` or `"));
+    let place = if let [link] = links[..] { Some(link) } else { None };
+    Refusal::new("parent", place, message)
 }
 
 /// Every link that the transaction set leads to a resource.

@@ -22,6 +22,7 @@ use corollary_value::Value;
 use smol_str::SmolStr;
 
 use crate::functions::{self, Function, Returns};
+use crate::members::Members;
 use crate::model::{FieldKind, FieldRef, Schema, Slot, TypeIx};
 use crate::names::{PATH_FIELD, reverse_name};
 use crate::typed::{Aggregate, Expr, Kind, Many, Node, Type};
@@ -304,7 +305,7 @@ impl Checker<'_> {
                     Diagnostic::error("bare-name", span, format!("`{name}` is not a root collection"));
                 let members = self.element.and_then(|element| element.objects.last());
                 let members = match members.map(|object| &object.kind) {
-                    Some(Kind::Object(members)) => members.as_slice(),
+                    Some(Kind::Object(members)) => &**members,
                     _ => &[],
                 };
                 let owner = self.schema().ty(owner);
@@ -435,6 +436,16 @@ impl Checker<'_> {
         })
     }
 
+    /// That objects have no such member.
+    fn no_member(&self, members: &Members, name: &ast::Ident) -> Expr {
+        if members.union().is_some_and(|union| union.variant(&name.name).is_some()) {
+            let message = format!("`{}` is a variant, and no field of the object", name.name);
+            let help = "the members of all variants are fields of the object, null where it is of another";
+            return self.report(Diagnostic::error("unknown-field", name.span, message).help(help));
+        }
+        self.unknown_field("the object has no", name, members.iter().map(|member| member.name.as_str()))
+    }
+
     fn field(&self, base: Expr, name: &ast::Ident) -> Expr {
         match &base.ty.kind {
             Kind::Null => unknown(),
@@ -457,10 +468,7 @@ impl Checker<'_> {
                     };
                     new(Node::Member(Box::new(base), name.name.clone()), Type { kind: of.kind, many })
                 }
-                None => {
-                    let members = members.iter().map(|member| member.name.as_str());
-                    self.unknown_field("the object has no", name, members)
-                }
+                None => self.no_member(members, name),
             },
             Kind::Resource(_) if name.name == "_id" => {
                 let many = if base.ty.is_many() { Many::List } else { Many::One };

@@ -10,7 +10,9 @@ pub mod check;
 pub mod expr;
 pub mod functions;
 pub mod ids;
+pub mod members;
 pub mod model;
+pub mod mounts;
 pub mod names;
 pub mod normalize;
 pub mod plan;
@@ -18,8 +20,10 @@ pub mod typed;
 
 pub use check::{Checked, check, check_parsed};
 pub use ids::Ids;
+pub use members::{Member, Members, Union, Variant};
 pub use model::{
-    DefaultValue, Field, FieldId, FieldKind, FieldRef, Kept, Member, OnDelete, Pattern, Position,
-    ResourceType, Rules, Schema, Search, SearchBy, Slot, TypeId, TypeIx, ValueType,
+    DefaultValue, Field, FieldId, FieldKind, FieldRef, Kept, OnDelete, Pattern, Position, ResourceType,
+    Rules, Schema, Search, SearchBy, Slot, TypeId, TypeIx, ValueType,
 };
+pub use mounts::{Mount, Segment};
 pub use normalize::Normalize;

@@ -4,10 +4,13 @@
 //! points at a field, every expression is typed, and the plan is complete.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use corollary_value::{Id, Value};
 use smol_str::SmolStr;
 
+use crate::members::{Member, Members, for_links_of, references_of};
+use crate::mounts::Mount;
 use crate::normalize::Normalize;
 use crate::plan::Plan;
 use crate::typed::{Expr, Kind, Type};
@@ -53,10 +56,12 @@ pub struct Schema {
     /// The hidden type of the one resource that keeps what is the same for all, as the sum over a root collection is.
     /// Its fields are parts of derived fields; it is stored when the first of them is not what it is over nothing.
     pub shared: Option<TypeIx>,
+    /// What stands at paths besides: no part of the data. A schema that is a view has none.
+    pub mounts: Vec<Arc<Mount>>,
 }
 
 /// A kind of resource.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ResourceType {
     /// Stands for it in storage.
     pub id: TypeId,
@@ -101,7 +106,7 @@ pub struct Position {
 }
 
 /// A field of a type.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Field {
     /// Stands for it in storage.
     pub id: FieldId,
@@ -111,7 +116,8 @@ pub struct Field {
     pub kind: FieldKind,
     /// Rules for its values.
     pub rules: Rules,
-    /// Is there an entry in a secondary index for each resource (`index`, `unique`)?
+    /// Is there a secondary index (`index`, `unique`), with an entry for each resource or, where
+    /// [`Field::indexes_elements`], for each element?
     pub index: bool,
     /// The number of the index by parent and value, where there is one (`unique in parent`): an entry for each resource
     /// that has a parent.
@@ -122,8 +128,34 @@ pub struct Field {
     pub extended: Option<Slot>,
 }
 
+impl Field {
+    /// Are the entries of its index those of the elements of its list? A unique list is compared as a whole, and elements that
+    /// hold others are not asked for one by one.
+    pub fn indexes_elements(&self) -> bool {
+        let of_values = match &self.kind {
+            FieldKind::Stored(ValueType::List(of) | ValueType::Set(of)) => !matches!(
+                **of,
+                ValueType::Object(_)
+                    | ValueType::List(_)
+                    | ValueType::Set(_)
+                    | ValueType::Map(_)
+                    | ValueType::Link { .. }
+            ),
+            FieldKind::Derived { expr, .. } => {
+                expr.ty.is_many()
+                    && !matches!(
+                        expr.ty.kind,
+                        Kind::Resource(_) | Kind::Among(_) | Kind::Object(_) | Kind::Map(_)
+                    )
+            }
+            _ => false,
+        };
+        self.index && !self.rules.unique && of_values
+    }
+}
+
 /// What a field holds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum FieldKind {
     /// A stored value.
     Stored(ValueType),
@@ -253,8 +285,8 @@ pub enum ValueType {
     Json,
     /// One of these words, in the order of declaration.
     Enum(Vec<SmolStr>),
-    /// An embedded object.
-    Object(Vec<Member>),
+    /// An embedded object; a union, or what is known of a file, where its members say so.
+    Object(Members),
     /// A list.
     List(Box<ValueType>),
     /// A list in value order without repeats.
@@ -291,6 +323,11 @@ impl ValueType {
         }
     }
 
+    /// Is it a file?
+    pub fn is_file(&self) -> bool {
+        matches!(self, ValueType::Object(members) if members.is_file())
+    }
+
     /// May values of the type refer to resources?
     pub fn holds_links(&self) -> bool {
         match self {
@@ -324,46 +361,6 @@ impl ValueType {
             _ => {}
         }
     }
-}
-
-/// [`ValueType::for_links`] for the members of an object.
-pub fn for_links_of(members: &mut [Member], path: &str, f: &mut dyn FnMut(&str, &mut Member)) {
-    for member in members {
-        let path = format!("{path}.{}", member.name);
-        if member.ty.via().is_some() {
-            f(&path, member);
-        } else {
-            member.ty.for_links(&path, f);
-        }
-    }
-}
-
-/// [`ValueType::references`] for an object, or each of a list of them.
-pub fn references_of<'v>(members: &[Member], via: FieldRef, value: &'v Value, f: &mut dyn FnMut(&'v Id)) {
-    match value {
-        Value::Object(held) => {
-            for (name, value) in held.iter() {
-                if let Some(member) = members.iter().find(|member| member.name == *name) {
-                    member.ty.references(via, value, f);
-                }
-            }
-        }
-        Value::List(elements) => elements.iter().for_each(|element| references_of(members, via, element, f)),
-        _ => {}
-    }
-}
-
-/// A member of an embedded object.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Member {
-    /// Its name.
-    pub name: SmolStr,
-    /// Its type.
-    pub ty: ValueType,
-    /// Rules for its values.
-    pub rules: Rules,
-    /// Does it follow from others? Then it is only in what is read, never in what is written.
-    pub derived: bool,
 }
 
 /// Rules for the values of a stored field, a link, or a member of an object.
@@ -403,6 +400,10 @@ pub struct Rules {
     pub description: Option<SmolStr>,
     /// What the engine keeps there; nobody writes it then.
     pub kept: Option<Kept>,
+    /// Of a file: the most bytes (`max`); none where the server decides.
+    pub max_bytes: Option<u64>,
+    /// Of a file: the media types that it may have, as `image/png` or `image/*` (`accept`); any where there are none.
+    pub accept: Vec<SmolStr>,
 }
 
 /// An index by the parts of texts (`search`).
@@ -490,6 +491,11 @@ impl PartialEq for Pattern {
 }
 
 impl Schema {
+    /// Is there a field that holds files?
+    pub fn has_files(&self) -> bool {
+        self.types.iter().any(|ty| ty.files().next().is_some())
+    }
+
     /// The id of the one resource of the type [`Schema::shared`].
     pub fn shared_id() -> Id {
         Id::Name(SmolStr::new_static("all"))
@@ -587,6 +593,11 @@ impl ResourceType {
         }
     }
 
+    /// The fields that hold files.
+    pub fn files(&self) -> impl Iterator<Item = (Slot, &Field)> {
+        self.slots().filter(|(_, field)| field.is_file())
+    }
+
     /// The hidden collections or inverses of a list of several types; none for other fields.
     pub fn lists(&self, slot: Slot) -> &[Slot] {
         match &self.field(slot).kind {
@@ -641,6 +652,11 @@ impl Field {
                 | FieldKind::Parent { .. }
                 | FieldKind::Position { .. }
         )
+    }
+
+    /// Is it a file? Then its value is an object that tells of it, which comes and goes with its bytes alone.
+    pub fn is_file(&self) -> bool {
+        matches!(&self.kind, FieldKind::Stored(ty) if ty.is_file())
     }
 
     /// Is it a fact that somebody may write, or a name for several?

@@ -12,7 +12,8 @@ use smol_str::SmolStr;
 
 pub use crate::aggregate::{Aggregate, GroupBy};
 use crate::functions::Function;
-use crate::model::{FieldRef, Member, OnDelete, Pattern, Schema, Slot, TypeIx, ValueType};
+use crate::members::Members;
+use crate::model::{FieldRef, OnDelete, Pattern, Schema, Slot, TypeIx, ValueType};
 
 /// What one element of an expression's value is.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +45,7 @@ pub enum Kind {
     /// Any value; checked when it is evaluated.
     Json,
     /// An embedded object.
-    Object(Vec<Member>),
+    Object(Members),
     /// An object with free keys.
     Map(Box<ValueType>),
     /// A resource.
@@ -165,6 +166,7 @@ impl Type {
             Kind::Date => "date".into(),
             Kind::Duration => "duration".into(),
             Kind::Json => "json".into(),
+            Kind::Object(members) if members.is_file() => "file".into(),
             Kind::Object(_) => "object".into(),
             Kind::Map(_) => "map".into(),
             Kind::Resource(ty) => schema_name(*ty).to_string(),

@@ -28,6 +28,11 @@ pub struct Counts {
     update_failures: Counter,
     update_visited: Counter,
     update_seconds: Histogram,
+    /// Files that were received, and sent: as a whole or in part.
+    files_received: Counter,
+    file_bytes_received: Counter,
+    files_sent: Counter,
+    file_bytes_sent: Counter,
 }
 
 /// Buckets of durations: from half a millisecond to 16 s.
@@ -51,6 +56,10 @@ impl Default for Counts {
             update_failures: Counter::default(),
             update_visited: Counter::default(),
             update_seconds: durations(),
+            files_received: Counter::default(),
+            file_bytes_received: Counter::default(),
+            files_sent: Counter::default(),
+            file_bytes_sent: Counter::default(),
         }
     }
 }
@@ -73,6 +82,22 @@ impl Counts {
             }
             self.work(&committed.work);
         }
+    }
+
+    /// A file has come, and is in the store.
+    pub fn file_received(&self, bytes: u64) {
+        self.files_received.inc();
+        self.file_bytes_received.inc_by(bytes);
+    }
+
+    /// A file, or a part of one, is asked for.
+    pub fn file_asked_for(&self) {
+        self.files_sent.inc();
+    }
+
+    /// Bytes of a file go out.
+    pub fn file_bytes_sent(&self, bytes: u64) {
+        self.file_bytes_sent.inc_by(bytes);
     }
 
     /// The clock has changed something.
@@ -111,7 +136,11 @@ impl Counts {
         registry.register_with_unit("group", seconds, Unit::Seconds, self.group_seconds.clone());
         let seconds = "Time of a part of an update";
         registry.register_with_unit("update_step", seconds, Unit::Seconds, self.update_seconds.clone());
-        let counters: [(&str, &str, &Counter); 10] = [
+        let counters: [(&str, &str, &Counter); 14] = [
+            ("files_received", "Files that came, and are in the store", &self.files_received),
+            ("file_bytes_received", "Their bytes", &self.file_bytes_received),
+            ("files_sent", "Files, and parts of files, that were asked for", &self.files_sent),
+            ("file_bytes_sent", "Bytes of files that went out", &self.file_bytes_sent),
             ("transactions", "Transactions that were executed", &self.transactions),
             ("transactions_refused", "Transactions that were refused", &self.refused),
             ("commits", "Commits in the log: of transactions, of the clock, of updates", &self.commits),

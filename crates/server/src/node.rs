@@ -5,23 +5,28 @@
 //! Between groups it goes on with the updates that are open (`updater`).
 //!
 //! Where nobody writes, it sleeps until the engine's next timer is due, and lets it come. Over a store that other servers
-//! write to it looks again and again what they did ([`FOLLOW_EVERY`]), and tells the watches of it.
+//! write to it looks what they did when it hears of it (`follower`), and tells the watches.
 
 use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use corollary_engine::files::{self, Fault};
+use corollary_engine::rebuild::Structure;
 use corollary_engine::reply::{Request, Wants};
-use corollary_engine::{Commit, Committed, Engine, EngineError, Executor, Transaction, UpdateId};
+use corollary_engine::{Commit, Committed, Engine, EngineError, Executor, Transaction, UpdateId, spans};
 use corollary_store::StoreError;
 use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::sleep;
+use tracing::{Level, Span};
 
 use crate::counts::Counts;
+use crate::follower::Follower;
 use crate::problem::Problem;
 pub use crate::updater::Pace;
 use crate::updater::{Updater, Wishes};
@@ -60,14 +65,14 @@ const GATHER: Duration = Duration::from_micros(50);
 /// How long the executor lets a timer be that is due and that it could not let come.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How often a server looks at what others have committed to the store that it shares with them.
-pub const FOLLOW_EVERY: Duration = Duration::from_millis(25);
-
 /// How often the log is looked at for what is past its retention.
 const TRIM_EVERY: Duration = Duration::from_secs(60);
 
 /// Commits that are dropped from the log, and receipts, at a time, so that nobody waits long.
 const TRIM_COMMITS: usize = 2_000;
+
+/// Files that are taken out of the store at a time.
+const SWEEP_FILES: usize = 20;
 
 /// The way back to whoever asked.
 type Reply = oneshot::Sender<Result<Committed, Problem>>;
@@ -75,6 +80,12 @@ type Reply = oneshot::Sender<Result<Committed, Problem>>;
 enum Job {
     /// A transaction, what is told of it, and who waits for it.
     Run(Transaction, Wants, Reply),
+    /// Updates that mend some nodes of the plan, and who waits for their names.
+    Repair(Vec<usize>, oneshot::Sender<Result<Vec<UpdateId>, Problem>>),
+    /// Rows of a structure that are to be mended, and who waits for it.
+    Mend(Structure, Vec<Vec<u8>>, oneshot::Sender<Result<(), Problem>>),
+    /// What is wrong with files and can be mended, and who waits for how much it was.
+    MendFiles(Vec<Fault>, oneshot::Sender<Result<usize, Problem>>),
     /// The end: what waits already is done, nothing more is accepted.
     Stop,
 }
@@ -82,6 +93,8 @@ enum Job {
 /// See the module.
 pub struct Node {
     engine: Arc<Engine>,
+    /// Has the schema been replaced? Then another node serves the data, or is going to.
+    replaced: Arc<AtomicBool>,
     jobs: mpsc::Sender<Job>,
     /// Moves on with each group and each step of an update.
     moved: watch::Receiver<u64>,
@@ -109,22 +122,33 @@ impl Running {
 }
 
 impl Node {
-    /// Starts the executor. Within a runtime, whose clock wakes it.
-    pub fn start(executor: Executor, options: NodeOptions) -> std::io::Result<(Arc<Node>, Running)> {
+    /// Starts the executor, which goes on to count where `counts` stand. Within a runtime, whose clock wakes it.
+    pub fn start(
+        executor: Executor,
+        options: NodeOptions,
+        counts: Counts,
+    ) -> std::io::Result<(Arc<Node>, Running)> {
         let runtime = Handle::try_current().map_err(std::io::Error::other)?;
         let engine = executor.engine().clone();
         let hub = Arc::new(Hub::new(engine.clone()));
-        let (jobs, waiting) = mpsc::channel(options.queue_transactions);
+        let (jobs, mut waiting) = mpsc::channel(options.queue_transactions);
         let (moves, moved) = watch::channel(0);
-        let counts = Counts::default();
         let told = Cell::new(engine.revision());
         let feed = Feed { hub: hub.clone(), moves, counts: counts.clone(), told };
         let wishes = Arc::new(Wishes::new(options.updates.clone()));
         let updater = Updater::new(wishes.clone());
-        let thread = thread::Builder::new()
-            .name("executor".into())
-            .spawn(move || execute(executor, waiting, updater, &feed, &options, &runtime))?;
-        Ok((Arc::new(Node { engine, jobs, moved, wishes, counts, hub }), Running { thread }))
+        let replaced = Arc::new(AtomicBool::new(false));
+        let told = replaced.clone();
+        let thread = thread::Builder::new().name("executor".into()).spawn(move || {
+            let ended = execute(executor, &mut waiting, updater, &feed, &options, &runtime);
+            if matches!(ended, Err(EngineError::Superseded)) {
+                // Before anybody is told that it writes no more: another server has changed the schema.
+                told.store(true, Ordering::SeqCst);
+            }
+            drop(waiting);
+            ended
+        })?;
+        Ok((Arc::new(Node { engine, replaced, jobs, moved, wishes, counts, hub }), Running { thread }))
     }
 
     /// What readers use.
@@ -166,15 +190,64 @@ impl Node {
     /// Has a transaction executed; returns when it is durable.
     pub async fn commit(&self, transaction: Transaction, wants: Wants) -> Result<Committed, Problem> {
         let (reply, replied) = oneshot::channel();
+        // The executor's thread does not know whose it is.
+        let span = tracing::enabled!(target: spans::COMMIT, Level::DEBUG).then(Span::current);
+        let wants = Wants { span, ..wants };
         match self.jobs.try_send(Job::Run(transaction, wants, reply)) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
                 let waiting = self.jobs.max_capacity();
                 return Err(Problem::unavailable(format!("{waiting} transactions are waiting already")));
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(stopped()),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(self.stopped()),
         }
-        replied.await.unwrap_or_else(|_| Err(stopped()))
+        replied.await.unwrap_or_else(|_| Err(self.stopped()))
+    }
+
+    /// Has the schema been replaced? Then another node serves the data, or is going to.
+    pub fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::SeqCst)
+    }
+
+    /// Why nothing is written any more.
+    fn stopped(&self) -> Problem {
+        match self.is_replaced() {
+            true => EngineError::Superseded.into(),
+            false => Problem::unavailable("the server has stopped writing"),
+        }
+    }
+
+    /// Has the executor end as [`Node::stop`] does; whoever comes later is told that the schema was replaced.
+    pub async fn replace(&self) {
+        self.replaced.store(true, Ordering::SeqCst);
+        self.stop().await;
+    }
+
+    /// Begins updates that mend what some nodes of the plan give; returns when they are on record.
+    pub async fn repair(&self, nodes: Vec<usize>) -> Result<Vec<UpdateId>, Problem> {
+        let (reply, replied) = oneshot::channel();
+        if self.jobs.send(Job::Repair(nodes, reply)).await.is_err() {
+            return Err(self.stopped());
+        }
+        replied.await.unwrap_or_else(|_| Err(self.stopped()))
+    }
+
+    /// Mends rows of a structure; returns when they are durable.
+    pub async fn mend(&self, structure: Structure, rows: Vec<Vec<u8>>) -> Result<(), Problem> {
+        let (reply, replied) = oneshot::channel();
+        if self.jobs.send(Job::Mend(structure, rows, reply)).await.is_err() {
+            return Err(self.stopped());
+        }
+        replied.await.unwrap_or_else(|_| Err(self.stopped()))
+    }
+
+    /// Mends what can be mended of files; returns how many faults it was about.
+    pub async fn mend_files(&self, faults: Vec<Fault>) -> Result<usize, Problem> {
+        let (reply, replied) = oneshot::channel();
+        if self.jobs.send(Job::MendFiles(faults, reply)).await.is_err() {
+            return Err(self.stopped());
+        }
+        replied.await.unwrap_or_else(|_| Err(self.stopped()))
     }
 
     /// Has the executor end when it has done what waits. Connections that do not end hold the node, but not the executor.
@@ -182,10 +255,6 @@ impl Node {
         // An error is an executor that has ended already.
         let _ = self.jobs.send(Job::Stop).await;
     }
-}
-
-fn stopped() -> Problem {
-    Problem::unavailable("the server has stopped writing")
 }
 
 /// To whom the executor tells what it did.
@@ -236,7 +305,7 @@ impl Feed {
 
 fn execute(
     mut executor: Executor,
-    mut waiting: mpsc::Receiver<Job>,
+    waiting: &mut mpsc::Receiver<Job>,
     mut updater: Updater,
     feed: &Feed,
     options: &NodeOptions,
@@ -248,13 +317,14 @@ fn execute(
     let mut replies = Vec::new();
     let mut last = 0;
     let mut stalled = false;
-    let mut followed = Instant::now();
+    let mut follower = Follower::new(executor.engine());
     loop {
-        let job = match next(&executor, &mut waiting, &mut updater, runtime, stalled, followed) {
+        let job = match next(&executor, waiting, &mut updater, runtime, stalled, &mut follower) {
             Next::Job(job) => job,
             Next::Others => {
+                // What is committed from here on rings again.
+                follower.looks();
                 follow(&mut executor, feed)?;
-                followed = Instant::now();
                 continue;
             }
             Next::Due => {
@@ -263,12 +333,15 @@ fn execute(
                 feed.moved();
                 continue;
             }
+            Next::Rung => continue,
             Next::Update => {
                 updater.step(&mut executor, feed, waiting.is_empty())?;
                 continue;
             }
             Next::End => return Ok(()),
         };
+        // What gathers while other servers have their turn goes along. An error comes again with the commit.
+        let _ = executor.await_turn();
         // Those who have just been answered mostly ask again: a moment later they share this group's sync.
         if (waiting.len() + 1) * 2 <= last {
             thread::sleep(GATHER);
@@ -282,6 +355,11 @@ fn execute(
                     group.push((transaction, wants));
                     replies.push(reply);
                 }
+                Job::Repair(nodes, reply) => {
+                    answer(executor.begin_repair(&nodes, Timestamp::now()), reply)?;
+                }
+                Job::Mend(structure, rows, reply) => answer(executor.mend_rows(structure, &rows), reply)?,
+                Job::MendFiles(faults, reply) => answer(files::mend(&mut executor, &faults), reply)?,
                 Job::Stop => waiting.close(),
             }
             let more = group.len() < options.group_transactions && writes < options.group_writes;
@@ -315,6 +393,8 @@ enum Next {
     Update,
     /// What other servers did.
     Others,
+    /// Nothing yet: they did something, and it is looked at in its turn.
+    Rung,
     /// Nothing any more.
     End,
 }
@@ -327,10 +407,9 @@ fn next(
     updater: &mut Updater,
     runtime: &Handle,
     stalled: bool,
-    followed: Instant,
+    follower: &mut Follower,
 ) -> Next {
-    let shared = executor.engine().is_shared();
-    if shared && followed.elapsed() >= FOLLOW_EVERY {
+    if follower.is_due() {
         return Next::Others;
     }
     let job = |job: Option<Job>| job.map_or(Next::End, Next::Job);
@@ -342,8 +421,18 @@ fn next(
                 Next::Due
             }
             Err(mpsc::error::TryRecvError::Empty) => {
-                updater.rest(executor);
-                Next::Update
+                let wait = updater.rest(executor);
+                if wait.is_zero() {
+                    return Next::Update;
+                }
+                // Whoever comes meanwhile does not wait for updates that wait.
+                runtime.block_on(async {
+                    tokio::select! {
+                        biased;
+                        next = waiting.recv() => job(next),
+                        () = sleep(wait) => Next::Update,
+                    }
+                })
             }
         };
     }
@@ -352,16 +441,20 @@ fn next(
         let wait = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
         if stalled { wait.max(RETRY) } else { wait }
     });
-    let others = shared.then(|| FOLLOW_EVERY.saturating_sub(followed.elapsed()));
-    let (wait, what) = match (due, others) {
+    let (wait, what) = match (due, follower.wait()) {
         (None, None) => return job(waiting.blocking_recv()),
         (Some(due), others) if others.is_none_or(|others| due <= others) => (due, Next::Due),
         (_, others) => (others.unwrap_or_default(), Next::Others),
     };
-    match runtime.block_on(async { timeout(wait, waiting.recv()).await }) {
-        Ok(next) => job(next),
-        Err(_) => what,
-    }
+    runtime.block_on(async {
+        tokio::select! {
+            biased;
+            next = waiting.recv() => job(next),
+            // It is due at once, or after the pause.
+            () = follower.rung() => Next::Rung,
+            () = sleep(wait) => what,
+        }
+    })
 }
 
 /// Takes over what other servers have committed. A store that cannot be reached just now is asked again.
@@ -429,7 +522,9 @@ fn run(
             Ok(())
         }
         Err(error) => {
-            let (problem, stopped) = if error.is_fatal() {
+            let (problem, stopped) = if matches!(error, EngineError::Superseded) {
+                (EngineError::Superseded.into(), Err(error))
+            } else if error.is_fatal() {
                 (Problem::unavailable(error.to_string()), Err(error))
             } else {
                 (Problem::from(error), Ok(()))
@@ -442,13 +537,31 @@ fn run(
     }
 }
 
+/// Tells who asked what came of it. The error is one after which nothing may be written any more.
+fn answer<T>(
+    outcome: Result<T, EngineError>,
+    reply: oneshot::Sender<Result<T, Problem>>,
+) -> Result<(), EngineError> {
+    let (told, stopped) = match outcome {
+        Err(error) if error.is_fatal() => (Err(Problem::unavailable(error.to_string())), Err(error)),
+        outcome => (outcome.map_err(Problem::from), Ok(())),
+    };
+    // Whoever asked may be gone; what was done is done.
+    let _ = reply.send(told);
+    stopped
+}
+
 /// Drops what is past the log's retention, and receipts that hold no more, so much at a time that nobody waits long; true if there may be more. A store
 /// that is full or busy is no reason to stop.
 fn trim(executor: &mut Executor, options: &NodeOptions) -> Result<bool, EngineError> {
     let Ok(before) = Timestamp::now().checked_sub(options.log_retention) else { return Ok(false) };
     let dropped = executor
         .trim_log(before, TRIM_COMMITS)
-        .and_then(|commits| Ok(commits.max(executor.trim_receipts(Timestamp::now(), TRIM_COMMITS)?)));
+        .and_then(|commits| Ok(commits.max(executor.trim_receipts(Timestamp::now(), TRIM_COMMITS)?)))
+        .and_then(|dropped| {
+            let swept = executor.sweep_files(Timestamp::now(), before, SWEEP_FILES)?;
+            Ok(if swept >= SWEEP_FILES { TRIM_COMMITS } else { dropped })
+        });
     match dropped {
         Err(EngineError::Store(error)) if !error.is_fatal() => Ok(false),
         Err(EngineError::Contended) => Ok(false),

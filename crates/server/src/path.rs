@@ -1,7 +1,8 @@
 //! Paths of resources and collections, both ways: what a URL names, and the one canonical path of a resource.
 //!
 //! A path runs `/api/ROOT`, `/ID`, `/FIELD`, `/ID`, … A field leads to a collection, an inverse or links (a list), or
-//! through a link to one resource. A path may begin with a url (`url := …`) as well. The canonical path of an owned resource
+//! through a link to one resource. A path may begin with a url (`url := …`) as well, or
+//! with a [mount](crate::mounts), whose scope goes along with what is found there. The canonical path of an owned resource
 //! runs through its parents, unless it has a url.
 
 pub mod behind;
@@ -21,6 +22,7 @@ use corollary_value::text::push_segment;
 use corollary_value::{Id, Value};
 
 use crate::json::encode::target_of;
+use crate::mounts::{self, Scope, names_of};
 
 /// Where all paths begin.
 pub const PREFIX: &str = corollary_schema::names::PATH_PREFIX;
@@ -40,6 +42,8 @@ pub enum Target {
         key: Key,
         /// What creating it there means; nothing where a link led to it.
         under: Option<Post>,
+        /// The mount in which it is, where it is in one.
+        scope: Option<Arc<Scope>>,
     },
     /// A member of the links of a resource, or what may become one.
     Linked {
@@ -95,7 +99,7 @@ impl Several {
             (PostSeveral::Link(owner, slot), _) => Post::Link(owner.clone(), *slot),
             _ => Post::ReadOnly,
         };
-        Some(List { ty, from, post })
+        Some(List { ty, from, post, scope: None })
     }
 }
 
@@ -108,6 +112,8 @@ pub struct List {
     pub from: From,
     /// What a POST to it does.
     pub post: Post,
+    /// The mount that it is.
+    pub scope: Option<Arc<Scope>>,
 }
 
 /// What creating under a list means.
@@ -185,6 +191,14 @@ pub fn member_of(list: &str, key: &Key) -> String {
 }
 
 impl Target {
+    /// The mount that it is, or in which it is.
+    pub fn scope(&self) -> Option<&Arc<Scope>> {
+        match self {
+            Target::Resource { scope, .. } | Target::List(List { scope, .. }) => scope.as_ref(),
+            Target::Linked { .. } | Target::Several(_) => None,
+        }
+    }
+
     /// The one resource that it is; none where it is a list.
     pub fn resource(&self, schema: &Schema) -> Result<Option<&Key>, PathError> {
         match self {
@@ -215,16 +229,21 @@ pub fn resolve_among(
         return Err(PathError::NotFound("the path names no collection".into()));
     };
     let root = root.as_str();
-    let mut at = match (schema.roots.get(root), schema.abstract_roots.get(root)) {
-        (Some(ty), _) => Target::List(List { ty: *ty, from: From::All, post: Post::Root }),
-        (None, Some(types)) => {
+    let mounted = if schema.mounts.is_empty() { None } else { mounts::enter(working, segments)? };
+    let mut at = match (mounted, schema.roots.get(root), schema.abstract_roots.get(root)) {
+        (Some((scope, taken)), ..) => {
+            rest = &segments[taken..];
+            Target::List(List { ty: scope.ty(), from: From::All, post: Post::Root, scope: Some(scope) })
+        }
+        (None, Some(ty), _) => Target::List(List { ty: *ty, from: From::All, post: Post::Root, scope: None }),
+        (None, None, Some(types)) => {
             let lists = types.iter().map(|ty| (*ty, From::All)).collect();
             Target::Several(Several { lists, post: PostSeveral::Roots })
         }
-        (None, None) => match by_url(working, segments)? {
+        (None, None, None) => match by_url(working, segments)? {
             Some((key, behind)) => {
                 rest = behind;
-                Target::Resource { key, under: None }
+                Target::Resource { key, under: None, scope: None }
             }
             None => {
                 let near = nearest(root, schema.root_names());
@@ -238,13 +257,32 @@ pub fn resolve_among(
             Target::List(list) => member(working, list, segment, created)?,
             Target::Several(several) => member_of_several(working, several, segment, created)?,
             Target::Linked { key, linked: false, .. } => return Err(not_here(schema, &key)),
-            Target::Resource { key, .. } | Target::Linked { key, .. } => {
-                field(working, &key, segment, created)?
+            Target::Resource { key, scope, .. } => {
+                field(working, &key, segment, names_of(scope.as_ref(), schema), created)?
             }
+            Target::Linked { key, .. } => field(working, &key, segment, schema, created)?,
         };
         rest = behind;
     }
     Ok(at)
+}
+
+/// The file that segments name: the resource, which may not be there, and the field.
+pub fn file(working: &Working<'_>, segments: &[String]) -> Result<Option<(Key, Slot)>, PathError> {
+    let Some((name, above)) = segments.split_last() else { return Ok(None) };
+    let is_file =
+        |ty: &ResourceType| ty.named(name).filter(|(_, field)| field.is_file()).map(|(slot, _)| slot);
+    let none = |schema: &Schema| schema.types().all(|(_, ty)| is_file(ty).is_none());
+    if above.is_empty() || (working.schema.mounts.is_empty() && none(working.schema)) {
+        return Ok(None);
+    }
+    if matches!(by_url(working, segments)?, Some((_, []))) {
+        return Ok(None);
+    }
+    let target = resolve(working, above)?;
+    let key = target.resource(working.schema)?;
+    let names = names_of(target.scope(), working.schema);
+    Ok(key.and_then(|key| Some((key.clone(), is_file(names.ty(key.ty))?))))
 }
 
 /// The resource whose url a path begins with, the longest one, and what is behind it.
@@ -298,7 +336,16 @@ fn member(
     match list.post {
         Post::Link(owner, slot) => Ok(Target::Linked { owner, slot, key, linked: among }),
         _ if !among => Err(not_here(working.schema, &key)),
-        under => Ok(Target::Resource { key, under: Some(under) }),
+        under => {
+            if let Some(scope) = &list.scope
+                && !created(&key)
+                && let Some(doc) = working.after(&key)?
+                && !scope.holds(working, &key, &doc)?
+            {
+                return Err(not_here(working.schema, &key));
+            }
+            Ok(Target::Resource { key, under: Some(under), scope: list.scope })
+        }
     }
 }
 
@@ -345,7 +392,7 @@ fn member_of_several(
         (Some(key), None, PostSeveral::Link(owner, slot)) => {
             Ok(Target::Linked { owner, slot, key, linked: true })
         }
-        (Some(key), None, _) => Ok(Target::Resource { key, under: None }),
+        (Some(key), None, _) => Ok(Target::Resource { key, under: None, scope: None }),
     }
 }
 
@@ -353,9 +400,10 @@ fn field(
     working: &Working<'_>,
     key: &Key,
     segment: &str,
+    names: &Schema,
     created: &dyn Fn(&Key) -> bool,
 ) -> Result<Target, PathError> {
-    let resource = working.schema.ty(key.ty);
+    let resource = names.ty(key.ty);
     let Some((slot, field)) = resource.named(segment) else {
         return Err(PathError::NotFound(crate::json::decode::unknown_field(resource, segment)));
     };
@@ -364,7 +412,7 @@ fn field(
     if doc.is_none() && !created(key) {
         return Err(PathError::NotFound(format!("there is no {} {}", resource.name, key.id)));
     }
-    let list = |ty, from, post| Ok(Target::List(List { ty, from, post }));
+    let list = |ty, from, post| Ok(Target::List(List { ty, from, post, scope: None }));
     match &field.kind {
         FieldKind::Collection { child, via } => {
             list(*child, From::Referring(*via, key.id.clone()), Post::Child(via.slot, key.clone()))
@@ -387,12 +435,16 @@ fn field(
             }
             let one = lists.into_iter().find_map(|(ty, ids)| Some(Key::new(ty, ids.into_iter().next()?)));
             match one {
-                Some(key) => Ok(Target::Resource { key, under: None }),
+                Some(key) => Ok(Target::Resource { key, under: None, scope: None }),
                 None => {
                     Err(PathError::NotFound(format!("`{segment}` of {} {} is empty", resource.name, key.id)))
                 }
             }
         }
+        _ if field.is_file() => Err(PathError::Malformed(format!(
+            "`{segment}` of {} is a file: its path is for GET, PUT and DELETE, each by itself, and leads nowhere",
+            resource.name
+        ))),
         _ => {
             let Some(ty) = target_of(working.schema, at) else {
                 return Err(PathError::NotFound(format!(
@@ -419,7 +471,9 @@ fn field(
                 None => &Value::Absent,
             };
             match (value, &field.kind) {
-                (Value::Ref(id), _) => Ok(Target::Resource { key: Key::new(ty, id.clone()), under: None }),
+                (Value::Ref(id), _) => {
+                    Ok(Target::Resource { key: Key::new(ty, id.clone()), under: None, scope: None })
+                }
                 (value, FieldKind::Links { .. }) => {
                     list(ty, From::Listed(targets(value)), Post::Link(key.clone(), slot))
                 }

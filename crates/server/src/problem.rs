@@ -1,6 +1,8 @@
 //! Errors as clients see them: `application/problem+json` (RFC 9457), all errors of a request at once, each with its
 //! place and a stable code.
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use corollary_engine::{EngineError, Refusal};
@@ -8,6 +10,9 @@ use corollary_store::StoreError;
 use serde_json::{Value as Json, json};
 
 use crate::path::PathError;
+
+/// The code of what was not done because the schema was replaced before.
+pub const SUPERSEDED: &str = "superseded";
 
 /// A reply that is an error.
 #[derive(Clone, Debug)]
@@ -21,7 +26,7 @@ pub struct Problem {
     /// The single errors, where there are places to name.
     pub errors: Vec<Refusal>,
     /// The methods that would be allowed, for 405.
-    pub allow: Option<&'static str>,
+    pub allow: Option<Cow<'static, str>>,
     /// Seconds after which to try again, for 503.
     pub retry_after_s: Option<u32>,
 }
@@ -43,7 +48,8 @@ impl Problem {
     }
 
     /// 405.
-    pub fn not_allowed(allow: &'static str) -> Problem {
+    pub fn not_allowed(allow: impl Into<Cow<'static, str>>) -> Problem {
+        let allow = allow.into();
         let detail = format!("allowed here: {allow}");
         let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail);
         Problem { allow: Some(allow), ..problem }
@@ -64,7 +70,7 @@ impl Problem {
             "exists" | "unique" | "restrict" | "move-cycle" => StatusCode::CONFLICT,
             "precondition" => StatusCode::PRECONDITION_FAILED,
             "reply-limit" => StatusCode::PAYLOAD_TOO_LARGE,
-            "scan-limit" | "expand-limit" | "watch-limit" => StatusCode::BAD_REQUEST,
+            "scan-limit" | "sort-limit" | "expand-limit" | "watch-limit" => StatusCode::BAD_REQUEST,
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };
         let detail = match (errors.len(), first) {
@@ -107,8 +113,8 @@ impl Problem {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(allow) = self.allow {
-            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        if let Some(allow) = self.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
+            headers.insert(header::ALLOW, allow);
         }
         if let Some(seconds) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -124,9 +130,14 @@ impl From<EngineError> for Problem {
             EngineError::Store(StoreError::TooLarge { .. }) => {
                 Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", error.to_string())
             }
-            EngineError::Store(_) | EngineError::Contended | EngineError::Superseded => {
-                Problem::unavailable(error.to_string())
+            EngineError::Store(StoreError::Unsupported { .. }) => {
+                Problem::new(StatusCode::NOT_IMPLEMENTED, "unsupported", error.to_string())
             }
+            EngineError::Superseded => Problem {
+                code: SUPERSEDED,
+                ..Problem::unavailable("the schema has been replaced meanwhile: try again")
+            },
+            EngineError::Store(_) | EngineError::Contended => Problem::unavailable(error.to_string()),
             EngineError::Corrupt(_) | EngineError::Moved | EngineError::Unsettled | EngineError::Awaited => {
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())
             }
@@ -149,5 +160,18 @@ impl From<PathError> for Problem {
 impl From<Vec<Refusal>> for Problem {
     fn from(errors: Vec<Refusal>) -> Problem {
         Problem::refused(errors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_store_cannot_do_is_told_by_name() {
+        let missing = StoreError::Unsupported { feature: "backup".into() };
+        let problem = Problem::from(EngineError::from(missing));
+        assert_eq!((problem.status, problem.code), (StatusCode::NOT_IMPLEMENTED, "unsupported"));
+        assert!(problem.detail.contains("does not support backup"), "{}", problem.detail);
     }
 }

@@ -1,13 +1,11 @@
 //! Random queries, answered twice: by the engine, and by a look at every resource.
 
-use corollary_engine::eval::{Eval, View};
-use corollary_engine::query::{self, DEFAULT_SCAN_LIMIT, From, Position, Query};
-use corollary_engine::working::Working;
-use corollary_engine::{Engine, EngineError, Key};
+use corollary_engine::query::{self, Cursor, DEFAULT_SCAN_LIMIT, From, Position, Query};
+use corollary_engine::{Engine, oracle};
 use corollary_schema::expr::{Place, check_condition, check_expr};
 use corollary_schema::{FieldRef, TypeIx};
 use corollary_syntax::parse_expression;
-use corollary_value::{Id, Value, compare};
+use corollary_value::Id;
 use jiff::Timestamp;
 
 use crate::among;
@@ -42,8 +40,14 @@ pub fn ask(engine: &Engine, draft: &Draft, random: &mut Random, now: Timestamp) 
     let filter = random.percent(85).then_some(filter);
     let limit = 1 + random.below(8);
     let asked = Query { ty, from, filter, order, limit, after: None, scan_limit: DEFAULT_SCAN_LIMIT };
-    let expected = read(engine, now, |working| look_at_all(working, &asked))?;
+    let expected = read(engine, now, |working| oracle::queries::found(working, &asked))?;
     let found = pages(engine, &asked, now)?;
+    let at_a_time = 1 + random.below(8);
+    let taken = taken(engine, &asked, at_a_time, now)?;
+    if taken != expected {
+        let what = format!("{condition} by {keys:?} from {:?}, {at_a_time} at a time", asked.from);
+        return Err(format!("{what}: took {taken:?}, and should find {expected:?}"));
+    }
     let counted = read(engine, now, |working| query::count(working, &asked))?;
     if found != expected || counted != expected.len() as u64 {
         let what = format!("{condition} by {keys:?} from {:?}, {limit} a page", asked.from);
@@ -86,52 +90,16 @@ fn pages(engine: &Engine, asked: &Query, now: Timestamp) -> Result<Vec<Id>, Stri
     }
 }
 
-fn look_at_all(working: &Working<'_>, asked: &Query) -> Result<Vec<Id>, EngineError> {
-    let ids = match &asked.from {
-        From::All => working.all(asked.ty)?,
-        From::Listed(ids) => {
-            let mut ids = ids.clone();
-            ids.sort();
-            ids.dedup();
-            ids
+/// All that a query finds, from a cursor.
+fn taken(engine: &Engine, asked: &Query, at_a_time: usize, now: Timestamp) -> Result<Vec<Id>, String> {
+    let all = Query { limit: usize::MAX, ..asked.clone() };
+    let taken = engine.walk(now, |working| {
+        let mut cursor = Cursor::open(working, all)?;
+        let mut ids = Vec::new();
+        while let Some(items) = cursor.next(working, at_a_time)? {
+            ids.extend(items.into_iter().map(|item| item.key.id));
         }
-        From::Referring(field, target) => {
-            let mut ids = Vec::new();
-            for id in working.all(asked.ty)? {
-                let held = working.value(*field, &id)?;
-                if crate::model::targets(held.as_ref()).contains(target) {
-                    ids.push(id);
-                }
-            }
-            ids
-        }
-    };
-    let mut found: Vec<(Vec<Value>, Id)> = Vec::new();
-    for id in ids {
-        let eval = Eval::new(working, &id);
-        if working.after(&Key::new(asked.ty, id.clone()))?.is_none()
-            || !asked.filter.as_ref().map_or(Ok(true), |filter| eval.holds(filter))?
-        {
-            continue;
-        }
-        let mut values = Vec::new();
-        for (key, _) in &asked.order {
-            let value = eval.value(key)?;
-            values.push(if value.is_null() { Value::Null } else { value });
-        }
-        found.push((values, id));
-    }
-    let turned =
-        |order: std::cmp::Ordering, descending: bool| if descending { order.reverse() } else { order };
-    found.sort_by(|(left, left_id), (right, right_id)| {
-        let by_key = asked
-            .order
-            .iter()
-            .enumerate()
-            .map(|(at, (_, descending))| turned(compare(&left[at], &right[at]), *descending));
-        let by_id =
-            turned(left_id.cmp(right_id), asked.order.last().is_some_and(|(_, descending)| *descending));
-        by_key.fold(std::cmp::Ordering::Equal, |all, next| all.then(next)).then(by_id)
+        Ok(ids)
     });
-    Ok(found.into_iter().map(|(_, id)| id).collect())
+    taken.map_err(|error| error.to_string())
 }

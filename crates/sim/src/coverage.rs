@@ -76,6 +76,10 @@ impl Seen {
                 self.add("type", "object");
                 members.iter().for_each(|member| self.field(member));
             }
+            TypeExprKind::Union(union) => {
+                self.add("type", "union");
+                union.variants.iter().for_each(|variant| self.field(variant));
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use crate::elements;
 use crate::lifetime::Life;
 use crate::make::TYPES;
 use crate::owners;
+use crate::union;
 use crate::urls::URL;
 
 /// A schema; a type is known by its position.
@@ -160,20 +161,24 @@ pub enum ValueType {
     Uuid,
     Bytes,
     Json,
+    File,
     Enum(Vec<&'static str>),
     List(Box<ValueType>),
     Set(Box<ValueType>),
     Map(Box<ValueType>),
+    /// An object; a union where it has a [`union::DISCRIMINATOR`].
     Object(Vec<Member>),
-    /// A list of objects with members that follow from others.
+    /// A list of objects with members that follow from others; a union as above.
     Elements(Vec<Member>, Vec<DerivedMember>),
     /// Only as a member of the objects of a list.
     Link(usize, OnDelete),
 }
 
-/// A member of an object.
+/// A member of an object; of a union, in one variant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Member {
+    /// The variant whose it is; none of the discriminator, and of an object that is no union.
+    pub of: Option<&'static str>,
     /// Its name.
     pub name: &'static str,
     /// Its type.
@@ -185,6 +190,8 @@ pub struct Member {
 /// A member of an object that follows from others.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DerivedMember {
+    /// The variant whose it is, of a union.
+    pub of: Option<&'static str>,
     /// Its name.
     pub name: &'static str,
     /// What it gives.
@@ -217,6 +224,8 @@ pub struct Rules {
     pub max: Option<Value>,
     pub min_length: Option<usize>,
     pub max_length: Option<usize>,
+    /// Of a file: how large it may be, and of which media types, which the one who receives it asks.
+    pub accepts: bool,
     /// Is it made to stand for the id in paths?
     pub named: bool,
     /// Is there an index for a search?
@@ -282,12 +291,28 @@ impl OnDelete {
     }
 }
 
-fn write_members(members: &[Member], out: &mut String) {
-    for (at, member) in members.iter().enumerate() {
-        let before = if at == 0 { "{ " } else { ", " };
-        write!(out, "{before}{}: ", member.name).expect("a String takes all");
-        member.ty.write(out);
-        member.rules.write(out);
+/// An object of the language: its members, those that follow from others behind the others; of a union, by variant.
+fn write_object(members: &[Member], derived: &[DerivedMember], out: &mut String) {
+    let form = |of: Option<&str>| {
+        let stored = members.iter().filter(|member| member.of == of && member.name != union::DISCRIMINATOR);
+        let stored = stored.map(|member| {
+            let mut text = format!("{}: ", member.name);
+            member.ty.write(&mut text);
+            member.rules.write(&mut text);
+            text
+        });
+        let derived = derived.iter().filter(|member| member.of == of);
+        let derived = derived.map(|member| format!("{} := {}", member.name, member.text));
+        format!("{{ {} }}", stored.chain(derived).collect::<Vec<_>>().join(", "))
+    };
+    match union::variants(members) {
+        [] => out.push_str(&form(None)),
+        variants => {
+            let forms: Vec<String> =
+                variants.iter().map(|name| format!("{name}: {}", form(Some(name)))).collect();
+            write!(out, "union {} {{ {} }}", union::DISCRIMINATOR, forms.join(", "))
+                .expect("a String takes all");
+        }
     }
 }
 
@@ -321,21 +346,16 @@ impl ValueType {
             ValueType::Uuid => out.push_str("uuid"),
             ValueType::Bytes => out.push_str("bytes"),
             ValueType::Json => out.push_str("json"),
+            ValueType::File => out.push_str("file"),
             ValueType::Enum(words) => out.push_str(&format!("'{}'", words.join("' | '"))),
             ValueType::List(of) => of.write_within("[", "]", out),
             ValueType::Set(of) => of.write_within("set<", ">", out),
             ValueType::Map(of) => of.write_within("map<", ">", out),
-            ValueType::Object(members) => {
-                write_members(members, out);
-                out.push_str(" }");
-            }
+            ValueType::Object(members) => write_object(members, &[], out),
             ValueType::Elements(members, derived) => {
                 out.push('[');
-                write_members(members, out);
-                for member in derived {
-                    write!(out, ", {} := {}", member.name, member.text).expect("a String takes all");
-                }
-                out.push_str(" }]");
+                write_object(members, derived, out);
+                out.push(']');
             }
             ValueType::Link(target, rule) => {
                 write!(out, "link {}{}", TYPES[*target], rule.text()).expect("a String takes all");
@@ -380,6 +400,9 @@ impl Rules {
             given.chain(lengths.iter().filter_map(|(name, n)| Some((*name, n.as_ref()?.to_string()))));
         for (name, value) in given {
             write!(out, " {name} {value}").expect("a String takes all");
+        }
+        if self.accepts {
+            out.push_str(" max '1 GiB' accept ['text/*', 'image/png']");
         }
         if let Some(starts) = self.starts {
             write!(out, " pattern '^{starts}'").expect("a String takes all");
@@ -455,7 +478,30 @@ impl Draft {
             }
             out.push_str("}\n");
         }
+        self.write_mounts(&mut out);
         (out, places)
+    }
+
+    /// Writes mounts, which are no part of the data: they come and go with other changes, and nothing may follow from that.
+    fn write_mounts(&self, out: &mut String) {
+        for at in self.order.iter().copied().filter(|at| self.types[*at].root) {
+            let ty = &self.types[at];
+            let (name, root) = (ty.name, root_name(ty.name));
+            match (self.next_name as usize + at) % 3 {
+                0 => writeln!(out, "mount seen/{root} of {name} {{ allow read, update, delete }}"),
+                1 => {
+                    let stored = ty.fields.iter().find(|field| matches!(field.kind, FieldKind::Stored(_)));
+                    let Some(field) = stored else { continue };
+                    writeln!(
+                        out,
+                        "mount named/{root} of {name} {{ allow read, fields shown: {} }}",
+                        field.name
+                    )
+                }
+                _ => continue,
+            }
+            .expect("a String takes all");
+        }
     }
 
     pub(crate) fn write_field(&self, field: &FieldDraft, out: &mut String) {
@@ -578,6 +624,21 @@ impl Draft {
             }
         }
         found
+    }
+
+    /// Can there be resources of a type at all, in a root collection or below others?
+    pub fn may_exist(&self, ty: usize) -> bool {
+        let mut above = vec![ty];
+        let mut seen = vec![false; self.types.len()];
+        while let Some(ty) = above.pop() {
+            if self.types[ty].root {
+                return true;
+            }
+            if !std::mem::replace(&mut seen[ty], true) {
+                above.extend(self.parents(ty).into_iter().map(|(parent, _)| parent));
+            }
+        }
+        false
     }
 
     /// Those of the names in [`Draft::parents`] behind which the collection is ordered.

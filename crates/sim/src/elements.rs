@@ -8,6 +8,7 @@ use crate::draft::{
 };
 use crate::express::{Express, Standing};
 use crate::random::Random;
+use crate::union;
 
 /// The rank of derived members: they read facts only, and all derived fields may read them.
 pub const MEMBER_RANK: u32 = 1;
@@ -23,14 +24,25 @@ pub fn add(draft: &mut Draft, random: &mut Random, ty: usize) -> String {
         [("m", ValueType::Int), ("k", ValueType::Float), ("w", ValueType::Str)].into_iter().enumerate()
     {
         if at == 0 || random.percent(50) {
-            members.push(Member { name, ty: of, rules: Rules::default() });
+            members.push(Member { of: None, name, ty: of, rules: Rules::default() });
         }
     }
     if random.percent(80) {
         let rule = *random.pick(&[OnDelete::Unlink, OnDelete::Unlink, OnDelete::Restrict, OnDelete::Cascade]);
         let target = random.below(draft.types.len());
         let rules = Rules { required: random.percent(10), ..Rules::default() };
-        members.push(Member { name: "l", ty: ValueType::Link(target, rule), rules });
+        members.push(Member { of: None, name: "l", ty: ValueType::Link(target, rule), rules });
+    }
+    if random.percent(40) {
+        // All variants have the first, which what is derived reads; of the others each may have some.
+        let mut union = vec![union::discriminator(&union::NAMES[..2])];
+        for (at, member) in members.into_iter().enumerate() {
+            let alone = random.below(3);
+            let has = |n: usize| at == 0 || alone == 2 || alone == n;
+            let variants = union::NAMES[..2].iter().enumerate().filter(|(n, _)| has(*n));
+            union.extend(variants.map(|(_, variant)| Member { of: Some(variant), ..member.clone() }));
+        }
+        members = union;
     }
     let derived = derived(draft, random, ty, &name, &members);
     let kind = FieldKind::Stored(ValueType::Elements(members, derived));
@@ -57,6 +69,7 @@ pub fn rewrite(draft: &mut Draft, random: &mut Random, ty: usize) {
     }
 }
 
+/// The derived members of a list of objects; of a union, some of each variant.
 fn derived(
     draft: &Draft,
     random: &mut Random,
@@ -64,9 +77,34 @@ fn derived(
     field: &str,
     members: &[Member],
 ) -> Vec<DerivedMember> {
+    let kinds = [Kind::Int, Kind::Int, Kind::Float, Kind::Str, Kind::Bool, Kind::Decimal];
+    let mut named = ["x", "y"].map(|name| (name, *random.pick(&kinds)));
+    let variants = union::variants(members);
+    if variants.is_empty() {
+        return derived_of(draft, random, (ty, field), members, None, &named);
+    }
+    let mut made = Vec::new();
+    for variant in variants {
+        // In each in an order of its own.
+        random.shuffle(&mut named);
+        let form: Vec<Member> = members.iter().filter(|it| it.of == Some(variant)).cloned().collect();
+        let few = &named[..random.below(3)];
+        made.extend(derived_of(draft, random, (ty, field), &form, Some(variant), few));
+    }
+    made
+}
+
+/// Derived members of some names and kinds, over the members of a form.
+fn derived_of(
+    draft: &Draft,
+    random: &mut Random,
+    (ty, field): (usize, &str),
+    members: &[Member],
+    variant: Option<&'static str>,
+    named: &[(&'static str, Kind)],
+) -> Vec<DerivedMember> {
     let mut made: Vec<DerivedMember> = Vec::new();
-    for name in ["x", "y"] {
-        let kind = *random.pick(&[Kind::Int, Kind::Int, Kind::Float, Kind::Str, Kind::Bool, Kind::Decimal]);
+    for (name, kind) in named.iter().copied() {
         let own = members.iter().filter(|member| member.ty.kind() == Some(kind)).map(|member| member.name);
         let own: Vec<&str> =
             own.chain(made.iter().filter(|other| other.kind == kind).map(|other| other.name)).collect();
@@ -96,7 +134,7 @@ fn derived(
                 None => continue,
             },
         };
-        made.push(DerivedMember { name, kind, text });
+        made.push(DerivedMember { of: variant, name, kind, text });
     }
     made
 }
@@ -108,7 +146,10 @@ pub fn links(ty: &ValueType) -> impl Iterator<Item = (&'static str, usize, OnDel
         ValueType::Elements(members, _) => members.as_slice(),
         _ => &[],
     };
-    members.iter().filter_map(|member| match member.ty {
+    // Of a union, the same in each variant.
+    let first = |at: usize| members[..at].iter().all(|other| other.name != members[at].name);
+    let members = members.iter().enumerate().filter(move |(at, _)| first(*at)).map(|(_, member)| member);
+    members.filter_map(|member| match member.ty {
         ValueType::Link(target, OnDelete::Unlink) if member.rules.required => {
             Some((member.name, target, OnDelete::Restrict))
         }

@@ -12,7 +12,9 @@ use jiff::Timestamp;
 
 use crate::draft::{Draft, FieldKind};
 use crate::judge::{self, State};
+use crate::lifetime;
 use crate::make::{self, Change};
+use crate::store::SimStore;
 use crate::world::{World, declared, options};
 
 /// The most steps that the updates of a run may take to come to their end.
@@ -26,14 +28,28 @@ struct Opened {
 }
 
 impl World {
+    /// What a restart finds.
+    fn image(&self) -> Result<Arc<SimStore>, String> {
+        let image = self.store.crash_image();
+        image.map(Arc::new).map_err(|error| format!("what a crash leaves cannot be opened: {error}"))
+    }
+
+    /// The revision that a restart finds.
+    pub(crate) fn revision_left(&self) -> Result<u64, String> {
+        World::stored_revision(&*self.image()?)
+    }
+
     /// Opens a store.
-    fn open(&mut self, store: &Arc<crate::store::SimStore>, text: &str) -> Opened {
+    fn open(&mut self, store: &Arc<SimStore>, text: &str) -> Opened {
         let now = self.now();
         let node = self.next_name().into();
         // Whoever built something before is gone, or has just given it up.
         let options = EngineOptions { node, take_over: true, ..options(&mut self.random) };
         let mut built = 0;
-        let outcome = open(store.clone(), text, &options, now, &mut |_| built += 1);
+        let outcome = match store.beside() {
+            Ok(store) => open(store, text, &options, now, &mut |_| built += 1),
+            Err(error) => Err(EngineError::Store(error).into()),
+        };
         Opened { outcome, built }
     }
 
@@ -46,7 +62,7 @@ impl World {
     /// Starts again from what a crash leaves, with the same schema: nothing is built, nothing is lost.
     pub(crate) fn restart(&mut self) -> Result<(), String> {
         self.report.crashes += 1;
-        self.store = Arc::new(self.store.crash_image());
+        self.store = self.image()?;
         self.others.clear();
         let (store, text) = (self.store.clone(), self.text.clone());
         let opened = self.open(&store, &text);
@@ -72,6 +88,15 @@ impl World {
         }
         let state = self.state()?;
         let draft = self.draft.clone();
+        // With an order gone the times of changes are predicted, and were not before.
+        let untold = std::mem::take(&mut self.untold);
+        for (key, doc) in state.iter().filter(|_| !untold.is_empty()) {
+            let place = judge::place(engine.schema(), &draft, key);
+            let kept = engine.schema().ty(key.ty).named(lifetime::UPDATED);
+            if let Some((slot, _)) = kept.filter(|_| untold.contains(&place.ty)) {
+                self.model.take_time(&place, doc.get(slot));
+            }
+        }
         judge::facts(engine.schema(), &draft, &declared(&draft), &self.model, &state)?;
         self.revisions = state
             .iter()
@@ -129,12 +154,15 @@ impl World {
                 (Ok(Some(progress)), _) => {
                     self.report.update_steps += 1;
                     self.report.updates += usize::from(progress.ended);
+                    if self.store.is_shared() && !late {
+                        self.might_take(&before, progress.id, now)?;
+                    }
                     self.stepped(&progress, if late { None } else { Some(time) })?;
                 }
                 (Err(EngineError::Store(_)), Some(Fault::Sync { survives })) => {
                     if survives {
                         // Whether it had a revision shows what is stored.
-                        let revision = World::stored_revision(&self.store.crash_image())?;
+                        let revision = self.revision_left()?;
                         if revision > self.revision {
                             self.went_on(revision, time);
                         }
@@ -236,6 +264,7 @@ impl World {
         }
         let before = (self.digest()?, self.state()?);
         let store = self.store.clone();
+        let head = World::head(&*store)?;
         let opened = self.open(&store, &text);
         match opened.outcome {
             Ok(_) if must_refuse => Err(format!("it opens with {change:?}:\n{text}")),
@@ -256,6 +285,10 @@ impl World {
             }
             Err(OpenError::Refused(reasons)) if is_strict(&reasons) && has_strict(&next) => {
                 self.report.refused_versions += 1;
+                if World::head(&*self.store)? != head {
+                    let now = self.now();
+                    self.stopped(now)?;
+                }
                 self.reopen_as_it_was(&before.1)
             }
             Err(OpenError::Schema(mistakes)) => {
@@ -267,8 +300,6 @@ impl World {
 
     /// After a build found that a new version does not fit, the version before is current again.
     fn reopen_as_it_was(&mut self, before: &State) -> Result<(), String> {
-        let now = self.now();
-        self.stopped(now)?;
         let (store, text) = (self.store.clone(), self.text.clone());
         let opened = self.open(&store, &text);
         let executor =
@@ -288,6 +319,7 @@ impl World {
     }
 
     fn take_version(&mut self, draft: Draft, text: String) {
+        self.untold = lifetime::newly_told(&self.draft, &draft);
         self.model.put_in_order(&draft);
         (self.draft, self.text) = (Arc::new(draft), text);
     }
@@ -325,7 +357,7 @@ impl World {
             Err(OpenError::Refused(reasons)) if is_strict(&reasons) => {}
             Err(error) => return Err(format!("it does not open: {error}")),
         }
-        self.store = Arc::new(self.store.crash_image());
+        self.store = self.image()?;
         let (further, further_text, further_change) = self.another(&next, false)?;
         let refused = self.must_refuse(&further, &further_change);
         let mut lenient = next.clone();
@@ -365,6 +397,8 @@ impl World {
         let limit = if self.random.percent(50) { usize::MAX } else { self.random.below(6) };
         let dropped = self.executor.borrow_mut().trim_receipts(self.last, limit);
         dropped.map_err(|error| error.to_string())?;
+        let swept = self.executor.borrow_mut().sweep_files(self.last, before, limit);
+        swept.map_err(|error| error.to_string())?;
         self.notes.add(format!("trim the log before {before}, at most {limit}"));
         let last = self.revision;
         let old = commits.iter().take_while(|(revision, time)| *time < before && *revision != last);

@@ -6,8 +6,10 @@
 use crate::among;
 use crate::draft::{Derived, DerivedMember, Draft, FieldDraft, FieldKind, Kind, Shape, ValueType, root_name};
 use crate::elements::{self, MEMBER_RANK};
+use crate::files;
 use crate::owners;
 use crate::random::Random;
+use crate::union;
 
 mod calls;
 mod operations;
@@ -196,6 +198,10 @@ impl<'a> Express<'a> {
                     let members = members.iter().filter(|member| member.ty.kind() == Some(kind));
                     found.extend(members.map(|member| format!("{}.{}", field.name, member.name)));
                 }
+                FieldKind::Stored(ValueType::File) => {
+                    let members = files::members().into_iter().filter(|it| it.ty.kind() == Some(kind));
+                    found.extend(members.map(|member| format!("{}.{}", field.name, member.name)));
+                }
                 FieldKind::Stored(ValueType::Map(of)) if of.kind() == Some(kind) => {
                     found.push(format!("{}.a", field.name));
                 }
@@ -251,7 +257,8 @@ impl<'a> Express<'a> {
     /// A path to many resources, with filters, and perhaps an order at the end.
     fn many(&mut self, ordered: bool) -> Option<(String, usize)> {
         for _ in 0..4 {
-            let root = if self.random.percent(12) { self.root() } else { None };
+            // Each root path inside the filter of another multiplies what one evaluation looks at by all that there is.
+            let root = if self.items.len() < 2 && self.random.percent(12) { self.root() } else { None };
             let mut reached = root.is_some();
             let (mut text, mut ty) = root.unwrap_or_else(|| self.up());
             let steps = self.random.weighted(&[6, 3, 1]) + usize::from(!reached);
@@ -354,6 +361,15 @@ impl<'a> Express<'a> {
         let mut found: Vec<String> = fields.iter().filter(is).map(|field| field.name.clone()).collect();
         found.extend(among::common(self.draft, ty, kind, true));
         for field in fields {
+            if let FieldKind::Stored(ValueType::List(of)) = &field.kind
+                && let ValueType::Object(members) = &**of
+            {
+                for member in members.iter().filter(|member| member.ty.kind() == Some(kind)) {
+                    let (name, member, of) = (&field.name, member.name, member.of.unwrap_or(union::NAMES[0]));
+                    found.push(format!("{name}.{member}"));
+                    found.push(format!("{name}[{} = '{of}'].{member}", union::DISCRIMINATOR));
+                }
+            }
             let FieldKind::Stored(ValueType::Elements(members, derived)) = &field.kind else { continue };
             let members = members.iter().filter(|member| member.ty.kind() == Some(kind));
             let members = members.map(|member| member.name);
@@ -610,6 +626,9 @@ impl<'a> Express<'a> {
         let (base, ty) = self.up();
         let enums = self.draft.types[ty].fields.iter().filter_map(|field| match &field.kind {
             FieldKind::Stored(ValueType::Enum(words)) => Some((field.name.clone(), words.clone())),
+            FieldKind::Stored(ValueType::Object(members)) if !union::variants(members).is_empty() => {
+                Some((format!("{}.{}", field.name, union::DISCRIMINATOR), union::variants(members).to_vec()))
+            }
             _ => None,
         });
         let enums: Vec<(String, Vec<&'static str>)> = enums.collect();

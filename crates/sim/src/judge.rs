@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use corollary_engine::audit::Audit;
 use corollary_engine::eval::View;
 use corollary_engine::reply::{Request, Shown};
 use corollary_engine::{
@@ -151,6 +152,17 @@ pub fn derived(engine: &Engine) -> Result<(), String> {
     wrong.extend(read(engine, engine.time(), side_state::check)?.into_values());
     wrong.extend(read(engine, engine.time(), history::check)?);
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+}
+
+/// Nothing is found by who looks for what is wrong while all goes on.
+pub fn audited(engine: &Arc<Engine>) -> Result<(), String> {
+    let mut audit = Audit::new(engine.clone(), None).map_err(|error| error.to_string())?;
+    while let Some(found) = audit.step().map_err(|error| error.to_string())? {
+        if !found.is_empty() {
+            return Err(format!("an audit finds {found:?}"));
+        }
+    }
+    Ok(())
 }
 
 /// What a dry run tells of a transaction: its changes and its updates, or why it is refused.

@@ -1,10 +1,10 @@
 //! The simulator: random schemas, random transactions, failures, crashes and other versions of the schema, all from
 //! one number, and judges that look after every group at what must always hold.
 //!
-//! It runs the real engine over a store in memory that fails on demand ([`store`]). The same seed gives the same run, on
+//! It runs the real engine over a store in memory or in PostgreSQL ([`ground`]) that fails on demand ([`store`]). The same seed gives the same run, on
 //! any machine; a run that fails is made smaller ([`shrink`](mod@shrink)). Start with [`run()`]; then [`world`] (one group of transactions, and what may happen around it) and
 //! [`event`] (crashes and openings) and [`nodes`] (several over one store). [`make`], [`express`] and [`workload`] make what is run; [`model`] with [`rules`]
-//! predicts it; [`judge`], [`fold`] and `ask` hold the engine to it.
+//! predicts it; [`judge`], `fold` and `ask` hold the engine to it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -16,7 +16,9 @@ pub mod draft;
 pub mod elements;
 pub mod event;
 pub mod express;
-pub mod fold;
+pub mod files;
+mod fold;
+pub mod ground;
 pub mod judge;
 pub mod lifetime;
 pub mod make;
@@ -31,6 +33,7 @@ pub mod rules;
 pub mod shrink;
 pub mod store;
 pub mod translate;
+pub mod union;
 pub mod urls;
 pub mod values;
 pub mod workload;
@@ -39,8 +42,11 @@ pub mod world;
 #[cfg(test)]
 mod coverage;
 #[cfg(test)]
+mod mending;
+#[cfg(test)]
 mod tampering;
 
+use ground::Ground;
 use make::Written;
 use plan::Plan;
 use world::World;
@@ -223,17 +229,18 @@ impl Notes {
 }
 
 /// Runs so many steps from a seed, and judges the end.
-pub fn run(seed: u64, steps: usize) -> Result<Report, Box<Failure>> {
-    run_plan(&Plan::whole(seed, steps))
+pub fn run(ground: &Ground, seed: u64, steps: usize) -> Result<Report, Box<Failure>> {
+    run_plan(ground, &Plan::whole(seed, steps))
 }
 
 /// Makes the plan of a failure as small as it can.
-pub fn shrink(failure: Box<Failure>) -> Box<Failure> {
-    shrink::shrink(failure, &mut run_plan)
+pub fn shrink(ground: &Ground, failure: Box<Failure>) -> Box<Failure> {
+    shrink::shrink(failure, &mut |plan| run_plan(ground, plan))
 }
 
 /// Runs a plan, and judges the end.
-pub fn run_plan(plan: &Plan) -> Result<Report, Box<Failure>> {
+pub fn run_plan(ground: &Ground, plan: &Plan) -> Result<Report, Box<Failure>> {
+    let plan = &ground.fitted(plan);
     let mut world = None;
     let mut guarded = |step: usize, f: &mut dyn FnMut(&mut Option<World>) -> Result<(), String>| {
         let outcome = catch_unwind(AssertUnwindSafe(|| f(&mut world)));
@@ -256,7 +263,7 @@ pub fn run_plan(plan: &Plan) -> Result<Report, Box<Failure>> {
         Err(Box::new(failure))
     };
     guarded(0, &mut |world| {
-        *world = Some(World::new(plan)?);
+        *world = Some(World::new(plan, ground)?);
         Ok(())
     })?;
     let world_of = |world: &mut Option<World>, f: &dyn Fn(&mut World) -> Result<(), String>| {

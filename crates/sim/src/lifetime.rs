@@ -87,6 +87,11 @@ fn tells_updates(draft: &Draft, ty: usize) -> bool {
     draft.types[ty].life.updated && draft.ordered_parents(ty).is_empty()
 }
 
+/// The types of whose changes the times are predicted from another version on.
+pub fn newly_told(old: &Draft, new: &Draft) -> Vec<usize> {
+    (0..old.types.len()).filter(|ty| !tells_updates(old, *ty) && tells_updates(new, *ty)).collect()
+}
+
 /// The fields that the server keeps for a type, as far as they are predicted.
 pub fn predicted(draft: &Draft, ty: usize) -> Vec<&'static str> {
     draft.types[ty].life.kept().filter(|name| *name != UPDATED || tells_updates(draft, ty)).collect()
@@ -151,6 +156,13 @@ fn let_go(rule: &mut OnDelete, required: bool) -> bool {
 }
 
 impl Facts {
+    /// Takes over when a resource was last changed, where that was not predicted.
+    pub fn take_time(&mut self, place: &Place, time: &Value) {
+        if let (Some(record), false) = (self.records.get_mut(place), matches!(time, Value::Absent)) {
+            std::sync::Arc::make_mut(record).insert(UPDATED.into(), time.clone());
+        }
+    }
+
     /// Deletes what has come to its end, with all that a deletion brings.
     pub fn expire(&mut self, setting: &Setting<'_>) {
         let due = self.records.iter().filter(|(place, record)| {

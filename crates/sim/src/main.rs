@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use corollary_sim::ground::Ground;
 use corollary_sim::plan::Plan;
 use corollary_sim::{DEFAULT_STEPS, Failure, Report, run, run_plan, shrink};
 
@@ -15,7 +16,9 @@ const USAGE: &str = "usage: corollary-sim OPTIONS
   --minutes N    fresh seeds for so long, on all cores
   --seconds N    the same, in seconds
   --steps N      groups of transactions and other events of each run (60)
-  --plan TEXT    what is left of a run that failed, as it was printed";
+  --plan TEXT    what is left of a run that failed, as it was printed
+  --store WHERE  memory (without it), postgres for a server of its own, or the address of a PostgreSQL database in which
+                 nothing else is";
 
 enum What {
     Seeds(u64, u64),
@@ -23,8 +26,8 @@ enum What {
     Plan(Plan),
 }
 
-fn parse(arguments: &[String]) -> Option<(What, usize)> {
-    let (mut what, mut steps) = (None, DEFAULT_STEPS);
+fn parse(arguments: &[String]) -> Option<(What, usize, Ground)> {
+    let (mut what, mut steps, mut store) = (None, DEFAULT_STEPS, None);
     for pair in arguments.chunks(2) {
         let [name, value] = pair else { return None };
         match name.as_str() {
@@ -40,22 +43,25 @@ fn parse(arguments: &[String]) -> Option<(What, usize)> {
             "--seconds" => what = Some(What::Seconds(value.parse().ok()?)),
             "--steps" => steps = value.parse().ok()?,
             "--plan" => what = Some(What::Plan(value.parse().ok()?)),
+            "--store" => store = Some(value),
             _ => return None,
         }
     }
-    Some((what?, steps))
+    let what = what?;
+    // A server is started only where there is something to do.
+    Some((what, steps, store.map_or(Ground::Memory, |name| Ground::named(name))))
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let Some((what, steps)) = parse(&arguments) else {
+    let Some((what, steps, ground)) = parse(&arguments) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
     let failure = match what {
-        What::Seeds(from, to) => (from..to).find_map(|seed| one(seed, steps).err()),
-        What::Seconds(seconds) => soak(Duration::from_secs(seconds), steps),
-        What::Plan(plan) => match run_plan(&plan) {
+        What::Seeds(from, to) => (from..to).find_map(|seed| one(&ground, seed, steps).err()),
+        What::Seconds(seconds) => soak(&ground, Duration::from_secs(seconds), steps),
+        What::Plan(plan) => match run_plan(&ground, &plan) {
             Ok(report) => {
                 println!("{plan}: {report}");
                 return ExitCode::SUCCESS;
@@ -72,21 +78,21 @@ fn main() -> ExitCode {
             println!("seed {} fails in step {}: {}", failure.plan.seed, failure.step, failure.what);
             println!(
                 "\nwhat is left of it when all that has no part in it is left out:\n\n{}",
-                shrink(failure)
+                shrink(&ground, failure)
             );
             ExitCode::FAILURE
         }
     }
 }
 
-fn one(seed: u64, steps: usize) -> Result<(), Box<Failure>> {
-    let report = run(seed, steps)?;
+fn one(ground: &Ground, seed: u64, steps: usize) -> Result<(), Box<Failure>> {
+    let report = run(ground, seed, steps)?;
     println!("seed {seed}: {report}");
     Ok(())
 }
 
 /// Runs fresh seeds on all cores until the time is up or one fails.
-fn soak(time: Duration, steps: usize) -> Option<Box<Failure>> {
+fn soak(ground: &Ground, time: Duration, steps: usize) -> Option<Box<Failure>> {
     let start = Instant::now();
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     // Whoever reads of a seed may have to type it.
@@ -100,7 +106,7 @@ fn soak(time: Duration, steps: usize) -> Option<Box<Failure>> {
         for _ in 0..cores {
             scope.spawn(|| {
                 while start.elapsed() < time && !stop.load(Ordering::Relaxed) {
-                    let outcome = run(next.fetch_add(1, Ordering::Relaxed), steps);
+                    let outcome = run(ground, next.fetch_add(1, Ordering::Relaxed), steps);
                     let Ok(mut all) = all.lock() else { return };
                     match outcome {
                         Ok(report) => {

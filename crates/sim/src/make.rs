@@ -16,6 +16,7 @@ use crate::names;
 use crate::owners;
 use crate::random::Random;
 use crate::rules;
+use crate::union;
 use crate::urls::{self, URL};
 use crate::values;
 
@@ -64,7 +65,7 @@ pub fn draft(random: &mut Random) -> Draft {
     }
     for ty in 0..count {
         let held = !draft.parents(ty).is_empty();
-        draft.types[ty].root |= !held;
+        draft.types[ty].root |= !draft.may_exist(ty);
         if held && random.percent(50) {
             change_unique(&mut draft, random, ty, &mut Change::default());
         }
@@ -118,23 +119,59 @@ fn value_type(random: &mut Random) -> ValueType {
         3 => ValueType::List(basic(random).into()),
         4 => ValueType::Set(basic(random).into()),
         5 => ValueType::Map(basic(random).into()),
-        6 | 7 => {
+        6 => {
             let members = ["m", "k", "w"].into_iter().take(1 + random.below(3));
             let members = members.map(|name| {
                 let ty = basic(random);
-                let mut rules = options(random, &ty);
-                (rules.unique, rules.index, rules.immutable, rules.write_once) = (false, false, false, false);
-                (rules.search, rules.append_only) = (None, false);
-                Member { name, ty, rules }
+                let rules = member_options(random, &ty);
+                Member { of: None, name, ty, rules }
             });
             ValueType::Object(members.collect())
         }
+        7 => {
+            let count = 1 + random.below(union::NAMES.len());
+            let variants = &union::NAMES[..count];
+            let mut members = vec![union::discriminator(variants)];
+            for name in ["m", "k", "w"] {
+                let ty = basic(random);
+                for variant in variants {
+                    if random.percent(55) {
+                        let rules = member_options(random, &ty);
+                        members.push(Member { of: Some(variant), name, ty: ty.clone(), rules });
+                    }
+                }
+            }
+            let of = ValueType::Object(members);
+            match random.below(6) {
+                0 => ValueType::List(of.into()),
+                1 => ValueType::Map(of.into()),
+                _ => of,
+            }
+        }
+        8 => ValueType::File,
         _ => basic(random),
     }
 }
 
+/// Options that may stand at a member of a type.
+fn member_options(random: &mut Random, ty: &ValueType) -> Rules {
+    let rules = options(random, ty);
+    let plain = Rules::default();
+    let (search, append_only) = (plain.search, plain.append_only);
+    Rules { unique: false, index: false, immutable: false, write_once: false, search, append_only, ..rules }
+}
+
 /// Options that may stand at a value of a type.
 fn options(random: &mut Random, ty: &ValueType) -> Rules {
+    if *ty == ValueType::File {
+        return Rules {
+            required: random.percent(20),
+            write_once: random.percent(3),
+            described: random.percent(5),
+            accepts: random.percent(30),
+            ..Rules::default()
+        };
+    }
     let mut rules = Rules {
         required: random.percent(12),
         nullable: random.percent(12),
@@ -392,7 +429,9 @@ pub fn change(draft: &mut Draft, random: &mut Random) -> Change {
             1 => remove_derived(draft, random, ty),
             2 => change.derived += usize::from(rewrite(draft, random, ty)),
             3 => {
-                if let Some(field) = any_field(draft, random, ty, |field| !is_reverse(field)) {
+                let is_file = |field: &FieldDraft| matches!(field.kind, FieldKind::Stored(ValueType::File));
+                let may = |field: &FieldDraft| !is_reverse(field) && !is_file(field);
+                if let Some(field) = any_field(draft, random, ty, may) {
                     field.rules.index = !field.rules.index
                         && !matches!(field.kind, FieldKind::Links(..) | FieldKind::Among(_, _, true));
                 }
@@ -489,6 +528,10 @@ pub fn lose(draft: &mut Draft, random: &mut Random) -> Option<Change> {
             field.rules = Rules::default();
             (ty, name)
         }
+        FieldKind::Stored(ValueType::Object(members)) if union::variants(members).len() > 1 => {
+            union::remove_variant(members, random);
+            (ty, name)
+        }
         // Others have it too.
         _ if field.rules.shared => return None,
         FieldKind::Stored(_) | FieldKind::Link(..) | FieldKind::Links(..) => {
@@ -576,7 +619,9 @@ fn change_rules(draft: &mut Draft, random: &mut Random, ty: usize) {
 
 fn change_unique(draft: &mut Draft, random: &mut Random, ty: usize, change: &mut Change) {
     let may = |field: &FieldDraft| match &field.kind {
-        FieldKind::Stored(of) => !matches!(of, ValueType::Object(_) | ValueType::Map(_) | ValueType::Json),
+        FieldKind::Stored(of) => {
+            !matches!(of, ValueType::Object(_) | ValueType::Map(_) | ValueType::Json | ValueType::File)
+        }
         FieldKind::Link(..) => true,
         _ => false,
     };
@@ -598,6 +643,16 @@ fn widen(draft: &mut Draft, random: &mut Random, ty: usize) {
     let field = any_field(draft, random, ty, |field| matches!(field.kind, FieldKind::Stored(_)));
     let Some(FieldDraft { kind: FieldKind::Stored(of), rules, .. }) = field else { return };
     *of = match of {
+        ValueType::Object(members) if (1..union::NAMES.len()).contains(&union::variants(members).len()) => {
+            let mut members = members.clone();
+            let variant = union::add_variant(&mut members);
+            if let Some(member) = members.get(1).cloned() {
+                // It has a member of an older one, with options of its own.
+                let rules = member_options(random, &member.ty);
+                members.push(Member { of: variant, rules, ..member });
+            }
+            ValueType::Object(members)
+        }
         ValueType::Enum(words) if words.len() < WORDS.len() => ValueType::Enum(WORDS.to_vec()),
         ValueType::Enum(_) => ValueType::Str,
         ValueType::Int | ValueType::Date => ValueType::Json,

@@ -13,10 +13,12 @@ use jiff::Timestamp;
 use crate::among;
 use crate::draft::{Draft, Fact, FactKind, FieldDraft, FieldKind, OnDelete, Rules, ValueType};
 use crate::elements;
+use crate::files;
 use crate::lifetime::CREATED;
 use crate::names;
 use crate::owners;
 use crate::rules::{self, Codes, Fill};
+use crate::union;
 
 mod moves;
 
@@ -128,6 +130,7 @@ impl Facts {
         attempt.check_among()?;
         attempt.check_links()?;
         attempt.check_unique()?;
+        files::check(setting.facts, steps, self, &attempt.now)?;
         let mut after = attempt.now;
         after.keep_times(setting, self);
         let changed = after != *self;
@@ -300,7 +303,7 @@ impl Attempt<'_> {
                     }
                     wrong.append(&mut found);
                 }
-                None if rules.required => drop(wrong.insert("required")),
+                None if rules.required && !files::is_file(fact) => drop(wrong.insert("required")),
                 None => {}
             }
         }
@@ -318,8 +321,8 @@ impl Attempt<'_> {
             let Some(rules) = fact.rules else { continue };
             let given = values.iter().rfind(|(name, _)| *name == fact.name).map(|(_, value)| value.clone());
             let emptied = among::is_emptied(setting.draft, place.ty, &fact.name, values);
-            if given.is_none() && rules.immutable && !emptied {
-                // What cannot change need not be repeated.
+            if given.is_none() && (files::is_file(fact) || rules.immutable && !emptied) {
+                // What cannot change need not be repeated, nor what comes by itself.
                 continue;
             }
             let default = || rules.default.as_ref().map(|default| rules::default_at(default, now));
@@ -362,7 +365,7 @@ impl Attempt<'_> {
                 }
                 let merges = matches!((edit, &value), (Edit::Merge(_), Value::Object(_)));
                 fill = if merges { Fill::Required } else { Fill::All };
-                match edited(ty, &value, edit) {
+                match edited(ty, &value, edit, self.setting.now) {
                     Ok(new) => value = new,
                     Err(code) => drop(wrong.insert(code)),
                 }
@@ -489,17 +492,25 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Nobody has two parents.
+    /// Nobody has two parents, and nobody has none any more that can only be found below one.
     fn check_parents(&self) -> Result<(), Codes> {
-        let has_two = |(place, record): (&Place, &Arc<BTreeMap<String, Value>>)| {
-            let facts = self.setting.facts[place.ty].iter();
-            let parents = facts.filter(|fact| matches!(fact.kind, FactKind::Parent(_)));
-            parents.filter(|fact| !targets(record.get(&fact.name)).is_empty()).count() > 1
+        let parents = |facts: &Facts, place: &Place| {
+            let record = facts.records.get(place)?;
+            let held = self.setting.facts[place.ty].iter();
+            let held = held.filter(|fact| matches!(fact.kind, FactKind::Parent(_)));
+            Some(held.filter(|fact| !targets(record.get(&fact.name)).is_empty()).count())
         };
-        match self.now.records.iter().any(has_two) {
-            true => Err(Codes::from(["two-parents"])),
-            false => Ok(()),
+        let draft = self.setting.draft;
+        let mut wrong = Codes::new();
+        for place in self.now.records.keys() {
+            let owned = !draft.types[place.ty].root && !draft.parents(place.ty).is_empty();
+            match parents(&self.now, place) {
+                Some(0) if owned && parents(self.before, place) != Some(0) => wrong.insert("parent"),
+                Some(2..) => wrong.insert("two-parents"),
+                _ => false,
+            };
         }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 
     /// A link to one of several types leads to one.
@@ -554,7 +565,7 @@ impl Attempt<'_> {
 }
 
 /// A value after an edit, or why there is none.
-fn edited(ty: Option<&ValueType>, old: &Value, edit: &Edit) -> Result<Value, &'static str> {
+fn edited(ty: Option<&ValueType>, old: &Value, edit: &Edit, now: Timestamp) -> Result<Value, &'static str> {
     // Where a list is edited, what is there.
     let list = || match old {
         Value::List(elements) => Ok(elements.to_vec()),
@@ -563,6 +574,7 @@ fn edited(ty: Option<&ValueType>, old: &Value, edit: &Edit) -> Result<Value, &'s
     };
     Ok(match edit {
         Edit::Set(value) => value.clone(),
+        Edit::File(received) => received.value(),
         Edit::Merge(edits) => {
             let mut members = if let Value::Object(members) = old { members.to_vec() } else { Vec::new() };
             for (name, edit) in edits {
@@ -575,12 +587,16 @@ fn edited(ty: Option<&ValueType>, old: &Value, edit: &Edit) -> Result<Value, &'s
                 };
                 let at = members.iter().position(|(other, _)| other == name);
                 let old = at.map(|at| members[at].1.clone()).unwrap_or_default();
-                match (at, edited(of, &old, edit)?) {
+                match (at, edited(of, &old, edit, now)?) {
                     (Some(at), Value::Absent) => drop(members.remove(at)),
                     (Some(at), value) => members[at].1 = value,
                     (None, Value::Absent) => {}
                     (None, value) => members.push((name.clone(), value)),
                 }
+            }
+            if let Some(ValueType::Object(declared)) = ty {
+                let names: Vec<&str> = edits.iter().map(|(name, _)| name.as_str()).collect();
+                return Ok(union::switched(declared, old, members, &names, now));
             }
             Value::Object(members.into())
         }

@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use corollary_engine::{Engine, EngineError, Executor, Transaction, open};
+use corollary_engine::updates::Ledger;
+use corollary_engine::{Engine, EngineError, Executor, Transaction, UpdateId, keys, open};
 use corollary_store::Store;
 use jiff::Timestamp;
 
@@ -73,7 +74,8 @@ impl World {
         let before = self.digest()?;
         let mut built = 0;
         let skew = *chance.pick(&SKEWS);
-        let executor = open(self.store.clone(), &self.text, &options, self.last, &mut |_| built += 1)
+        let store = self.store.beside().map_err(|error| error.to_string())?;
+        let executor = open(store, &self.text, &options, self.last, &mut |_| built += 1)
             .map_err(|error| format!("a further node does not open: {error}"))?;
         if built > 0 || self.digest()? != before {
             return Err("a further node builds something, or writes".into());
@@ -118,6 +120,21 @@ impl World {
         Ok(())
     }
 
+    /// Might this node work on an update, as the updates were before? It takes none from another but one whose lease is over,
+    /// or from one that holds two more than it does.
+    pub(crate) fn might_take(&self, before: &Ledger, id: UpdateId, now: Timestamp) -> Result<(), String> {
+        let me = &self.executor.borrow().engine().node_name().to_owned();
+        // What has begun since nobody holds.
+        let Some(update) = before.open.iter().find(|it| it.record.id == id) else { return Ok(()) };
+        let record = &update.record;
+        let held = |node: &str| before.open.iter().filter(|it| it.record.owner == node).count();
+        let is_its_own = record.owner.is_empty() || record.owner == *me;
+        if is_its_own || record.lease <= now.max(self.last) || held(&record.owner) >= held(me) + 2 {
+            return Ok(());
+        }
+        Err(format!("{me} works on {id}, which {} holds until {}", record.owner, record.lease))
+    }
+
     /// Whom somebody may ask who reads while a group is committed: this node, or another one that knows as much.
     pub(crate) fn reader(&mut self) -> Result<Arc<Engine>, String> {
         if self.others.is_empty() || self.random.percent(50) {
@@ -156,9 +173,15 @@ impl World {
         Ok(())
     }
 
+    /// What the store says of its last commit, as it is stored: it is another after each.
+    pub(crate) fn head(store: &dyn Store) -> Result<Option<Vec<u8>>, String> {
+        let snapshot = store.snapshot().map_err(|error| error.to_string())?;
+        snapshot.get(keys::META, keys::HEAD).map_err(|error| error.to_string())
+    }
+
     /// The revision that is stored.
     pub(crate) fn stored_revision(store: &dyn Store) -> Result<u64, String> {
         let snapshot = store.snapshot().map_err(|error| error.to_string())?;
-        corollary_engine::keys::read_revision(&*snapshot).map_err(|error| error.to_string())
+        keys::read_revision(&*snapshot).map_err(|error| error.to_string())
     }
 }

@@ -7,8 +7,11 @@ use std::collections::BTreeSet;
 
 use corollary_value::{Value, compare};
 use jiff::Timestamp;
+use smol_str::SmolStr;
 
 use crate::draft::{DefaultValue, FactKind, Member, Rules, ValueType};
+use crate::files;
+use crate::union;
 
 /// The codes of refusals.
 pub type Codes = BTreeSet<&'static str>;
@@ -50,7 +53,8 @@ pub fn completed(kind: FactKind<'_>, rules: &Rules, value: Value, fill: Fill, no
     }
 }
 
-fn stored_form(ty: &ValueType, rules: &Rules, value: Value, fill: Fill, now: Timestamp) -> Value {
+/// A value of a type as it is to be stored.
+pub fn stored_form(ty: &ValueType, rules: &Rules, value: Value, fill: Fill, now: Timestamp) -> Value {
     let plain = Rules::default();
     let part = |of: &ValueType, value: &Value| stored_form(of, &plain, value.clone(), fill, now);
     match (ty, value) {
@@ -75,28 +79,27 @@ fn stored_form(ty: &ValueType, rules: &Rules, value: Value, fill: Fill, now: Tim
             let objects = ValueType::List(ValueType::Object(members.clone()).into());
             part(&objects, &value)
         }
+        (ValueType::File, value) => part(&ValueType::Object(files::members()), &value),
         (ValueType::Map(of), Value::Object(members)) => {
             Value::Object(members.iter().map(|(name, value)| (name.clone(), part(of, value))).collect())
         }
         (ValueType::Object(declared), Value::Object(members)) => {
-            let known = |name: &str| declared.iter().find(|member| member.name == name);
-            let given = members.iter().filter(|(_, value)| *value != Value::Absent);
-            let mut all: Vec<_> = given
-                .map(|(name, value)| match known(name) {
-                    Some(member) => {
-                        (name.clone(), stored_form(&member.ty, &member.rules, value.clone(), fill, now))
-                    }
-                    None => (name.clone(), value.clone()),
-                })
-                .collect();
-            for member in declared.iter().filter(|member| fill == Fill::All || member.rules.required) {
-                if let Some(default) = &member.rules.default
-                    && all.iter().all(|(name, _)| name != member.name)
-                {
-                    let value = default_at(default, now);
+            // In the order in which they are declared; what is not declared, behind them.
+            let mut given: Vec<(SmolStr, Value)> =
+                members.iter().filter(|(_, value)| *value != Value::Absent).cloned().collect();
+            let mut all: Vec<(SmolStr, Value)> = Vec::new();
+            for member in union::form(declared, &members) {
+                let filled = fill == Fill::All || member.rules.required;
+                let default = member.rules.default.as_ref().filter(|_| filled);
+                let value = match given.iter().position(|(name, _)| name == member.name) {
+                    Some(at) => Some(given.remove(at).1),
+                    None => default.map(|default| default_at(default, now)),
+                };
+                if let Some(value) = value {
                     all.push((member.name.into(), stored_form(&member.ty, &member.rules, value, fill, now)));
                 }
             }
+            all.append(&mut given);
             Value::Object(all.into())
         }
         (_, value) => value,
@@ -159,15 +162,27 @@ fn check_type(ty: &ValueType, value: &Value, wrong: &mut Codes) {
             elements.iter().for_each(|element| check_type(&object, element, wrong));
             true
         }
+        (ValueType::File, value @ Value::Object(_)) => {
+            check_type(&ValueType::Object(files::members()), value, wrong);
+            true
+        }
         (ValueType::Map(of), Value::Object(members)) => {
             members.iter().for_each(|(_, value)| check_type(of, value, wrong));
             true
         }
         (ValueType::Object(declared), Value::Object(members)) => {
-            if members.iter().any(|(name, _)| declared.iter().all(|member| member.name != name)) {
+            let known = |name: &str| declared.iter().any(|member| member.name == name);
+            if members.iter().any(|(name, _)| !known(name)) {
                 wrong.insert("unknown-field");
             }
-            for member in declared {
+            let form: Vec<&Member> = union::form(declared, members).collect();
+            let in_form = |name: &str| form.iter().any(|member| member.name == name);
+            if union::variant_of(declared, members).is_some()
+                && members.iter().any(|(name, _)| known(name) && !in_form(name))
+            {
+                wrong.insert("variant");
+            }
+            for member in form {
                 let value = members.iter().find(|(name, _)| name == member.name).map(|(_, value)| value);
                 check_member(member, value, wrong);
             }

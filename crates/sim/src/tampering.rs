@@ -6,6 +6,7 @@ use std::sync::Arc;
 use corollary_engine::{EngineOptions, keys, open};
 use corollary_store::{Batch, Direction, KeyRange, Keyspace, Store};
 
+use crate::ground::Ground;
 use crate::plan::Plan;
 use crate::world::World;
 
@@ -15,7 +16,7 @@ const STEPS: usize = 40;
 fn world_with(keyspace: Keyspace) -> (World, Vec<Vec<u8>>) {
     for seed in 0.. {
         let plan = Plan::whole(seed, STEPS);
-        let mut world = World::new(&plan).expect("a world");
+        let mut world = World::new(&plan, &Ground::Memory).expect("a world");
         plan.remaining().for_each(|step| world.step(&plan, step).expect("all is well"));
         // Or what is done wrong to what an update has yet to come to would be put right by it.
         world.finish_updates().expect("all is well");

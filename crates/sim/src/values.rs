@@ -3,11 +3,14 @@
 
 use corollary_value::{BasicKind, Value, parse_as};
 use jiff::{SignedDuration, Timestamp, civil};
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use crate::draft::{Member, Rules, ValueType};
+use crate::files;
 use crate::random::Random;
 use crate::rules;
+use crate::union;
 use crate::workload;
 
 const FLOATS: [f64; 12] = [0.0, -0.0, 0.1, 0.2, 0.5, 1.0, 2.0, -3.0, 3.5, 7.0, 1e300, -1e300];
@@ -67,17 +70,21 @@ pub fn of_type(random: &mut Random, ty: &ValueType) -> Value {
         ValueType::Elements(members, _) => {
             Value::List(elements(random, &ValueType::Object(members.clone())).into())
         }
+        ValueType::File => files::any(random).value(),
         ValueType::Link(target, _) => Value::Ref(workload::id(*target, random.below(4))),
         ValueType::Object(declared) => {
-            let mut declared: Vec<&Member> = declared.iter().collect();
+            let (variant, mut declared) = union::random_form(random, declared);
             random.shuffle(&mut declared);
             let members = declared
                 .into_iter()
                 .filter(|member| member.rules.required || random.percent(60))
                 .collect::<Vec<_>>();
-            Value::Object(
-                members.into_iter().map(|it| (it.name.into(), valid(random, &it.ty, &it.rules))).collect(),
-            )
+            let value = |it: &Member| match variant {
+                Some(variant) if it.name == union::DISCRIMINATOR => Value::Str(variant.into()),
+                _ => valid(random, &it.ty, &it.rules),
+            };
+            let values: Vec<Value> = members.iter().copied().map(value).collect();
+            Value::Object(members.iter().map(|it| it.name.into()).zip(values).collect())
         }
     }
 }
@@ -109,9 +116,16 @@ pub fn odd(random: &mut Random, ty: &ValueType) -> Value {
     match (random.below(5), ty) {
         (0, _) => Value::Null,
         (1, ValueType::Object(members)) => {
-            let mut given: Vec<_> =
-                members.iter().map(|it| (it.name.into(), of_type(random, &it.ty))).collect();
-            given.push(("unknown".into(), Value::Int(1)));
+            // Of a union, those of all variants.
+            let mut given: Vec<(SmolStr, Value)> = Vec::new();
+            for it in members {
+                if given.iter().all(|(name, _)| name != it.name) {
+                    given.push((it.name.into(), of_type(random, &it.ty)));
+                }
+            }
+            if union::variants(members).is_empty() || random.percent(20) {
+                given.push(("unknown".into(), Value::Int(1)));
+            }
             Value::Object(given.into())
         }
         (2, ValueType::Enum(_)) => Value::Str("no such word".into()),

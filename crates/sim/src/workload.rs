@@ -2,18 +2,22 @@
 //! many others refer to.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use corollary_engine::Edit;
 use corollary_value::{Id, Value};
 use jiff::SignedDuration;
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use crate::among;
 use crate::draft::{Draft, Fact, FactKind, FieldKind, OnDelete, ValueType};
 use crate::elements;
+use crate::files;
 use crate::model::{Facts, PLACE, Place, Step, To};
 use crate::names;
 use crate::random::Random;
+use crate::union;
 use crate::values;
 
 /// Ids of one type that a run knows; the low ones are drawn far more often.
@@ -21,6 +25,9 @@ const IDS: usize = 40;
 
 /// Resources past which a run rather deletes than creates.
 const MANY_RESOURCES: usize = 250;
+
+/// How many generations are created with a resource that cannot be without them.
+const GROUND: usize = 3;
 
 /// How often a value breaks a rule on purpose.
 const ODD_PERCENT: usize = 1;
@@ -113,6 +120,32 @@ impl Workload<'_> {
         Place { ty, id: id(ty, number) }
     }
 
+    fn create(&mut self, place: Place, steps: &mut Vec<Step>) {
+        let values = self.values(&place, true);
+        self.created.insert(place.clone());
+        steps.push(Step::Create(place, values));
+    }
+
+    /// Creates what a new resource cannot be without, and what that cannot, where there is nothing of its type.
+    fn ground(&mut self, place: &Place, depth: usize, steps: &mut Vec<Step>) {
+        let facts = self.facts;
+        for fact in facts[place.ty].iter().filter(|_| depth > 0) {
+            let Some(target) = fact.kind.target() else { continue };
+            let is_needed = match fact.rules {
+                Some(rules) => rules.required,
+                None => !self.draft.types[place.ty].root,
+            };
+            if !is_needed || self.any(target).is_some() {
+                continue;
+            }
+            let other = self.place_of(target);
+            self.ground(&other, depth - 1, steps);
+            if other != *place && !self.has(&other) {
+                self.create(other, steps);
+            }
+        }
+    }
+
     fn steps_about(&mut self, place: Place, steps: &mut Vec<Step>) {
         let there = self.has(&place);
         let crowded = self.stored.records.len() > MANY_RESOURCES;
@@ -123,9 +156,10 @@ impl Workload<'_> {
         };
         match self.random.weighted(&weights) {
             0 => {
-                let values = self.values(&place, true);
-                self.created.insert(place.clone());
-                steps.push(Step::Create(place, values));
+                if self.random.percent(95) {
+                    self.ground(&place, GROUND, steps);
+                }
+                self.create(place, steps);
             }
             1 => {
                 let values = self.values(&place, false);
@@ -171,6 +205,10 @@ impl Workload<'_> {
                 parents.push(fact);
                 continue;
             }
+            // A file comes by an edit; given as a value it is refused, unless it is what is there.
+            if files::is_file(fact) && !self.random.percent(1) {
+                continue;
+            }
             let required = fact.rules.is_some_and(|rules| rules.required);
             let leads_nowhere = fact.kind.target().is_some_and(|ty| self.any(ty).is_none());
             let percent = match (required, leads_nowhere) {
@@ -183,7 +221,17 @@ impl Workload<'_> {
                 values.push((fact.name.clone(), value));
             }
         }
-        let needs_parent = !self.draft.types[place.ty].root || self.random.percent(70);
+        let leads = |fact: &&Fact<'_>| fact.kind.target().is_some_and(|ty| self.any(ty).is_some());
+        let leads_somewhere = parents.iter().any(leads);
+        if leads_somewhere {
+            parents.retain(leads);
+        }
+        let percent = match (self.draft.types[place.ty].root, leads_somewhere) {
+            (false, _) => 97,
+            (true, true) => 70,
+            (true, false) => 1,
+        };
+        let needs_parent = self.random.percent(percent);
         if parent && needs_parent && !parents.is_empty() {
             let fact = *self.random.pick(&parents);
             let value = self.value(fact);
@@ -213,7 +261,7 @@ impl Workload<'_> {
             _ => None,
         });
         let parents: Vec<_> = parents.collect();
-        let out = self.random.percent(if self.draft.types[ty].root { 25 } else { 1 });
+        let out = self.random.percent(if self.draft.types[ty].root { 25 } else { 3 });
         let parent = self.random.pick_any(&parents).filter(|_| !out);
         let under = parent.map(|(fact, target)| (fact.name.clone(), self.target(*target)));
         let at = self.random.percent(40).then(|| self.random.below(5) as u64);
@@ -269,6 +317,12 @@ impl Workload<'_> {
                 }
             },
         }
+    }
+
+    /// A value of a type, whatever the rules, with links that mostly lead somewhere.
+    fn of_type(&mut self, ty: &ValueType) -> Value {
+        let value = values::of_type(self.random, ty);
+        self.linked(ty, value)
     }
 
     /// The objects of a list with links that mostly lead somewhere.
@@ -330,13 +384,27 @@ impl Workload<'_> {
             _ if !fact.rules.is_some_and(|rules| rules.required) && self.random.percent(8) => {
                 Edit::Set(Value::Absent)
             }
+            FactKind::Stored(ValueType::File) => match self.random.below(40) {
+                0 => Edit::Set(self.value(fact)),
+                1 => Edit::Merge(vec![("name".into(), Edit::Set(Value::Str("other".into())))]),
+                _ => Edit::File(Arc::new(files::any(self.random))),
+            },
             FactKind::Stored(ValueType::Object(members)) if special => {
-                let mut edits = Vec::new();
+                let (variant, _) = union::random_form(self.random, members);
+                let mut edits: Vec<(SmolStr, Edit)> = Vec::new();
                 for member in members {
-                    if self.random.percent(50) {
-                        let edit = self.edit_value(&member.ty);
-                        edits.push((member.name.into(), edit));
+                    // Of what another variant has, rarely anything.
+                    let percent = if member.of == variant || member.of.is_none() { 50 } else { 4 };
+                    if !self.random.percent(percent) || edits.iter().any(|(name, _)| name == member.name) {
+                        continue;
                     }
+                    let edit = match variant {
+                        Some(variant) if member.name == union::DISCRIMINATOR && self.random.percent(95) => {
+                            Edit::Set(Value::Str(variant.into()))
+                        }
+                        _ => self.edit_value(&member.ty),
+                    };
+                    edits.push((member.name.into(), edit));
                 }
                 if self.random.percent(3) {
                     edits.push(("unknown".into(), Edit::Set(Value::Int(1))));
@@ -374,7 +442,7 @@ impl Workload<'_> {
     /// An edit of the elements of a list or a set.
     fn edit_elements(&mut self, of: &ValueType) -> Edit {
         let count = self.random.below(3);
-        let values = (0..count).map(|_| values::of_type(self.random, of)).collect();
+        let values = (0..count).map(|_| self.of_type(of)).collect();
         match self.random.below(5) {
             0 | 1 => Edit::Push { values, at: self.position() },
             2 => Edit::Pop { first: self.random.percent(50) },
@@ -408,7 +476,7 @@ impl Workload<'_> {
         );
         if !numeric || self.random.percent(30) {
             let absent = self.random.percent(15);
-            return Edit::Set(if absent { Value::Absent } else { values::of_type(self.random, ty) });
+            return Edit::Set(if absent { Value::Absent } else { self.of_type(ty) });
         }
         Edit::Increment(match (self.random.below(8), ty) {
             (0, _) => Value::Float(0.5),

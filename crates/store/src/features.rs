@@ -33,20 +33,30 @@ pub enum Feature {
     Durable,
     /// Several processes may have the store open at once.
     Shared,
+    /// Those who write take turns ([`Store::turn`](crate::Store::turn)).
+    Turns,
     /// The store removes entries by itself after a time.
     Expire,
-    /// The store tells one process of the commits of another.
+    /// The store tells one process of the commits of another ([`Store::listen`](crate::Store::listen)).
     Notify,
     /// The store can evaluate conditions on values.
     Query,
-    /// The store can write a consistent copy of itself while it is in use.
+    /// A [backup](crate::backup) can be made while the store is in use: a snapshot may live as long as that takes.
     Backup,
 }
 
 impl Feature {
     /// All of them, in the order of listings.
-    pub const ALL: [Self; 7] =
-        [Self::Snapshot, Self::Durable, Self::Shared, Self::Expire, Self::Notify, Self::Query, Self::Backup];
+    pub const ALL: [Self; 8] = [
+        Self::Snapshot,
+        Self::Durable,
+        Self::Shared,
+        Self::Turns,
+        Self::Expire,
+        Self::Notify,
+        Self::Query,
+        Self::Backup,
+    ];
 
     /// The name used in messages and listings.
     pub fn name(self) -> &'static str {
@@ -54,6 +64,7 @@ impl Feature {
             Self::Snapshot => "snapshot",
             Self::Durable => "durable",
             Self::Shared => "shared",
+            Self::Turns => "turns",
             Self::Expire => "expire",
             Self::Notify => "notify",
             Self::Query => "query",

@@ -8,9 +8,12 @@
 //! below (SQLite, PostgreSQL, a map in memory) shows nowhere in the contract, except in the [`Features`] that a backend
 //! declares. Every backend passes the same suite, the module `conformance`.
 //!
+//! Made of the contract alone, and so for every backend: [`backup`].
+//!
 //! Where to read next: [`batch`] for what a commit means, [`error`] for what can go wrong and what a store is
 //! still good for afterwards, [`memory`] for the simplest backend, [`embedded`] for the one on disk, `postgres` for the one in a database.
 
+pub mod backup;
 pub mod batch;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -23,17 +26,20 @@ pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod range;
+pub mod turn;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 pub use batch::{Batch, Condition, Write};
 pub use embedded::{EmbeddedOptions, EmbeddedStore};
 pub use error::StoreError;
 pub use features::{Feature, Features, StoreStats, Transactions};
-pub use memory::{Fault, MemoryStore};
+pub use memory::{Fault, MemoryStore, SharedMemoryStore};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresOptions, PostgresStore};
 pub use range::KeyRange;
+pub use turn::Turn;
 
 /// One of the ordered maps of a store: an index into the list of [`KeyspaceSpec`]s that it was opened with.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -74,6 +80,16 @@ pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 /// What a scan of several ranges calls with each entry: the position of its range, key, value.
 pub type VisitMany<'a> = dyn FnMut(usize, &[u8], &[u8]) + 'a;
 
+/// The values of the keys that were asked for, in their order: `None` where one is absent.
+pub type Values = Vec<Option<Vec<u8>>>;
+
+/// A snapshot, and the values that it shows.
+pub type Looked = (Box<dyn Snapshot>, Values);
+
+/// What a store calls when others have committed to it, for as long as whoever hung it up holds it. It is called on a thread of
+/// the store's own, and has to return soon.
+pub type Bell = Arc<dyn Fn() + Send + Sync>;
+
 /// An ordered, transactional store of bytes.
 ///
 /// Every method may be called from any thread at any time. Commits are carried out one after another; snapshots
@@ -88,11 +104,65 @@ pub trait Store: Send + Sync {
     /// what a snapshot sees, so a long-lived one costs space.
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
 
+    /// A [snapshot](Store::snapshot), and what it shows of `keys`, in their order. For whoever asks for them first in any case:
+    /// a backend to which each read is a journey makes one of both.
+    fn snapshot_and_get(&self, keyspace: Keyspace, keys: &[&[u8]]) -> Result<Looked, StoreError> {
+        let snapshot = self.snapshot()?;
+        let values = snapshot.get_many(keyspace, keys)?;
+        Ok((snapshot, values))
+    }
+
     /// Applies the batch: all of it, or, if this returns an error that is not [fatal](StoreError::is_fatal), none.
     ///
     /// When it returns `Ok`, the batch is visible to every later snapshot and, if the backend has
     /// [`Feature::Durable`], survives the loss of the process and of power. See [`Batch`] for what the batch means.
     fn commit(&self, batch: &Batch) -> Result<(), StoreError>;
+
+    /// Waits for the turn to commit, and takes it: until it is [over](Turn) no other opening of the store commits. Those who wait
+    /// get it in the order in which they began to, and a commit without it waits among them.
+    ///
+    /// It saves who holds it from being overtaken, and is nothing to rely on: it may be lost at any time, and nobody is told.
+    /// An opening has one turn at a time; who asks for another while it has one may wait for ever.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unsupported`] unless the backend has [`Feature::Turns`].
+    fn turn(&self) -> Result<Turn, StoreError> {
+        Err(StoreError::Unsupported { feature: Feature::Turns.name().to_owned() })
+    }
+
+    /// Waits for the [turn](Store::turn), and reads `keys`: their values as they are when it has come, in their order, which is as
+    /// they stay until it is over, or lost. A backend to which each read is a journey makes one of both.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Store::turn`].
+    fn turn_and_get(&self, keyspace: Keyspace, keys: &[&[u8]]) -> Result<(Turn, Values), StoreError> {
+        let turn = self.turn()?;
+        let values = self.snapshot()?.get_many(keyspace, keys)?;
+        Ok((turn, values))
+    }
+
+    /// Hangs up a bell, which rings for as long as it is held and the store is open: once at first, and then whenever other openings of the
+    /// store have committed, as soon as that can be seen by a snapshot.
+    ///
+    /// It says that there is something to look for, and never what. Several commits may be one ring, a ring may come
+    /// without any, and while the way to the others is broken none come; once it is there again the bell rings. So who must
+    /// not miss a commit looks by himself too, every now and then.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unsupported`] unless the backend has [`Feature::Notify`].
+    fn listen(&self, _bell: &Bell) -> Result<(), StoreError> {
+        Err(StoreError::Unsupported { feature: Feature::Notify.name().to_owned() })
+    }
+
+    /// How much of what the store takes up ahead of putting it into its place is taken, from 0 to 1; at 1 a commit waits until
+    /// there is room. For those whose work can wait, so that nobody else's has to. Cheap; a backend in which a commit never
+    /// waits for earlier ones says 0.
+    fn pressure(&self) -> f32 {
+        0.0
+    }
 
     /// Sizes and counts for operators. Cheap, and not a consistent snapshot.
     fn stats(&self) -> Result<StoreStats, StoreError>;

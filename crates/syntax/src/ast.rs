@@ -20,6 +20,16 @@ pub struct SchemaText {
     pub name: Option<Ident>,
     /// The types, in order.
     pub types: Vec<TypeText>,
+    /// The mounts, in order; they stand behind the types.
+    pub mounts: Vec<MountText>,
+}
+
+impl SchemaText {
+    /// Where the `n`th of the types, and behind them the mounts, starts in the text.
+    pub(crate) fn item_start(&self, n: usize) -> Option<usize> {
+        let mut spans = self.types.iter().map(|ty| ty.span).chain(self.mounts.iter().map(|mount| mount.span));
+        spans.nth(n).map(|span| span.start as usize)
+    }
 }
 
 /// One `type … { … }`.
@@ -41,6 +51,59 @@ pub struct TypeText {
     pub span: Span,
     /// Comments that stand directly before it, without `//`.
     pub comments: Vec<SmolStr>,
+}
+
+/// One `mount PATH of TYPE { … }` or `mount PATH proxy "URL" { … }`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MountText {
+    /// The segments of its path, one at least.
+    pub path: Vec<MountSegment>,
+    /// What stands there.
+    pub target: MountTarget,
+    /// What is said between the braces, in order.
+    pub clauses: Vec<MountClause>,
+    /// From `mount` to the end.
+    pub span: Span,
+}
+
+/// One segment of the path of a mount.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MountSegment {
+    /// `articles`.
+    Name(Ident),
+    /// `{user}`: stands for a resource.
+    Param(Ident),
+}
+
+/// What stands at a mount.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MountTarget {
+    /// `of TYPE`: resources of a type.
+    Type(Ident),
+    /// `proxy "URL"`: what another server has there.
+    Proxy(Ident),
+}
+
+/// One part of what is said of a mount.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MountClause {
+    /// Which.
+    pub kind: MountClauseKind,
+    /// From its keyword to its end.
+    pub span: Span,
+}
+
+/// The kinds of parts of a mount.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MountClauseKind {
+    /// `where EXPR`.
+    Where(Expr),
+    /// `allow read, create`.
+    Allow(Vec<Ident>),
+    /// `fields title, by: author`: the name that is shown, and the field where it has another.
+    Fields(Vec<(Ident, Option<Ident>)>),
+    /// `forward credentials`.
+    Forward(Vec<Ident>),
 }
 
 /// One member of a type or of an embedded object.
@@ -105,12 +168,25 @@ pub enum TypeExprKind {
     Enum(Vec<Ident>),
     /// `{ street: str, … }`.
     Object(Vec<FieldText>),
+    /// `union kind { card: { … }, cash: {} }`.
+    Union(UnionText),
     /// `[T]`.
     List(Box<TypeExpr>),
     /// `set<T>`.
     Set(Box<TypeExpr>),
     /// `map<T>`.
     Map(Box<TypeExpr>),
+}
+
+/// An object of one of several forms.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnionText {
+    /// The member that says which variant an object is.
+    pub discriminator: Ident,
+    /// The variants, in order: each a name and, behind a colon, an object.
+    pub variants: Vec<FieldText>,
+    /// From `{` to `}`.
+    pub braces: Span,
 }
 
 /// One option of a field or a type: its words joined by one space, and its argument.

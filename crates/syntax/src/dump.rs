@@ -3,9 +3,10 @@
 use std::fmt::Write;
 
 use crate::ast::{
-    Expr, ExprKind, FieldKindText, FieldText, OptionArgument, OptionText, SchemaText, TypeExpr, TypeExprKind,
-    UnaryOp,
+    Expr, ExprKind, FieldKindText, FieldText, MountClauseKind, OptionArgument, OptionText, SchemaText,
+    TypeExpr, TypeExprKind, UnaryOp,
 };
+use crate::format_mount::{clause_text, mount_head};
 use crate::format_schema::targets;
 use crate::print_expression::{Quotes, string};
 
@@ -29,6 +30,16 @@ pub fn dump_schema(schema: &SchemaText) -> String {
         head += &options(&t.options);
         line(&mut out, 0, &head);
         t.fields.iter().for_each(|f| field(&mut out, f, 1));
+    }
+    for mount in &schema.mounts {
+        line(&mut out, 0, &mount_head(mount));
+        for clause in &mount.clauses {
+            let text = match &clause.kind {
+                MountClauseKind::Where(expr) => format!("where {}", dump(expr)),
+                kind => clause_text(kind),
+            };
+            line(&mut out, 1, &text);
+        }
     }
     out
 }
@@ -64,6 +75,10 @@ fn type_expr(t: &TypeExpr, inner: &mut Vec<FieldText>) -> String {
         TypeExprKind::Object(fields) => {
             inner.extend(fields.iter().cloned());
             "{}".to_string()
+        }
+        TypeExprKind::Union(union) => {
+            inner.extend(union.variants.iter().cloned());
+            format!("union {} {{}}", union.discriminator.name)
         }
         TypeExprKind::List(t) => format!("[{}]", type_expr(t, inner)),
         TypeExprKind::Set(t) => format!("set<{}>", type_expr(t, inner)),

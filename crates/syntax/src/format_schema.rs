@@ -5,9 +5,10 @@
 //! line above. Blank lines between members stay, one at most. Names and types are aligned between blank lines.
 
 use crate::ast::{
-    FieldKindText, FieldText, Ident, OptionArgument, OptionText, TypeExpr, TypeExprKind, TypeText,
+    FieldKindText, FieldText, Ident, MountText, OptionArgument, OptionText, TypeExpr, TypeExprKind, TypeText,
 };
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::format_mount::{clause_text, mount_head, mount_head_end};
 use crate::parse_schema::{self, ParsedSchema};
 use crate::print_expression::{INDENT, LINE_WIDTH, Quotes, flat, string, wrapped};
 use crate::span::Span;
@@ -25,15 +26,17 @@ pub fn format_schema(text: &str) -> Result<String, Vec<Diagnostic>> {
     let comments = comments.into_iter().map(|comment| (comment, false)).collect();
     let out = String::with_capacity(text.len());
     let mut formatter = Formatter { text, comments, written: 0, tokens: &tokens, out, block_start: 0 };
+    let after = |n: usize| parsed.tree.item_start(n).unwrap_or(text.len());
     if let Some(name) = &parsed.tree.name {
         formatter.comments_above(Span { start: tokens[0].span.start, end: name.span.end }, 0);
         formatter.out.push_str(&format!("schema {}", name.name));
-        let next = parsed.tree.types.first().map_or(text.len(), |t| t.span.start as usize);
-        formatter.comments_behind(name.span.end as usize, next);
+        formatter.comments_behind(name.span.end as usize, after(0));
     }
     for (n, t) in parsed.tree.types.iter().enumerate() {
-        let next = parsed.tree.types.get(n + 1).map_or(text.len(), |t| t.span.start as usize);
-        formatter.type_text(t, next);
+        formatter.type_text(t, after(n + 1));
+    }
+    for (n, mount) in parsed.tree.mounts.iter().enumerate() {
+        formatter.mount(mount, after(parsed.tree.types.len() + n + 1));
     }
     formatter.comments_above(Span { start: text.len() as u32, end: text.len() as u32 }, 0);
     Ok(formatter.out)
@@ -149,6 +152,34 @@ impl Formatter<'_> {
         }
         self.members(&t.fields, Span { start: open, end: t.span.end }, 0);
         self.comments_behind(t.span.end as usize, next);
+    }
+
+    fn mount(&mut self, mount: &MountText, next: usize) {
+        let open = self.brace_from(mount_head_end(mount));
+        if !self.out.is_empty() {
+            self.out.push('\n');
+        }
+        let braces = open < mount.span.end;
+        let head = if braces { open } else { mount.span.end };
+        self.comments_above(Span { start: mount.span.start, end: head }, 0);
+        self.out.push_str(&mount_head(mount));
+        let last = mount.span.end as usize - usize::from(braces);
+        if braces && (!mount.clauses.is_empty() || self.comments_within(mount.span)) {
+            self.out.push_str(" {");
+            let start = |n: usize| mount.clauses.get(n).map_or(last, |clause| clause.span.start as usize);
+            self.comments_behind(open as usize + 1, start(0));
+            self.block_start = self.out.len();
+            for (n, clause) in mount.clauses.iter().enumerate() {
+                self.comments_above(clause.span, 1);
+                self.indent(1);
+                self.out.push_str(&clause_text(&clause.kind));
+                self.comments_behind(clause.span.end as usize, start(n + 1));
+            }
+            self.comments_above(Span { start: last as u32, end: last as u32 }, 1);
+            self.out.truncate(self.out.trim_end().len());
+            self.out.push_str("\n}");
+        }
+        self.comments_behind(mount.span.end as usize, next);
     }
 
     /// The place of the first `{` from here on.
@@ -296,6 +327,10 @@ impl Formatter<'_> {
                 self.out.push('{');
                 self.members(fields, t.span, indent);
             }
+            TypeExprKind::Union(union) => {
+                self.out.push_str(&format!("union {} {{", union.discriminator.name));
+                self.members(&union.variants, union.braces, indent);
+            }
             TypeExprKind::List(inner) => around("[", inner, "]"),
             TypeExprKind::Set(inner) => around("set<", inner, ">"),
             TypeExprKind::Map(inner) => around("map<", inner, ">"),
@@ -313,6 +348,7 @@ pub(crate) fn head_end(t: &TypeText) -> u32 {
 fn object_in(t: &TypeExpr, found: &mut Vec<Span>) {
     match &t.kind {
         TypeExprKind::Object(_) => found.push(t.span),
+        TypeExprKind::Union(union) => found.push(union.braces),
         TypeExprKind::List(inner) | TypeExprKind::Set(inner) | TypeExprKind::Map(inner) => {
             object_in(inner, found)
         }
@@ -329,15 +365,23 @@ pub(crate) fn type_line(t: &TypeExpr) -> String {
                 values.iter().map(|value| string(&value.name, Quotes::Double)).collect();
             values.join(" | ")
         }
-        TypeExprKind::Object(fields) if fields.is_empty() => "{}".to_string(),
-        TypeExprKind::Object(fields) => {
-            let fields: Vec<String> = fields.iter().map(field_line).collect();
-            format!("{{ {} }}", fields.join(", "))
+        TypeExprKind::Object(fields) => object_line(fields),
+        TypeExprKind::Union(union) => {
+            format!("union {} {}", union.discriminator.name, object_line(&union.variants))
         }
         TypeExprKind::List(inner) => format!("[{}]", type_line(inner)),
         TypeExprKind::Set(inner) => format!("set<{}>", type_line(inner)),
         TypeExprKind::Map(inner) => format!("map<{}>", type_line(inner)),
     }
+}
+
+/// Fields in braces, on one line.
+fn object_line(fields: &[FieldText]) -> String {
+    if fields.is_empty() {
+        return "{}".to_string();
+    }
+    let fields: Vec<String> = fields.iter().map(field_line).collect();
+    format!("{{ {} }}", fields.join(", "))
 }
 
 /// The types that a link may lead to, or a collection hold.

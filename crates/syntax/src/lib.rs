@@ -13,6 +13,7 @@ pub mod limits;
 pub mod span;
 
 mod dump;
+mod format_mount;
 mod format_schema;
 mod json;
 mod lexer;
@@ -21,6 +22,7 @@ mod nearest;
 mod option_rules;
 mod parse_expression;
 mod parse_member;
+mod parse_mount;
 mod parse_option;
 mod parse_path;
 mod parse_schema;
@@ -33,6 +35,7 @@ use ast::{Expr, SchemaText};
 use diagnostic::Diagnostic;
 
 pub use dump::{dump, dump_schema};
+pub use format_mount::format_mount;
 pub use format_schema::format_schema;
 pub use json::{
     MAX_JSON_BYTES, expression_to_json, is_json, json_to_schema, parse_expression_json, parse_schema_json,

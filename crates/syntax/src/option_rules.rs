@@ -44,6 +44,7 @@ pub(crate) const FIELD_OPTIONS: &[OptionRule] = &[
     rule("max", Follows::Expr),
     rule("min_length", Follows::Expr),
     rule("max_length", Follows::Expr),
+    rule("accept", Follows::Expr),
     rule("pattern", Follows::Expr),
     rule("normalize", Follows::Words),
     rule("search", Follows::OneOf(&["prefix", "phonetic", "text"])),
@@ -79,8 +80,8 @@ pub(crate) const FOREIGN_OPTIONS: &[(&str, &str)] = &[
 
 /// The basic types, and the words that start other types of stored values.
 pub(crate) const VALUE_TYPES: &[&str] = &[
-    "str", "int", "float", "bool", "decimal", "datetime", "date", "duration", "uuid", "bytes", "json", "set",
-    "map",
+    "str", "int", "float", "bool", "decimal", "datetime", "date", "duration", "uuid", "bytes", "json",
+    "file", "set", "map", "union",
 ];
 
 /// The words that start relations.

@@ -6,7 +6,7 @@
 //!
 //! Read next: `parse_option`.
 
-use crate::ast::{ExprKind, FieldKindText, FieldText, Ident, TypeExpr, TypeExprKind};
+use crate::ast::{ExprKind, FieldKindText, FieldText, Ident, TypeExpr, TypeExprKind, UnionText};
 use crate::lexer::{quoted, unescape};
 use crate::nearest::nearest;
 use crate::option_rules::{FIELD_OPTIONS, OptionRule, RELATIONS, VALUE_TYPES};
@@ -144,7 +144,8 @@ impl Parser<'_> {
         }
         let ends = behind.line_break
             || matches!(behind.kind, TokenKind::Comma | TokenKind::RightBrace | TokenKind::End);
-        next.kind == TokenKind::LeftBrace || (VALUE_TYPES.contains(&word) && (ends || option))
+        let union = word == "union" && same_line && self.peek_at(2).kind == TokenKind::LeftBrace;
+        next.kind == TokenKind::LeftBrace || (VALUE_TYPES.contains(&word) && (ends || option)) || union
     }
 
     /// Whether behind `:` stands an expression that is no type.
@@ -314,11 +315,7 @@ impl Parser<'_> {
                 self.skip_balanced();
                 None
             }
-            ("union", TokenKind::LeftParen | TokenKind::Less | TokenKind::Word) if !self.line_ended() => {
-                self.no_union(token.span);
-                self.skip_member();
-                None
-            }
+            ("union", _) => self.union_type(token.span),
             (_, TokenKind::LeftBracket) if self.peek_at(1).kind == TokenKind::RightBracket => {
                 let span = here.span.to(self.peek_at(1).span);
                 self.error(
@@ -359,6 +356,48 @@ impl Parser<'_> {
         };
         let kind = kind.unwrap_or_else(|| TypeExprKind::Name(word.into()));
         TypeExpr { kind, span: self.span_from(token.span) }
+    }
+
+    /// What stands behind `union`: the name of the discriminator, and the variants in braces.
+    fn union_type(&mut self, keyword: Span) -> Option<TypeExprKind> {
+        let next = self.peek();
+        let discriminator = match next.kind {
+            TokenKind::Word if self.peek_at(1).kind == TokenKind::LeftBrace => self.name("a name")?,
+            TokenKind::LeftBrace => {
+                let message = "expected the name of the member that says which variant an object is";
+                self.error("missing-name", next.span, message, "write \"union kind { … }\"");
+                Ident { name: "kind".into(), span: next.span }
+            }
+            TokenKind::LeftParen | TokenKind::Less if !self.line_ended() => {
+                self.no_union(keyword);
+                while !self.at(TokenKind::Greater) && !self.line_ended() && !self.at(TokenKind::RightBrace) {
+                    self.skip_balanced();
+                }
+                self.eat(TokenKind::Greater);
+                return None;
+            }
+            TokenKind::Word if self.peek_at(1).kind == TokenKind::Pipe => {
+                self.no_union(keyword);
+                self.skip_member();
+                return None;
+            }
+            _ => {
+                let name = if self.line_ended() { None } else { self.eat(TokenKind::Word) };
+                let (wanted, behind) = match name {
+                    Some(name) => ("the variants", self.shown(name)),
+                    None => ("a name and the variants", "\"union\"".to_string()),
+                };
+                let message = format!("expected {wanted} behind {behind}, found {}", self.found());
+                let help = "write \"union kind { card: { number: str }, cash: {} }\"";
+                self.error("bad-type", self.here(), message, help);
+                return None;
+            }
+        };
+        self.deeper(|p| {
+            let open = p.bump().span;
+            let variants = p.members(open);
+            TypeExprKind::Union(UnionText { discriminator, variants, braces: p.span_from(open) })
+        })
     }
 
     /// `<T>` behind `set` or `map`; other brackets in its place are reported by the caller.

@@ -1,7 +1,7 @@
-//! The grammar of schemas: the header and the types.
+//! The grammar of schemas: the header and the types; `parse_mount` reads the mounts behind them.
 //!
 //! ```text
-//! schema  := ["schema" name] type*
+//! schema  := ["schema" name] type* mount*
 //! type    := ["abstract"] "type" name header* "{" members "}"
 //! header  := "is" name ("," name)* | "in" name | option
 //! members := member ((line break | ",") member)*
@@ -54,6 +54,11 @@ impl Parser<'_> {
         let named = self.peek_at(1).kind == TokenKind::Word;
         match word {
             "schema" => self.schema_name(schema),
+            "type" | "abstract" if !schema.mounts.is_empty() => {
+                let help = "put the mounts behind all types";
+                self.error("misplaced", token.span, "a type stands behind a mount", help);
+                schema.types.extend(self.type_text());
+            }
             "type" => schema.types.extend(self.type_text()),
             "abstract" if self.word_at(1, "type") => schema.types.extend(self.type_text()),
             "abstract" => {
@@ -68,9 +73,10 @@ impl Parser<'_> {
                     schema.types.extend(self.type_rest(token.span, true));
                 }
             }
+            "mount" if named => schema.mounts.push(self.mount()),
             "union" if named => self.union(),
             "" => self.misplaced(token),
-            _ => match nearest(word, ["type", "schema", "abstract", "union"]) {
+            _ => match nearest(word, ["type", "schema", "abstract", "union", "mount"]) {
                 Some(meant) if named => {
                     let message = format!("unknown keyword {}", quoted(word));
                     self.error("unknown-keyword", token.span, message, format!("did you mean \"{meant}\"?"));
@@ -78,6 +84,7 @@ impl Parser<'_> {
                         "type" => schema.types.extend(self.type_text()),
                         "schema" => self.schema_name(schema),
                         "abstract" => schema.types.extend(self.type_text()),
+                        "mount" => schema.mounts.push(self.mount()),
                         _ => self.union(),
                     }
                 }
@@ -102,7 +109,7 @@ impl Parser<'_> {
             self.error("missing-name", self.here(), message, "write \"schema NAME\"");
         }
         let name = if missing { None } else { self.name("the schema's name") };
-        if schema.name.is_some() || !schema.types.is_empty() {
+        if schema.name.is_some() || !schema.types.is_empty() || !schema.mounts.is_empty() {
             let help = "write \"schema NAME\" once, before the types";
             self.error("misplaced", keyword, "the schema's name does not stand first", help);
         }
@@ -158,8 +165,8 @@ impl Parser<'_> {
     }
 
     pub(crate) fn no_union(&mut self, span: Span) {
-        let help = "a link may lead to several, as in `link A | B`; an object of several forms has a word that says which it is, \
-             and the members of all";
+        let help = "an object of one of several forms is written `union kind { card: { number: str }, cash: {} }`; \
+             a link may lead to several types, as in `link A | B`";
         self.error("no-union", span, "a value is of one type", help);
     }
 

@@ -264,11 +264,14 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// Whether a type starts here, at the start of a line.
+    /// Whether a type or a mount starts here, at the start of a line.
     pub(crate) fn type_starts(&self) -> bool {
         let starts = |word: &str, n: usize| {
             self.word_at(n, word) && self.peek_at(n + 1).kind == TokenKind::Word && !self.member_at(n + 1)
         };
-        self.peek().line_break && (starts("type", 0) || (self.word_at(0, "abstract") && starts("type", 1)))
+        self.peek().line_break
+            && (starts("type", 0)
+                || (self.word_at(0, "abstract") && starts("type", 1))
+                || (starts("mount", 0) && self.mount_path_follows()))
     }
 }

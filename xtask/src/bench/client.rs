@@ -1,5 +1,5 @@
 //! The load of an HTTP server: many keep-alive connections on one thread, each sending its next request as soon as it
-//! has the answer to the last.
+//! has the answer to the last, or when it is due at a stated rate, whatever the server has answered by then ([`Arrivals`]).
 //!
 //! The client shares the machine with the server it measures, so it must cost far less: one write and one read a
 //! request, no allocation on the way, a head parsed in place and a body only counted. What it cost is told
@@ -20,11 +20,38 @@ use super::{Result, http, process};
 /// A server that answers nothing for so long has hung.
 const STALL: Duration = Duration::from_secs(60);
 
+/// How often it is looked whether the load is over.
+const TICK: Duration = Duration::from_millis(100);
+
 /// The longest latency that the histogram tells apart, in microseconds.
 const MAX_LATENCY: u64 = 10 * 60 * 1_000_000;
 
+/// When requests are sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Arrivals {
+    /// On each connection as soon as the last one is answered.
+    Answered,
+    /// So many in a second, evenly. One that finds all connections waiting for an answer waits for the first of them, and
+    /// that counts as latency.
+    PerSecond(u32),
+}
+
+impl Arrivals {
+    /// When a request is due, by its number; none where it is due with an answer.
+    fn due(self, started: Instant, number: u64) -> Option<Instant> {
+        match self {
+            Arrivals::Answered => None,
+            Arrivals::PerSecond(rate) => {
+                Some(started + Duration::from_secs_f64(number as f64 / f64::from(rate)))
+            }
+        }
+    }
+}
+
 /// What a load did.
 pub struct Load {
+    /// Of each server, how many of the requests in the interval it answered.
+    pub answered: Vec<u64>,
     /// Requests answered in the interval, and how fast.
     pub sample: Sample,
     /// How much of one core the client itself used, from 0 to 1; none where the system does not tell.
@@ -44,11 +71,11 @@ struct Connection {
     busy: bool,
 }
 
-/// Sends requests over `connections` connections for `interval`, or until `is_over`, then waits for the answers that are still owed.
+/// Sends requests over `connections` connections, dealt out to servers one after the other, for `interval`, or until `is_over`, then waits for the answers that are still owed.
 /// `next` appends the next request to a buffer; `operations` is how many operations one request stands for.
 pub fn load(
-    address: SocketAddr,
-    connections: usize,
+    addresses: &[SocketAddr],
+    (connections, arrivals): (usize, Arrivals),
     interval: Duration,
     operations: u32,
     is_over: &dyn Fn() -> bool,
@@ -58,27 +85,42 @@ pub fn load(
     let mut events = Events::with_capacity(1024);
     let mut open = Vec::with_capacity(connections);
     for index in 0..connections {
-        open.push(Connection::open(address, &poll, Token(index))?);
+        open.push(Connection::open(addresses[index % addresses.len()], &poll, Token(index))?);
     }
     let mut latencies =
         Histogram::<u64>::new_with_max(MAX_LATENCY, 3).map_err(|error| format!("no histogram: {error}"))?;
     let cpu = cpu_time();
     let started = Instant::now();
-    for connection in &mut open {
-        connection.begin(&mut next)?;
-    }
-    let mut owed = connections;
+    // Those that wait for no answer, and since when.
+    let mut idle: Vec<(usize, Instant)> = (0..connections).map(|index| (index, started)).collect();
+    let (mut owed, mut sent) = (0, 0);
+    let mut answered = vec![0; addresses.len()];
     let mut last_answer = started;
-    while owed > 0 {
+    loop {
         process::check()?;
-        match poll.poll(&mut events, Some(Duration::from_millis(100))) {
+        let now = Instant::now();
+        let over = now - started > interval || is_over();
+        let due = arrivals.due(started, sent);
+        while !over
+            && arrivals.due(started, sent).is_none_or(|due| due <= now)
+            && let Some((index, since)) = idle.pop()
+        {
+            // What it waited for a connection counts, and what the client overslept does not.
+            let begun = arrivals.due(started, sent).filter(|due| *due < since).unwrap_or(now);
+            open[index].begin(begun, &mut next)?;
+            (owed, sent) = (owed + 1, sent + 1);
+        }
+        if over && owed == 0 {
+            break;
+        }
+        if owed > 0 && now - last_answer > STALL {
+            return Err(format!("the server has answered nothing for {} s", STALL.as_secs()).into());
+        }
+        let wait = due.filter(|_| !idle.is_empty() && !over).map(|due| due.saturating_duration_since(now));
+        match poll.poll(&mut events, Some(wait.unwrap_or(TICK).min(TICK))) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(format!("poll: {error}").into()),
-        }
-        let mut now = Instant::now();
-        if now - last_answer > STALL {
-            return Err(format!("the server has answered nothing for {} s", STALL.as_secs()).into());
         }
         for event in &events {
             let connection = &mut open[event.token().0];
@@ -86,15 +128,20 @@ pub fn load(
             if !connection.answered()? {
                 continue;
             }
-            now = Instant::now();
+            let now = Instant::now();
             last_answer = now;
+            owed -= 1;
             if now - started <= interval && !is_over() {
                 let micros = (now - connection.started).as_micros() as u64;
                 latencies.saturating_record(micros.max(1));
-                connection.begin(&mut next)?;
-            } else {
-                owed -= 1;
+                answered[event.token().0 % addresses.len()] += 1;
+                if arrivals == Arrivals::Answered {
+                    connection.begin(now, &mut next)?;
+                    (owed, sent) = (owed + 1, sent + 1);
+                    continue;
+                }
             }
+            idle.push((event.token().0, now));
         }
     }
     let client_cpu = cpu
@@ -108,7 +155,7 @@ pub fn load(
         p99: micros(0.99),
         max: Duration::from_micros(latencies.max()),
     };
-    Ok(Load { sample, client_cpu })
+    Ok(Load { answered, sample, client_cpu })
 }
 
 impl Connection {
@@ -133,15 +180,15 @@ impl Connection {
         })
     }
 
-    /// Begins the next request.
-    fn begin(&mut self, next: &mut impl FnMut(&mut Vec<u8>)) -> Result<()> {
+    /// Begins the next request, which counts from a moment on.
+    fn begin(&mut self, from: Instant, next: &mut impl FnMut(&mut Vec<u8>)) -> Result<()> {
         self.out.clear();
         next(&mut self.out);
         self.sent = 0;
         self.filled = 0;
         self.head = None;
         self.busy = true;
-        self.started = Instant::now();
+        self.started = from;
         self.flush()
     }
 
@@ -268,7 +315,7 @@ mod tests {
     fn every_request_is_answered_and_counted() {
         let (address, asked) = server("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", usize::MAX);
         let mut sent = 0u64;
-        let load = load(address, 8, INTERVAL, 3, &|| false, |out| {
+        let load = load(&[address], (8, Arrivals::Answered), INTERVAL, 3, &|| false, |out| {
             sent += 1;
             http::request(out, "PATCH", "/api/orders/o1", "{\"amount\":7}");
         })
@@ -276,8 +323,24 @@ mod tests {
         assert_eq!(sent, asked.load(Ordering::Relaxed), "what was sent was served");
         let answered = load.sample.per_second * INTERVAL.as_secs_f64() / 3.0;
         assert!(answered > 8.0 && answered.round() as u64 == sent - 8, "the last 8 came after the interval");
+        assert_eq!(load.answered, [sent - 8]);
         assert!(load.sample.p50 <= load.sample.p99 && load.sample.p99 <= load.sample.max);
         assert!(load.sample.max < Duration::from_secs(60) && load.client_cpu.is_some());
+    }
+
+    #[test]
+    fn connections_are_dealt_out_to_servers() {
+        let servers = [(), ()].map(|()| server("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", usize::MAX));
+        let addresses = [servers[0].0, servers[1].0];
+        let get = |out: &mut Vec<u8>| http::request(out, "GET", "/", "");
+        let load = load(&addresses, (3, Arrivals::Answered), INTERVAL, 1, &|| false, get).unwrap();
+        let asked = servers.map(|(_, asked)| asked.load(Ordering::Relaxed));
+        assert!(asked[0] >= 2 && asked[1] >= 1, "{asked:?}");
+        assert_eq!(
+            [load.answered[0] + 2, load.answered[1] + 1],
+            asked,
+            "the last of each came after the interval"
+        );
     }
 
     #[test]
@@ -289,7 +352,7 @@ mod tests {
         let (address, asked) = server(answer, 7_001);
         let body = "y".repeat(3_000_000);
         let mut sent = 0u64;
-        load(address, 2, INTERVAL, 1, &|| false, |out| {
+        load(&[address], (2, Arrivals::Answered), INTERVAL, 1, &|| false, |out| {
             sent += 1;
             http::request(out, "POST", "/api/_batch", &body);
         })
@@ -299,11 +362,22 @@ mod tests {
     }
 
     #[test]
+    fn requests_come_at_the_rate_whatever_the_server_takes() {
+        let (address, asked) = server("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", usize::MAX);
+        let arrivals = (4, Arrivals::PerSecond(200));
+        let get = |out: &mut Vec<u8>| http::request(out, "GET", "/", "");
+        let sample = load(&[address], arrivals, INTERVAL, 1, &|| false, get).unwrap().sample;
+        // 0, 5, … 200 ms: the last ones may be answered behind the interval, and a busy machine may send some late.
+        let sent = asked.load(Ordering::Relaxed);
+        assert!((2..=41).contains(&sent), "{sent}");
+        assert!(sample.per_second <= 41.0 / INTERVAL.as_secs_f64(), "{sample:?}");
+    }
+
+    #[test]
     fn a_refusal_ends_the_load() {
         let (address, _) = server("HTTP/1.1 404 Not Found\r\nContent-Length: 7\r\n\r\nno such", usize::MAX);
-        let error = load(address, 1, INTERVAL, 1, &|| false, |out| http::request(out, "GET", "/nowhere", ""))
-            .err()
-            .unwrap();
+        let get = |out: &mut Vec<u8>| http::request(out, "GET", "/nowhere", "");
+        let error = load(&[address], (1, Arrivals::Answered), INTERVAL, 1, &|| false, get).err().unwrap();
         assert_eq!(error.to_string(), "GET /nowhere HTTP/1.1: the server answered 404: no such");
     }
 }

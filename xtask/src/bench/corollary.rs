@@ -29,14 +29,23 @@ pub struct Binary(PathBuf);
 pub struct Data {
     binary: PathBuf,
     schema: PathBuf,
+    /// The database that it is in, where it is not in the folder.
+    store: Option<String>,
     folder: TempDir,
 }
 
-/// A server over a folder of data.
-pub struct Corollary {
-    // Stopped before its folder goes.
+/// A server that is ready.
+pub struct Ready {
     server: Running,
     address: SocketAddr,
+    /// What it has to tell when it does not end well.
+    stderr: PathBuf,
+}
+
+/// The server of some data.
+pub struct Corollary {
+    // Stopped before its folder goes.
+    server: Ready,
     data: Data,
 }
 
@@ -58,7 +67,13 @@ impl Data {
     pub fn create(binary: &Binary, dir: &Path, schema: PathBuf) -> Result<Data> {
         let folder = tempfile::Builder::new().prefix("corollary-bench-").tempdir_in(dir);
         let folder = folder.map_err(|error| format!("no folder in {}: {error}", dir.display()))?;
-        Ok(Data { binary: binary.0.clone(), schema, folder })
+        Ok(Data { binary: binary.0.clone(), schema, store: None, folder })
+    }
+
+    /// The same, in a database.
+    #[must_use]
+    pub fn in_database(self, address: String) -> Data {
+        Data { store: Some(address), ..self }
     }
 
     /// Where files may be put for it to read; it goes with the data.
@@ -69,12 +84,11 @@ impl Data {
     /// A command over this data.
     fn command(&self, name: &str) -> Command {
         let mut command = Command::new(&self.binary);
-        command
-            .arg(name)
-            .arg("--schema")
-            .arg(&self.schema)
-            .arg("--data")
-            .arg(self.folder.path().join("data"));
+        command.arg(name).arg("--schema").arg(&self.schema);
+        match &self.store {
+            Some(address) => command.arg("--store").arg(address),
+            None => command.arg("--data").arg(self.folder.path().join("data")),
+        };
         command
     }
 
@@ -106,11 +120,21 @@ impl Data {
 
     /// Serves it on a free port.
     pub fn serve(self) -> Result<Corollary> {
-        let (stdout, stderr) = (self.folder.path().join("stdout"), self.folder.path().join("stderr"));
+        let server = self.start("server")?;
+        Ok(Corollary { server, data: self })
+    }
+
+    /// Starts a server on a free port. Over a database there may be several, with a name each.
+    pub fn start(&self, name: &str) -> Result<Ready> {
+        let file = |what: &str| self.folder.path().join(format!("{what} of {name}"));
+        let (stdout, stderr) = (file("stdout"), file("stderr"));
         let create =
             |path: &Path| fs::File::create(path).map_err(|error| format!("{}: {error}", path.display()));
         let mut command = self.command("serve");
-        command.args(["--listen", "127.0.0.1:0"]).stdout(create(&stdout)?).stderr(create(&stderr)?);
+        command
+            .args(["--listen", "127.0.0.1:0", "--node", name])
+            .stdout(create(&stdout)?)
+            .stderr(create(&stderr)?);
         let mut server = Running::start(command, Signal::TERM)?;
         let deadline = Instant::now() + START_TIMEOUT;
         let address = loop {
@@ -125,11 +149,11 @@ impl Data {
             }
             process::tick()?;
         };
-        Ok(Corollary { server, address, data: self })
+        Ok(Ready { server, address, stderr })
     }
 }
 
-impl Corollary {
+impl Ready {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -140,15 +164,32 @@ impl Corollary {
         self.server.peak_memory()
     }
 
+    /// Stops it, which must end well.
+    pub fn stop(mut self) -> Result<()> {
+        let status = self.server.stop()?;
+        if status.success() {
+            return Ok(());
+        }
+        let errors = fs::read_to_string(&self.stderr).unwrap_or_default();
+        Err(format!("Corollary ended with {status}:\n{}", process::last_lines(&errors)).into())
+    }
+}
+
+impl Corollary {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// The most memory it had at once, in bytes.
+    pub fn peak_memory(&self) -> Option<u64> {
+        self.server.peak_memory()
+    }
+
     /// Stops it, which must end well, and gives its data back.
     pub fn stop(self) -> Result<Data> {
-        let Corollary { mut server, data, .. } = self;
-        let status = server.stop()?;
-        if status.success() {
-            return Ok(data);
-        }
-        let errors = fs::read_to_string(data.folder.path().join("stderr")).unwrap_or_default();
-        Err(format!("Corollary ended with {status}:\n{}", process::last_lines(&errors)).into())
+        let Corollary { server, data } = self;
+        server.stop().map(|()| data)
     }
 }
 

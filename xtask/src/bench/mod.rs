@@ -16,6 +16,7 @@ mod hot;
 mod http;
 mod load;
 mod machine;
+mod nodes;
 mod options;
 mod point;
 mod postgres;
@@ -38,8 +39,12 @@ type Benchmark = fn(&Options) -> Result<()>;
 const BENCHMARKS: [(&str, Benchmark, &str); 7] = [
     ("point", point::run, "set the amount of a random order, which changes its customer's total"),
     ("hot", hot::run, "the same with all orders of one customer, beside the spread-out numbers"),
-    ("fanout", fanout::run, "rename a customer whose name is copied onto 100,000 orders"),
-    ("bootstrap", bootstrap::run, "a new derived field over all orders, while others write"),
+    (
+        "fanout",
+        fanout::run,
+        "rename a customer whose name is copied onto 100,000 orders, also while others write",
+    ),
+    ("bootstrap", bootstrap::run, "a new sum over all orders, and a new field of each, while others write"),
     ("read", read::run, "read an order with its customer"),
     ("load", load::run, "bring in the flights example from CSV until every derived value stands"),
     ("engine", engine::run, "point in process, without HTTP, in groups of 256 (Corollary only)"),
@@ -51,6 +56,9 @@ const OPTIONS: &str = "options:
   --connections A,B,…   connections, one setting after the other (1,8,32)
   --orders N            orders of the shop (1000000)
   --customers N         customers of the shop (10000)
+  --hub N               orders of the customer that fanout renames (100000)
+  --store postgres      (point) Corollary in the same database as PostgreSQL's tables, by as many servers as --nodes says
+  --nodes A,B,…         servers over one database, one setting after the other (1,2,3)
   --only SIDE           corollary or postgres alone
   --dir DIR             where the data goes while it is needed (the folder for temporary files)";
 

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use super::Result;
 
+/// Servers over one database, at most.
+const MOST_NODES: usize = 16;
+
 /// One of the two that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -12,6 +15,15 @@ pub enum Side {
     Postgres,
     /// Corollary.
     Corollary,
+}
+
+/// Where Corollary keeps its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In a folder.
+    Folder,
+    /// In the database of the other side.
+    Postgres,
 }
 
 /// What a benchmark may be told.
@@ -27,8 +39,14 @@ pub struct Options {
     pub orders: u64,
     /// How many customers they belong to.
     pub customers: u64,
+    /// How many orders more the hub has, where there is one.
+    pub hub: u64,
     /// One side alone, or both.
     pub only: Option<Side>,
+    /// Where Corollary keeps its data; only `point` asks.
+    pub store: Place,
+    /// How many servers of Corollary there are over one database, one setting after the other, in ascending order.
+    pub nodes: Vec<usize>,
     /// Where the data of both sides goes, in folders of their own that are removed at the end.
     pub dir: PathBuf,
 }
@@ -41,7 +59,10 @@ impl Default for Options {
             connections: vec![1, 8, 32],
             orders: 1_000_000,
             customers: 10_000,
+            hub: 100_000,
             only: None,
+            store: Place::Folder,
+            nodes: vec![1, 2, 3],
             dir: std::env::temp_dir(),
         }
     }
@@ -58,17 +79,30 @@ impl Options {
                 Ok(number) if number >= low => Ok(number),
                 _ => Err(format!("{name} needs a whole number of at least {low}, not {value}")),
             };
+            let numbers = |highest: usize, example: &str| {
+                let each = |text: &str| text.parse().ok().filter(|n| (1..=highest).contains(n));
+                value.split(',').map(each).collect::<Option<Vec<usize>>>().ok_or_else(|| {
+                    format!("{name} needs numbers from 1 to {highest} such as {example}, not {value}")
+                })
+            };
             match name.as_str() {
                 "--rounds" => options.rounds = number(1)? as usize,
                 "--seconds" => options.interval = Duration::from_secs(number(1)?),
                 "--orders" => options.orders = number(1)?,
                 "--customers" => options.customers = number(100)?,
-                "--connections" => {
-                    let each = |text: &str| text.parse().ok().filter(|n| (1..=1000).contains(n));
-                    options.connections =
-                        value.split(',').map(each).collect::<Option<_>>().ok_or_else(|| {
-                            format!("--connections needs numbers from 1 to 1000 such as 1,8,32, not {value}")
-                        })?;
+                "--hub" => options.hub = number(1)?,
+                "--connections" => options.connections = numbers(1_000, "1,8,32")?,
+                "--nodes" => {
+                    options.nodes = numbers(MOST_NODES, "1,2,3")?;
+                    // A server that has been started stays.
+                    options.nodes.sort_unstable();
+                }
+                "--store" => {
+                    options.store = match value.as_str() {
+                        "folder" => Place::Folder,
+                        "postgres" => Place::Postgres,
+                        _ => return Err(format!("--store needs folder or postgres, not {value}").into()),
+                    };
                 }
                 "--only" => {
                     options.only = Some(match value.as_str() {
@@ -80,6 +114,11 @@ impl Options {
                 "--dir" => options.dir = PathBuf::from(value),
                 _ => return Err(format!("there is no option {name}").into()),
             }
+        }
+        if options.store == Place::Postgres && options.only == Some(Side::Postgres) {
+            return Err(
+                "--store postgres is about Corollary: it goes with --only corollary or neither".into()
+            );
         }
         if options.orders < options.customers {
             return Err("--orders must be at least --customers: every customer has orders".into());
@@ -111,11 +150,14 @@ mod tests {
     fn options_change_what_they_name() {
         assert_eq!(parse("").unwrap(), Options::default());
         let options =
-            parse("--rounds 2 --seconds 1 --connections 4,16 --orders 5000 --customers 500").unwrap();
+            parse("--rounds 2 --seconds 1 --connections 4,16 --orders 5000 --customers 500 --hub 70")
+                .unwrap();
         assert_eq!((options.rounds, options.interval), (2, Duration::from_secs(1)));
-        assert_eq!((options.orders, options.customers), (5_000, 500));
+        assert_eq!((options.orders, options.customers, options.hub), (5_000, 500, 70));
         assert_eq!((options.connections.as_slice(), options.most_connections()), ([4, 16].as_slice(), 16));
         assert!(options.runs(Side::Postgres) && options.runs(Side::Corollary));
+        let nodes = parse("--store postgres --nodes 3,1").unwrap();
+        assert_eq!((nodes.store, nodes.nodes.as_slice()), (Place::Postgres, [1, 3].as_slice()));
         let only = parse("--only postgres --dir /somewhere").unwrap();
         assert!(only.runs(Side::Postgres) && !only.runs(Side::Corollary));
         assert_eq!(only.dir, PathBuf::from("/somewhere"));
@@ -131,6 +173,9 @@ mod tests {
             ("--customers 99", "at least 100"),
             ("--orders 100", "at least --customers"),
             ("--only mysql", "corollary or postgres, not mysql"),
+            ("--store redis", "folder or postgres, not redis"),
+            ("--store postgres --only postgres", "--only corollary or neither"),
+            ("--nodes 0", "from 1 to 16 such as 1,2,3, not 0"),
             ("--quick yes", "no option --quick"),
         ] {
             let error = parse(line).err().map(|error| error.to_string()).unwrap_or_default();

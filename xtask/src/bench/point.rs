@@ -1,17 +1,20 @@
 //! `point`: set the amount of one random order; its customer's total follows in the same commit.
 
-use super::Result;
-use super::options::Options;
+use super::options::{Options, Place};
 use super::sample::Sample;
 use super::shop::Shop;
 use super::table::{Aim, COMPARISON, Table, comparison, share, times};
 use super::work::Work;
+use super::{Result, nodes};
 
 /// The longest that 99 of 100 writes may take at the most connections.
 const P99_MS: f64 = 5.0;
 
 /// Prints the table.
 pub fn run(options: &Options) -> Result<()> {
+    if options.store == Place::Postgres {
+        return nodes::run(options);
+    }
     let shop = Shop::open(options, 0)?;
     let mut table = Table::new("point: set one order's amount, its customer's total follows", &COMPARISON);
     shop.warm_up(Work::Point, options)?;

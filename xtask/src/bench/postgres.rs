@@ -56,6 +56,9 @@ pub struct Script<'a> {
     pub variables: &'a [(&'a str, u64)],
     /// How many operations one run of it stands for.
     pub operations: u32,
+    /// How many runs begin in a second, evenly; none for the next as soon as the last has ended. What one waits for a
+    /// connection counts as latency.
+    pub per_second: Option<u32>,
 }
 
 impl Postgres {
@@ -111,6 +114,11 @@ impl Postgres {
         Ok(())
     }
 
+    /// The words by which Corollary reaches it.
+    pub fn address(&self) -> String {
+        format!("host={} port={} user=postgres dbname=postgres", self.folder.path().display(), self.port)
+    }
+
     /// A client program that will connect to this server.
     fn client(&self, program: &str) -> Command {
         let mut command = Command::new(self.bin.join(program));
@@ -151,10 +159,10 @@ impl Postgres {
 
     /// Repeats a script with prepared statements over so many connections for `interval`.
     pub fn pgbench(&self, script: &Script<'_>, connections: usize, interval: Duration) -> Result<Sample> {
-        let file = self.folder.path().join("script.sql");
+        let file = self.folder.path().join("pgbench.sql");
         fs::write(&file, script.text).map_err(|error| format!("{}: {error}", file.display()))?;
         // pgbench writes a line for each transaction it logs; of fast ones a tenth is enough and costs it less.
-        let rate = if script.operations == 1 { "0.1" } else { "1" };
+        let rate = if script.operations == 1 && script.per_second.is_none() { "0.1" } else { "1" };
         let mut pgbench = self.client("pgbench");
         pgbench.args(["--no-vacuum", "--protocol=prepared", "--jobs=2"]);
         pgbench.args(["--log", "--log-prefix=transactions", "--sampling-rate", rate]);
@@ -164,6 +172,9 @@ impl Postgres {
             "--time",
             &interval.as_secs().max(1).to_string(),
         ]);
+        if let Some(per_second) = script.per_second {
+            pgbench.args(["--rate", &per_second.to_string()]);
+        }
         for (name, value) in script.variables {
             pgbench.args(["-D", &format!("{name}={value}")]);
         }

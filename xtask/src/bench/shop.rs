@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use super::client::Arrivals;
 use super::corollary::{Binary, Corollary, Data};
 use super::options::{Options, Side};
 use super::postgres::{Postgres, Script};
@@ -71,13 +72,27 @@ impl Shop {
         )
     }
 
-    /// Corollary's numbers at single updates for one interval, or until `is_over`.
-    pub fn write(&self, connections: usize, is_over: &dyn Fn() -> bool, options: &Options) -> Result<Sample> {
+    /// Corollary's numbers at single updates that come at a rate, for one interval, or until `is_over`.
+    pub fn write(&self, per_second: u32, is_over: &dyn Fn() -> bool, options: &Options) -> Result<Sample> {
         let corollary = self.corollary.as_ref().ok_or("there is no Corollary")?;
         let mut random = self.random.borrow_mut();
         let next = |out: &mut Vec<u8>| Work::Point.request(self.sizes, &mut random, out);
-        let load = client::load(corollary.address(), connections, options.interval, 1, is_over, next)?;
+        let load = (options.most_connections(), Arrivals::PerSecond(per_second));
+        let load = client::load(&[corollary.address()], load, options.interval, 1, is_over, next)?;
         Ok(load.sample)
+    }
+
+    /// PostgreSQL's.
+    pub fn write_postgres(&self, postgres: &Postgres, per_second: u32, options: &Options) -> Result<Sample> {
+        let text = Work::Point.script()?.ok_or("there is no script")?;
+        let variables = self.variables();
+        let script =
+            Script { text: &text, variables: &variables, operations: 1, per_second: Some(per_second) };
+        postgres.pgbench(&script, options.most_connections(), options.interval)
+    }
+
+    fn variables(&self) -> [(&'static str, u64); 3] {
+        variables(self.sizes)
     }
 
     /// Stops Corollary and serves the same data with another schema.
@@ -102,9 +117,9 @@ impl Shop {
         connections: usize,
         options: &Options,
     ) -> Result<Sample> {
-        let Sizes { orders, customers } = self.sizes;
-        let variables = [("orders", orders), ("customers", customers), ("steps", u64::from(BATCH))];
-        let script = Script { text: script, variables: &variables, operations: work.operations() };
+        let variables = self.variables();
+        let script =
+            Script { text: script, variables: &variables, operations: work.operations(), per_second: None };
         postgres.pgbench(&script, connections, options.interval)
     }
 
@@ -118,7 +133,8 @@ impl Shop {
         let mut random = self.random.borrow_mut();
         let next = |out: &mut Vec<u8>| work.request(self.sizes, &mut random, out);
         let (address, interval) = (corollary.address(), options.interval);
-        let load = client::load(address, connections, interval, work.operations(), &|| false, next)?;
+        let load = (connections, Arrivals::Answered);
+        let load = client::load(&[address], load, interval, work.operations(), &|| false, next)?;
         let most = self.client_cpu.get().into_iter().chain(load.client_cpu).reduce(f64::max);
         self.client_cpu.set(most);
         Ok(load.sample)
@@ -145,17 +161,35 @@ impl Shop {
 
     fn check(self) -> Result<()> {
         if let Some(postgres) = &self.postgres {
-            let wrong = postgres.file(&sql("verify.sql"), &[])?.stdout;
-            if wrong.trim() != "0" {
-                return Err(format!("PostgreSQL: {} rows are not what their facts say", wrong.trim()).into());
-            }
+            check_tables(postgres)?;
         }
         self.corollary.map_or(Ok(()), |corollary| corollary.stop()?.check())
     }
 }
 
+/// What the scripts of PostgreSQL are told.
+pub fn variables(sizes: Sizes) -> [(&'static str, u64); 3] {
+    let Sizes { orders, customers } = sizes;
+    [("orders", orders), ("customers", customers), ("steps", u64::from(BATCH))]
+}
+
+/// An error where what PostgreSQL derived is not what its facts say.
+pub fn check_tables(postgres: &Postgres) -> Result<()> {
+    let wrong = postgres.file(&sql("verify.sql"), &[])?.stdout;
+    match wrong.trim() {
+        "0" => Ok(()),
+        wrong => Err(format!("PostgreSQL: {wrong} rows are not what their facts say").into()),
+    }
+}
+
 fn fill_postgres(dir: &Path, sizes: Sizes, hub: u64) -> Result<Postgres> {
     let postgres = Postgres::start(dir)?;
+    fill_tables(&postgres, sizes, hub)?;
+    Ok(postgres)
+}
+
+/// Makes PostgreSQL's tables in an empty database, with their triggers.
+pub fn fill_tables(postgres: &Postgres, sizes: Sizes, hub: u64) -> Result<()> {
     progress("filling PostgreSQL");
     let variables = [
         ("orders", sizes.orders.to_string()),
@@ -165,12 +199,17 @@ fn fill_postgres(dir: &Path, sizes: Sizes, hub: u64) -> Result<Postgres> {
     for file in ["point_schema.sql", "point_data.sql", "point_triggers.sql"] {
         postgres.file(&sql(file), &variables)?;
     }
-    postgres.script("VACUUM ANALYZE;\nCHECKPOINT;\n")?;
-    Ok(postgres)
+    postgres.script("VACUUM ANALYZE;\nCHECKPOINT;\n").map(drop)
 }
 
 fn fill_corollary(dir: &Path, sizes: Sizes, hub: u64) -> Result<Corollary> {
     let data = Data::create(&Binary::build()?, dir, root().join("bench/point.cor"))?;
+    fill_data(&data, sizes, hub)?;
+    data.serve()
+}
+
+/// Imports customers and orders into empty data.
+pub fn fill_data(data: &Data, sizes: Sizes, hub: u64) -> Result<()> {
     progress("filling Corollary");
     let Sizes { orders, customers } = sizes;
     let file = data.folder().join("import.csv");
@@ -182,8 +221,7 @@ fn fill_corollary(dir: &Path, sizes: Sizes, hub: u64) -> Result<Corollary> {
         format!("o{order},{},c{customer}", order * 37 % 1000)
     })?;
     data.import("Order", &file)?;
-    std::fs::remove_file(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-    data.serve()
+    std::fs::remove_file(&file).map_err(|error| format!("{}: {error}", file.display()).into())
 }
 
 fn write_lines(

@@ -3,9 +3,11 @@
 //! Here the contributions of members are found and handed to the places they belong to: an owner's group, or one key
 //! of the map that an owner has. What a place keeps is the business of one module each: `counted` (the number of
 //! elements, or the elements themselves), `summed` (a state in the owner's document), `ordered` (rows in order) and
-//! `ranked` (rows in order with counts above them); `keyed` keeps the places of a map.
+//! `ranked` (rows in order with counts above them); `keyed` keeps the places of a map. `gathered` is what a place will keep
+//! that is yet to be written.
 
 mod counted;
+mod gathered;
 mod keyed;
 mod ordered;
 mod ranked;
@@ -27,6 +29,7 @@ use crate::propagate::{Changed, put_result, store_result};
 use crate::updates::lag::{self, Lag};
 use crate::working::{Before, Working};
 
+pub(crate) use gathered::Gathered;
 pub(crate) use keyed::{Header, header_key, place_of};
 pub(crate) use ordered::row as ordered_row;
 pub(crate) use ranked::rows as ranked_rows;
@@ -111,9 +114,15 @@ pub(crate) fn apply(
         _ => lag.clone(),
     };
     let given = |lag: &Option<Lag>, view: &dyn View, member: &Id, doc: &Doc, wake: &Wake| match lag {
-        Some(lag) => lag.contribution(view, group, member, doc, wake),
+        Some(lag) => lag.whole(view, group, member, doc, wake),
         None => contribution(view, group, member, doc, wake),
     };
+    // What the group of its owner counts, and what is yet to be written there.
+    let parted = |lag: &Option<Lag>, whole: Option<Contribution>| match (lag, whole) {
+        (Some(lag), Some(whole)) if !lag.counts_for(&whole.owner) => (None, Some(whole)),
+        (_, whole) => (whole, None),
+    };
+    let gathered = working.gathered.iter().find(|reach| reach.node == at).cloned();
     let mut shifts = Vec::new();
     for key in members {
         let (before, after) = working.before_and_after(key)?;
@@ -128,6 +137,10 @@ pub(crate) fn apply(
         };
         if group.timed {
             clock::rearm(working, node, &key.id, was.get(), will.get());
+        }
+        let ((old, waited), (new, waits)) = (parted(&lag, old), parted(&then, new));
+        if waited != waits && gathered.as_ref().is_some_and(|reach| reach.has(&key.id)) {
+            working.regathered.push((at, Shift { member: key.id.clone(), old: waited, new: waits }));
         }
         shifts.push(Shift { member: key.id.clone(), old, new });
     }

@@ -3,6 +3,7 @@
 use corollary_schema::plan::Group;
 use corollary_schema::plan::lower::zero;
 use corollary_schema::typed::Aggregate;
+use corollary_value::{SumState, Value};
 
 use super::{Change, Place};
 
@@ -15,8 +16,13 @@ pub(super) fn apply(group: &Group, place: &mut Place, changes: &[Change]) {
             place.state.add(&new.value);
         }
     }
-    place.result = match group.aggregate {
-        Aggregate::Average => place.state.average(),
-        _ => place.state.sum(&zero(&group.kind())),
-    };
+    place.result = result(group, &place.state);
+}
+
+/// The result that a state gives.
+pub(super) fn result(group: &Group, state: &SumState) -> Value {
+    match group.aggregate {
+        Aggregate::Average => state.average(),
+        _ => state.sum(&zero(&group.kind())),
+    }
 }

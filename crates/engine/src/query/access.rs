@@ -1,10 +1,14 @@
-//! Paths of access: how the candidates of a query are walked, and how many there are about.
+//! Paths of access: how the candidates of a query are walked, all at once or some at a time, and how many there are about.
+//!
+//! [`step`] reads the next candidates and moves the trail on behind them, so a walk can rest and go on as long as its state
+//! is held; [`each`] goes to the end.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::vec;
 
-use corollary_schema::TypeIx;
+use corollary_schema::{FieldId, TypeIx};
 use corollary_store::{Direction, KeyRange, Keyspace};
 use corollary_value::Id;
 use corollary_value::order_key::skip_order_key;
@@ -37,113 +41,178 @@ pub(super) struct Scan {
     pub id_in: fn(&[u8]) -> Option<Id>,
 }
 
+impl Scan {
+    /// The rows of those that refer by a field to a resource.
+    pub fn referring(field: FieldId, target: &Id) -> Scan {
+        let range = KeyRange::prefix(keys::references_to(field, target));
+        Scan { keyspace: keys::REFERENCE, range, id_in: behind_target }
+    }
+}
+
+/// Rows that lead to candidates, or to what these lead to.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub scan: Scan,
+    /// The links by which the candidates lead to what the rows name, the last one first; none where the rows name candidates.
+    pub back: Vec<FieldId>,
+}
+
+impl Source {
+    pub fn own(scan: Scan) -> Source {
+        Source { scan, back: Vec::new() }
+    }
+
+    /// The rows of the candidates themselves, in the order of ids, where these all lead to one resource: to one that many refer
+    /// to, say. They can be walked as they stand, however many they are.
+    fn of_one(&self, working: &Working<'_>, after: Option<&Id>) -> Result<Option<Scan>, EngineError> {
+        let Some((link, before)) = self.back.split_last() else { return Ok(None) };
+        let named = Source { scan: self.scan.clone(), back: before.to_vec() };
+        let Some(targets) = united(working, &[named], None, 1)? else { return Ok(None) };
+        let [target] = &targets[..] else { return Ok(None) };
+        let mut scan = Scan::referring(*link, target);
+        if let Some(after) = after {
+            scan.range = scan.range.resume_after(keys::reference(*link, target, after));
+        }
+        Ok(Some(scan))
+    }
+}
+
+/// Candidates that are walked as they stand.
 #[derive(Debug)]
-pub(super) enum Rows {
+pub(super) enum Trail {
     /// Documents themselves.
     Docs(KeyRange),
     /// Rows that lead to documents.
     Ids(Scan),
     /// A list, by id.
-    Listed(Vec<Id>),
+    Listed(vec::IntoIter<Id>),
+}
+
+#[derive(Debug)]
+pub(super) enum Rows {
+    /// As they stand.
+    Trail(Trail),
     /// Those behind an id that have an entry in one of the ranges of each part; parts with more than so many are too
     /// common to begin with.
     Search { parts: Vec<Vec<KeyRange>>, after: Option<Id>, limit: usize },
-    /// Those behind an id that any of these leads to; no more than so many.
-    Union { scans: Vec<Scan>, after: Option<Id>, limit: usize },
+    /// Those behind an id that any of these leads to; no more than so many, nor on the way there.
+    Union { sources: Vec<Source>, after: Option<Id>, limit: usize },
+}
+
+/// What takes candidates; false where it has enough.
+type Take<'t> = dyn FnMut(Key, Arc<Doc>) -> Result<bool, EngineError> + 't;
+
+/// How far a walk has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Come {
+    /// There may be more.
+    Some,
+    /// Those were all.
+    All,
+    /// Whoever takes them has enough; the walk does not go on behind that.
+    Enough,
 }
 
 /// Hands the candidates of a path to `take` until it has enough; true if that were all.
 pub(super) fn each(
     working: &Working<'_>,
     ty: TypeIx,
-    path: &Path,
-    take: &mut dyn FnMut(Key, Arc<Doc>) -> Result<bool, EngineError>,
+    path: Path,
+    take: &mut Take<'_>,
 ) -> Result<bool, EngineError> {
-    let mut failed = None;
-    let mut complete = true;
-    match &path.rows {
-        Rows::Docs(range) => {
-            let prefix = keys::docs_of(working.schema.ty(ty).id).len();
-            let mut visit = |key: &[u8], value: &[u8]| -> Result<bool, EngineError> {
-                let id =
-                    keys::id_behind(key, prefix).ok_or_else(|| EngineError::corrupt("a document's key"))?;
-                let key = Key::new(ty, id);
-                match working.base.decode(&key, Some(value))? {
-                    Some(doc) => take(key, doc),
-                    None => Ok(true),
-                }
-            };
-            working.base.scan(
-                keys::DOC,
-                range,
-                path.direction,
-                &mut |key, value| match visit(key, value) {
-                    Ok(true) => ControlFlow::Continue(()),
-                    Ok(false) => {
-                        complete = false;
-                        ControlFlow::Break(())
-                    }
-                    Err(error) => {
-                        failed = Some(error);
-                        ControlFlow::Break(())
-                    }
-                },
-            )?;
-            failed.map_or(Ok(complete), Err)
+    let Some(mut trail) = path.rows.trail(working)? else { return Ok(false) };
+    loop {
+        match step(working, ty, &mut trail, path.direction, usize::MAX, take)? {
+            Come::Some => {}
+            come => return Ok(come == Come::All),
         }
-        Rows::Ids(Scan { keyspace, range, id_in }) => {
-            let mut range = range.clone();
-            loop {
-                let mut chunk: Vec<Key> = Vec::with_capacity(CHUNK);
-                let mut end = None;
-                working.base.scan(*keyspace, &range, path.direction, &mut |key, _| {
-                    match id_in(key) {
-                        Some(id) => chunk.push(Key::new(ty, id)),
-                        None => failed = Some(EngineError::corrupt("an index entry")),
-                    }
-                    if chunk.len() < CHUNK && failed.is_none() {
+    }
+}
+
+/// Hands the next candidates to `take`, at most so many, and moves the trail on behind them.
+pub(super) fn step(
+    working: &Working<'_>,
+    ty: TypeIx,
+    trail: &mut Trail,
+    direction: Direction,
+    most: usize,
+    take: &mut Take<'_>,
+) -> Result<Come, EngineError> {
+    let behind = |range: &KeyRange, end: Vec<u8>| match direction {
+        Direction::Forward => range.clone().resume_after(end),
+        Direction::Backward => range.clone().resume_before(end),
+    };
+    match trail {
+        Trail::Docs(range) => {
+            let prefix = keys::docs_of(working.schema.ty(ty).id).len();
+            let (mut come, mut left, mut end) = (Ok(Come::All), most, None);
+            working.base.scan(keys::DOC, range, direction, &mut |key, value| {
+                match document(working, ty, prefix, key, value, take) {
+                    Ok(true) if left > 1 => {
+                        left -= 1;
                         return ControlFlow::Continue(());
                     }
-                    end = Some(key.to_vec());
-                    ControlFlow::Break(())
-                })?;
-                if let Some(error) = failed {
-                    return Err(error);
+                    Ok(true) => (come, end) = (Ok(Come::Some), Some(key.to_vec())),
+                    Ok(false) => come = Ok(Come::Enough),
+                    Err(error) => come = Err(error),
                 }
-                if !take_all(working, &chunk, take)? {
-                    return Ok(false);
+                ControlFlow::Break(())
+            })?;
+            if let Some(end) = end {
+                *range = behind(range, end);
+            }
+            come
+        }
+        Trail::Ids(Scan { keyspace, range, id_in }) => {
+            let most = most.min(CHUNK);
+            let mut chunk: Vec<Key> = Vec::with_capacity(most);
+            let (mut end, mut corrupt) = (None, false);
+            working.base.scan(*keyspace, range, direction, &mut |key, _| {
+                match id_in(key) {
+                    Some(id) => chunk.push(Key::new(ty, id)),
+                    None => corrupt = true,
                 }
-                let Some(end) = end else { return Ok(true) };
-                range = match path.direction {
-                    Direction::Forward => range.resume_after(end),
-                    Direction::Backward => range.resume_before(end),
-                };
+                if chunk.len() < most && !corrupt {
+                    return ControlFlow::Continue(());
+                }
+                end = Some(key.to_vec());
+                ControlFlow::Break(())
+            })?;
+            if corrupt {
+                return Err(EngineError::corrupt("an index entry"));
+            }
+            if !take_all(working, &chunk, take)? {
+                return Ok(Come::Enough);
+            }
+            let Some(end) = end else { return Ok(Come::All) };
+            *range = behind(range, end);
+            Ok(Come::Some)
+        }
+        Trail::Listed(ids) => {
+            let chunk: Vec<Key> = ids.take(most.min(CHUNK)).map(|id| Key::new(ty, id)).collect();
+            match take_all(working, &chunk, take)? {
+                true if ids.as_slice().is_empty() => Ok(Come::All),
+                true => Ok(Come::Some),
+                false => Ok(Come::Enough),
             }
         }
-        Rows::Listed(ids) => {
-            for chunk in ids.chunks(CHUNK) {
-                let keys: Vec<Key> = chunk.iter().map(|id| Key::new(ty, id.clone())).collect();
-                if !take_all(working, &keys, take)? {
-                    return Ok(false);
-                }
-            }
-            Ok(true)
-        }
-        Rows::Search { .. } | Rows::Union { .. } => {
-            let found = match &path.rows {
-                Rows::Search { parts, after, limit } => searched(working, parts, after.as_ref(), *limit)?,
-                Rows::Union { scans, after, limit } => united(working, scans, after.as_ref(), *limit)?,
-                _ => None,
-            };
-            let Some(ids) = found else { return Ok(false) };
-            for chunk in ids.chunks(CHUNK) {
-                let keys: Vec<Key> = chunk.iter().map(|id| Key::new(ty, id.clone())).collect();
-                if !take_all(working, &keys, take)? {
-                    return Ok(false);
-                }
-            }
-            Ok(true)
-        }
+    }
+}
+
+/// Hands a stored document on.
+fn document(
+    working: &Working<'_>,
+    ty: TypeIx,
+    prefix: usize,
+    key: &[u8],
+    value: &[u8],
+    take: &mut Take<'_>,
+) -> Result<bool, EngineError> {
+    let id = keys::id_behind(key, prefix).ok_or_else(|| EngineError::corrupt("a document's key"))?;
+    let key = Key::new(ty, id);
+    match working.base.decode(&key, Some(value))? {
+        Some(doc) => take(key, doc),
+        None => Ok(true),
     }
 }
 
@@ -187,29 +256,71 @@ fn searched(
 /// The resources behind an id that any of some walks finds, by id; none where there are more than the limit.
 fn united(
     working: &Working<'_>,
-    scans: &[Scan],
+    sources: &[Source],
     after: Option<&Id>,
     limit: usize,
 ) -> Result<Option<Vec<Id>>, EngineError> {
-    let (mut found, mut corrupt) = (BTreeSet::new(), false);
-    for scan in scans {
-        working.base.scan(scan.keyspace, &scan.range, Direction::Forward, &mut |key, _| {
-            match (scan.id_in)(key) {
-                Some(id) if after.is_none_or(|after| id > *after) => drop(found.insert(id)),
-                Some(_) => {}
-                None => corrupt = true,
+    let mut found = BTreeSet::new();
+    for Source { scan, back } in sources {
+        let last = back.is_empty();
+        let mut here = BTreeSet::new();
+        let begun = if last { &mut found } else { &mut here };
+        if !named(working, scan, after.filter(|_| last), limit, begun)? {
+            return Ok(None);
+        }
+        for (at, link) in back.iter().enumerate() {
+            let last = at + 1 == back.len();
+            let targets = std::mem::take(&mut here);
+            let referring = if last { &mut found } else { &mut here };
+            for target in &targets {
+                let scan = Scan::referring(*link, target);
+                if !named(working, &scan, after.filter(|_| last), limit, referring)? {
+                    return Ok(None);
+                }
             }
-            if corrupt || found.len() > limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
+        }
     }
-    match (corrupt, found.len() > limit) {
-        (true, _) => Err(EngineError::corrupt("an index entry")),
-        (false, true) => Ok(None),
-        (false, false) => Ok(Some(found.into_iter().collect())),
-    }
+    Ok(Some(found.into_iter().collect()))
+}
+
+/// Adds the ids behind an id that rows name; false where they are more than the limit then.
+fn named(
+    working: &Working<'_>,
+    scan: &Scan,
+    after: Option<&Id>,
+    limit: usize,
+    found: &mut BTreeSet<Id>,
+) -> Result<bool, EngineError> {
+    let mut corrupt = false;
+    working.base.scan(scan.keyspace, &scan.range, Direction::Forward, &mut |key, _| {
+        match (scan.id_in)(key) {
+            Some(id) if after.is_none_or(|after| id > *after) => drop(found.insert(id)),
+            Some(_) => {}
+            None => corrupt = true,
+        }
+        if corrupt || found.len() > limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    if corrupt { Err(EngineError::corrupt("an index entry")) } else { Ok(found.len() <= limit) }
 }
 
 impl Rows {
+    /// How they are walked: what has to be put together is, first; none where that is more than its limit.
+    pub(super) fn trail(self, working: &Working<'_>) -> Result<Option<Trail>, EngineError> {
+        let ids = match self {
+            Rows::Trail(trail) => return Ok(Some(trail)),
+            Rows::Search { parts, after, limit } => searched(working, &parts, after.as_ref(), limit)?,
+            Rows::Union { sources, after, limit } => {
+                if let [source] = &sources[..]
+                    && let Some(scan) = source.of_one(working, after.as_ref())?
+                {
+                    return Ok(Some(Trail::Ids(scan)));
+                }
+                united(working, &sources, after.as_ref(), limit)?
+            }
+        };
+        Ok(ids.map(|ids| Trail::Listed(ids.into_iter())))
+    }
+
     /// How many rows it has, where it has no more than so many.
     pub(super) fn estimate(&self, working: &Working<'_>, limit: usize) -> Result<usize, EngineError> {
         let count = |keyspace, range: &KeyRange| {
@@ -221,9 +332,9 @@ impl Rows {
             counted.map(|()| rows)
         };
         Ok(match self {
-            Rows::Docs(range) => count(keys::DOC, range)?,
-            Rows::Ids(scan) => count(scan.keyspace, &scan.range)?,
-            Rows::Listed(ids) => ids.len().min(limit),
+            Rows::Trail(Trail::Docs(range)) => count(keys::DOC, range)?,
+            Rows::Trail(Trail::Ids(scan)) => count(scan.keyspace, &scan.range)?,
+            Rows::Trail(Trail::Listed(ids)) => ids.as_slice().len().min(limit),
             // All parts have to be there, so each of them bounds it.
             Rows::Search { parts, .. } => {
                 let mut fewest = limit;
@@ -236,10 +347,19 @@ impl Rows {
                 }
                 fewest
             }
-            Rows::Union { scans, .. } => {
+            Rows::Union { sources, .. } => {
                 let mut rows = 0;
-                for scan in scans {
-                    rows += count(scan.keyspace, &scan.range)?;
+                for source in sources {
+                    if source.back.is_empty() {
+                        rows += count(source.scan.keyspace, &source.scan.range)?;
+                    } else {
+                        // Few may lead to many, so it is gone as far as that shows.
+                        let referring = united(working, std::slice::from_ref(source), None, limit)?;
+                        rows += referring.map_or(limit, |referring| referring.len());
+                    }
+                    if rows >= limit {
+                        break;
+                    }
                 }
                 rows.min(limit)
             }
@@ -247,11 +367,18 @@ impl Rows {
     }
 }
 
-fn take_all(
-    working: &Working<'_>,
-    keys: &[Key],
-    take: &mut dyn FnMut(Key, Arc<Doc>) -> Result<bool, EngineError>,
-) -> Result<bool, EngineError> {
+fn take_all(working: &Working<'_>, keys: &[Key], take: &mut Take<'_>) -> Result<bool, EngineError> {
+    if working.base.is_passing() {
+        // They are looked at once, and the cache is for others.
+        for (key, doc) in keys.iter().zip(working.after_many(keys)?) {
+            if let Some(doc) = doc
+                && !take(key.clone(), doc)?
+            {
+                return Ok(false);
+            }
+        }
+        return Ok(true);
+    }
     working.prefetch(keys.iter())?;
     for key in keys {
         if let Some(doc) = working.after(key)?

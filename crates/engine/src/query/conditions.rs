@@ -15,6 +15,8 @@ pub(super) enum Comparison {
     AtLeast(FieldRef, Value),
     AtMost(FieldRef, Value),
     LinksTo(FieldRef, Id),
+    /// Of a list: one of its elements.
+    Has(FieldRef, Value),
 }
 
 /// The parts that must all hold.
@@ -69,6 +71,16 @@ pub(super) fn ranges(
 
 pub(super) fn comparison(expr: &Expr) -> Option<Comparison> {
     let Node::Binary(op, left, right) = &expr.node else { return None };
+    if let (BinaryOp::In, Node::Const(value), Node::Get(base, field)) = (op, &left.node, &right.node) {
+        let is_own = matches!(base.node, Node::Owner) && !value.is_null();
+        return match (right.ty.resource(), value) {
+            _ if !is_own => None,
+            (Some(_), Value::Str(text)) => Some(Comparison::LinksTo(*field, Id::parse(text).ok()?)),
+            (Some(_), Value::Ref(id)) => Some(Comparison::LinksTo(*field, id.clone())),
+            (Some(_), _) => None,
+            (None, value) => Some(Comparison::Has(*field, value.clone())),
+        };
+    }
     let (subject, op, value) = match (&left.node, &right.node) {
         (_, Node::Const(value)) => (left, *op, value),
         (Node::Const(value), _) => {
@@ -101,4 +113,62 @@ pub(super) fn comparison(expr: &Expr) -> Option<Comparison> {
         BinaryOp::Less | BinaryOp::LessEqual => Some(Comparison::AtMost(field, value.clone())),
         _ => None,
     }
+}
+
+/// A condition on what a link of the resource leads to: the link, and the condition as one of what is there. Where the link
+/// leads nowhere it does not hold.
+pub(super) fn behind_link(condition: &Expr) -> Option<(FieldRef, Expr)> {
+    let Node::Binary(op, left, right) = &condition.node else { return None };
+    let compares = matches!(
+        op,
+        BinaryOp::Equal
+            | BinaryOp::Less
+            | BinaryOp::LessEqual
+            | BinaryOp::Greater
+            | BinaryOp::GreaterEqual
+            | BinaryOp::In
+    );
+    // What is nowhere equals null.
+    let is_value = |side: &Expr| match &side.node {
+        Node::Const(value) => !value.is_null(),
+        Node::List(_) => *op == BinaryOp::In,
+        _ => false,
+    };
+    if !compares {
+        return None;
+    }
+    let compared = |left: Expr, right: Expr| {
+        let node = Node::Binary(*op, Box::new(left), Box::new(right));
+        Expr { node, ty: condition.ty.clone() }
+    };
+    if is_value(right) {
+        let (link, subject) = cut(left)?;
+        Some((link, compared(subject, (**right).clone())))
+    } else if is_value(left) && matches!(left.node, Node::Const(_)) {
+        let (link, subject) = cut(right)?;
+        Some((link, compared((**left).clone(), subject)))
+    } else {
+        None
+    }
+}
+
+/// Puts a path together again: over its base, as another one reads on from its own.
+type Over = fn(Box<Expr>, &Expr) -> Node;
+
+/// A path through a link to one resource: the link, and the path from there.
+fn cut(subject: &Expr) -> Option<(FieldRef, Expr)> {
+    let (base, over): (&Expr, Over) = match &subject.node {
+        Node::Get(base, _) => (base, |base, of| match of.node {
+            Node::Get(_, field) => Node::Get(base, field),
+            _ => Node::IdOf(base),
+        }),
+        Node::IdOf(base) => (base, |base, _| Node::IdOf(base)),
+        _ => return None,
+    };
+    let (link, inner) = match (own_field(base), base.ty.resource()) {
+        // An id is known by the link alone.
+        (Some(link), Some(target)) if matches!(subject.node, Node::Get(..)) => (link, Expr::owner(target)),
+        _ => cut(base)?,
+    };
+    Some((link, Expr { node: over(Box::new(inner), subject), ty: subject.ty.clone() }))
 }

@@ -2,16 +2,20 @@
 //!
 //! A query walks one path of access: an index, the references to a resource, a given list, or all resources of the
 //! type. What a path yields is always checked against the whole condition, so a path only ever saves work. Where the
-//! path's order is the one asked for, the walk ends with the page; otherwise all that match are sorted. A walk that
-//! would visit more resources than its limit is refused, and the refusal names the index that would help.
+//! path's order is the one asked for, the walk ends with the page; otherwise all are visited, and no more of them are kept
+//! than the page needs (`first`). A walk that would visit more resources than its limit is refused, and the refusal names
+//! the index that would help.
 //!
-//! Which path that is the planner says (`plan`), from what the condition compares (`conditions`); `access` walks it.
+//! Which path that is the planner says (`plan`), from what the condition compares (`conditions`); `access` walks it. Who
+//! wants all that is found, however much it is, takes it from a [`Cursor`].
 //!
 //! A page goes on behind a [`Position`]: the last item's values of the order, and its id. So what is written meanwhile
 //! moves no item from one page to another, unless its own place in the order changes.
 
 mod access;
 mod conditions;
+mod cursor;
+mod first;
 mod plan;
 
 use std::cmp::Ordering;
@@ -21,14 +25,18 @@ use corollary_schema::typed::{Expr, Kind, Node, Type};
 use corollary_schema::{FieldRef, Schema, TypeIx};
 use corollary_value::codec::{self, DecodeError};
 use corollary_value::{Id, Value, compare};
+use tracing::debug_span;
 
-use self::access::{Path, each};
+use self::access::{Path, Rows, Trail, each};
+use self::first::First;
 use self::plan::{paths, too_far};
 use crate::doc::{Doc, Key};
 use crate::error::EngineError;
 use crate::eval::{Eval, Over, View};
+use crate::spans;
 use crate::working::Working;
 
+pub use self::cursor::{Cursor, MAX_SORTED};
 pub use self::plan::{Access, Explained, explain};
 
 /// Resources that a query may visit unless it says otherwise.
@@ -125,13 +133,12 @@ pub fn by_position(position: FieldRef) -> (Expr, bool) {
 
 /// Runs a query.
 pub fn run(working: &Working<'_>, query: &Query) -> Result<Page, EngineError> {
-    let paths = paths(working, query)?;
-    let last = paths.len() - 1;
-    for (at, path) in paths.iter().enumerate() {
-        match walk(working, query, path, query.limit)? {
-            Walk::Done(page) => return Ok(page),
-            Walk::TooFar if at < last => {}
-            Walk::TooFar => break,
+    let paths = debug_span!(target: spans::READ, "plan").in_scope(|| paths(working, query))?;
+    for path in paths {
+        let _walk = debug_span!(target: spans::READ, "walk", access = ?path.access).entered();
+        let ends = path.ordered;
+        if let Some(page) = walk(working, query, path, query.limit, ends)? {
+            return Ok(page);
         }
     }
     Err(too_far(working, query))
@@ -140,55 +147,79 @@ pub fn run(working: &Working<'_>, query: &Query) -> Result<Page, EngineError> {
 /// How many resources a query finds, whatever its page.
 pub fn count(working: &Working<'_>, query: &Query) -> Result<u64, EngineError> {
     let query = Query { order: Vec::new(), after: None, ..query.clone() };
-    for path in paths(working, &query)? {
-        if let Walk::Done(page) = walk(working, &query, &path, usize::MAX)? {
-            return Ok(page.items.len() as u64);
+    let paths = debug_span!(target: spans::READ, "plan").in_scope(|| paths(working, &query))?;
+    for path in paths {
+        let _walk = debug_span!(target: spans::READ, "walk", access = ?path.access).entered();
+        if let Some(count) = counted(working, &query, path)? {
+            return Ok(count);
         }
     }
     Err(too_far(working, &query))
 }
 
-enum Walk {
-    Done(Page),
-    TooFar,
-}
-
-fn walk(working: &Working<'_>, query: &Query, path: &Path, limit: usize) -> Result<Walk, EngineError> {
-    let mut found: Vec<Item> = Vec::new();
-    let mut visited = 0;
-    let mut take = |key: Key, doc: Arc<Doc>| -> Result<bool, EngineError> {
+/// How many a path finds; none where it visits more than the limit.
+fn counted(working: &Working<'_>, query: &Query, path: Path) -> Result<Option<u64>, EngineError> {
+    if let (None, Rows::Trail(Trail::Docs(_) | Trail::Ids(_))) = (&query.filter, &path.rows) {
+        // A row stands for a resource, and none has to be looked at.
+        let rows = path.rows.estimate(working, query.scan_limit.saturating_add(1))?;
+        return Ok((rows <= query.scan_limit).then_some(rows as u64));
+    }
+    let (mut visited, mut count) = (0, 0);
+    let complete = each(working, query.ty, path, &mut |key, doc| {
         if visited == query.scan_limit {
             return Ok(false);
         }
         visited += 1;
-        let row = Row { working, key: &key, doc: &doc };
-        let eval = Eval::of(&row, &key.id, &doc);
-        if let Some(filter) = &query.filter
-            && !eval.holds(filter)?
-        {
-            return Ok(true);
+        count += u64::from(holds(working, query, &key, &doc)?);
+        Ok(true)
+    })?;
+    Ok(complete.then_some(count))
+}
+
+/// The first so many that a path finds; none where it visits more than the limit. A walk that `ends` does so when it has
+/// found one more than is wanted.
+fn walk(
+    working: &Working<'_>,
+    query: &Query,
+    path: Path,
+    limit: usize,
+    ends: bool,
+) -> Result<Option<Page>, EngineError> {
+    let (mut first, mut visited) = (First::new(query, path.ordered, limit), 0);
+    let complete = each(working, query.ty, path, &mut |key, doc| {
+        if visited == query.scan_limit {
+            return Ok(false);
         }
-        let mut values = Vec::with_capacity(query.order.len());
-        for (key, _) in &query.order {
-            let value = eval.value(key)?;
-            values.push(if value.is_null() { Value::Null } else { value });
+        visited += 1;
+        if let Some(item) = item(working, query, key, doc)? {
+            first.add(item);
         }
-        let position = Position { values, id: key.id.clone() };
-        if query.after.as_ref().is_none_or(|after| by_order(query, after, &position).is_lt()) {
-            found.push(Item { key, doc, position });
-        }
-        Ok(!(path.ordered && found.len() > limit))
-    };
-    let complete = each(working, query.ty, path, &mut take)?;
-    if !complete && (!path.ordered || found.len() <= limit) {
-        return Ok(Walk::TooFar);
+        Ok(!(ends && first.is_full()))
+    })?;
+    Ok((complete || (ends && first.is_full())).then(|| first.page()))
+}
+
+/// Does the condition hold of a resource?
+fn holds(working: &Working<'_>, query: &Query, key: &Key, doc: &Arc<Doc>) -> Result<bool, EngineError> {
+    let Some(filter) = &query.filter else { return Ok(true) };
+    Eval::of(&Row { working, key, doc }, &key.id, doc).holds(filter)
+}
+
+/// A candidate with its place in the order, where it is found.
+fn item(working: &Working<'_>, query: &Query, key: Key, doc: Arc<Doc>) -> Result<Option<Item>, EngineError> {
+    if !holds(working, query, &key, &doc)? {
+        return Ok(None);
     }
-    if !path.ordered {
-        found.sort_by(|left, right| by_order(query, &left.position, &right.position));
+    let row = Row { working, key: &key, doc: &doc };
+    let eval = Eval::of(&row, &key.id, &doc);
+    let mut values = Vec::with_capacity(query.order.len());
+    for (by, _) in &query.order {
+        let value = eval.value(by)?;
+        values.push(if value.is_null() { Value::Null } else { value });
     }
-    let more = found.len() > limit;
-    found.truncate(limit);
-    Ok(Walk::Done(Page { items: found, more }))
+    let position = Position { values, id: key.id.clone() };
+    let is_behind = query.after.as_ref().is_none_or(|after| by_order(query, after, &position).is_lt());
+    Ok(is_behind.then_some(Item { key, doc, position }))
 }
 
 /// The order of a query, which no two resources share a place in.

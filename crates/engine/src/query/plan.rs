@@ -10,8 +10,8 @@ use corollary_store::{Direction, KeyRange};
 use corollary_syntax::ast::BinaryOp;
 use corollary_value::{Id, Value};
 
-use super::access::{Path, Rows, Scan, behind_parent_and_value, behind_target, behind_value};
-use super::conditions::{Comparison, comparison, own_field, ranges, search, split};
+use super::access::{Path, Rows, Scan, Source, Trail, behind_parent_and_value, behind_target, behind_value};
+use super::conditions::{Comparison, behind_link, comparison, own_field, ranges, search, split};
 use super::{From, Query};
 use crate::error::EngineError;
 use crate::keys;
@@ -39,6 +39,8 @@ pub enum Access {
     Index(FieldRef),
     /// The index of a search.
     Search(FieldRef),
+    /// Those whose links lead, one after the other, to what the index or the references of the last field have.
+    Through(Vec<FieldRef>),
     /// Several parts of indexes together.
     Union(Vec<FieldRef>),
 }
@@ -83,7 +85,7 @@ pub(super) fn paths(working: &Working<'_>, query: &Query) -> Result<Vec<Path>, E
             let mut ids = ids.clone();
             ids.sort();
             ids.dedup();
-            let (rows, direction) = (Rows::Listed(ids), Direction::Forward);
+            let (rows, direction) = (Rows::Trail(Trail::Listed(ids.into_iter())), Direction::Forward);
             return Ok(vec![Path { rows, direction, ordered: by_id, access: Access::Listed }]);
         }
         From::Referring(field, target) => return Ok(vec![references(working, *field, target, query)]),
@@ -111,7 +113,7 @@ pub(super) fn paths(working: &Working<'_>, query: &Query) -> Result<Vec<Path>, E
     if let (true, Some(after)) = (by_id, &query.after) {
         range = range.resume_after(keys::doc(working.schema.ty(query.ty).id, &after.id));
     }
-    let (rows, direction) = (Rows::Docs(range), Direction::Forward);
+    let (rows, direction) = (Rows::Trail(Trail::Docs(range)), Direction::Forward);
     paths.push(Path { rows, direction, ordered: by_id, access: Access::All });
     Ok(paths)
 }
@@ -162,7 +164,12 @@ fn in_order(
         let key = keys::index(working.schema.field(field).id, value, &after.id);
         range = if descending { range.resume_before(key) } else { range.resume_after(key) };
     }
-    Path { rows: Rows::Ids(by_value(range)), direction, ordered: true, access: Access::Index(field) }
+    Path {
+        rows: Rows::Trail(Trail::Ids(by_value(range))),
+        direction,
+        ordered: true,
+        access: Access::Index(field),
+    }
 }
 
 fn by_value(range: KeyRange) -> Scan {
@@ -183,8 +190,13 @@ fn selective(
     let mut paths = Vec::new();
     for unique in [true, false] {
         for it in comparisons {
-            let Comparison::Equal(field, value) = it else { continue };
-            let (at, field) = (*field, schema.field(*field));
+            let (at, field, value) = match it {
+                Comparison::Equal(at, value) => (*at, schema.field(*at), value),
+                Comparison::Has(at, value) if schema.field(*at).indexes_elements() => {
+                    (*at, schema.field(*at), value)
+                }
+                _ => continue,
+            };
             if !field.index || field.rules.unique != unique {
                 continue;
             }
@@ -192,7 +204,7 @@ fn selective(
             if let Some(after) = after() {
                 range = range.resume_after(keys::index(field.id, value, &after));
             }
-            paths.push(path(Rows::Ids(by_value(range)), Access::Index(at)));
+            paths.push(path(Rows::Trail(Trail::Ids(by_value(range))), Access::Index(at)));
         }
     }
     let wanted: Option<(FieldRef, _)> = conjuncts.iter().find_map(|it| {
@@ -211,55 +223,75 @@ fn selective(
         }
     }
     for it in conjuncts {
-        let (mut scans, mut fields) = (Vec::new(), Vec::new());
-        if any_of(working, it, &mut scans, &mut fields) && !scans.is_empty() {
+        let (mut sources, mut fields) = (Vec::new(), Vec::new());
+        if any_of(working, it, &mut sources, &mut fields) && !sources.is_empty() {
             fields.dedup();
-            let rows = Rows::Union { scans, after: after(), limit: query.scan_limit };
-            paths.push(path(rows, Access::Union(fields)));
+            let access = match behind_link(it) {
+                Some(_) => Access::Through(fields),
+                None => Access::Union(fields),
+            };
+            paths.push(path(Rows::Union { sources, after: after(), limit: query.scan_limit }, access));
         }
     }
     paths
 }
 
-/// What has to be looked at for a condition that is an `or` of parts with an index, or `in` some values; false where a part
-/// of it has none.
+/// What has to be looked at for a condition that is an `or` of parts with an index, `in` some values, or one on what a link
+/// leads to; false where a part of it has none.
 fn any_of(
     working: &Working<'_>,
     condition: &Expr,
-    scans: &mut Vec<Scan>,
+    sources: &mut Vec<Source>,
     fields: &mut Vec<FieldRef>,
 ) -> bool {
     match &condition.node {
         Node::Binary(BinaryOp::Or, left, right) => {
-            part(working, left, scans, fields) && part(working, right, scans, fields)
+            part(working, left, sources, fields) && part(working, right, sources, fields)
         }
-        Node::Binary(BinaryOp::In, ..) => part(working, condition, scans, fields),
-        _ => false,
+        Node::Binary(BinaryOp::In, ..) if comparison(condition).is_none() => {
+            part(working, condition, sources, fields)
+        }
+        _ => behind_link(condition).is_some() && part(working, condition, sources, fields),
     }
 }
 
 /// The rows that hold all for which a part of a condition can hold.
-fn part(working: &Working<'_>, condition: &Expr, scans: &mut Vec<Scan>, fields: &mut Vec<FieldRef>) -> bool {
+fn part(
+    working: &Working<'_>,
+    condition: &Expr,
+    sources: &mut Vec<Source>,
+    fields: &mut Vec<FieldRef>,
+) -> bool {
     let schema = working.schema;
+    if let Some((link, inner)) = behind_link(condition) {
+        let so_far = sources.len();
+        fields.push(link);
+        if !schema.field(link).reference_index || !part(working, &inner, sources, fields) {
+            return false;
+        }
+        sources[so_far..].iter_mut().for_each(|source| source.back.push(schema.field(link).id));
+        return true;
+    }
     match &condition.node {
         Node::Binary(BinaryOp::Or, left, right) => {
-            return part(working, left, scans, fields) && part(working, right, scans, fields);
+            return part(working, left, sources, fields) && part(working, right, sources, fields);
         }
         Node::Binary(BinaryOp::And, left, right) => {
-            let so_far = (scans.len(), fields.len());
-            return part(working, left, scans, fields) || {
-                scans.truncate(so_far.0);
+            let so_far = (sources.len(), fields.len());
+            return part(working, left, sources, fields) || {
+                sources.truncate(so_far.0);
                 fields.truncate(so_far.1);
-                part(working, right, scans, fields)
+                part(working, right, sources, fields)
             };
         }
-        Node::Binary(BinaryOp::In, subject, list) => {
+        Node::Binary(BinaryOp::In, subject, list) if own_field(subject).is_some() => {
             let field = own_field(subject)
                 .filter(|field| schema.field(*field).index && subject.ty.resource().is_none());
             let (Some(field), Some(values)) = (field, constants(list)) else { return false };
             let id = schema.field(field).id;
             let values = values.into_iter().filter(|value| !value.is_null());
-            scans.extend(values.map(|value| by_value(KeyRange::prefix(keys::indexed(id, &value)))));
+            let scan = |value: Value| by_value(KeyRange::prefix(keys::indexed(id, &value)));
+            sources.extend(values.map(|value| Source::own(scan(value))));
             fields.push(field);
             return true;
         }
@@ -270,17 +302,19 @@ fn part(working: &Working<'_>, condition: &Expr, scans: &mut Vec<Scan>, fields: 
         Comparison::Equal(field, value) if schema.field(*field).index => {
             (by_value(KeyRange::prefix(keys::indexed(schema.field(*field).id, value))), *field)
         }
+        Comparison::Has(field, value) if schema.field(*field).indexes_elements() => {
+            (by_value(KeyRange::prefix(keys::indexed(schema.field(*field).id, value))), *field)
+        }
         Comparison::AtLeast(field, _) | Comparison::AtMost(field, _) if schema.field(*field).index => {
             let field = *field;
             (by_value(bounds(working, field, std::slice::from_ref(&compared))), field)
         }
         Comparison::LinksTo(field, target) if schema.field(*field).reference_index => {
-            let range = KeyRange::prefix(keys::references_to(schema.field(*field).id, target));
-            (Scan { keyspace: keys::REFERENCE, range, id_in: behind_target }, *field)
+            (Scan::referring(schema.field(*field).id, target), *field)
         }
         _ => return false,
     };
-    scans.push(scan);
+    sources.push(Source::own(scan));
     fields.push(field);
     true
 }
@@ -313,7 +347,7 @@ fn ranged(working: &Working<'_>, comparisons: &[Comparison], but: Option<FieldRe
         }
     }
     let path = |field: FieldRef| Path {
-        rows: Rows::Ids(by_value(bounds(working, field, comparisons))),
+        rows: Rows::Trail(Trail::Ids(by_value(bounds(working, field, comparisons)))),
         direction: Direction::Forward,
         ordered: false,
         access: Access::Index(field),
@@ -332,7 +366,7 @@ fn references(working: &Working<'_>, field: FieldRef, target: &Id, query: &Query
         range = range.resume_after(keys::reference(id, target, &after.id));
     }
     Path {
-        rows: Rows::Ids(Scan { keyspace: keys::REFERENCE, range, id_in: behind_target }),
+        rows: Rows::Trail(Trail::Ids(Scan { keyspace: keys::REFERENCE, range, id_in: behind_target })),
         direction: Direction::Forward,
         ordered: by_id,
         access: Access::References(field),
@@ -357,7 +391,7 @@ fn siblings(working: &Working<'_>, via: FieldRef, parent: &Id, query: &Query) ->
         range = if *descending { range.resume_before(key) } else { range.resume_after(key) };
     }
     let direction = if *descending { Direction::Backward } else { Direction::Forward };
-    let rows = Rows::Ids(Scan { keyspace: keys::INDEX, range, id_in: behind_parent_and_value });
+    let rows = Rows::Trail(Trail::Ids(Scan { keyspace: keys::INDEX, range, id_in: behind_parent_and_value }));
     Some(Path { rows, direction, ordered: true, access: Access::Siblings(via) })
 }
 
@@ -379,6 +413,20 @@ fn bounds(working: &Working<'_>, field: FieldRef, comparisons: &[Comparison]) ->
     range
 }
 
+/// The field that a condition compares with a value, here or behind links.
+fn compared(condition: &Expr) -> Option<FieldRef> {
+    if let Some((_, inner)) = behind_link(condition) {
+        return compared(&inner);
+    }
+    match comparison(condition)? {
+        Comparison::Equal(field, _)
+        | Comparison::AtLeast(field, _)
+        | Comparison::AtMost(field, _)
+        | Comparison::Has(field, _) => Some(field),
+        Comparison::LinksTo(..) => None,
+    }
+}
+
 /// The refusal of a query that would visit too many, with the index that would help.
 pub(super) fn too_far(working: &Working<'_>, query: &Query) -> EngineError {
     let ty = working.schema.ty(query.ty);
@@ -386,12 +434,7 @@ pub(super) fn too_far(working: &Working<'_>, query: &Query) -> EngineError {
     if let Some(filter) = &query.filter {
         split(filter, &mut conjuncts);
     }
-    let compared = conjuncts.iter().filter_map(|it| match comparison(it)? {
-        Comparison::Equal(field, _) | Comparison::AtLeast(field, _) | Comparison::AtMost(field, _) => {
-            Some(field)
-        }
-        Comparison::LinksTo(..) => None,
-    });
+    let compared = conjuncts.iter().filter_map(|it| compared(it));
     let ordered = query.order.iter().filter_map(|(key, _)| own_field(key));
     let index = compared.chain(ordered).find(|field| !working.schema.field(*field).index);
     let index = index.map(|field| (field, "index".to_string()));
@@ -403,10 +446,28 @@ pub(super) fn too_far(working: &Working<'_>, query: &Query) -> EngineError {
     let help = search.or(index).map_or_else(
         || "narrow the filter by a field with an index".to_string(),
         |(field, option)| {
-            format!("`{option}` on {}.{} would help", ty.name, working.schema.field(field).name)
+            let (of, field) = (&working.schema.ty(field.ty).name, working.schema.field(field));
+            format!("`{option}` on {of}.{} would help", field.name)
         },
     );
     let message =
         format!("the query would visit more than {} resources of {}; {help}", query.scan_limit, ty.name);
     EngineError::refused("scan-limit", None, message)
+}
+
+/// The refusal of an order that would have to be made of more than so many, with the index that would help.
+pub(super) fn unsorted(working: &Working<'_>, query: &Query, most: usize) -> EngineError {
+    let ty = working.schema.ty(query.ty);
+    let help = match &query.order[..] {
+        [(key, _)] if matches!(query.from, From::All) => own_field(key)
+            .filter(|field| !working.schema.field(*field).index)
+            .map(|field| format!("`index` on {}.{} would help", ty.name, working.schema.field(field).name)),
+        _ => None,
+    };
+    let help = help.unwrap_or_else(|| "ask for another order, or narrow the filter".to_string());
+    let message = format!(
+        "more than {most} resources of {} would have to be sorted before the first is told; {help}, or a `limit` of at most {most}",
+        ty.name
+    );
+    EngineError::refused("sort-limit", None, message)
 }

@@ -49,7 +49,7 @@ fn count(
     if edge.path.len() > 1 {
         return count_levels(working, id, &edge.path, limit);
     }
-    if *place == Place::default() && update.record.task != Task::Empty {
+    if *place == Place::default() && matches!(update.record.task, Task::Follow | Task::Fill) {
         *place = update.record.place.clone();
     }
     let mut found = 0;

@@ -5,7 +5,8 @@
 //! member: the member as it is stored, how far the update has come, and, where the update follows a change of a resource
 //! that members link to, that resource as it was before the change (its *image*, which the record keeps).
 //!
-//! - While a group is filled, a member behind the place of the walk is not counted at all.
+//! - While a group is filled, a member behind the place of the walk is not counted at all; where the members are gathered
+//!   first ([`super::gather`]), those of an owner behind the place.
 //! - While a change is followed, a member that links to the changed resource and stands behind the place of the walk is
 //!   counted as if that resource were its image, whatever else the member's own commits change meanwhile.
 //!
@@ -49,6 +50,8 @@ enum Filling {
     Emptied(Option<Id>),
     /// The members up to this one are counted.
     Counted(Option<Id>),
+    /// The groups of the owners up to this one count all members, and the others none.
+    Gathered(Option<Id>),
 }
 
 /// A resource as members count it that the walk has yet to come to.
@@ -92,13 +95,34 @@ impl Lag {
     /// Does a group of an owner hold anything that its members do not give?
     pub(crate) fn is_emptied(&self, owner: &Id) -> bool {
         match &self.filling {
-            Some(Filling::Emptied(upto)) => !is_behind(owner, upto.as_ref()),
+            Some(Filling::Emptied(upto) | Filling::Gathered(upto)) => !is_behind(owner, upto.as_ref()),
             Some(Filling::Counted(_)) | None => true,
+        }
+    }
+
+    /// Does the group of an owner count its members by now, as far as owners differ in that?
+    pub(crate) fn counts_for(&self, owner: &Id) -> bool {
+        match &self.filling {
+            Some(Filling::Gathered(upto)) => !is_behind(owner, upto.as_ref()),
+            Some(Filling::Emptied(_) | Filling::Counted(_)) | None => true,
         }
     }
 
     /// What groups have counted of a member that is as in a document, where `view` shows all others.
     pub(crate) fn contribution(
+        &self,
+        view: &dyn View,
+        group: &Group,
+        member: &Id,
+        doc: &Doc,
+        wake: &Wake,
+    ) -> Result<Option<Contribution>, EngineError> {
+        let whole = self.whole(view, group, member, doc, wake)?;
+        Ok(whole.filter(|it| self.counts_for(&it.owner)))
+    }
+
+    /// The same, whether the group of its owner counts its members by now or not.
+    pub(crate) fn whole(
         &self,
         view: &dyn View,
         group: &Group,
@@ -134,6 +158,7 @@ pub(crate) fn lags(schema: &Schema, open: &[Arc<Update>]) -> Lags {
         let passed = update.record.place.cursor.clone();
         match (update.record.task, &edge.path[..], &update.image) {
             (Task::Empty, ..) => lag.filling = Some(Filling::Emptied(passed)),
+            (Task::Gather, ..) => lag.filling = Some(Filling::Gathered(passed)),
             (Task::Fill, ..) => lag.filling = Some(Filling::Counted(passed)),
             (Task::Follow, [Hop::Link(via)], Some((source, doc))) => {
                 lag.push(Image { via: *via, source: source.clone(), doc: doc.clone(), passed });

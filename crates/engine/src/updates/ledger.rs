@@ -111,6 +111,33 @@ impl Ledger {
         all
     }
 
+    /// As it was at a revision: what began after it is not there yet, and what ended after it is still at work. Counts of
+    /// what is done may be those of the batch that is on its way.
+    pub(crate) fn as_of(self: Arc<Ledger>, revision: u64) -> Arc<Ledger> {
+        let began = |update: &&Arc<Update>| update.record.id.revision <= revision;
+        let ended_later = |update: &&Arc<Update>| update.closed > Some(revision);
+        let later = self.ended.iter().rev().take_while(ended_later).count();
+        if later == 0 && self.open.iter().all(|update| began(&update)) {
+            return self;
+        }
+        let (ended, later) = self.ended.split_at(self.ended.len() - later);
+        let reopened = later.iter().map(|update| {
+            let mut update = Update::clone(update);
+            (update.record.state, update.record.ended) = (State::Running, None);
+            Arc::new(update)
+        });
+        let open = self.open.iter().cloned().chain(reopened);
+        let mut open: Vec<Arc<Update>> = open.filter(|update| began(&update)).collect();
+        open.sort_unstable_by_key(|update| update.record.id);
+        Arc::new(Ledger { open, ended: Arc::new(ended.to_vec()) })
+    }
+
+    /// Is a repair open that another ledger does not know? Then what is stored is not what is remembered of it.
+    pub(crate) fn repairs_more_than(&self, before: &Ledger) -> bool {
+        let mut repairs = self.open.iter().filter(|it| it.record.cause.repair);
+        repairs.any(|it| before.get(it.record.id).is_none())
+    }
+
     /// Those that are open for a reader of a revision.
     pub fn open_at(&self, revision: u64) -> Vec<Arc<Update>> {
         let later = self.ended.iter().rev().take_while(|update| update.closed > Some(revision));
@@ -383,6 +410,11 @@ impl Ledger {
         Ok(ids)
     }
 
+    /// Has an update nothing to wait for?
+    pub(crate) fn is_due(&self, update: &Update, now: Timestamp) -> bool {
+        update.not_before <= now && !self.is_queued(update)
+    }
+
     /// Has an update to wait until an older one is done with the same source? What groups have counted goes from the one's
     /// image to the other's.
     pub(crate) fn is_queued(&self, update: &Update) -> bool {
@@ -442,7 +474,7 @@ pub(crate) fn supersede(
 }
 
 /// What is known of an update by its record.
-fn update(schema: &Schema, record: Record, edge: Option<Edge>, now: Timestamp) -> Update {
+pub(crate) fn update(schema: &Schema, record: Record, edge: Option<Edge>, now: Timestamp) -> Update {
     let behind = Arc::new(edge.as_ref().map_or_else(Vec::new, |edge| behind(schema, edge.node)));
     Update {
         record,

@@ -3,8 +3,9 @@
 //! A commit follows each change back to those who read it as far as its budget goes ([`budget`]). What is beyond it is
 //! written down in the same batch as the change: an update ([`record`]), with the sources from which the way back has
 //! yet to be walked ([`walk`]). The executor does a part of an open update whenever it is told to ([`step`]), each part
-//! one ordinary commit with the place that it came to, so an update goes on from there whatever happens. The
-//! [`ledger`] is the list of all; readers ask it what may be behind, and compute that from the facts ([`settled`]).
+//! one ordinary commit with the place that it came to, so an update goes on from there whatever happens. Sums and counts
+//! that are filled come together in memory first ([`gather`]). The [`ledger`] is the list of all; readers ask it what may
+//! be behind, and compute that from the facts ([`settled`]).
 //!
 //! What always holds:
 //! - A stored derived value is its expression over the *stored* values of its inputs, except where an update is open
@@ -15,6 +16,7 @@
 pub mod budget;
 pub(crate) mod estimate;
 pub(crate) mod filling;
+pub mod gather;
 pub(crate) mod lag;
 pub mod ledger;
 pub mod record;

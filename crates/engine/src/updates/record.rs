@@ -14,6 +14,7 @@ use super::budget::Edge;
 use super::walk::Place;
 use crate::doc::Key;
 use crate::error::EngineError;
+use crate::group::Gathered;
 use crate::log::Commit;
 
 /// How long whoever works on an update holds it without a sign of life.
@@ -93,23 +94,26 @@ pub enum Task {
     Follow,
     /// The groups of all owners are made empty, before they are filled.
     Empty,
-    /// A definition that is new is brought about for all of them.
+    /// What the members give to their owners' groups is gathered in memory, and then the groups of all owners are written.
+    Gather,
+    /// A definition that is new, or was found wrong, is brought about for all of them.
     Fill,
 }
 
 impl Task {
-    const ALL: [Task; 3] = [Task::Follow, Task::Empty, Task::Fill];
+    const ALL: [Task; 4] = [Task::Follow, Task::Empty, Task::Gather, Task::Fill];
 
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Task::Follow => "follow",
             Task::Empty => "empty",
+            Task::Gather => "gather",
             Task::Fill => "fill",
         }
     }
 
-    /// Is it because of a new definition?
+    /// Is it because of a definition, and not of a change?
     pub fn is_filling(self) -> bool {
         self != Task::Follow
     }
@@ -118,10 +122,12 @@ impl Task {
 /// What began an update.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cause {
-    /// The revision of the change; that of the last commit before a change of the schema.
+    /// The revision of the change; that of the last commit before a change of the schema, or before a repair.
     pub revision: u64,
-    /// The change; none where the schema changed.
+    /// The change; none where the schema changed, or for a repair.
     pub change: Option<ChangedField>,
+    /// Was something found wrong, and is mended?
+    pub repair: bool,
 }
 
 /// A changed field of a resource.
@@ -207,10 +213,18 @@ impl Record {
         let planned = &schema.plan.nodes[node];
         let task = match planned.rule {
             Rule::Evaluate(_) => Task::Fill,
+            Rule::Group(ref group) if Gathered::suits(group) => Task::Gather,
             Rule::Group(_) => Task::Empty,
         };
         let edge = Edge { node, path: vec![Hop::Everywhere(planned.subject())] };
         Record::with(schema, id, &edge, None, task, now)
+    }
+
+    /// A new one, that brings what a node gives about once more because something of it is wrong.
+    pub fn repairing(schema: &Schema, id: UpdateId, node: usize, now: Timestamp) -> Record {
+        let mut record = Record::filling(schema, id, node, now);
+        record.cause.repair = true;
+        record
     }
 
     fn with(
@@ -230,7 +244,7 @@ impl Record {
         let shown = visible(schema, edge.node);
         Record {
             id,
-            cause: Cause { revision: id.revision, change },
+            cause: Cause { revision: id.revision, change, repair: false },
             task,
             definition: schema.plan.nodes[edge.node].definition,
             path: edge.path.iter().map(hop).collect(),
@@ -297,6 +311,7 @@ impl Record {
                     "id": change.id.to_string(),
                     "field": change.field.0,
                 })),
+                "repair": self.cause.repair,
             },
             "task": self.task.name(),
             "definition": self.definition.0,
@@ -352,7 +367,12 @@ fn read(key: &[u8], bytes: &[u8]) -> Option<Record> {
     };
     Some(Record {
         id,
-        cause: Cause { revision: cause["revision"].as_u64()?, change },
+        cause: Cause {
+            revision: cause["revision"].as_u64()?,
+            change,
+            // Before there were repairs it was not written.
+            repair: cause["repair"].as_bool().unwrap_or(false),
+        },
         task: Task::ALL.into_iter().find(|task| json["task"] == task.name())?,
         definition: FieldId(number(&json["definition"])?),
         path: path.map(|hop| Some((hop[0].as_bool()?, FieldId(number(&hop[1])?)))).collect::<Option<_>>()?,

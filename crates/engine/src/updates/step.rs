@@ -5,27 +5,35 @@
 //! moment: doing a batch twice does no harm, and the newest facts win. What a batch leads to that is too large for it
 //! is left to updates of its own.
 //!
-//! Open updates take turns. Before the first batch an update is counted, some steps ahead of the work if it is large.
-//! Groups that are filled are made empty first, which counts for nothing; then the members are counted.
+//! Open updates take turns, all of them or as many as may be under way at once. Before the first batch an update is counted, some steps ahead of the work if it is large.
+//! Groups that are filled are made empty first, which counts for nothing; then the members are counted. Where that goes,
+//! the members are gathered first, without a commit ([`super::gather`]).
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use corollary_schema::Schema;
 use corollary_schema::plan::{Hop, PlanNode};
 use corollary_store::StoreError;
+use corollary_value::SumState;
 use jiff::{SignedDuration, Timestamp};
+use tracing::debug_span;
 
 use super::budget::Edge;
 use super::estimate::count_step;
+use super::gather::OWNER_COST;
 use super::lag::lags;
 use super::ledger::{Ledger, Update};
 use super::record::{LEASE, State, Task, UpdateId};
 use super::walk::{Part, Place, walk};
-use crate::engine::{Executor, Finished, Kept, finish};
+use crate::clock;
+use crate::engine::{Executor, Finished, Kept, Put, finish};
 use crate::error::EngineError;
+use crate::group;
 use crate::keys;
 use crate::log::Commit;
-use crate::propagate::{empty_groups, recompute};
+use crate::propagate::{empty_result, put_groups, recompute};
+use crate::spans;
 use crate::working::Working;
 
 /// How long an update waits after a batch that failed; after each further one twice as long.
@@ -97,13 +105,16 @@ impl Executor {
         let now = self.time(now);
         let engine = self.engine().clone();
         let ledger = engine.updates();
-        let open = &ledger.open;
-        let ready =
-            |it: &&Arc<Update>| it.not_before <= now && !ledger.is_queued(it) && engine.may_take(it, now);
-        let behind = open.iter().filter(|it| self.turn.is_none_or(|turn| it.record.id > turn));
-        let Some(update) = behind.chain(open).find(ready) else { return Ok(None) };
+        let ready = self.ready(&ledger, now);
+        let behind = ready.iter().find(|it| self.turn.is_none_or(|turn| it.record.id > turn));
+        // Who has more than its share is relieved of the newest of it.
+        let mut newest = ledger.open.iter().rev();
+        let of_another = newest.find(|it| ledger.is_due(it, now) && engine.may_relieve(&ledger, it, now));
+        let next = || behind.or(ready.first()).copied();
+        let Some(update) = of_another.or_else(next) else { return Ok(None) };
         let id = update.record.id;
         self.turn = Some(id);
+        self.gatherings.keep_open(&ledger);
         let mut limit = limit.max(1);
         let outcome = loop {
             match self.advance(&ledger, update, now, limit, worked_out) {
@@ -145,10 +156,20 @@ impl Executor {
 
     /// Is an update open that may be worked on?
     pub fn has_update_step(&self, now: Timestamp) -> bool {
-        let now = self.time(now);
-        let (engine, ledger) = (self.engine(), self.engine().updates());
-        let may = |it: &Update| it.not_before <= now && !ledger.is_queued(it) && engine.may_take(it, now);
-        ledger.open.iter().any(|it| may(it))
+        !self.ready(&self.engine().updates(), self.time(now)).is_empty()
+    }
+
+    /// From now on so many updates are under way at a time, those that began first; without a number all that are open. They
+    /// take turns, so fewer end sooner, one after the other, and more of them each a little later.
+    pub fn set_updates_at_once(&mut self, at_once: Option<NonZeroUsize>) {
+        self.at_once = at_once.map_or(usize::MAX, NonZeroUsize::get);
+    }
+
+    /// The updates that may go on now, in the order in which they began: one that waits, for a time or for another one, is no
+    /// reason for the next to wait.
+    fn ready<'l>(&self, ledger: &'l Ledger, now: Timestamp) -> Vec<&'l Arc<Update>> {
+        let may = |it: &&Arc<Update>| ledger.is_due(it, now) && self.engine().may_take(ledger, it, now);
+        ledger.open.iter().filter(may).take(self.at_once).collect()
     }
 
     /// Works until nothing is open.
@@ -174,11 +195,14 @@ impl Executor {
     ) -> Result<Progress, EngineError> {
         let engine = self.engine().clone();
         let id = update.record.id;
+        let _update = debug_span!(target: spans::UPDATE, "update", %id, limit).entered();
         let Some(edge) = &update.edge else { return Err(EngineError::corrupt("an open update has no plan")) };
         let base = engine.base();
+        base.pass();
         // Timers are let come by commits of their own.
         let time = self.time_before_timers(now);
         let mut working = engine.working(&base, time);
+        working.gathered = self.gatherings.reaches();
         // What is found as at this time, and then stands without a timer, may be other than as at the last commit's.
         working.keeps_time = time > self.last() && engine.schema().plan.nodes.iter().any(PlanNode::is_timed);
         let mut ledger = Ledger::clone(ledger);
@@ -198,11 +222,20 @@ impl Executor {
                 return Ok(Progress { id, ended: false, visited: 0, walked: 0, commit: None });
             }
         }
+        if next.record.task == Task::Gather
+            && let Some(progress) = self.gather(&working, &mut next, edge.node, limit)?
+        {
+            ledger.open[at] = Arc::new(next);
+            engine.note_updates(&self.head, ledger);
+            worked_out();
+            return Ok(progress);
+        }
         let task = next.record.task;
+        let limit = if task == Task::Gather { limit.div_ceil(OWNER_COST) } else { limit };
         let (path, mut place) = (path(&working, edge, task), next.record.place.clone());
         let Part { subjects, walked, complete } = walk(&mut working, id, &path, &mut place, limit)?;
-        // Who is made empty is visited again.
-        let visited = if task == Task::Empty { 0 } else { subjects.len() };
+        // Who is made empty is visited again, and of whom something was gathered has been.
+        let visited = if matches!(task, Task::Empty | Task::Gather) { 0 } else { subjects.len() };
         let ended = complete && task != Task::Empty;
         let record = &mut next.record;
         record.place = place;
@@ -211,13 +244,27 @@ impl Executor {
             working.put_row(keys::UPDATE, keys::source(id, &Schema::shared_id()), Vec::new());
         }
         record.state = if ended { State::Done } else { State::Running };
+        let next_is_repair = record.cause.repair;
         ledger.open[at] = Arc::new(next);
         let work = match task {
-            Task::Empty => empty_groups(&mut working, edge.node, subjects)?,
+            Task::Empty => put_groups(&mut working, edge.node, subjects, &|group, _| group::Place {
+                state: SumState::default(),
+                result: empty_result(group),
+            })?,
+            Task::Gather => {
+                let gathered = &self.gatherings;
+                put_groups(&mut working, edge.node, subjects, &|group, owner| {
+                    gathered.part(edge.node, owner).place(group)
+                })?
+            }
             Task::Follow | Task::Fill => {
                 let mut behind = lags(working.schema, &ledger.open);
                 working.passing = Some((edge.node, behind.remove(&edge.node)));
-                recompute(&mut working, edge.node, subjects)?
+                // The rows of the timers that a repair has to do with are gone: they are set whatever is kept of them.
+                let timed = if next_is_repair { subjects.clone() } else { Vec::new() };
+                let work = recompute(&mut working, edge.node, subjects)?;
+                clock::set_again(&mut working, edge.node, &timed)?;
+                work
             }
         };
         let record = &mut Arc::make_mut(&mut ledger.open[at]).record;
@@ -244,24 +291,32 @@ impl Executor {
         // Where nobody sees a change, only later revisions are sure to have what was done.
         next.trail.note(if commit.is_some() { revision } else { revision + 1 }, &next.record.place);
         working.put_row(keys::UPDATE, keys::update(id), next.record.encode());
+        let upto = next.record.place.cursor.clone();
         if ended {
             ledger.end(&mut working, id, revision);
         }
         // Rows of members may have come where no document changed.
         working.check_keys()?;
         working.keep();
-        let kept = Kept::of(working, from, revision);
+        let mut kept = Kept::of(working, from, revision);
+        kept.put = Put::Known;
         drop(base);
         worked_out();
         self.put(kept, ledger, time)?;
+        if task == Task::Gather {
+            self.gatherings.written(edge.node, upto.as_ref().filter(|_| !ended));
+        }
         Ok(Progress { id, ended, visited, walked, commit })
     }
 }
 
 /// The way from a source to the subjects of an update, backwards, by what it does with them.
 fn path(working: &Working<'_>, edge: &Edge, task: Task) -> Vec<Hop> {
+    let owner = working.schema.plan.nodes[edge.node].result.ty;
     match task {
-        Task::Empty => vec![Hop::Everywhere(working.schema.plan.nodes[edge.node].result.ty)],
+        // The one that keeps what is the same for all is there before it is stored; it is the source itself.
+        Task::Gather if working.schema.shared == Some(owner) => Vec::new(),
+        Task::Empty | Task::Gather => vec![Hop::Everywhere(owner)],
         Task::Follow | Task::Fill => edge.path.clone(),
     }
 }

@@ -108,7 +108,13 @@ fn walk_source(
     loop {
         // One more tells whether there are more.
         let asked = PAGE.min(left.saturating_add(1));
-        let mut page = children(working, hop, source, place.cursor.as_ref(), asked)?;
+        let mut page = match hop {
+            // Subjects are read next.
+            Hop::Everywhere(ty) if is_last => {
+                working.ids_ahead(ty, place.cursor.as_ref().map(|id| (id, false)), asked)?
+            }
+            hop => children(working, hop, source, place.cursor.as_ref(), asked)?,
+        };
         let is_full = page.len() == asked;
         page.truncate(*left);
         *left -= page.len();

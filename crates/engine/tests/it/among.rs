@@ -1,7 +1,7 @@
 //! Links to one of several types: what is written, what follows from it, and what a deletion does.
 
 use crate::common::*;
-use corollary_engine::{Edit, Transaction, Write, among};
+use corollary_engine::{Edit, Write, among};
 use corollary_value::Value;
 use proptest::prelude::*;
 
@@ -285,15 +285,6 @@ proptest! {
         budget in prop::sample::select(vec![0, 1, 2, 1_000]),
     ) {
         let db = opened_within(&memory(), SHOP, budget);
-        for step in &steps {
-            let writes = vec![write(&db, step)];
-            let outcome = db.commit(&[Transaction { writes }], NOW).unwrap().remove(0);
-            prop_assert!(matches!(outcome, Ok(_) | Err(corollary_engine::EngineError::Refused(_))), "{:?}", outcome);
-            let found = wrong(&db);
-            prop_assert!(found.is_empty(), "{:#?}", found);
-        }
-        db.finish_updates();
-        let found = wrong(&db);
-        prop_assert!(found.is_empty(), "{:#?}", found);
+        agrees_throughout(&db, &steps, write);
     }
 }

@@ -1,14 +1,18 @@
-//! Several executors over one store in memory, which take turns.
+//! Several executors over one store in memory, which commit one after the other.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::common::*;
+use corollary_engine::audit::Audit;
 use corollary_engine::catalog::OpenError;
 use corollary_engine::nodes::NOTES;
+use corollary_engine::repair::{Apart, Cures};
 use corollary_engine::updates::record::LEASE;
 use corollary_engine::{Edit, EngineError, EngineOptions, Executor, Transaction, keys, open};
 use corollary_store::{
-    Batch, Fault, Feature, Features, MemoryStore, Snapshot, Store, StoreError, StoreStats, Transactions,
+    Batch, Direction, Fault, Feature, Features, KeyRange, Keyspace, Looked, MemoryStore, SharedMemoryStore,
+    Snapshot, Store, StoreError, StoreStats, Transactions, Turn, Values, Visit,
 };
 use corollary_value::Value;
 use jiff::{SignedDuration, Timestamp};
@@ -91,6 +95,191 @@ fn nodes_that_know_nothing_of_each_other_count_right() {
     }
     let conflicts = store.stats().unwrap().conflicts;
     assert!((30..=40).contains(&conflicts), "each turn that went to the other one costs one: {conflicts}");
+}
+
+/// One opening of a store that has turns, how many were taken of it, and how often it was asked for anything: each time would be a
+/// journey to a database.
+struct InTurn(SharedMemoryStore, AtomicU64, Arc<AtomicU64>);
+
+/// Counts what a snapshot is asked for.
+struct Asked(Box<dyn Snapshot>, Arc<AtomicU64>);
+
+impl Asked {
+    fn ask(&self) -> &dyn Snapshot {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        &*self.0
+    }
+}
+
+impl Snapshot for Asked {
+    fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.ask().get(keyspace, key)
+    }
+
+    fn get_many(&self, keyspace: Keyspace, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        self.ask().get_many(keyspace, keys)
+    }
+
+    fn scan(
+        &self,
+        keyspace: Keyspace,
+        range: &KeyRange,
+        direction: Direction,
+        limit: usize,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
+        self.ask().scan(keyspace, range, direction, limit, visit)
+    }
+}
+
+impl InTurn {
+    fn ask(&self) -> &SharedMemoryStore {
+        self.2.fetch_add(1, Ordering::Relaxed);
+        &self.0
+    }
+}
+
+impl Store for InTurn {
+    fn features(&self) -> &Features {
+        self.0.features()
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        Ok(Box::new(Asked(self.ask().snapshot()?, self.2.clone())))
+    }
+
+    fn snapshot_and_get(&self, keyspace: Keyspace, keys: &[&[u8]]) -> Result<Looked, StoreError> {
+        let (snapshot, values) = self.ask().snapshot_and_get(keyspace, keys)?;
+        Ok((Box::new(Asked(snapshot, self.2.clone())), values))
+    }
+
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.ask().commit(batch)
+    }
+
+    fn turn(&self) -> Result<Turn, StoreError> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.ask().turn()
+    }
+
+    fn turn_and_get(&self, keyspace: Keyspace, keys: &[&[u8]]) -> Result<(Turn, Values), StoreError> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.ask().turn_and_get(keyspace, keys)
+    }
+
+    fn stats(&self) -> Result<StoreStats, StoreError> {
+        self.0.stats()
+    }
+
+    fn name(&self) -> &'static str {
+        "in turn"
+    }
+}
+
+fn in_turn() -> [(Db, Arc<InTurn>); 2] {
+    let first = SharedMemoryStore::new(&keys::KEYSPACES).unwrap();
+    let second = first.beside();
+    [("one", first), ("other", second)].map(|(name, store)| {
+        let store = Arc::new(InTurn(store, AtomicU64::new(0), Arc::default()));
+        let options = EngineOptions { node: name.into(), ..EngineOptions::default() };
+        (Db::new(open(store.clone(), SCHEMA, &options, NOW, &mut |_| {}).unwrap()), store)
+    })
+}
+
+/// Two nodes that wrote all the time overtook each other: the one whose work took longer found no moment in 64 attempts.
+#[test]
+fn who_was_overtaken_takes_its_turn_and_is_not_again() {
+    let [(one, of_one), (other, of_other)] = in_turn();
+    hub(&one, 3);
+    let conflicts = || of_one.stats().unwrap().conflicts;
+    let turns = || [&of_one, &of_other].map(|store| store.1.load(Ordering::Relaxed));
+    assert_eq!((conflicts(), turns()), (0, [0, 0]), "who is alone needs none");
+    for round in 1..=50 {
+        for db in [&other, &one] {
+            commit(db, inc(db));
+        }
+        assert_eq!(conflicts(), 2, "each was overtaken once");
+        assert_eq!(turns(), [round, round]);
+    }
+    // What commits nothing keeps no turn from others, be it refused or no change.
+    let nothing = commit(&other, vec![update(&other, "Hub", "h", &[("name", text("one"))])]);
+    assert!(nothing.commit.is_none());
+    assert_eq!(refused_late(&one, vec![create(&one, "Hub", "h", &[("name", text("two"))])]).len(), 1);
+    // That one has shown to the first node that nobody else writes; from there on it is alone again.
+    let before = turns();
+    for _ in 0..10 {
+        commit(&one, inc(&one));
+    }
+    assert_eq!((conflicts(), turns()), (2, before));
+    commit(&other, inc(&other));
+    for db in [&one, &other] {
+        db.follow();
+        assert_eq!(get(db, "Hub", "h", "n"), Value::Int(111));
+        agree(db);
+    }
+    // Overtaken once more, it needs its turn until the one in which it finds itself alone.
+    let before = turns()[0];
+    for _ in 0..10 {
+        commit(&one, inc(&one));
+    }
+    assert_eq!((conflicts(), turns()[0]), (2, before), "it has followed by itself");
+    commit(&other, inc(&other));
+    for _ in 0..10 {
+        commit(&one, inc(&one));
+    }
+    assert_eq!((conflicts(), turns()[0]), (3, before + 2));
+}
+
+/// Each of these is a journey to the database. There were nine: the head was read again with each snapshot, which was opened by
+/// itself, and so were the notes; and the conditions of a commit, though nobody could have changed what they are on.
+#[test]
+fn a_commit_in_a_turn_asks_the_store_four_times() {
+    let nodes = in_turn();
+    hub(&nodes[0].0, 3);
+    // Each is overtaken once, and waits for its turn from then on.
+    for (db, _) in nodes.iter().chain(&nodes) {
+        commit(db, inc(db));
+    }
+    for _ in 0..10 {
+        for (db, store) in &nodes {
+            let asked = || store.2.load(Ordering::Relaxed);
+            let before = asked();
+            commit(db, inc(db));
+            // The turn with all that others have done, a snapshot, the document that another one has changed, the commit.
+            assert_eq!(asked() - before, 4);
+        }
+    }
+    nodes.iter().for_each(|(db, _)| db.follow());
+    assert_eq!(get(&nodes[0].0, "Hub", "h", "n"), Value::Int(24));
+    nodes.iter().for_each(|(db, _)| agree(db));
+}
+
+#[test]
+fn nodes_that_write_at_once_all_come_to_it() {
+    const COMMITS: i64 = 60;
+    let [one, other] = in_turn().map(|(db, _)| db);
+    hub(&one, 30);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for _ in 0..COMMITS {
+                commit(&one, inc(&one));
+            }
+        });
+        // Each of these takes so much longer that it would be overtaken every time.
+        scope.spawn(move || {
+            for round in 0..COMMITS {
+                let set = |leaf: i64| {
+                    update(&other, "Leaf", &format!("l{leaf:02}"), &[("n", Value::Int(round + leaf))])
+                };
+                commit(&other, (0..30).map(set).chain(inc(&other)).collect());
+            }
+            assert_eq!(
+                get(&other, "Hub", "h", "total"),
+                Value::Int(30 * (COMMITS - 1) + (0..30).sum::<i64>())
+            );
+            agree(&other);
+        });
+    });
 }
 
 #[test]
@@ -191,6 +380,37 @@ fn a_reader_of_one_node_follows_the_others_by_what_it_reads() {
     assert_eq!(get(&other, "Hub", "h", "name"), text("two"));
 }
 
+/// A reader who had read while an update was open took it for open still when its last step, another node's, had changed
+/// only what groups keep: such a commit has no revision of its own, and a reader looked at the revision alone.
+#[test]
+fn a_reader_learns_of_the_end_of_an_update_that_changed_nothing_to_be_seen() {
+    const SCHEMA: &str = "
+        type Hub in hubs { side: 'x' | 'y' }
+        type Box in boxes { leaves: inverse Leaf.box, top := max(self.leaves[hub.side = 'x'].n) }
+        type Leaf in leaves { hub: link Hub, box: link Box, n: int }";
+    let store = shared();
+    let [one, other] = ["one", "other"].map(|name| Db::new(tried(&store, SCHEMA, name, false).unwrap()));
+    let mut writes = vec![
+        create(&one, "Box", "b", &[]),
+        create(&one, "Hub", "h", &[("side", text("x"))]),
+        create(&one, "Hub", "high", &[("side", text("x"))]),
+    ];
+    for (at, hub) in ["high"].into_iter().chain(["h"; 8]).enumerate() {
+        let values = [("hub", reference(hub)), ("box", reference("b")), ("n", Value::Int(100 - at as i64))];
+        writes.push(create(&one, "Leaf", &format!("l{at}"), &values));
+    }
+    commit(&one, writes);
+    one.finish_updates();
+    let revision = commit(&one, vec![update(&one, "Hub", "h", &[("side", text("y"))])]).revision;
+    other.follow();
+    agree(&other);
+    assert_eq!(other.engine().updates().open.len(), 1);
+    one.finish_updates();
+    assert_eq!(one.engine().revision(), revision, "no step changed what anybody sees");
+    agree(&other);
+    assert!(other.engine().updates().open.is_empty());
+}
+
 #[test]
 fn a_changed_schema_stops_those_who_do_not_have_it() {
     let store = shared();
@@ -240,4 +460,115 @@ fn time_goes_on_from_what_the_others_committed() {
     let outcomes = other.commit(&[Transaction { writes: inc(&other) }], at(5)).unwrap();
     let committed = outcomes[0].as_ref().unwrap().commit.clone().unwrap();
     assert_eq!((committed.revision, committed.time), (3, at(3_600)));
+}
+
+/// One of several nodes took all updates and held them to their end, while the others had nothing to do.
+#[test]
+fn nodes_share_updates_out() {
+    const SEVEN: &str = "
+        type Hub in hubs { name: str, leaves: inverse Leaf.hub }
+        type Leaf in leaves { hub: link Hub, a := self.hub.name, b := self.hub.name, c := self.hub.name, d := self.hub.name,
+                              e := self.hub.name, f := self.hub.name, g := self.hub.name }";
+    let store = shared();
+    let names = ["one", "two", "three"];
+    let nodes = names.map(|name| Db::new(tried(&store, SEVEN, name, false).unwrap()));
+    let one = &nodes[0];
+    let mut writes = vec![create(one, "Hub", "h", &[("name", text("one"))])];
+    writes.extend((0..40).map(|at| create(one, "Leaf", &format!("l{at:02}"), &[("hub", reference("h"))])));
+    commit(one, writes);
+    one.finish_updates();
+    let held = |db: &Db| {
+        db.follow();
+        let ledger = db.engine().updates();
+        names.map(|name| ledger.open.iter().filter(|it| it.record.owner == name).count())
+    };
+    let open = commit(one, vec![update(one, "Hub", "h", &[("name", text("two"))])]).updates.len();
+    assert_eq!(open, 7);
+    for _ in 0..3 * open {
+        one.step(2).unwrap();
+    }
+    assert_eq!(held(one), [open, 0, 0], "nobody else has worked yet");
+    // From the first round on in which all have worked none has more than its share.
+    let share = open.div_ceil(nodes.len());
+    for round in 0..6 {
+        for db in &nodes {
+            db.follow();
+            assert!(db.step(2).unwrap().is_some(), "all have something to do in round {round}");
+        }
+        let held = held(one);
+        if round + 1 >= share {
+            assert!(held.iter().all(|held| *held <= share), "{held:?} of {open} in round {round}");
+        }
+    }
+    // One is gone: the others take its part over when its lease is over, and share that, too.
+    let later = at(LEASE.as_secs() + 1);
+    for _ in 0..open {
+        for db in &nodes[1..] {
+            db.step_at(2, later).unwrap();
+        }
+    }
+    let [gone, two, three] = held(&nodes[1]);
+    assert_eq!(gone, 0);
+    assert!(two.abs_diff(three) <= 1, "{two} {three}");
+    // The one that wakes late leaves what it held, and then takes its part.
+    let before = held(one);
+    one.step_at(2, later).unwrap();
+    let after = held(one);
+    assert!(before[0] == 0 && after[0] <= 1, "{before:?} {after:?}");
+    loop {
+        let mut worked = false;
+        for db in &nodes {
+            worked |= db.step_at(16, later).unwrap().is_some();
+        }
+        if !worked {
+            break;
+        }
+    }
+    for db in &nodes {
+        db.follow();
+        assert!(db.engine().updates().open.is_empty());
+        assert!(["a", "d", "g"].iter().all(|field| get(db, "Leaf", "l39", field) == text("two")));
+        agree(db);
+    }
+}
+
+/// What was damaged beneath running nodes is mended in the store, whatever their caches remember of it, by whichever of them.
+#[test]
+fn a_repair_goes_by_what_is_stored_on_every_node() {
+    let store = shared();
+    let (one, other) = (node(&store, "one"), node(&store, "other"));
+    hub(&one, 12);
+    one.finish_updates();
+    other.follow();
+    // Both remember how it was.
+    assert_eq!(get(&one, "Leaf", "l07", "label"), get(&other, "Leaf", "l07", "label"));
+    let (engine, key) = (one.engine(), key(&one, "Leaf", "l07"));
+    let row = keys::doc(engine.schema().ty(key.ty).id, &key.id);
+    let layout = &engine.layouts()[key.ty.0 as usize];
+    let mut doc = layout.decode(&store.snapshot().unwrap().get(keys::DOC, &row).unwrap().unwrap()).unwrap();
+    assert!(doc.set(slot(&one, "Leaf", "label"), text("WRONG")));
+    let mut bytes = Vec::new();
+    layout.encode(&doc, &mut bytes);
+    let mut batch = Batch::new();
+    batch.put(keys::DOC, row, bytes);
+    store.commit(&batch).unwrap();
+    let audited = |db: &Db| {
+        let mut audit = Audit::new(db.engine(), None).unwrap();
+        while audit.step().unwrap().is_some() {}
+        audit
+    };
+    let audit = audited(&one);
+    assert_eq!(audit.findings, 1);
+    let Apart { nodes, rows, build } = Cures::of(engine.schema()).apart(&audit.wrong);
+    assert!(rows.is_empty() && build.is_empty());
+    let ids = one.change(|executor| executor.begin_repair(&nodes, NOW)).unwrap();
+    assert_eq!(ids.len(), 1);
+    other.follow();
+    while other.step(5).unwrap().is_some() {}
+    for db in [&one, &other] {
+        db.follow();
+        assert_eq!(audited(db).findings, 0);
+        assert_eq!(get(db, "Leaf", "l07", "label"), text("ONE"));
+        agree(db);
+    }
 }

@@ -2,7 +2,7 @@
 //! deletion does.
 
 use crate::common::*;
-use corollary_engine::{OpenError, Transaction, Write};
+use corollary_engine::{OpenError, Write};
 use corollary_value::Value;
 use proptest::prelude::*;
 
@@ -288,15 +288,6 @@ proptest! {
         budget in prop::sample::select(vec![0, 1, 2, 1_000]),
     ) {
         let db = opened_within(&memory(), PAGES, budget);
-        for step in &steps {
-            let writes = vec![write(&db, step)];
-            let outcome = db.commit(&[Transaction { writes }], NOW).unwrap().remove(0);
-            prop_assert!(matches!(outcome, Ok(_) | Err(corollary_engine::EngineError::Refused(_))), "{:?}", outcome);
-            let found = wrong(&db);
-            prop_assert!(found.is_empty(), "{:#?}", found);
-        }
-        db.finish_updates();
-        let found = wrong(&db);
-        prop_assert!(found.is_empty(), "{:#?}", found);
+        agrees_throughout(&db, &steps, write);
     }
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::common::*;
-use corollary_engine::eval::{Eval, View};
-use corollary_engine::query::{self, DEFAULT_SCAN_LIMIT, From, Page, Position, Query};
-use corollary_engine::{Doc, EngineError, Key, Transaction};
+use corollary_engine::query::{self, Cursor, DEFAULT_SCAN_LIMIT, From, MAX_SORTED, Page, Position, Query};
+use corollary_engine::{Doc, EngineError, Transaction, keys, oracle};
 use corollary_schema::expr::{Place, check_condition, check_expr};
 use corollary_schema::typed::Expr;
 use corollary_schema::{FieldRef, Schema, TypeIx};
+use corollary_store::{Batch, KeyRange, Store};
 use corollary_syntax::parse_expression;
-use corollary_value::{Id, Value, compare};
+use corollary_value::{Id, Value};
 use proptest::prelude::*;
 
 /// `INDEX` stands where one of the two schemas has an index.
@@ -19,6 +19,7 @@ const SCHEMA: &str = r#"
 type Team in teams {
   name: str INDEX
   size: int INDEX
+  words: [str] INDEX
   members: inverse Item.team
   things: collection Thing
   total := sum(self.members.n) INDEX
@@ -34,6 +35,8 @@ type Item in items {
   e: "x" | "y" | "z" INDEX
   j: json INDEX
   tags: [str] INDEX
+  parts := split(self.s, 'b') INDEX
+  odd := [self.n, self.team.size] INDEX
   o: { m: int }
   team: link Team INDEX
   pals: links Item
@@ -142,6 +145,12 @@ fn condition() -> impl Strategy<Value = String> {
         "'y' = e",
         "e in ['x', 'z']",
         "n in [1, 2]",
+        "team.size in [0, 2]",
+        "mate.team.size >= 1",
+        "2 > mate.team.size",
+        "mate.team.name = 'a'",
+        "mate.team = 't1'",
+        "mate.mate._id in ['i1', 'i2']",
         "b",
         "b = true",
         "b = false",
@@ -162,6 +171,16 @@ fn condition() -> impl Strategy<Value = String> {
         "mate = null",
         "exists(pals[n > 2])",
         "'a' in tags",
+        "'' in tags",
+        "'a' in parts",
+        "3 in odd",
+        "1.0 in odd",
+        "n in odd",
+        "'i3' in pals",
+        "'a' in tags | 'i2' in pals",
+        "'x' in team.words",
+        "1 in mate.odd",
+        "'i1' in mate.pals",
         "exists(tags)",
         "any(pals.b)",
         "all(pals.b)",
@@ -251,60 +270,9 @@ fn run(db: &Db, query: &Query) -> Page {
     db.engine().read(NOW, |working| query::run(working, query)).unwrap()
 }
 
-/// The ids of all that a query should find, by looking at every resource.
+/// The ids of all that a query should find.
 fn brute(db: &Db, asked: &Query) -> Vec<Id> {
-    let read = db.engine().read(NOW, |working| {
-        let ids = match &asked.from {
-            From::All => working.all(asked.ty)?,
-            From::Listed(ids) => {
-                let mut ids = ids.clone();
-                ids.sort();
-                ids.dedup();
-                ids
-            }
-            From::Referring(field, target) => {
-                let mut ids = Vec::new();
-                for id in working.all(asked.ty)? {
-                    let held = working.value(*field, &id)?.unwrap_or_default();
-                    if corollary_engine::working::targets(&held).contains(target) {
-                        ids.push(id);
-                    }
-                }
-                ids
-            }
-        };
-        let mut found: Vec<(Vec<Value>, Id)> = Vec::new();
-        for id in ids {
-            let eval = Eval::new(working, &id);
-            let there = working.after(&Key::new(asked.ty, id.clone()))?.is_some();
-            if !there || !asked.filter.as_ref().map_or(Ok(true), |filter| eval.holds(filter))? {
-                continue;
-            }
-            let mut values = Vec::new();
-            for (key, _) in &asked.order {
-                let value = eval.value(key)?;
-                values.push(if value.is_null() { Value::Null } else { value });
-            }
-            found.push((values, id));
-        }
-        found.sort_by(|(left, left_id), (right, right_id)| {
-            for (at, (_, descending)) in asked.order.iter().enumerate() {
-                let order = compare(&left[at], &right[at]);
-                let order = if *descending { order.reverse() } else { order };
-                if order.is_ne() {
-                    return order;
-                }
-            }
-            let by_id = left_id.cmp(right_id);
-            if asked.order.last().is_some_and(|(_, descending)| *descending) {
-                by_id.reverse()
-            } else {
-                by_id
-            }
-        });
-        Ok(found.into_iter().map(|(_, id)| id).collect())
-    });
-    read.unwrap()
+    db.engine().read(NOW, |working| oracle::queries::found(working, asked)).unwrap()
 }
 
 fn through_a_token(position: &Position) -> Position {
@@ -337,10 +305,26 @@ fn walk(db: &Db, asked: &Query, size: usize) -> Vec<Id> {
     }
 }
 
+/// All ids of a query, from a cursor that is asked for so many at a time.
+fn through_a_cursor(db: &Db, asked: &Query, size: usize) -> Result<Vec<Id>, EngineError> {
+    db.engine().walk(NOW, |working| {
+        let mut cursor = Cursor::open(working, asked.clone())?;
+        let mut ids = Vec::new();
+        while let Some(items) = cursor.next(working, size)? {
+            assert!(items.len() <= size, "{} of {size}", items.len());
+            ids.extend(items.into_iter().map(|item| item.key.id));
+        }
+        assert!(cursor.next(working, size)?.is_none(), "the end is the end");
+        Ok(ids)
+    })
+}
+
 fn write(db: &Db, rows: &[Row]) {
     let teams = (0u8..3).map(|n| {
-        let values = [("name", text(["a", "ab", "b"][n as usize])), ("size", Value::Int(i64::from(n)))];
-        create(db, "Team", &format!("t{n}"), &values[..n as usize])
+        let words = list(["x", "y"][..n as usize % 3].iter().map(|word| text(word)));
+        let name = text(["a", "ab", "b"][n as usize]);
+        let values = [("words", words), ("name", name), ("size", Value::Int(i64::from(n)))];
+        create(db, "Team", &format!("t{n}"), &values[..=n as usize])
     });
     commit(db, teams.collect());
     let items = (0u8..12).map(|n| create(db, "Item", &format!("i{n}"), &[]));
@@ -394,6 +378,12 @@ proptest! {
                     let ids: Vec<Id> = run(db, &asked).items.into_iter().map(|item| item.key.id).collect();
                     prop_assert_eq!(&ids, &expected, "{} by {:?} from {:?}", text, order, asked.from);
                     prop_assert_eq!(&walk(db, &asked, size), &expected, "{} by {:?}, {} a page", text, order, size);
+                    let streamed = through_a_cursor(db, &asked, size).unwrap();
+                    prop_assert_eq!(&streamed, &expected, "{} by {:?}, a cursor of {}", text, order, size);
+                    let some = Query { limit: size, ..asked.clone() };
+                    let streamed = through_a_cursor(db, &some, 2).unwrap();
+                    let first = &expected[..size.min(expected.len())];
+                    prop_assert_eq!(&streamed[..], first, "the first {} of {} by {:?}", size, text, order);
                     let count = engine.read(NOW, |working| query::count(working, &asked)).unwrap();
                     prop_assert_eq!(count, expected.len() as u64, "{}", text);
                     found.push(ids);
@@ -576,12 +566,92 @@ fn a_large_walk_crosses_every_border_of_chunks() {
     for indexed in [false, true] {
         let db = many(indexed, 1100);
         for order in [&[][..], &[("n", true)], &[("team", false)]] {
+            let asked = query(&db, "Item", Some("n != 50"), order);
+            let expected = brute(&db, &asked);
             for size in [1, 255, 256, 257, 1099, 1100, 1101] {
-                let asked = query(&db, "Item", Some("n != 50"), order);
-                assert_eq!(walk(&db, &asked, size), brute(&db, &asked), "{order:?} by {size}");
+                assert_eq!(walk(&db, &asked, size), expected, "{order:?} by {size}");
+                assert_eq!(
+                    through_a_cursor(&db, &asked, size).unwrap(),
+                    expected,
+                    "{order:?}, a cursor of {size}"
+                );
             }
         }
     }
+}
+
+/// Of all that is wanted, a page kept whatever matched, and sorted it, where its order had no index.
+#[test]
+fn a_page_of_many_is_the_first_of_them_in_any_order() {
+    let db = many(false, 700);
+    for order in [&[("n", true)][..], &[("n", false), ("team", true)]] {
+        let asked = query(&db, "Item", Some("n != 50"), order);
+        let expected = brute(&db, &asked);
+        for limit in [1, 7, 100, 345, 699, 700] {
+            let page = run(&db, &Query { limit, ..asked.clone() });
+            let ids: Vec<Id> = page.items.into_iter().map(|item| item.key.id).collect();
+            assert_eq!(ids, expected[..limit.min(expected.len())], "{limit} by {order:?}");
+            assert_eq!(page.more, limit < expected.len(), "{limit} by {order:?}");
+        }
+    }
+}
+
+#[test]
+fn a_cursor_is_refused_before_it_begins_or_not_at_all() {
+    let db = many(false, 1100);
+    let refused = |asked: &Query, code: &str, words: &str| match through_a_cursor(&db, asked, 64) {
+        Err(EngineError::Refused(errors)) => {
+            assert_eq!(errors[0].code, code);
+            assert!(errors[0].message.contains(words), "{}", errors[0].message);
+        }
+        other => panic!("{other:?}"),
+    };
+    let limited = |text, order, scan_limit| Query { scan_limit, ..query(&db, "Item", text, order) };
+    refused(
+        &limited(Some("n >= 0"), &[], 1099),
+        "scan-limit",
+        "more than 1099 resources of Item; `index` on Item.n",
+    );
+    refused(&limited(None, &[("n", false)], 1099), "scan-limit", "more than 1099");
+    assert_eq!(through_a_cursor(&db, &limited(Some("n >= 0"), &[], 1100), 64).unwrap().len(), 1100);
+    // Without a condition there is nothing that is visited in vain.
+    assert_eq!(through_a_cursor(&db, &limited(None, &[], 10), 64).unwrap().len(), 1100);
+
+    let db = many(false, MAX_SORTED as u32 + 1);
+    let asked = query(&db, "Item", None, &[("n", false)]);
+    let refused = through_a_cursor(&db, &asked, 64).unwrap_err();
+    let EngineError::Refused(errors) = refused else { panic!("{refused:?}") };
+    assert_eq!(errors[0].code, "sort-limit");
+    assert!(errors[0].message.contains("`index` on Item.n would help"), "{}", errors[0].message);
+    let asked = Query { limit: MAX_SORTED, ..asked };
+    assert_eq!(through_a_cursor(&db, &asked, 1000).unwrap(), brute(&db, &asked)[..MAX_SORTED]);
+}
+
+#[test]
+fn a_cursor_goes_on_in_the_state_that_it_began_in() {
+    let db = many(true, 900);
+    let engine = db.engine();
+    let asked = query(&db, "Item", None, &[("n", false)]);
+    let expected = brute(&db, &asked);
+    let group = Transaction {
+        writes: vec![delete(&db, "Item", "i0700"), update(&db, "Item", "i0800", &[("n", Value::Int(-1))])],
+    };
+    let taken: Vec<Id> = engine
+        .walk(NOW, |working| {
+            let mut cursor = Cursor::open(working, asked.clone())?;
+            let mut ids = Vec::new();
+            while let Some(items) = cursor.next(working, 100)? {
+                if ids.is_empty() {
+                    db.commit(std::slice::from_ref(&group), NOW)?.remove(0)?;
+                    // Nobody waits for it either.
+                    engine.retire();
+                }
+                ids.extend(items.into_iter().map(|item| item.key.id));
+            }
+            Ok(ids)
+        })
+        .unwrap();
+    assert_eq!(taken, expected);
 }
 
 #[test]
@@ -603,4 +673,120 @@ fn a_page_sees_one_state_and_the_documents_of_its_own_transaction() {
     let ids = |page: &Page| page.items.iter().map(|item| item.key.id.clone()).collect::<Vec<_>>();
     assert_eq!(ids(&pages.0), ids(&pages.1));
     assert_eq!(ids(&run(&db, &asked)), [id("i0004"), id("i0003")]);
+}
+
+const TAGGED: &str = "type Item in items { tags: [str] index, days: set<date> index, whole: [int] unique }";
+
+/// The candidates of a filter over items, by which way and how many.
+fn found_by(db: &Db, text: &str) -> (query::Access, usize) {
+    let asked = query(db, "Item", Some(text), &[]);
+    let told = db.engine().read(NOW, |working| query::explain(working, &asked)).unwrap();
+    assert_eq!(
+        run(db, &asked).items.into_iter().map(|item| item.key.id).collect::<Vec<_>>(),
+        brute(db, &asked)
+    );
+    (told.access, told.candidates)
+}
+
+#[test]
+fn a_list_is_found_by_its_elements() {
+    let db = fresh(TAGGED);
+    let tags = |tags: &[&str]| list(tags.iter().map(|tag| text(tag)));
+    let all: [&[&str]; 4] = [&["a", "b", "a"], &["b"], &[], &["c", "\u{0}a"]];
+    let items = all.iter().enumerate();
+    commit(
+        &db,
+        items.map(|(at, of)| create(&db, "Item", &format!("i{at}"), &[("tags", tags(of))])).collect(),
+    );
+    agree(&db);
+    let by_tags = query::Access::Index(FieldRef {
+        ty: db.engine().schema().type_named("Item").unwrap(),
+        slot: slot(&db, "Item", "tags"),
+    });
+    for (filter, rows) in
+        [("'a' in tags", 1), ("'b' in tags", 2), ("'c' in tags & 'a' in tags", 1), ("'z' in tags", 0)]
+    {
+        assert_eq!(found_by(&db, filter), (by_tags.clone(), rows), "{filter}");
+    }
+    commit(&db, vec![update(&db, "Item", "i0", &[("tags", tags(&["c"]))]), delete(&db, "Item", "i1")]);
+    agree(&db);
+    assert_eq!(found_by(&db, "'b' in tags").1, 0);
+    assert_eq!(found_by(&db, "'c' in tags").1, 2);
+    // A unique list is one as a whole.
+    commit(&db, vec![update(&db, "Item", "i0", &[("whole", list([Value::Int(1)]))])]);
+    commit(&db, vec![update(&db, "Item", "i2", &[("whole", list([Value::Int(1), Value::Int(1)]))])]);
+    let twice = try_commit(&db, vec![update(&db, "Item", "i3", &[("whole", list([Value::Int(1)]))])]);
+    assert!(matches!(&twice, Err(EngineError::Refused(found)) if found[0].code == "unique"), "{twice:?}");
+    // What is too long for an index is told, and nothing of it is kept.
+    let long = "x".repeat(20_000);
+    let refused = try_commit(&db, vec![update(&db, "Item", "i0", &[("tags", tags(&["d", &long]))])]);
+    let Err(EngineError::Refused(found)) = refused else { panic!("{refused:?}") };
+    assert_eq!((found[0].code, found[0].write), ("too-long", Some(0)), "{found:?}");
+    assert_eq!(found_by(&db, "'d' in tags").1, 0);
+    agree(&db);
+}
+
+/// Before form 4 of the data an index of lists had an entry for each list, which no query used.
+#[test]
+fn lists_that_were_indexed_as_a_whole_are_indexed_by_their_elements() {
+    let store = memory();
+    let db = opened(&store, TAGGED);
+    let tags = list([text("a"), text("b")]);
+    commit(&db, vec![create(&db, "Item", "i0", &[("tags", tags.clone())])]);
+    let number = {
+        let engine = db.engine();
+        let item = engine.schema().type_named("Item").unwrap();
+        engine.schema().field(FieldRef { ty: item, slot: slot(&db, "Item", "tags") }).id
+    };
+    drop(db);
+    let mut batch = Batch::new();
+    batch.delete_range(keys::INDEX, KeyRange::prefix(number.0.to_be_bytes().to_vec()));
+    batch.put(keys::INDEX, keys::index(number, &tags, &id("i0")), Vec::new());
+    let bytes = store.snapshot().unwrap().get(keys::META, b"schema").unwrap().unwrap();
+    let mut catalog: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    catalog["format"] = 3.into();
+    batch.put(keys::META, b"schema", catalog.to_string().into_bytes());
+    store.commit(&batch).unwrap();
+    let db = opened(&store, TAGGED);
+    agree(&db);
+    assert_eq!(found_by(&db, "'b' in tags").1, 1);
+}
+
+/// The index of a list that was unique, and is not any more, was left with the lists as a whole; the simulator found it.
+#[test]
+fn an_index_of_lists_changes_with_what_it_is_of() {
+    let store = memory();
+    let unique = TAGGED.replace("tags: [str] index", "tags: [str] index unique");
+    for schema in [TAGGED, &unique, TAGGED, &unique] {
+        let db = opened(&store, schema);
+        if db.engine().revision() == 0 {
+            commit(&db, vec![create(&db, "Item", "i0", &[("tags", list([text("a"), text("b")]))])]);
+        }
+        agree(&db);
+        if schema == TAGGED {
+            assert_eq!(found_by(&db, "'b' in tags").1, 1);
+        }
+    }
+}
+
+/// Whatever referred to what many refer to was gathered before the first of it was looked at, up to the limit, and then all over again
+/// as part of everything.
+#[test]
+fn a_page_of_what_leads_to_one_resource_ends_with_the_page() {
+    let db = fresh("type Team in teams { name: str index } type Item in items { n: int, team: link Team }");
+    commit(&db, vec![create(&db, "Team", "t", &[("name", text("a"))])]);
+    let item = |n: i64| {
+        let facts = [("n", Value::Int(n)), ("team", reference("t"))];
+        create(&db, "Item", &format!("i{n:03}"), &facts)
+    };
+    commit(&db, (0..300).map(item).collect());
+    let all = query(&db, "Item", Some("team.name = 'a'"), &[]);
+    let asked = Query { limit: 10, scan_limit: 20, ..all.clone() };
+    let page = run(&db, &asked);
+    assert!(page.more);
+    let after = page.items.last().map(|item| item.position.clone());
+    let next = run(&db, &Query { after, ..asked });
+    let ids: Vec<String> = page.items.iter().chain(&next.items).map(|item| item.key.id.to_string()).collect();
+    assert_eq!(ids, (0..20).map(|n| format!("i{n:03}")).collect::<Vec<_>>());
+    assert_eq!(walk(&db, &all, 7), brute(&db, &all));
 }

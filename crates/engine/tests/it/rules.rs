@@ -356,9 +356,9 @@ fn objects_are_merged_member_by_member() {
     commit(&db, merge(&db, edits));
     commit(&db, merge(&db, vec![set("street", text("s")), zip(Edit::Increment(Value::Int(90)))]));
     let whole = object(&[
+        ("street", text("s")),
         ("city", text("Rome")),
         ("zip", object(&[("code", Value::Int(97))])),
-        ("street", text("s")),
     ]);
     assert_eq!(get(&db, "Person", "a", "address"), whole);
     let edits =
@@ -641,4 +641,45 @@ fn a_default_that_breaks_a_rule_is_refused_like_a_value() {
     commit(&db, vec![create(&db, "Person", "bob", &bob)]);
     let refusals = refused(&db, vec![create(&db, "Person", "bob2", &bob)]);
     assert_eq!(codes(&refusals), ["unique mail"]);
+}
+
+/// A set had an object twice that was given with its members in another order, and a list or an object that may not
+/// change was refused where only that order was another.
+#[test]
+fn the_order_in_which_members_are_given_says_nothing() {
+    let db = fresh(
+        "type A in as {
+          set: set<{ n: int, m: int default 3, in: { x: int, y: int } }>
+          once: { n: int, m: int } immutable
+          log: [{ n: int, m: int }] append only
+        }",
+    );
+    let (n, m) = (("n", Value::Int(1)), ("m", Value::Int(2)));
+    let (x, y) = (("x", Value::Int(4)), ("y", Value::Int(5)));
+    let one = object(&[n.clone(), m.clone(), ("in", object(&[x.clone(), y.clone()]))]);
+    let same = object(&[("in", object(&[y, x])), m.clone(), n.clone()]);
+    let more = object(&[("m", Value::Int(3)), n.clone()]);
+    let both = [object(&[n.clone(), m.clone()]), object(&[m.clone(), n.clone()])];
+    let values = [
+        ("set", list([same, one.clone(), more.clone()])),
+        ("once", both[0].clone()),
+        ("log", list([both[0].clone()])),
+    ];
+    commit(&db, vec![create(&db, "A", "a", &values)]);
+    assert_eq!(get(&db, "A", "a", "set"), list([one, object(&[n, ("m", Value::Int(3))])]));
+    let log = list([both[1].clone(), more]);
+    commit(&db, vec![update(&db, "A", "a", &[("once", both[1].clone()), ("log", log)])]);
+    assert_eq!(get(&db, "A", "a", "once"), both[0]);
+    // What was stored in another order, before there was one.
+    let engine = db.engine();
+    let schema = engine.schema();
+    for (name, change) in
+        [("once", [both[1].clone(), both[0].clone()]), ("log", [list([both[1].clone()]), list(both)])]
+    {
+        let (_, field) = schema.ty(schema.type_named("A").unwrap()).named(name).unwrap();
+        assert_eq!(corollary_engine::rules::check_change(field, &change[0], &change[1]), None, "{name}");
+        let refused = corollary_engine::rules::check_change(field, &change[1], &list([]));
+        assert!(refused.is_some(), "{name}");
+    }
+    agree(&db);
 }

@@ -334,6 +334,24 @@ fn a_field_of_a_wider_type_has_its_readers_built_anew() {
     agree(&db);
 }
 
+/// A schema that gave a field a wider type, and did not fit for another reason, could not be taken back: going back was held to
+/// be a loss of what the wider type might hold, and the data was left with neither.
+#[test]
+fn a_schema_that_does_not_fit_is_taken_back_also_where_it_gave_a_field_a_wider_type() {
+    let store = memory();
+    let before = "type A in all { n: int, kind: 'x' | 'y', part := self.n + 1 }";
+    let db = opened(&store, before);
+    commit(&db, vec![create(&db, "A", "a", &[("n", Value::Int(0)), ("kind", text("x"))])]);
+    drop(db);
+    let wider = "type A in all { n: json, kind: str, m: int, part := 6 / count(self.link_a_up[m = 1]) strict, up: link A }";
+    let Err(OpenError::Refused(reasons)) = try_open(&store, wider) else { panic!("not refused") };
+    assert!(reasons[0].contains("part"), "{reasons:?}");
+    assert_eq!(stored_schema(&*store).unwrap().as_deref(), Some(before));
+    let db = opened(&store, before);
+    assert_eq!((get(&db, "A", "a", "n"), get(&db, "A", "a", "part")), (Value::Int(0), Value::Int(1)));
+    agree(&db);
+}
+
 /// A strict field that cannot be computed for what is there failed the opening when the new schema was the current one
 /// already and the values of the old one were gone.
 #[test]

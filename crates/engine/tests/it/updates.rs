@@ -1,14 +1,17 @@
 //! What is too large for its commit becomes an update: nothing is lost, nothing is shown that is not so, and it goes on
 //! from where it was.
 
-use std::sync::Arc;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
 
 use crate::common::*;
-use corollary_engine::updates::{Settled, State, UpdateId};
-use corollary_engine::{EngineError, Update, oracle};
+use corollary_engine::updates::ledger::{KEPT, RETENTION};
+use corollary_engine::updates::{Ledger, Settled, State, UpdateId};
+use corollary_engine::{EngineError, EngineOptions, Transaction, Update, keys, open, oracle};
 use corollary_schema::FieldRef;
-use corollary_store::{Fault, MemoryStore};
+use corollary_store::{Batch, Fault, Features, MemoryStore, Snapshot, Store, StoreError, StoreStats};
 use corollary_value::Value;
+use jiff::{SignedDuration, Timestamp};
 
 const SCHEMA: &str = "
 type Hub in hubs { name: str, mids: inverse Mid.hub, all: inverse Leaf.hub }
@@ -54,6 +57,71 @@ fn shown(db: &Db, ty: &str, name: &str, field: &str, limit: usize) -> Option<Val
         Ok((!settled.pending.contains(&slot)).then(|| settled.doc.get(slot).clone()))
     });
     read.unwrap()
+}
+
+/// A store that has something looked at before each commit.
+struct Watched(MemoryStore, Mutex<Box<dyn FnMut() + Send>>);
+
+impl Store for Watched {
+    fn features(&self) -> &Features {
+        self.0.features()
+    }
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        self.0.snapshot()
+    }
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        (self.1.lock().unwrap())();
+        self.0.commit(batch)
+    }
+    fn stats(&self) -> Result<StoreStats, StoreError> {
+        self.0.stats()
+    }
+    fn name(&self) -> &'static str {
+        "watched"
+    }
+}
+
+/// An update was told to have ended a moment before what it did could be read: its end is in the ledger before the commit
+/// is in the store.
+#[test]
+fn an_update_that_is_told_to_have_ended_can_be_read() {
+    let store = Arc::new(Watched(MemoryStore::new(&keys::KEYSPACES).unwrap(), Mutex::new(Box::new(|| {}))));
+    let options = EngineOptions { update_budget: 3, ..EngineOptions::default() };
+    let db = Db::new(open(store.clone(), SCHEMA, &options, NOW, &mut |_| {}).unwrap());
+    let mut writes = vec![create(&db, "Hub", "h", &[("name", text("one"))])];
+    for at in 0..10 {
+        writes.push(create(&db, "Leaf", &format!("l{at}"), &[("hub", reference("h"))]));
+    }
+    commit(&db, writes);
+    let [id] = commit(&db, vec![update(&db, "Hub", "h", &[("name", text("two"))])]).updates[..] else {
+        panic!("an update")
+    };
+    let (engine, last, label) = (db.engine().clone(), key(&db, "Leaf", "l9"), slot(&db, "Leaf", "label"));
+    let looks = Arc::new(Mutex::new(Vec::new()));
+    let look = {
+        let looks = looks.clone();
+        move || {
+            let is_done = |ledger: Arc<Ledger>| {
+                ledger.get(id).is_some_and(|it| it.record.is_done() || it.record.ended.is_some())
+            };
+            let told = engine.updates_to_tell();
+            assert_eq!(told.open.len() + told.ended.len(), 1, "it is told once, whatever is on its way");
+            let stored = engine.read(NOW, |working| Ok(working.after(&last)?.unwrap().get(label).clone()));
+            looks.lock().unwrap().push((
+                is_done(told),
+                stored.unwrap() == text("TWO"),
+                is_done(engine.updates()),
+            ));
+        }
+    };
+    *store.1.lock().unwrap() = Box::new(look);
+    while db.step(4).unwrap().is_some() {}
+    *store.1.lock().unwrap() = Box::new(|| {});
+    // Told to have ended, to be read, in the ledger: before the commit in which it ends only the last of them.
+    let looks = looks.lock().unwrap();
+    assert_eq!(looks.last(), Some(&(false, false, true)), "{looks:?}");
+    let told = db.engine().updates_to_tell();
+    assert!(told.open.is_empty() && told.get(id).unwrap().record.is_done());
 }
 
 #[test]
@@ -191,6 +259,37 @@ fn updates_take_turns() {
     let two = commit(&db, vec![update(&db, "Hub", "other", &[("name", text("y"))])]).updates;
     let served: Vec<UpdateId> = (0..4).map(|_| db.step(2).unwrap().expect("a step").id).collect();
     assert_eq!(served, [one[0], two[0], one[0], two[0]]);
+}
+
+/// Those that began first are under way, and one that waits after a failure is no reason for the next to wait.
+#[test]
+fn as_many_updates_are_under_way_as_are_told_to_be() {
+    let schema = "type A in all { name: str, bs: inverse B.a } type B in bees { a: link A, copy := self.a.name, index }";
+    let db = opened_within(&memory(), schema, 0);
+    let mut writes = Vec::new();
+    for at in 0..3 {
+        writes.push(create(&db, "A", &format!("a{at}"), &[("name", text("one"))]));
+        let bs =
+            (0..6).map(|b| create(&db, "B", &format!("b{at}{b}"), &[("a", reference(&format!("a{at}")))]));
+        writes.extend(bs);
+    }
+    commit(&db, writes);
+    db.finish_updates();
+    let rename = |at: usize, name: &str| {
+        commit(&db, vec![update(&db, "A", &format!("a{at}"), &[("name", text(name))])]).updates[0]
+    };
+    let ids = [rename(0, &"x".repeat(20_000)), rename(1, "two"), rename(2, "two")];
+    let served = |count: usize| -> Vec<UpdateId> {
+        (0..count).map(|_| db.step(2).unwrap().expect("a step").id).collect()
+    };
+    db.change(|executor| executor.set_updates_at_once(NonZeroUsize::new(1)));
+    assert!(db.step(2).is_err(), "the first one cannot go on");
+    assert_eq!(served(2), [ids[1], ids[1]]);
+    db.change(|executor| executor.set_updates_at_once(None));
+    assert_eq!(served(2), [ids[2], ids[1]]);
+    rename(0, "two");
+    db.finish_updates();
+    agree(&db);
 }
 
 /// With a budget of nothing each level is an update of its own, which remembers what it came of.
@@ -465,4 +564,33 @@ fn an_owner_that_came_again_is_not_the_one_that_members_were_counted_for() {
         agree(&db);
     }
     assert_eq!(get(&db, "Team", "t", "sum"), Value::Int(0));
+}
+
+/// The record of an update is there for its time after the end, and goes with the end of a later one; of very many the
+/// oldest go before.
+#[test]
+fn a_record_is_kept_for_its_time() {
+    let store = hub(5);
+    let db = opened_within(&store, SCHEMA, 3);
+    let ended = |name: &str, now: Timestamp| {
+        let writes = vec![update(&db, "Hub", "h", &[("name", text(name))])];
+        let committed = db.commit(&[Transaction { writes }], now).unwrap().remove(0).unwrap();
+        while db.step_at(100, now).unwrap().is_some() {}
+        committed.updates[0]
+    };
+    let first = ended("two", NOW);
+    let is_kept = |id: UpdateId| {
+        let stored = store.snapshot().unwrap().get(keys::UPDATE, &keys::update(id)).unwrap().is_some();
+        assert_eq!(db.engine().updates().get(id).is_some(), stored);
+        stored
+    };
+    let second = ended("three", NOW + RETENTION);
+    assert!(is_kept(first) && is_kept(second));
+    let third = ended("four", NOW + RETENTION + SignedDuration::from_secs(1));
+    assert!(!is_kept(first) && is_kept(second) && is_kept(third));
+    for at in 0..KEPT {
+        ended(&format!("n{at}"), NOW + RETENTION);
+    }
+    assert!(!is_kept(third), "a thousand have ended since");
+    assert_eq!(db.engine().updates().ended.len(), KEPT);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use corollary_syntax::ast::{self, FieldKindText, TypeExprKind};
+use corollary_syntax::ast::{self, FieldKindText};
 use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::span::Span;
 use corollary_syntax::{format_expression, nearest};
@@ -11,11 +11,12 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::options::{Context, read_options};
 use super::several::{self, Collections, Targets, add_parts, resolve_targets};
+use super::values::{BASIC, field_type, has_derived_members};
 use super::{lifetime, paths, urls};
 use crate::ids::Ids;
 use crate::model::{
-    Field, FieldKind, FieldRef, Member, OnDelete, Position, ResourceType, Rules, Schema, Search, Slot,
-    TypeIx, ValueType,
+    Field, FieldKind, FieldRef, OnDelete, Position, ResourceType, Rules, Schema, Search, Slot, TypeIx,
+    ValueType,
 };
 use crate::names::{parent_name, reverse_name};
 use crate::plan::Plan;
@@ -55,8 +56,6 @@ pub struct Abstract {
 pub type Sources<'t> = Vec<(FieldRef, Source<'t>)>;
 
 const RESERVED: [&str; 5] = ["self", "root", "ego", "parent", "id"];
-const BASIC: [&str; 11] =
-    ["str", "int", "float", "bool", "decimal", "datetime", "date", "duration", "uuid", "bytes", "json"];
 
 /// Reads all declarations. Derived fields have no expression yet.
 pub fn declare<'t>(
@@ -72,6 +71,7 @@ pub fn declare<'t>(
         abstract_roots: HashMap::new(),
         plan: Plan::default(),
         shared: None,
+        mounts: Vec::new(),
     };
     let mut texts = Vec::new();
     for ty in &tree.types {
@@ -254,7 +254,7 @@ fn declare_field<'t>(
     }
     let (kind, context) = match &text.kind {
         FieldKindText::Stored(text) => {
-            let Some(of) = value_type(schema, text, found) else { return };
+            let Some(of) = field_type(schema, text, found) else { return };
             declared.objects.push((here, text));
             (FieldKind::Stored(of.clone()), Context::Value(of))
         }
@@ -354,97 +354,6 @@ fn declare_field<'t>(
     owner.fields.push(field);
 }
 
-/// The type of a stored value; none, with a diagnostic, where there is no such type.
-fn value_type(schema: &Schema, text: &ast::TypeExpr, found: &mut Vec<Diagnostic>) -> Option<ValueType> {
-    Some(match &text.kind {
-        TypeExprKind::Name(name) => match name.as_str() {
-            "str" => ValueType::Str,
-            "int" => ValueType::Int,
-            "float" => ValueType::Float,
-            "bool" => ValueType::Bool,
-            "decimal" => ValueType::Decimal,
-            "datetime" => ValueType::Datetime,
-            "date" => ValueType::Date,
-            "duration" => ValueType::Duration,
-            "uuid" => ValueType::Uuid,
-            "bytes" => ValueType::Bytes,
-            "json" => ValueType::Json,
-            other => {
-                let diagnostic =
-                    Diagnostic::error("unknown-type", text.span, format!("there is no value type `{other}`"));
-                found.push(match nearest(other, BASIC) {
-                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-                    None => diagnostic.help(format!(
-                        "a reference to a resource is written `link {other}`; the value types are {}",
-                        BASIC.join(", ")
-                    )),
-                });
-                return None;
-            }
-        },
-        TypeExprKind::Enum(words) => {
-            for (at, word) in words.iter().enumerate() {
-                if words[..at].iter().any(|other| other.name == word.name) {
-                    let message = format!("\"{}\" stands twice in the enum", word.name);
-                    found.push(Diagnostic::error("duplicate-word", word.span, message));
-                }
-            }
-            ValueType::Enum(words.iter().map(|word| word.name.clone()).collect())
-        }
-        TypeExprKind::List(of) => ValueType::List(Box::new(value_type(schema, of, found)?)),
-        TypeExprKind::Set(of) => ValueType::Set(Box::new(value_type(schema, of, found)?)),
-        TypeExprKind::Map(of) => ValueType::Map(Box::new(value_type(schema, of, found)?)),
-        TypeExprKind::Object(fields) => {
-            let mut members: Vec<Member> = Vec::with_capacity(fields.len());
-            for (at, field) in fields.iter().enumerate() {
-                if fields[..at].iter().any(|other| other.name.name == field.name.name) {
-                    let message = format!("the object has two members `{}`", field.name.name);
-                    found.push(Diagnostic::error("duplicate-field", field.name.span, message));
-                    continue;
-                }
-                let (ty, context) = match &field.kind {
-                    FieldKindText::Stored(of) => {
-                        let Some(ty) = value_type(schema, of, found) else { continue };
-                        (ty.clone(), Context::Member(ty))
-                    }
-                    // That it leads to one type was seen to with the abstract types.
-                    FieldKindText::Link(targets) => {
-                        let [target] = targets.as_slice() else { continue };
-                        let Some(target) = resolve_type(schema, target, found) else { continue };
-                        // The field that has its targets is made when all declared ones are known.
-                        let via = FieldRef { ty: target, slot: Slot(u32::MAX) };
-                        let link = ValueType::Link { target, on_delete: OnDelete::Unlink, via };
-                        (link, Context::MemberLink)
-                    }
-                    // It is no part of what is stored.
-                    FieldKindText::Derived(_) => {
-                        read_options(&field.options, &Context::DerivedMember, found);
-                        continue;
-                    }
-                    _ => {
-                        let message = "an embedded object holds values, links, and what follows from them";
-                        let help = "several links, collections and inverses belong to a type";
-                        found.push(Diagnostic::error("object-member", field.span, message).help(help));
-                        continue;
-                    }
-                };
-                let options = read_options(&field.options, &context, found);
-                let mut member =
-                    Member { name: field.name.name.clone(), ty, rules: options.rules, derived: false };
-                if let ValueType::Link { on_delete, .. } = &mut member.ty {
-                    *on_delete = match options.on_delete {
-                        // What must be there cannot be taken away.
-                        OnDelete::Unlink if member.rules.required => OnDelete::Restrict,
-                        rule => rule,
-                    };
-                }
-                members.push(member);
-            }
-            ValueType::Object(members)
-        }
-    })
-}
-
 /// Gives the links in the objects of a stored field hidden fields that have their targets; and the objects, where they
 /// have derived members, a hidden field with them as they are read.
 fn embed<'t>(
@@ -488,19 +397,6 @@ fn embed<'t>(
         added.push(hidden(id, format_smolstr!("#{name}"), kind, false));
     }
     owner.fields.extend(added);
-}
-
-/// Has any object in values of a type members that follow from others?
-pub fn has_derived_members(text: &ast::TypeExpr) -> bool {
-    match &text.kind {
-        TypeExprKind::Object(fields) => fields.iter().any(|field| match &field.kind {
-            FieldKindText::Derived(_) => true,
-            FieldKindText::Stored(of) => has_derived_members(of),
-            _ => false,
-        }),
-        TypeExprKind::List(of) | TypeExprKind::Set(of) | TypeExprKind::Map(of) => has_derived_members(of),
-        _ => false,
-    }
 }
 
 /// Gives each child type a hidden link for each collection that may hold it.

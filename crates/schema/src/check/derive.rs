@@ -11,9 +11,8 @@ use super::urls;
 use crate::expr::about::check_path;
 use crate::expr::{Names, Place, check_expr};
 use crate::ids::Ids;
-use crate::model::{
-    Field, FieldKind, FieldRef, OnDelete, Rules, Schema, Slot, TypeIx, ValueType, for_links_of,
-};
+use crate::members::for_links_of;
+use crate::model::{Field, FieldKind, FieldRef, OnDelete, Rules, Schema, Slot, TypeIx, ValueType};
 use crate::names::PATH_FIELD;
 use crate::plan::lower::Lowering;
 use crate::plan::order::finish;

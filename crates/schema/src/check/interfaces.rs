@@ -86,7 +86,12 @@ pub fn merge(tree: &SchemaText, found: &mut Vec<Diagnostic>) -> Merged {
     let types = types.collect();
     let spans = tree.types.iter().filter(|ty| ty.is_abstract).map(|ty| ty.span).collect();
     let left = merging.left();
-    Merged { tree: SchemaText { name: tree.name.clone(), types }, left, abstracts: spans, refused }
+    Merged {
+        tree: SchemaText { name: tree.name.clone(), types, mounts: tree.mounts.clone() },
+        left,
+        abstracts: spans,
+        refused,
+    }
 }
 
 struct Merging<'t> {
@@ -256,6 +261,7 @@ impl<'t> Merging<'t> {
 fn members(ty: &TypeExpr) -> &[FieldText] {
     match &ty.kind {
         TypeExprKind::Object(members) => members,
+        TypeExprKind::Union(union) => &union.variants,
         TypeExprKind::List(of) | TypeExprKind::Set(of) | TypeExprKind::Map(of) => members(of),
         TypeExprKind::Name(_) | TypeExprKind::Enum(_) => &[],
     }

@@ -2,23 +2,28 @@
 //!
 //! - `interfaces` puts the fields of abstract types into the types that are one,
 //! - `declare` reads the declarations,
+//! - `values` the types of stored values,
 //! - `options` the options of fields,
 //! - `several` the relations that lead to several types,
 //! - `lifetime`, `paths` and `urls` the options of types,
 //! - `derive` types the derived fields, in whatever order they need each other,
 //! - `elements` the derived members of embedded objects,
-//! - `defaults` the defaults that are computed.
+//! - `defaults` the defaults that are computed,
+//! - `mounts` what stands at paths besides.
 
 mod declare;
 mod defaults;
 mod derive;
 mod elements;
+mod files;
 mod interfaces;
 mod lifetime;
+mod mounts;
 pub(crate) mod options;
 mod paths;
 mod several;
 mod urls;
+mod values;
 
 use corollary_syntax::diagnostic::{Diagnostic, Severity};
 use corollary_syntax::{Parsed, ast, parse_schema};
@@ -62,5 +67,6 @@ fn check_types(merged: &Merged, ids: &mut Ids, found: &mut Vec<Diagnostic>) -> O
     let (schema, sources) = declare::declare(tree, &merged.left, ids, found);
     let mut schema = derive::derive(schema, sources, ids, found)?;
     defaults::compute(tree, &mut schema, found);
+    mounts::declare(tree, &mut schema, found);
     Some(schema)
 }

@@ -6,6 +6,7 @@ use corollary_syntax::nearest;
 use corollary_syntax::span::Span;
 use corollary_value::{BasicKind, Value, compare, parse_as};
 
+use super::files;
 use crate::model::{DefaultValue, OnDelete, Pattern, Rules, SearchBy, ValueType};
 use crate::normalize::Normalize;
 use crate::typed::Kind;
@@ -21,6 +22,8 @@ pub enum Context {
     MemberLink,
     /// What follows from others in an embedded object.
     DerivedMember,
+    /// A variant of a union.
+    Variant,
     /// `link`.
     Link,
     /// `links`.
@@ -116,6 +119,8 @@ fn read_option(text: &OptionText, context: &Context, options: &mut Options) -> R
         "background" => options.background = true,
         "lazy" => options.lazy = true,
         "default" => rules.default = Some(default(argument(text)?, context)?),
+        "max" if is_file(context) => rules.max_bytes = Some(files::size(argument(text)?)?),
+        "accept" => rules.accept = files::accepted(argument(text)?)?,
         "min" | "max" => {
             let (Context::Value(ty) | Context::Member(ty)) = context else { return Ok(()) };
             let value = Some(literal(argument(text)?, ty)?);
@@ -157,6 +162,11 @@ fn read_option(text: &OptionText, context: &Context, options: &mut Options) -> R
 fn allowed(context: &Context) -> Vec<&'static str> {
     let mut names = vec!["description"];
     match context {
+        // That there is one cannot be asked of a new resource: a file comes by a request of its own.
+        Context::Value(ty) if ty.is_file() => {
+            // Nor is there one that could stay as it is from the beginning.
+            names.extend(["required", "write once", "max", "accept"]);
+        }
         Context::Value(ty) | Context::Member(ty) => {
             names.extend(["required", "nullable", "default"]);
             if matches!(context, Context::Value(_)) {
@@ -195,10 +205,14 @@ fn allowed(context: &Context) -> Vec<&'static str> {
         }
         Context::MemberLink => names.extend(["required", "nullable", "on delete"]),
         Context::Links => names.extend(["required", "on delete", "max_length", "append only"]),
-        Context::Reverse | Context::DerivedMember => {}
+        Context::Reverse | Context::DerivedMember | Context::Variant => {}
         Context::Derived => names.extend(["strict", "background", "lazy", "index"]),
     }
     names
+}
+
+fn is_file(context: &Context) -> bool {
+    matches!(context, Context::Value(ty) if ty.is_file())
 }
 
 fn misplaced(text: &OptionText, context: &Context, allowed: &[&str]) -> Diagnostic {
@@ -208,10 +222,12 @@ fn misplaced(text: &OptionText, context: &Context, allowed: &[&str]) -> Diagnost
         return Diagnostic::error("unsupported", text.span, message);
     }
     let place = match context {
+        Context::Value(ty) if ty.is_file() => "a file",
         Context::Value(_) => "a field of this type",
         Context::Member(_) => "a member of this type",
         Context::MemberLink => "a link in an object",
         Context::DerivedMember => "a derived member",
+        Context::Variant => "a variant of a union",
         Context::Link => "a link",
         Context::Links => "links",
         Context::LinkAmong => "a link to one of several types",

@@ -113,7 +113,7 @@ fn mistakes_around_abstract_types_are_told_once_each() {
         ),
         (
             "type A in as { x: B | C }",
-            "no-union «|» a value is of one type | a link may lead to several, as in `link A | B`; an object of several forms has a word that says which it is, and the members of all",
+            "no-union «|» a value is of one type | an object of one of several forms is written `union kind { card: { number: str }, cash: {} }`; a link may lead to several types, as in `link A | B`",
         ),
         (
             "type A in as { x: link A | B | A } type B in bs {}",

@@ -62,7 +62,7 @@ pub fn flights(keep: bool) -> Result<(), Failure> {
     let runtime = serve::runtime()?;
     let options =
         Options { listen: ([127, 0, 0, 1], 0).into(), update_budget: open::AT_ONCE, ..Options::default() };
-    let serving = runtime.block_on(serve::start(executor, SCHEMA.to_string(), &options))?;
+    let serving = runtime.block_on(serve::start(executor, SCHEMA.to_string(), engine, &options, None))?;
     let url = format!("http://{}", serving.address);
     println!("\nServed at {url}. What is known of one flight, of what it belongs to:\n");
     let (told, stop) = tokio::sync::oneshot::channel::<()>();

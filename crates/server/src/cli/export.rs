@@ -82,8 +82,9 @@ pub fn run(ty: &str, out: Option<&Path>, derived: bool, place: &Place) -> Result
             text(&item.key.id.to_string(), &mut line);
             let resource = engine.schema().ty(ty);
             for (slot, field) in resource.slots().filter(|(_, field)| !field.name.starts_with('#')) {
-                let shown =
-                    field.is_written() || (derived && matches!(field.kind, FieldKind::Derived { .. }));
+                // What is told of a file cannot be written again without its bytes.
+                let written = field.is_written() && (derived || !field.is_file());
+                let shown = written || (derived && matches!(field.kind, FieldKind::Derived { .. }));
                 let value = item.doc.get(if derived { resource.shown(slot) } else { slot });
                 if shown && among::is_set(engine.schema(), ty, slot, &item.doc) {
                     line.extend_from_slice(format!(",\"{}\":", field.name).as_bytes());
@@ -104,6 +105,9 @@ pub fn run(ty: &str, out: Option<&Path>, derived: bool, place: &Place) -> Result
             Some(last) => after = Some(last.position.clone()),
             None => break,
         }
+    }
+    if schema.ty(ty).files().next().is_some() && !derived {
+        eprintln!("the files of {} are not among its lines: a backup has them", schema.ty(ty).name);
     }
     match out.flush() {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

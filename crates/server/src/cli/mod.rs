@@ -1,6 +1,8 @@
 //! The command line: one file per command.
 
+mod backup;
 mod check;
+mod check_server;
 mod demo;
 mod export;
 mod import;
@@ -33,18 +35,49 @@ struct Place {
     /// The data folder; created if it is missing
     #[arg(long, value_name = "DIR", default_value = "data")]
     data: PathBuf,
-    /// A PostgreSQL database instead of the data folder: postgres://user:password@host/database
+    /// A PostgreSQL database instead of the data folder: postgres://user:password@host/database; or `memory`, which keeps nothing
+    /// beyond the process
     #[arg(long, value_name = "URL", env = "COROLLARY_STORE", hide_env_values = true)]
     store: Option<String>,
     /// Megabytes of memory for decoded documents
     #[arg(long, value_name = "MB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(..=1_048_576))]
     cache_mb: u32,
+    /// Milliseconds that a commit may stand in the journal of the data folder alone, before it is put into the database file too
+    #[arg(long, value_name = "MS", default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    journal_ms: u32,
 }
+
+/// The store that keeps nothing beyond the process.
+const MEMORY: &str = "memory";
 
 impl Place {
     /// Where the data is, for messages: never with a password.
     fn shown(&self) -> String {
-        match self.store {
+        self.stored().shown()
+    }
+
+    /// Where the data is, without a schema.
+    fn stored(&self) -> Stored {
+        Stored { data: self.data.clone(), store: self.store.clone() }
+    }
+}
+
+/// Where data is, for commands that take it as it is.
+#[derive(Args, Clone, Debug)]
+struct Stored {
+    /// The data folder
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    data: PathBuf,
+    /// A PostgreSQL database instead of the data folder: postgres://user:password@host/database
+    #[arg(long, value_name = "URL", env = "COROLLARY_STORE", hide_env_values = true)]
+    store: Option<String>,
+}
+
+impl Stored {
+    /// For messages: never with a password.
+    fn shown(&self) -> String {
+        match self.store.as_deref() {
+            Some(MEMORY) => "the memory of the process".into(),
             Some(_) => "the database".into(),
             None => self.data.display().to_string(),
         }
@@ -88,6 +121,32 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Write everything at one revision into a file, while others write
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    Backup {
+        #[command(subcommand)]
+        command: Option<BackupCommand>,
+        /// The file, which is not there yet
+        #[arg(required = true)]
+        file: Option<PathBuf>,
+        /// A running server; without it the data is read here
+        #[arg(long, value_name = "URL", alias = "url", conflicts_with = "data")]
+        server: Option<String>,
+        #[command(flatten)]
+        stored: Stored,
+    },
+    /// Make the data folder or the tables that a server needs, and nothing else
+    Init {
+        #[command(flatten)]
+        stored: Stored,
+    },
+    /// Bring a backup into a folder or a database that is empty
+    Restore {
+        /// The file
+        file: PathBuf,
+        #[command(flatten)]
+        stored: Stored,
+    },
     /// Compare stored derived values with what follows from the facts
     Check {
         /// About so many resources of each type; all without it
@@ -96,6 +155,9 @@ enum Command {
         /// Mend what is wrong
         #[arg(long, conflicts_with = "sample")]
         repair: bool,
+        /// Have a running server do it while it serves, as http://127.0.0.1:7437
+        #[arg(long, value_name = "URL")]
+        server: Option<String>,
         #[command(flatten)]
         place: Place,
     },
@@ -117,6 +179,15 @@ enum Command {
     Demo {
         #[command(subcommand)]
         command: DemoCommand,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum BackupCommand {
+    /// Tell whether a backup is whole, and what is in it
+    Verify {
+        /// The file
+        file: PathBuf,
     },
 }
 
@@ -216,6 +287,13 @@ fn own_budget(text: &str) -> Result<OwnBudget, String> {
     Ok(OwnBudget { ty: ty.into(), field, resources })
 }
 
+/// Makes a store without anything in it.
+fn init(stored: &Stored) -> Result<(), Failure> {
+    let store = open::new_store(stored)?;
+    println!("the {} store in {} is ready for a server", store.name(), stored.shown());
+    Ok(())
+}
+
 /// Runs the command line.
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
@@ -224,7 +302,14 @@ pub fn main() -> ExitCode {
             import::run(&ty, &file, url.as_deref(), rejects.as_deref(), &place)
         }
         Command::Export { ty, out, derived, place } => export::run(&ty, out.as_deref(), derived, &place),
-        Command::Check { sample, repair, place } => check::run(&place, sample, repair),
+        Command::Check { sample, repair, server: Some(url), .. } => check_server::run(&url, sample, repair),
+        Command::Check { sample, repair, server: None, place } => check::run(&place, sample, repair),
+        Command::Backup { command: Some(BackupCommand::Verify { file }), .. } => backup::verify(&file),
+        Command::Backup { command: None, file, server, stored } => {
+            backup::run(&file.unwrap_or_default(), server.as_deref(), &stored)
+        }
+        Command::Init { stored } => init(&stored),
+        Command::Restore { file, stored } => backup::restore(&file, &stored),
         Command::Updates { url, no_follow } => updates::run(&url, !no_follow),
         Command::Schema { command: SchemaCommand::Check { file, plan } } => schema::check(&file, plan),
         Command::Schema { command: SchemaCommand::Openapi { file } } => schema::openapi(&file),

@@ -3,28 +3,24 @@
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use corollary_engine::updates::OwnBudget;
 use corollary_engine::{EngineOptions, Executor, OpenError, catalog, keys};
-use corollary_schema::{Field, FieldKind, Schema, TypeIx};
-use corollary_store::{EmbeddedOptions, EmbeddedStore, PostgresOptions, PostgresStore, Store};
+use corollary_schema::{Schema, TypeIx};
+use corollary_store::{
+    EmbeddedOptions, EmbeddedStore, MemoryStore, PostgresOptions, PostgresStore, Store, StoreError,
+};
 use corollary_syntax::diagnostic::Diagnostic;
-use corollary_syntax::{format_schema, nearest, render};
-use jiff::Timestamp;
+use corollary_syntax::{format_schema, render};
 
 use super::source::Source;
-use super::{Failure, Place};
+use super::{Failure, MEMORY, Place, Stored};
+use crate::backup;
+use crate::opening::{misnamed, no_type, when_built};
 
 /// The budget of changes for whom nobody waits: everything goes with its commit.
 pub const AT_ONCE: usize = usize::MAX;
-
-/// How long what another server builds may stand still, until it is taken to be gone.
-const BUILD_PATIENCE: Duration = Duration::from_secs(60);
-
-/// How often it is looked whether it is done.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 const EXAMPLE: &str = "\
 type Customer in customers {
@@ -120,6 +116,45 @@ fn no_schema(place: &Place) -> Failure {
     message.into()
 }
 
+fn try_store(stored: &Stored, options: EmbeddedOptions) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match stored.store.as_deref() {
+        None => Arc::new(EmbeddedStore::open(&stored.data, &keys::KEYSPACES, options)?),
+        Some(MEMORY) => Arc::new(MemoryStore::new(&keys::KEYSPACES)?),
+        Some(url) => Arc::new(PostgresStore::open(url, &keys::KEYSPACES, PostgresOptions::default())?),
+    })
+}
+
+/// Opens a store, which is created where there is none, whatever is in it.
+pub fn new_store(stored: &Stored) -> Result<Arc<dyn Store>, Failure> {
+    try_store(stored, EmbeddedOptions::default()).map_err(|error| error.to_string().into())
+}
+
+/// Refuses a store that has not all that belongs to it.
+fn whole(store: Arc<dyn Store>, stored: &Stored) -> Result<Arc<dyn Store>, Failure> {
+    if backup::is_unfinished(&*store).map_err(|error| error.to_string())? {
+        let message = format!(
+            "{} has a restore that was not finished; run `corollary restore` again, which begins anew",
+            stored.shown()
+        );
+        return Err(message.into());
+    }
+    Ok(store)
+}
+
+/// Opens a store that is there already, for a backup.
+pub fn existing_store(stored: &Stored) -> Result<Arc<dyn Store>, Failure> {
+    if stored.store.is_none() && is_empty(&stored.data) {
+        return Err(format!("there is no data in {}", stored.data.display()).into());
+    }
+    let store = try_store(stored, EmbeddedOptions::default()).map_err(|error| match error {
+        StoreError::InUse { .. } => {
+            format!("{error}. `--server URL` takes a backup of a server that runs")
+        }
+        error => error.to_string(),
+    })?;
+    whole(store, stored)
+}
+
 fn open_with(
     place: &Place,
     given: Option<String>,
@@ -127,32 +162,39 @@ fn open_with(
     own_budgets: &[OwnBudget],
     node: &str,
 ) -> Result<(Executor, String), Failure> {
-    let store: Arc<dyn Store> = match &place.store {
-        None => {
-            let opened = EmbeddedStore::open(&place.data, &keys::KEYSPACES, EmbeddedOptions::default());
-            Arc::new(opened.map_err(|error| error.to_string())?)
+    let at = place.stored();
+    let apply_interval = Duration::from_millis(place.journal_ms.into());
+    let options = EmbeddedOptions { apply_interval, ..EmbeddedOptions::default() };
+    let store = whole(try_store(&at, options).map_err(|error| error.to_string())?, &at)?;
+    let stored = catalog::stored(&*store).map_err(|error| error.to_string())?;
+    let file = place.schema.display();
+    let (text, instead_of, name) = match (given, stored) {
+        (Some(given), Some(stored)) if stored.instead_of.as_ref() == Some(&given) => {
+            eprintln!("{file} is as it was before another schema was applied; that one is served");
+            (stored.text, stored.instead_of, "the stored schema".to_string())
         }
-        Some(url) => {
-            let opened = PostgresStore::open(url, &keys::KEYSPACES, PostgresOptions::default());
-            Arc::new(opened.map_err(|error| error.to_string())?)
-        }
+        (Some(given), _) => (given, None, file.to_string()),
+        (None, Some(stored)) => (stored.text, stored.instead_of, "the stored schema".to_string()),
+        (None, None) => return Err(no_schema(place)),
     };
-    let (text, name) = match given {
-        Some(text) => (text, place.schema.display().to_string()),
-        None => {
-            let stored = catalog::stored_schema(&*store).map_err(|error| error.to_string())?;
-            (stored.ok_or_else(|| no_schema(place))?, "the stored schema".to_string())
-        }
-    };
-    let cache_bytes = (place.cache_mb as usize) << 20;
-    let options = EngineOptions {
-        cache_bytes,
+    let options = EngineOptions { instead_of, ..engine_options(place, update_budget, own_budgets, node) };
+    with_schema(store, &text, &name, &options).map(|executor| (executor, text))
+}
+
+/// How data is opened, whatever its schema.
+pub fn engine_options(
+    place: &Place,
+    update_budget: usize,
+    own_budgets: &[OwnBudget],
+    node: &str,
+) -> EngineOptions {
+    EngineOptions {
+        cache_bytes: (place.cache_mb as usize) << 20,
         update_budget,
         own_budgets: own_budgets.to_vec(),
         node: node.into(),
         ..EngineOptions::default()
-    };
-    with_schema(store, &text, &name, &options).map(|executor| (executor, text))
+    }
 }
 
 /// Opens a store with the text of a schema.
@@ -162,63 +204,23 @@ pub fn with_schema(
     name: &str,
     options: &EngineOptions,
 ) -> Result<Executor, Failure> {
-    let mut told = |what: &str| eprintln!("building {what}");
-    let mut options = options.clone();
-    // The last commit of another server that builds, and since when it has been the last.
-    let mut seen: Option<(u64, Instant)> = None;
-    loop {
-        let opened = corollary_engine::open(store.clone(), text, &options, Timestamp::now(), &mut told);
-        return Err(match opened {
-            Ok(executor) => return Ok(executor),
-            Err(OpenError::Schema(diagnostics)) => mistakes(&diagnostics, name, text),
-            Err(OpenError::Refused(reasons)) => {
-                let message =
-                    format!("the data does not fit {name}, and nothing was changed:\n{}", reasons.join("\n"));
-                Failure { message, code: 1 }
-            }
-            Err(OpenError::Building { by, sequence }) => {
-                match seen {
-                    Some((last, since)) if last == sequence => {
-                        options.take_over = since.elapsed() >= BUILD_PATIENCE;
-                    }
-                    _ => {
-                        eprintln!("waiting for {by}, which builds what follows from its schema");
-                        seen = Some((sequence, Instant::now()));
-                    }
-                }
-                thread::sleep(LOOK_AGAIN);
-                continue;
-            }
-            Err(OpenError::Engine(error)) => error.to_string().into(),
-        });
-    }
+    when_built(&store, text, options).map_err(|error| match error {
+        OpenError::Schema(diagnostics) => mistakes(&diagnostics, name, text),
+        OpenError::Refused(reasons) => {
+            let message =
+                format!("the data does not fit {name}, and nothing was changed:\n{}", reasons.join("\n"));
+            Failure { message, code: 1 }
+        }
+        error => error.to_string().into(),
+    })
 }
 
-/// Are budgets of types and derived fields that there are? Whoever has a name wrong is told the nearest.
+/// Are budgets of types and derived fields that there are?
 pub fn check_budgets(schema: &Schema, budgets: &[OwnBudget]) -> Result<(), Failure> {
-    for budget in budgets {
-        let ty = schema.ty(type_named(schema, &budget.ty)?);
-        let Some(field) = &budget.field else { continue };
-        let derived = |field: &&Field| matches!(field.kind, FieldKind::Derived { .. }) && field.visible();
-        let mut names = ty.fields.iter().filter(derived).map(|field| field.name.as_str());
-        if !names.clone().any(|name| name == field) {
-            let help =
-                nearest(field, &mut names).map_or(String::new(), |near| format!("; did you mean {near}?"));
-            return Err(Failure {
-                message: format!("{} has no derived field {field}{help}", ty.name),
-                code: 2,
-            });
-        }
-    }
-    Ok(())
+    misnamed(schema, budgets).map_or(Ok(()), |message| Err(Failure { message, code: 2 }))
 }
 
 /// The type with a name.
 pub fn type_named(schema: &Schema, name: &str) -> Result<TypeIx, Failure> {
-    schema.type_named(name).ok_or_else(|| {
-        let near =
-            nearest(name, schema.types().filter(|(_, ty)| ty.visible()).map(|(_, ty)| ty.name.as_str()));
-        let help = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
-        Failure { message: format!("the schema has no type {name}{help}"), code: 2 }
-    })
+    schema.type_named(name).ok_or_else(|| Failure { message: no_type(schema, name), code: 2 })
 }

@@ -2,28 +2,31 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
-use corollary_engine::Executor;
 use corollary_engine::updates::OwnBudget;
+use corollary_engine::{EngineOptions, Executor};
 use corollary_schema::plan::follows::DEFAULT_BUDGET;
 use jiff::SignedDuration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{RwLock, Semaphore};
 
 use super::{Failure, Place, open};
 use crate::front::listen::{self, Listening};
 use crate::front::metrics::Metrics;
 use crate::front::tls::Tls;
 use crate::front::{self, Front, log, origins};
+use crate::http::backup::MAX_BACKUPS;
 use crate::http::{self, App, Bodies, Limits};
-use crate::node::{Node, NodeOptions, Pace, Running, catch_up};
-
-/// How long requests that run may take to end when the server stops.
-const GRACE: Duration = Duration::from_secs(5);
+use crate::mounts::proxy::Proxies;
+use crate::node::{NodeOptions, Pace, catch_up};
+use crate::site::{Manner, Site};
+use crate::sql::{self, Gate, names};
 
 /// What can be set.
 #[derive(clap::Args, Clone, Debug)]
@@ -46,6 +49,24 @@ pub struct Options {
     /// Seconds that a reply may take to begin
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     pub request_seconds: u32,
+    /// Seconds for which whoever reads a long reply (a list line by line, a backup) may take nothing of it, before it is broken off
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub stall_seconds: u32,
+    /// Lists that are told line by line at a time; further ones are refused with 503
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub max_lists: u32,
+    /// Seconds for which a server that is told to stop goes on as before, while /readyz already says no; told again it stops at once
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=3_600))]
+    pub drain_seconds: u32,
+    /// Seconds that requests which run may take to end when it stops, before their connections are cut
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub grace_seconds: u32,
+    /// Seconds that the reply of another server may take to begin, at the mounts that are proxies
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub proxy_seconds: u32,
+    /// Mebibytes that a body for another server may have
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub proxy_body_mib: u32,
     /// What goes to standard error: `warn`, or by target, as `warn,access=info` for a line for each request
     #[arg(long, value_name = "FILTER", default_value = "warn", env = "COROLLARY_LOG")]
     pub log: String,
@@ -58,6 +79,9 @@ pub struct Options {
     /// Mebibytes that a request's body may have
     #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub max_body_mib: u32,
+    /// Mebibytes that a file may have; a field may have a lower limit of its own
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub max_file_mib: u32,
     /// Mebibytes that the bodies of all requests may have that run at a time; further ones are refused with 503
     #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub max_bodies_mib: u32,
@@ -73,9 +97,18 @@ pub struct Options {
     /// Resources that updates do in a second, at most; as many as go without it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub update_rate: Option<u32>,
+    /// Updates that are under way at a time, at most, those that began first; all that are open without it
+    #[arg(long, value_name = "N")]
+    pub updates_at_once: Option<NonZeroUsize>,
+    /// Of a hundred parts of the time, how many updates may store something in while somebody writes
+    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub update_share: u32,
     /// The name of this server among those over one database; its host and port without it
     #[arg(long, value_name = "NAME", value_parser = super::node_name)]
     pub node: Option<String>,
+    /// Keeps tables and views of all resources in this schema of the PostgreSQL database, to be read in SQL, such as corollary_sql
+    #[arg(long, value_name = "SCHEMA", value_parser = names::schema)]
+    pub sql: Option<String>,
 }
 
 impl Default for Options {
@@ -98,19 +131,47 @@ pub fn run(place: &Place, options: &Options) -> Result<(), Failure> {
         None if options.listen.port() > 0 => format!("{}:{}", open::host(), options.listen.port()),
         None => open::process(),
     };
-    let (executor, text) = open::open(place, options.update_budget, &options.own_budgets, &node)?;
+    let sql = options.sql.as_deref().map(|within| tables(place, within, &node)).transpose()?;
+    let (budget, own_budgets) = (options.update_budget, &options.own_budgets);
+    let (executor, text) = open::open(place, budget, own_budgets, &node)?;
+    let engine = open::engine_options(place, budget, own_budgets, &node);
     open::check_budgets(executor.engine().schema(), &options.own_budgets)?;
     let runtime = runtime()?;
     let served = runtime.block_on(async {
         // Whoever reads that it is ready may tell it to stop at once.
-        let told = stop_signal()?;
-        let serving = start(executor, text, options).await?;
+        let mut told = StopSignal::receive()?;
+        let serving = start(executor, text, engine, options, sql).await?;
         let scheme = if options.tls_cert.is_some() { "https" } else { "http" };
         println!("Corollary is ready at {scheme}://{}", serving.address);
-        serving.until(told).await
+        let site = serving.site.clone();
+        let drain = Duration::from_secs(u64::from(options.drain_seconds));
+        let drained = async move {
+            told.again().await;
+            site.leave();
+            // Who is told twice is in a hurry.
+            let _ = tokio::time::timeout(drain, told.again()).await;
+        };
+        serving.until(drained).await
     });
     drop(logging);
+    // A check that is at work only reads, and nobody waits for it any more.
+    runtime.shutdown_background();
     served
+}
+
+/// How long the database may take to answer who wants to connect for the tables in SQL, for each of its hosts.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Where the tables in SQL are.
+fn tables(place: &Place, within: &str, node: &str) -> Result<sql::Place, Failure> {
+    let url = place.store.as_deref().filter(|store| *store != super::MEMORY);
+    let url = url.ok_or_else(|| Failure {
+        message: "--sql keeps tables in the PostgreSQL database of the store: it needs --store postgres://…"
+            .into(),
+        code: 2,
+    })?;
+    let gate = Gate::to(url, CONNECT).map_err(|error| error.to_string())?;
+    Ok(sql::Place { gate, within: within.into(), node: node.into(), counts: sql::Counts::default() })
 }
 
 /// The runtime of a server.
@@ -125,19 +186,28 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 pub struct Serving {
     /// Where it listens.
     pub address: SocketAddr,
-    node: Arc<Node>,
-    running: Running,
+    site: Site,
     stop: tokio::sync::oneshot::Sender<()>,
     served: tokio::task::JoinHandle<std::io::Result<()>>,
+    /// How long requests that run may take to end when it stops.
+    grace: Duration,
+    /// What keeps the tables in SQL, where that is wanted.
+    tables: Option<tokio::task::JoinHandle<()>>,
 }
 
-/// Listens, and serves in the background.
+/// Listens, and serves in the background; `engine` is how the executor was opened, `sql` where there are tables in SQL.
 pub async fn start(
     mut executor: Executor,
     schema_text: String,
+    engine: EngineOptions,
     options: &Options,
+    sql: Option<sql::Place>,
 ) -> Result<Serving, Failure> {
     catch_up(&mut executor).map_err(|error| format!("what came due cannot be brought about: {error}"))?;
+    // Of the last run: nobody goes on with them.
+    executor
+        .drop_uploads()
+        .map_err(|error| format!("uploads that were cut short cannot be swept: {error}"))?;
     let tls = match (&options.tls_cert, &options.tls_key) {
         (Some(certificate), Some(key)) => Some(Arc::new(Tls::open(certificate, key)?)),
         _ => None,
@@ -152,57 +222,81 @@ pub async fn start(
     let address = listener.local_addr().map_err(|error| format!("{listen}: {error}"))?;
     let node_options = NodeOptions {
         log_retention: SignedDuration::from_hours(24 * options.log_days),
-        updates: Pace { batch: options.update_batch as usize, per_second: options.update_rate },
+        updates: Pace {
+            batch: options.update_batch as usize,
+            per_second: options.update_rate,
+            at_once: options.updates_at_once,
+            share: options.update_share,
+        },
         ..NodeOptions::default()
     };
-    let (node, running) = Node::start(executor, node_options)
-        .map_err(|error| format!("the thread of the executor could not be started: {error}"))?;
     let time_limit = Duration::from_secs(u64::from(options.request_seconds));
-    let limits =
-        Limits { body_bytes: mebibytes(options.max_body_mib), time: time_limit, ..Limits::default() };
+    let limits = Limits {
+        body_bytes: mebibytes(options.max_body_mib),
+        file_bytes: u64::from(options.max_file_mib) << 20,
+        time: time_limit,
+        stall: Duration::from_secs(u64::from(options.stall_seconds)),
+        lines: options.max_lists as usize,
+        ..Limits::default()
+    };
+    let lines = Arc::new(Semaphore::new(limits.lines));
     let bodies = Arc::new(Bodies::new(mebibytes(options.max_bodies_mib)));
-    let metrics = Arc::new(Metrics::new(node.clone(), bodies.clone()));
-    let app = App { node: node.clone(), limits, bodies, schema_text };
+    let sql = sql.map(Arc::new);
+    let proxy_time = Duration::from_secs(u64::from(options.proxy_seconds));
+    let proxies = Arc::new(Proxies::new(proxy_time, u64::from(options.proxy_body_mib) << 20));
+    let site = Site::start(executor, Manner { engine, node: node_options }, |node| App {
+        node,
+        limits,
+        bodies: bodies.clone(),
+        sql: sql.clone(),
+        backups: Arc::new(Semaphore::new(MAX_BACKUPS)),
+        lines,
+        proxies,
+        schema_text,
+        checking: Arc::default(),
+        busy: RwLock::default(),
+    });
+    let site = site.map_err(|error| format!("the thread of the executor could not be started: {error}"))?;
+    let metrics = Arc::new(Metrics::new(site.clone(), bodies));
     let front = Front { time_limit, origins: options.origins.clone() };
-    let face = front::face(http::router(Arc::new(app)), &front, metrics.clone());
+    let face = front::face(http::router(site.clone()), &front, metrics.clone(), &site);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let listening = Listening { listener, connections: options.max_connections as usize, tls };
     // The sender gone means the same as a signal.
     let served = tokio::spawn(listen::serve(listening, face, metrics, async { drop(stopped.await) }));
-    Ok(Serving { address, node, running, stop, served })
+    let tables = sql.map(|place| sql::follow::start(site.clone(), place));
+    let grace = Duration::from_secs(u64::from(options.grace_seconds));
+    Ok(Serving { address, site, stop, served, grace, tables })
 }
 
 impl Serving {
     /// Serves until `told` is done; then finishes what was accepted.
     pub async fn until(self, told: impl Future<Output = ()>) -> Result<(), Failure> {
-        let Serving { node, running, stop, mut served, .. } = self;
-        let mut finished = false;
+        let Serving { site, stop, mut served, grace, tables, .. } = self;
+        let (mut finished, mut failed) = (false, None);
         tokio::select! {
             () = told => {}
-            () = ended(&running) => {}
+            why = site.attend() => failed = Some(why),
             _ = &mut served => finished = true,
         }
+        site.leave();
         let _ = stop.send(());
-        node.hub.close();
+        site.current().node.hub.close();
         // A client that does not read its reply cannot hold the server.
-        if !finished && tokio::time::timeout(GRACE, &mut served).await.is_err() {
+        if !finished && tokio::time::timeout(grace, &mut served).await.is_err() {
             served.abort();
             let _ = served.await;
         }
-        node.stop().await;
-        let joined = tokio::task::spawn_blocking(|| running.join()).await;
-        match joined {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(format!("the server had to stop: {error}").into()),
-            Err(error) => Err(format!("the server had to stop: {error}").into()),
+        if let Some(tables) = tables {
+            // What it was at happens as a whole or not at all, and whoever comes next goes on.
+            tables.abort();
+            let _ = tables.await;
         }
-    }
-}
-
-/// Done when the executor has stopped by itself: the store has failed for good.
-async fn ended(running: &Running) {
-    while !running.is_finished() {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        let stopped = site.stop().await;
+        match failed.or(stopped.err()) {
+            None => Ok(()),
+            Some(why) => Err(format!("the server had to stop: {why}").into()),
+        }
     }
 }
 
@@ -224,20 +318,32 @@ async fn renew(tls: Arc<Tls>, mut told: Signal) {
     }
 }
 
-/// Done at SIGTERM or SIGINT.
-fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
-    let listen = |kind| signal(kind).map_err(unreceived);
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    Ok(async move {
+/// SIGTERM and SIGINT, from the moment on at which it is made.
+struct StopSignal {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignal {
+    fn receive() -> Result<StopSignal, Failure> {
+        let listen = |kind| signal(kind).map_err(unreceived);
+        Ok(StopSignal {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Done at the next of them.
+    async fn again(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-    })
+    }
 }
 
 /// Done at SIGTERM or SIGINT, for other commands.
 pub async fn stopped() -> Result<(), Failure> {
-    stop_signal()?.await;
+    StopSignal::receive()?.again().await;
     Ok(())
 }

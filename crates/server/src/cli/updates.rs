@@ -47,6 +47,7 @@ fn line(update: &Json) -> String {
     let of = match cause["path"].as_str() {
         Some(path) => format!("of {path}"),
         None if cause["schema"] == true => "for a new schema".to_string(),
+        None if cause["repair"] == true => "to mend it".to_string(),
         None => "of what is gone".to_string(),
     };
     let mut line = format!(

@@ -11,10 +11,11 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 use axum::middleware::Next;
 use tokio::time::timeout;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::listen::Peer;
-use super::log::ACCESS;
+use super::log::{ACCESS, REQUEST};
 use super::metrics::Metrics;
 use crate::problem::Problem;
 
@@ -69,16 +70,22 @@ struct Noted {
 }
 
 /// Runs a request.
-pub async fn run(State(around): State<Arc<Around>>, request: Request, next: Next) -> Response<Body> {
+pub async fn run(State(around): State<Arc<Around>>, mut request: Request, next: Next) -> Response<Body> {
     let begun = Instant::now();
     let id = around.id(request.headers());
+    // Whoever this server asks for it hears of it under the same id.
+    request.headers_mut().insert(REQUEST_ID, id.clone());
     let counted = around.metrics.request(request.method(), request.uri().path());
     let noted = tracing::enabled!(target: ACCESS, tracing::Level::INFO).then(|| Noted {
         method: request.method().clone(),
         uri: request.uri().clone(),
         peer: request.extensions().get().copied(),
     });
-    let mut response = match timeout(around.time_limit, next.run(request)).await {
+    let span = tracing::debug_span!(
+        target: REQUEST, "request",
+        id = id.to_str().unwrap_or_default(), method = request.method().as_str(), path = request.uri().path(),
+    );
+    let mut response = match timeout(around.time_limit, next.run(request)).instrument(span).await {
         Ok(response) => response,
         Err(_) => too_long(around.time_limit).response(),
     };

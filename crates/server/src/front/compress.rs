@@ -10,21 +10,29 @@ use axum::middleware::Next;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{And, Predicate, SizeAbove};
 
+use crate::http::backup;
+
 /// Replies with fewer bytes go out as they are.
 const MIN_BYTES: u64 = 1_024;
+
+/// Marks a reply that goes out as it is: parts of it may be asked for, and its entity tag is that of its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct AsItIs;
 
 type Suits = fn(StatusCode, Version, &HeaderMap, &Extensions) -> bool;
 
 /// The layer.
 pub fn layer() -> CompressionLayer<And<SizeAbove, Suits>> {
-    let suits: Suits = |_, _, headers, _| is_document(headers);
+    let suits: Suits =
+        |_, _, headers, extensions| is_document(headers) && extensions.get::<AsItIs>().is_none();
     CompressionLayer::new().compress_when(SizeAbove::new(MIN_BYTES).and(suits))
 }
 
-/// Is it sent as a whole?
+/// Is it sent as a whole, and not compressed in itself?
 fn is_document(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    !kind.starts_with(b"text/event-stream") && !kind.starts_with(b"application/x-ndjson")
+    let others = [b"text/event-stream".as_slice(), b"application/x-ndjson", backup::CONTENT_TYPE.as_bytes()];
+    !others.iter().any(|other| kind.starts_with(other))
 }
 
 /// Makes the entity tag of a compressed reply a weak one.

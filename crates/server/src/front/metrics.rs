@@ -24,8 +24,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::counts::durations;
 use crate::http::Bodies;
-use crate::node::Node;
 use crate::path::PREFIX;
+use crate::site::Site;
 
 /// The content type of the format.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -49,7 +49,7 @@ struct Outcome {
 /// See the module.
 pub struct Metrics {
     registry: Registry,
-    node: Arc<Node>,
+    site: Site,
     requests: Family<Outcome, Counter>,
     seconds: Family<Route, Histogram, fn() -> Histogram>,
     running: Gauge,
@@ -57,8 +57,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Of a node, and of the room for bodies; no request has come yet.
-    pub fn new(node: Arc<Node>, bodies: Arc<Bodies>) -> Metrics {
+    /// Of what is served, and of the room for bodies; no request has come yet.
+    pub fn new(site: Site, bodies: Arc<Bodies>) -> Metrics {
         let mut registry = Registry::with_prefix("corollary");
         let requests = Family::default();
         let seconds = Family::new_with_constructor(durations as fn() -> Histogram);
@@ -68,9 +68,12 @@ impl Metrics {
         registry.register_with_unit("http_request", help, Unit::Seconds, seconds.clone());
         registry.register("http_requests_running", "Requests that have no reply yet", running.clone());
         registry.register("http_connections", "Connections that are open", connections.clone());
-        node.counts().register(&mut registry);
-        registry.register_collector(Box::new(Standing { node: node.clone(), bodies }));
-        Metrics { registry, node, requests, seconds, running, connections }
+        site.current().node.counts().register(&mut registry);
+        if let Some(place) = &site.current().sql {
+            place.counts.register(&mut registry);
+        }
+        registry.register_collector(Box::new(Standing { site: site.clone(), bodies }));
+        Metrics { registry, site, requests, seconds, running, connections }
     }
 
     /// A request begins.
@@ -88,9 +91,10 @@ impl Metrics {
 
     /// The root collection that a path begins with.
     fn collection<'p>(&self, path: &'p str) -> &'p str {
+        let app = self.site.current();
         let below = path.strip_prefix(PREFIX).and_then(|path| path.strip_prefix('/'));
         let first = below.and_then(|path| path.split('/').next());
-        first.filter(|name| self.node.engine().schema().has_root(name)).unwrap_or(OTHER)
+        first.filter(|name| app.node.engine().schema().has_root(name)).unwrap_or(OTHER)
     }
 
     /// The reply to who asks for them.
@@ -155,7 +159,7 @@ impl Drop for Counted {
 
 /// What stands somewhere anyway.
 struct Standing {
-    node: Arc<Node>,
+    site: Site,
     bodies: Arc<Bodies>,
 }
 
@@ -172,9 +176,9 @@ struct InState {
 
 impl Collector for Standing {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let node = &self.node;
+        let node = &self.site.current().node;
         let engine = node.engine();
-        let updates = engine.updates();
+        let updates = engine.updates_to_tell();
         let oldest = updates.open.iter().map(|update| update.record.started).min();
         let lag = oldest.map_or(0.0, |began| Timestamp::now().duration_since(began).as_secs_f64().max(0.0));
         let left: u64 = updates
@@ -209,6 +213,14 @@ impl Collector for Standing {
         };
         counter("cache_hits", "Documents that were in memory when they were wanted", cache.hits)?;
         counter("cache_fills", "Documents that were read from the store because they were not", cache.fills)?;
+        if let Ok(files) = engine.stored_files() {
+            let mut gauge = |name: &str, help: &str, unit: Option<&Unit>, value: u64| {
+                let gauge = ConstGauge::new(value as f64);
+                gauge.encode(encoder.encode_descriptor(name, help, unit, gauge.metric_type())?)
+            };
+            gauge("files", "Files that resources have", None, files.files)?;
+            gauge("files_stored", "What they take", Some(&Unit::Bytes), files.bytes)?;
+        }
         let open: Family<InState, Gauge> = Family::default();
         for state in [State::Waiting, State::Running, State::Failed] {
             let here = updates.open.iter().filter(|update| update.record.state == state).count();
@@ -219,6 +231,15 @@ impl Collector for Standing {
             "Updates that are open",
             None,
             open.metric_type(),
+        )?)?;
+        let pressure = ConstGauge::new(f64::from(engine.store().pressure()));
+        let help =
+            "How full the store is with what it has to put into its place, from 0 to 1; at 1 commits wait";
+        pressure.encode(encoder.encode_descriptor(
+            "store_pressure",
+            help,
+            None,
+            pressure.metric_type(),
         )?)?;
         // A store that cannot tell says so elsewhere.
         let Ok(store) = engine.store().stats() else { return Ok(()) };

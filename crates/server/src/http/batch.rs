@@ -6,8 +6,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::{Method, Request, Response, StatusCode};
+use axum::http::{HeaderMap, Method, Response, StatusCode};
 use corollary_engine::reply::Wants;
 use corollary_engine::working::Working;
 use corollary_engine::{Committed, EngineError, Key, Transaction, Write};
@@ -15,37 +14,21 @@ use serde_json::{Map, Value as Json};
 
 use super::commit::{self, Manner, Told};
 use super::write::{self, Conditions, Replies};
-use super::{App, Call, Fault, check_headers, idempotency, moves, read, updates};
+use super::{App, Call, Fault, moves, read};
 use crate::json::encode::Encoder;
+use crate::mounts::Scope;
+use crate::mounts::permit::permit;
 use crate::patch::Kind;
 use crate::path::{self, List, Post, PostSeveral, Several, Target};
 use crate::problem::Problem;
 
 /// Serves a batch.
-pub async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
-    let reply = async {
-        let (head, body) = request.into_parts();
-        if head.method != Method::POST {
-            return Err(Problem::not_allowed("POST"));
-        }
-        check_headers(&head.headers, &app).await?;
-        commit::check_parameters(head.uri.query(), "a batch takes its items in its body")?;
-        let exact = updates::is_exact(&head.headers)?;
-        let body = super::body::read(body, &app).await?;
-        let call = Call { app: &app, method: head.method, uri: head.uri, headers: head.headers, body, exact };
-        idempotency::once(&call, async {
-            let manner = Manner::of(&call)?;
-            let Json::Array(items) = super::resource::body_json(&call)? else {
-                return Err(Problem::malformed(
-                    "body",
-                    "a batch is a list of {\"method\", \"path\", \"body\"}",
-                ));
-            };
-            run(&app, &items, manner).await
-        })
-        .await
+pub(crate) async fn serve(call: &Call<'_>) -> Result<Response<Body>, Problem> {
+    let manner = Manner::of(call)?;
+    let Json::Array(items) = super::resource::body_json(call)? else {
+        return Err(Problem::malformed("body", "a batch is a list of {\"method\", \"path\", \"body\"}"));
     };
-    reply.await.unwrap_or_else(|problem: Problem| problem.response())
+    run(call.app, &items, manner).await
 }
 
 /// One item, ready to be written.
@@ -57,6 +40,8 @@ struct Step {
     path: String,
     /// Is it where its path says because of this item?
     new: bool,
+    /// The mount that it went through.
+    scope: Option<Arc<Scope>>,
 }
 
 async fn run(app: &App, items: &[Json], manner: Manner) -> Result<Response<Body>, Problem> {
@@ -95,6 +80,7 @@ async fn run(app: &App, items: &[Json], manner: Manner) -> Result<Response<Body>
         item_of.resize(writes.len(), at);
     }
     let of = Arc::new(item_of);
+    let scopes: Vec<Option<Arc<Scope>>> = steps.iter().map(|step| step.scope.clone()).collect();
     let tell = {
         let of = of.clone();
         move |working: &Working<'_>, committed: &Committed| told(working, &steps, &of, committed)
@@ -104,8 +90,14 @@ async fn run(app: &App, items: &[Json], manner: Manner) -> Result<Response<Body>
     done.map_err(|mut problem| {
         for refusal in &mut problem.errors {
             refusal.write = refusal.write.and_then(|write| of.get(write).copied());
+            if let Some(scope) = refusal.write.and_then(|at| scopes.get(at)?.as_ref()) {
+                scope.tell(std::slice::from_mut(refusal));
+            }
         }
         if let Some(at) = problem.errors.first().and_then(|refusal| refusal.write) {
+            if let [one] = &problem.errors[..] {
+                problem.detail.clone_from(&one.message);
+            }
             problem.detail = format!("item {at}: {}", problem.detail);
         }
         problem
@@ -131,7 +123,7 @@ fn told(
             (Replies::Created | Replies::Resource, Some(shown)) => {
                 let status = if step.replies == Replies::Created { 201 } else { 200 };
                 encoder.out.extend_from_slice(format!("{{\"status\":{status},\"body\":").as_bytes());
-                encoder.result(&step.key, shown)?;
+                encoder.result(&step.key, shown, step.scope.as_ref())?;
                 encoder.out.push(b'}');
             }
             _ => encoder.out.extend_from_slice(b"{\"status\":204}"),
@@ -192,19 +184,24 @@ fn step(working: &Working<'_>, item: &Json, earlier: &[Step]) -> Result<Step, Fa
         let (movers, to) = moves::find(working, &asked, &created)?;
         let key = moves::single(working.schema, movers).map_err(malformed)?;
         let (writes, path) = (moves::writes_of_one(&key, to, &conditions), path::member_of(&asked.to, &key));
-        return Ok(Step { writes, key, replies: Replies::Resource, path, new: true });
+        return Ok(Step { writes, key, replies: Replies::Resource, path, new: true, scope: None });
     }
     let body = match members.get("body") {
         Some(body) => refer(body, earlier).map_err(malformed)?,
         None => Json::Object(Map::new()),
     };
+    permit(working.schema, &named, &method, &HeaderMap::new())?;
     let target = path::resolve_among(working, &named, &created)?;
+    let scope = target.scope().cloned();
     if method == Method::GET {
         let Some(key) = target.resource(working.schema)?.cloned() else {
             return Err(malformed("a batch reads single resources only".into()));
         };
-        let writes = vec![Write::Read(key.clone())];
-        return Ok(Step { writes, key, replies: Replies::Resource, path, new: false });
+        let mut writes = vec![Write::Read(key.clone())];
+        if let Some(scope) = &scope {
+            writes.insert(0, scope.begin(key.clone()));
+        }
+        return Ok(Step { writes, key, replies: Replies::Resource, path, new: false, scope });
     }
     let kind = Kind::named(members.get("content_type")).map_err(malformed)?;
     let prepared = write::prepare(working, &target, &method, &Ok(body), kind, &conditions)?;
@@ -216,7 +213,7 @@ fn step(working: &Working<'_>, item: &Json, earlier: &[Step]) -> Result<Step, Fa
         _ => path,
     };
     let new = prepared.replies == Replies::Created;
-    Ok(Step { writes: prepared.writes, key: prepared.key, replies: prepared.replies, path, new })
+    Ok(Step { writes: prepared.writes, key: prepared.key, replies: prepared.replies, path, new, scope })
 }
 
 /// What `$N._id` or `$N._self` stands for; none where a text is no reference, as "$5.00".

@@ -34,6 +34,11 @@ impl Bodies {
         self.bytes.saturating_sub(self.room.available_permits() * UNIT)
     }
 
+    /// Room for so many bytes, until it is dropped.
+    pub(crate) fn hold(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        self.take(bytes.div_ceil(UNIT))
+    }
+
     fn take(&self, units: usize) -> Result<OwnedSemaphorePermit, Problem> {
         let taken =
             u32::try_from(units).ok().and_then(|units| self.room.clone().try_acquire_many_owned(units).ok());

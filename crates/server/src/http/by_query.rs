@@ -28,6 +28,7 @@ use super::updates;
 use super::{Call, REVISION_HEADER, idempotency, json, read, several, with_header};
 use crate::condition;
 use crate::json::decode;
+use crate::mounts::{Scope, names_of, narrowed};
 use crate::patch::{Kind, Patch};
 use crate::path::{self, List, Post, Target};
 use crate::problem::Problem;
@@ -96,9 +97,11 @@ pub(crate) async fn serve(
     }
     let engine = call.app.node.engine();
     let target = read(engine, |working| Ok(path::resolve(working, segments)?))?;
+    let scope = target.scope().cloned();
+    let names = names_of(scope.as_ref(), engine.schema());
     let typed = |ty: TypeIx| match body.get("where") {
         None => Ok(None),
-        Some(tree) => condition::typed(engine.schema(), ty, tree, "where").map_err(|errors| {
+        Some(tree) => condition::typed(names, ty, tree, "where").map_err(|errors| {
             let detail = errors.first().map_or_else(String::new, |first| first.message.clone());
             Problem { errors, ..Problem::malformed("filter", detail) }
         }),
@@ -213,7 +216,7 @@ pub(crate) fn query_of(list: &List, filter: Option<Expr>, params: &Params, limit
     Query {
         ty: list.ty,
         from: list.from.clone(),
-        filter,
+        filter: narrowed(list.scope.as_ref(), filter),
         order: Vec::new(),
         limit,
         after: None,
@@ -261,13 +264,18 @@ async fn change(
         let detail = "links are taken out by a PATCH or by DELETE of each; `_delete` deletes resources, by their own list";
         return Err(Problem { detail: detail.into(), ..Problem::not_allowed("GET, POST") });
     }
-    let change = if delete { Change::Delete } else { Change::update(schema, list.ty, body)? };
+    let change = if delete {
+        Change::Delete
+    } else {
+        Change::update(names_of(list.scope.as_ref(), schema), list.ty, body)?
+    };
     let manner = Manner::of(call)?;
-    settle(call, filter.as_ref()).await?;
     let query = query_of(list, filter, params, call.app.limits.batch_writes);
+    settle(call, query.filter.as_ref()).await?;
     let keys = found(call, &query)?;
     let matching = Matching::default();
-    let writes = writes(&keys, query.filter.map(Arc::new), &matching, &change);
+    let scope = list.scope.as_ref();
+    let writes = writes(&keys, query.filter.map(Arc::new), &matching, &change, scope);
     let tell = move |_: &Working<'_>, committed: &Committed| {
         let matching = matching.lock();
         let changes = committed.commit.iter().flat_map(|commit| &commit.changes);
@@ -278,7 +286,10 @@ async fn change(
     };
     let transaction = Transaction { writes };
     let done = commit::carry_out(call.app, manner, transaction, Wants::nothing(), Arc::new(tell)).await;
-    done.map_err(|problem| naming(schema, &keys, problem))
+    done.map_err(|mut problem| {
+        scope.iter().for_each(|scope| scope.tell_problem(&mut problem));
+        naming(schema, &keys, problem)
+    })
 }
 
 /// Waits until a condition reads nothing that is behind: nothing changes because of such a value.
@@ -345,21 +356,27 @@ impl Change {
         Ok(Change::Patch(patch))
     }
 
-    fn write(&self, key: Key) -> Write {
+    fn write(&self, key: Key, scope: Option<&Arc<Scope>>) -> Write {
         match self {
             Change::Delete => Write::Delete(key),
-            Change::Patch(patch) => patch.write(key),
+            Change::Patch(patch) => patch.write(key, scope),
         }
     }
 }
 
 /// A write for each resource that still matches when its transaction runs. All are looked at before the first changes, so
 /// what happens to one does not decide about the next.
-fn writes(keys: &[Key], filter: Option<Arc<Expr>>, matching: &Matching, change: &Change) -> Vec<Write> {
+fn writes(
+    keys: &[Key],
+    filter: Option<Arc<Expr>>,
+    matching: &Matching,
+    change: &Change,
+    scope: Option<&Arc<Scope>>,
+) -> Vec<Write> {
     let all: Arc<[Key]> = keys.into();
     let mut writes = Vec::with_capacity(keys.len());
     for (at, key) in keys.iter().enumerate() {
-        let write = change.write(key.clone());
+        let write = change.write(key.clone(), scope);
         let (all, filter, matching) = (all.clone(), filter.clone(), matching.clone());
         let decide = move |working: &Working<'_>, key: &Key, _: Option<&Arc<Doc>>| {
             let mut matching = matching.lock();
@@ -371,6 +388,13 @@ fn writes(keys: &[Key], filter: Option<Arc<Expr>>, matching: &Matching, change: 
             Ok(there.then(|| write.clone()))
         };
         writes.push(Write::Decide(key.clone(), Decision::new(decide)));
+    }
+    // What has been changed is still there, in a mount; what has been left alone need not be.
+    if let Some(scope) = scope {
+        writes.extend(keys.iter().map(|key| {
+            let matching = matching.clone();
+            scope.end_of(key.clone(), move |key| matching.lock().contains(key))
+        }));
     }
     writes
 }

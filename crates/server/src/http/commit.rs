@@ -14,7 +14,7 @@ use corollary_engine::{Committed, EngineError, Transaction};
 use super::idempotency::Keyed;
 use super::updates::{self, UPDATES_HEADER, Wait};
 use super::{App, Call, REVISION_HEADER, dry_run, idempotency, json, read, with_header};
-use crate::problem::Problem;
+use crate::problem::{Problem, SUPERSEDED};
 
 /// What a write tells, from the state that it left or a later one, and from what is told of it.
 pub(crate) type Tell = Arc<dyn Fn(&Working<'_>, &Committed) -> Result<Told, EngineError> + Send + Sync>;
@@ -36,6 +36,13 @@ pub(crate) struct Manner {
     wait: Wait,
     dry_run: bool,
     keyed: Option<Keyed>,
+}
+
+impl Manner {
+    /// Is it only tried?
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
 }
 
 /// The parameters of a write that has no others.
@@ -84,8 +91,14 @@ pub(crate) async fn carry_out(
         return idempotency::response(&committed.reply.unwrap_or_default());
     }
     let committed = updates::commit(app, transaction, wants, manner.wait).await?;
-    let told = read(app.node.engine(), |working| Ok(tell(working, &committed)?))?;
-    Ok(response(complete(told, &committed)))
+    match read(app.node.engine(), |working| Ok(tell(working, &committed)?)) {
+        // Another server has replaced the schema: what was written is not to be written again.
+        Err(problem) if problem.code == SUPERSEDED => {
+            let told = Told { status: StatusCode::ACCEPTED, headers: Vec::new(), body: None };
+            Ok(response(complete(told, &committed)))
+        }
+        told => Ok(response(complete(told?, &committed))),
+    }
 }
 
 /// A reply with what all replies to commits have.

@@ -44,6 +44,7 @@ fn shown(schema: &Schema, query: &Query, access: &Access) -> Json {
         Access::Siblings(field) => ("siblings", vec![name(field)]),
         Access::Index(field) => ("index", vec![name(field)]),
         Access::Search(field) => ("search", vec![name(field)]),
+        Access::Through(fields) => ("through", fields.iter().map(name).collect()),
         Access::Union(fields) => ("union", fields.iter().map(name).collect()),
     };
     json!({"access": access, "type": schema.ty(query.ty).name.as_str(), "fields": fields})

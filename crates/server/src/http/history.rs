@@ -82,7 +82,7 @@ pub(crate) fn at(
 }
 
 /// A resource as it was, or why that cannot be told.
-fn past(engine: &Engine, key: &Key, revision: u64) -> Result<std::sync::Arc<Doc>, Problem> {
+pub(crate) fn past(engine: &Engine, key: &Key, revision: u64) -> Result<std::sync::Arc<Doc>, Problem> {
     if revision > engine.revision() {
         // Another server may have told it.
         engine.catch_up()?;
@@ -232,8 +232,9 @@ async fn revert(call: &Call<'_>, segments: &[String]) -> Result<Response<Body>, 
 fn facts(schema: &Schema, key: &Key, doc: &Doc) -> Result<Map<String, Json>, Problem> {
     let resource = schema.ty(key.ty);
     let mut out = b"{".to_vec();
-    // Where it belongs is told by the path.
+    // Where it belongs is told by the path. Files come and go by paths of their own, and stay as they are.
     let is_own = |field: &Field| !matches!(field.kind, FieldKind::Parent { .. } | FieldKind::Position { .. });
+    let is_own = |field: &Field| is_own(field) && !field.is_file();
     let is_own = |field: &Field| field.is_written() && is_own(field) && !field.is_part();
     for (slot, field) in resource.slots().filter(|(_, field)| is_own(field)) {
         let is_among = among::is_set(schema, key.ty, slot, doc);

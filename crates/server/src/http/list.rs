@@ -10,7 +10,7 @@ use axum::http::{Method, Response, StatusCode, header};
 use corollary_engine::query::{self, Query};
 use corollary_engine::reply::Wants;
 use corollary_engine::working::Working;
-use corollary_engine::{Committed, EngineError, Key, Transaction};
+use corollary_engine::{Committed, EngineError, Key, Transaction, Write};
 use corollary_schema::Schema;
 use corollary_schema::typed::Expr;
 use corollary_value::Id;
@@ -24,8 +24,9 @@ use super::resource::{body_json, parse_json};
 use super::updates;
 use super::write::{self, Prepared, Replies};
 use super::{Call, Fault, READS_HEADER, REVISION_HEADER, json, read, with_header};
-use crate::json::encode::Encoder;
+use crate::json::encode::{Encoder, Shape};
 use crate::json::links;
+use crate::mounts::{Scope, names_of, narrowed};
 use crate::path::{self, List, Post, PostSeveral, Several, Target};
 use crate::problem::Problem;
 
@@ -68,8 +69,8 @@ pub(crate) fn again(working: &Working<'_>, segments: &[String]) -> Result<Found,
 
 /// Refuses a read that is to be exact where what it finds goes by values that an update has yet to reach; whoever called
 /// waits for the update, and reads again.
-pub(crate) fn wait_for(call: &Call<'_>, by: &BTreeSet<String>) -> Result<(), Problem> {
-    if !call.exact || by.is_empty() {
+pub(crate) fn wait_for(exact: bool, by: &BTreeSet<String>) -> Result<(), Problem> {
+    if !exact || by.is_empty() {
         return Ok(());
     }
     // It waits, and is not worth its while before.
@@ -86,7 +87,7 @@ pub(crate) fn page(
     asked: &Asked<'_>,
 ) -> Result<Response<Body>, Problem> {
     let engine = call.app.node.engine();
-    let schema = engine.schema();
+    let schema = names_of(list.scope.as_ref(), engine.schema());
     let params = asked.params;
     let order = match params.order {
         Some(_) => params.order(schema, list.ty)?,
@@ -96,7 +97,7 @@ pub(crate) fn page(
     let query = Query {
         ty: list.ty,
         from: list.from.clone(),
-        filter: asked.filter.clone(),
+        filter: narrowed(list.scope.as_ref(), asked.filter.clone()),
         after: params.after(path, order.len())?,
         order,
         limit: asked.start + params.limit,
@@ -105,7 +106,7 @@ pub(crate) fn page(
     if params.explain {
         return explain::reply(call, again, &query);
     }
-    let shape = params.shape(schema, list.ty)?;
+    let shape = Shape { scope: list.scope.clone(), ..params.shape(schema, list.ty)? };
     let page = read(engine, |working| {
         // What the path leads to is read again, so that all of the reply is of one revision.
         let Found { list, mut by } = again(working)?;
@@ -114,7 +115,7 @@ pub(crate) fn page(
             working,
             query.filter.iter().chain(query.order.iter().map(|(key, _)| key)),
         ));
-        wait_for(call, &by)?;
+        wait_for(call.exact, &by)?;
         let page = query::run(working, &query)?;
         let mut encoder = call.encoder(working);
         encoder.out.extend_from_slice(b"{\"results\":[");
@@ -255,13 +256,16 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
         for members in items.iter_mut().filter_map(Json::as_object_mut) {
             // A mistake in it is told with the place of the item.
             if let Ok(list) = target.list(working.schema, members) {
-                links::by_path(working, list.ty, members)?;
+                let names = names_of(list.scope.as_ref(), working.schema);
+                links::by_path(working, names, list.ty, members)?;
             }
         }
         Ok(items)
     })?;
     let mut writes = Vec::with_capacity(items.len());
     let mut keys: Vec<Key> = Vec::with_capacity(items.len());
+    // What is asked of each when all are there.
+    let mut ensured = Vec::new();
     let mut errors = Vec::new();
     for (at, item) in items.into_iter().enumerate() {
         let schema = node.engine().schema();
@@ -271,7 +275,10 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
         });
         match prepared {
             Ok(Prepared { writes: its, key, replies: Replies::Created }) => {
+                let (its, asked): (Vec<_>, Vec<_>) =
+                    its.into_iter().partition(|write| !matches!(write, Write::Ensure(..)));
                 writes.extend(its);
+                ensured.extend(asked);
                 keys.push(key);
             }
             Ok(Prepared { writes: its, .. }) => writes.extend(its),
@@ -291,10 +298,24 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
     let manner = Manner::of(call)?;
     // A POST to links is told nothing of who has them.
     let wants = if keys.is_empty() { Wants::nothing() } else { Wants::results() };
-    let of = keys.clone();
-    let tell = move |working: &Working<'_>, committed: &Committed| created(working, &of, committed);
+    let (of, scope) = (keys.clone(), target.scope());
+    let tell = {
+        let scope = scope.clone();
+        move |working: &Working<'_>, committed: &Committed| created(working, &of, scope.as_ref(), committed)
+    };
+    let items = writes.len();
+    writes.extend(ensured);
     let transaction = Transaction { writes };
-    match commit::carry_out(call.app, manner, transaction, wants, Arc::new(tell)).await {
+    let done = commit::carry_out(call.app, manner, transaction, wants, Arc::new(tell)).await;
+    let done = done.map_err(|mut problem| {
+        for refusal in &mut problem.errors {
+            // One is ensured for each item.
+            refusal.write = refusal.write.map(|write| if write < items { write } else { write - items });
+        }
+        scope.iter().for_each(|scope| scope.tell_problem(&mut problem));
+        problem
+    });
+    match done {
         Err(problem) if problem.code == "exists" => {
             let taken = read(node.engine(), |working| Ok(write::taken(working, &keys)?))?;
             Err(if taken.is_empty() { problem } else { Problem::refused(taken) })
@@ -311,6 +332,13 @@ enum Destination {
 }
 
 impl Destination {
+    fn scope(&self) -> Option<Arc<Scope>> {
+        match self {
+            Destination::One(list) => list.scope.clone(),
+            Destination::Several(_) => None,
+        }
+    }
+
     /// The list of its own type that an item goes into.
     fn list(&self, schema: &Schema, item: &Map<String, Json>) -> Result<Cow<'_, List>, Problem> {
         match self {
@@ -321,7 +349,12 @@ impl Destination {
 }
 
 /// What the creation of many tells.
-fn created(working: &Working<'_>, keys: &[Key], committed: &Committed) -> Result<Told, EngineError> {
+fn created(
+    working: &Working<'_>,
+    keys: &[Key],
+    scope: Option<&Arc<Scope>>,
+    committed: &Committed,
+) -> Result<Told, EngineError> {
     let mut encoder = Encoder::of_results(working);
     encoder.out.push(b'[');
     for (at, (key, shown)) in keys.iter().zip(&committed.results).enumerate() {
@@ -329,7 +362,7 @@ fn created(working: &Working<'_>, keys: &[Key], committed: &Committed) -> Result
             encoder.out.push(b',');
         }
         if let Some(shown) = shown {
-            encoder.result(key, shown)?;
+            encoder.result(key, shown, scope)?;
         }
     }
     encoder.out.push(b']');

@@ -3,21 +3,28 @@
 //! Reads run on one consistent state; writes become one transaction of the node. What a path names is the
 //! business of [`crate::path`], JSON that of [`crate::json`], errors that of [`crate::problem`].
 
+pub mod backup;
 mod batch;
 mod body;
 mod by_query;
+mod check;
 mod commit;
 mod dry_run;
 mod expand;
 mod explain;
+mod files;
 mod history;
 mod idempotency;
+pub mod lines;
 mod list;
 mod moves;
 pub mod openapi;
 mod params;
+mod pipe;
 mod resource;
+mod schema;
 mod several;
+mod sql;
 mod steer;
 mod system;
 pub mod updates;
@@ -26,6 +33,7 @@ mod why;
 mod write;
 
 pub use body::Bodies;
+pub(crate) use schema::tag;
 pub use write::{fresh_id, taken};
 
 use std::sync::Arc;
@@ -39,13 +47,16 @@ use axum::routing::{any, get};
 use corollary_engine::working::Working;
 use corollary_engine::{Engine, EngineError};
 use jiff::Timestamp;
+use tokio::sync::{RwLock, Semaphore};
 
 use body::Held;
 
 use crate::json::encode::Encoder;
+use crate::mounts::proxy::{self, Proxies};
 use crate::node::Node;
 use crate::path::PathError;
-use crate::problem::Problem;
+use crate::problem::{Problem, SUPERSEDED};
+use crate::site::Site;
 
 /// The header that carries the revision of a write.
 pub const REVISION_HEADER: &str = "corollary-revision";
@@ -58,15 +69,28 @@ pub const READS_HEADER: &str = "corollary-store-reads";
 pub struct Limits {
     /// Bytes of a body.
     pub body_bytes: usize,
+    /// Bytes of a file; a field may have a lower limit of its own.
+    pub file_bytes: u64,
     /// Writes of a batch, resources of a bulk POST.
     pub batch_writes: usize,
     /// How long a reply may take to begin. Who wants to wait for something is answered a moment before.
     pub time: Duration,
+    /// How long whoever reads a long reply may take nothing of it; then it is broken off, and what it reads from let go.
+    pub stall: Duration,
+    /// Lists that are told [line by line](lines) at a time.
+    pub lines: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { body_bytes: 8 << 20, batch_writes: 10_000, time: Duration::from_secs(60) }
+        Limits {
+            body_bytes: 8 << 20,
+            file_bytes: 64 << 20,
+            batch_writes: 10_000,
+            time: Duration::from_secs(60),
+            stall: Duration::from_secs(60),
+            lines: 32,
+        }
     }
 }
 
@@ -85,28 +109,65 @@ pub struct App {
     pub limits: Limits,
     /// Room for bodies.
     pub bodies: Arc<Bodies>,
+    /// Where tables in SQL are, where there are any.
+    pub sql: Option<Arc<crate::sql::Place>>,
+    /// Room for [backups](backup).
+    pub backups: Arc<Semaphore>,
+    /// Room for lists that are told [line by line](lines).
+    pub lines: Arc<Semaphore>,
+    /// The way to other servers.
+    pub proxies: Arc<Proxies>,
     /// The text of the schema.
     pub schema_text: String,
+    /// Whose turn it is to look for what is wrong.
+    pub checking: Arc<tokio::sync::Mutex<()>>,
+    /// Held by each request as long as it needs this version.
+    pub busy: RwLock<()>,
+}
+
+impl App {
+    /// The same with another node, which has another schema.
+    pub fn with(&self, node: Arc<Node>, schema_text: String) -> App {
+        let (limits, bodies, checking) = (self.limits.clone(), self.bodies.clone(), self.checking.clone());
+        let (backups, lines, sql) = (self.backups.clone(), self.lines.clone(), self.sql.clone());
+        let proxies = self.proxies.clone();
+        App {
+            node,
+            limits,
+            bodies,
+            sql,
+            backups,
+            lines,
+            proxies,
+            schema_text,
+            checking,
+            busy: RwLock::default(),
+        }
+    }
 }
 
 /// All routes.
-pub fn router(app: Arc<App>) -> Router {
+pub fn router(site: Site) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(system::ready))
         .route("/api", get(system::index))
         .route("/api/", get(system::index))
-        .route("/api/_schema", get(system::schema))
+        .route("/api/_schema", any(schema::serve))
+        .route("/api/_schema/plan", any(schema::plan))
         .route("/api/_features", get(system::features))
         .route("/api/_openapi.json", get(system::openapi))
-        .route("/api/_batch", any(batch::handle))
-        .route("/api/_move", any(moves::handle))
+        .route("/api/_sql", get(sql::handle))
+        .route("/api/_backup", get(backup::handle))
+        .route("/api/_batch", any(|site, request| answer(Face::Batch, site, request)))
+        .route("/api/_check", any(check::handle))
+        .route("/api/_move", any(|site, request| answer(Face::Moves, site, request)))
         .route("/api/_updates", any(updates::list))
         .route("/api/_updates/{id}", any(updates::one))
-        .route("/api/{*path}", any(handle))
+        .route("/api/{*path}", any(|site, request| answer(Face::Resources, site, request)))
         .fallback(|| async { Problem::not_found("the API is under /api").response() })
         .method_not_allowed_fallback(|| async { Problem::not_allowed("GET,HEAD").response() })
-        .with_state(app)
+        .with_state(site)
 }
 
 /// One request for a resource or a list, its body read.
@@ -127,17 +188,73 @@ impl Call<'_> {
     }
 }
 
-async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Face {
+    Resources,
+    Batch,
+    Moves,
+}
+
+/// Answers a request by the version that is served; by the next one, where it finds that this one is gone before it has done
+/// anything.
+async fn answer(face: Face, State(site): State<Site>, request: Request<Body>) -> Response<Body> {
     let reply = async {
-        let (head, body) = request.into_parts();
+        let (head, sent) = request.into_parts();
+        if face != Face::Resources && head.method != Method::POST {
+            return Err(Problem::not_allowed("POST"));
+        }
+        let mut app = site.current();
+        if face == Face::Resources
+            && let Some(mount) = proxy::at(app.node.engine().schema(), head.uri.path())
+        {
+            return proxy::forward(&app.proxies, app.limits.waiting(), &mount, &head, sent).await;
+        }
         check_headers(&head.headers, &app).await?;
+        match face {
+            Face::Resources => {}
+            Face::Batch => {
+                commit::check_parameters(head.uri.query(), "a batch takes its items in its body")?;
+            }
+            Face::Moves => commit::check_parameters(head.uri.query(), "a move is told in the body")?,
+        }
+        let exact = updates::is_exact(&head.headers)?;
+        let sent = match face {
+            Face::Resources => match files::answer(&site, &head, sent).await {
+                files::Answer::Reply(reply) => return reply,
+                files::Answer::NoFile(sent) => sent,
+            },
+            _ => sent,
+        };
         let body = match head.method {
             Method::GET | Method::HEAD | Method::DELETE => Held::default(),
-            _ => body::read(body, &app).await?,
+            _ => body::read(sent, &app).await?,
         };
-        let exact = updates::is_exact(&head.headers)?;
-        let call = Call { app: &app, method: head.method, uri: head.uri, headers: head.headers, body, exact };
-        idempotency::once(&call, resource::serve(&call)).await
+        let (mut method, mut uri, mut headers, mut body) = (head.method, head.uri, head.headers, body);
+        loop {
+            let call = Call { app: &app, method, uri, headers, body, exact };
+            let busy = app.busy.read().await;
+            let outcome = match face {
+                Face::Resources => idempotency::once(&call, resource::serve(&call)).await,
+                Face::Batch => idempotency::once(&call, batch::serve(&call)).await,
+                Face::Moves => idempotency::once(&call, moves::serve(&call)).await,
+            };
+            drop(busy);
+            let is_gone = match &outcome {
+                Err(problem) if problem.code == SUPERSEDED => true,
+                // A read that waited for the executor.
+                Err(problem) => {
+                    let reads = matches!(call.method, Method::GET | Method::HEAD);
+                    reads && problem.status == StatusCode::SERVICE_UNAVAILABLE && app.node.is_replaced()
+                }
+                Ok(_) => false,
+            };
+            if !is_gone || !site.next(&app).await {
+                return outcome;
+            }
+            Call { method, uri, headers, body, .. } = call;
+            app = site.current();
+        }
     };
     reply.await.unwrap_or_else(|problem: Problem| problem.response())
 }
@@ -148,7 +265,6 @@ pub(crate) async fn check_headers(headers: &HeaderMap, app: &App) -> Result<(), 
         let wanted: Option<u64> = value.to_str().ok().and_then(|text| text.trim().parse().ok());
         let wanted = wanted
             .ok_or_else(|| Problem::malformed("corollary-at-least", "`Corollary-At-Least` is a revision"))?;
-        // There is one node, and its readers see a commit before its writer is told.
         updates::at_least(app, wanted).await?;
     }
     Ok(())

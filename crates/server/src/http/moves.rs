@@ -6,8 +6,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::{Method, Request, Response, StatusCode};
+use axum::http::{Response, StatusCode};
 use corollary_engine::query::{self, From, Query};
 use corollary_engine::reply::Wants;
 use corollary_engine::working::{Working, targets};
@@ -26,7 +25,7 @@ use super::commit::{self, Manner, Told};
 use super::params::Params;
 use super::resource::{self, body_json};
 use super::write::{Conditions, Replies};
-use super::{App, Call, Fault, body, check_headers, idempotency, read, updates};
+use super::{Call, Fault, read};
 use crate::path::{self, List, PathError, Post, PostSeveral, Several, Target};
 use crate::problem::Problem;
 
@@ -121,7 +120,9 @@ pub(crate) fn find(
 ) -> Result<(Movers, Destination), Fault> {
     let schema = working.schema;
     let movers = movers(working, &asked.from, created)?;
-    let to = path::segments(&asked.to).and_then(|to| path::resolve_among(working, &to, created));
+    let segments = path::segments(&asked.to).map_err(|error| at("to", error))?;
+    outside_of_mounts(schema, "to", &segments)?;
+    let to = Ok(segments).and_then(|to| path::resolve_among(working, &to, created));
     let to = match to.map_err(|error| at("to", error))? {
         // In a collection of several types each goes to those of its own.
         Target::Several(several) => {
@@ -151,10 +152,25 @@ pub(crate) fn find(
     Ok((movers, Destination { under, at: asked.position }))
 }
 
+/// A mount has no say in where a resource stands.
+fn outside_of_mounts(schema: &Schema, name: &str, segments: &[String]) -> Result<(), Fault> {
+    match schema.mounts.iter().find(|mount| mount.begins(segments)) {
+        Some(mount) => {
+            let message = format!(
+                "`{name}` is a path in the mount `{}`: move by the resource's own path",
+                mount.name()
+            );
+            Err(Problem::refused(vec![refuse(name, message)]).into())
+        }
+        None => Ok(()),
+    }
+}
+
 fn movers(working: &Working<'_>, from: &str, created: &dyn Fn(&Key) -> bool) -> Result<Movers, Fault> {
     let schema = working.schema;
     let (list, condition) = path::condition(from).map_err(|error| at("from", error))?;
     let segments = path::segments(list).map_err(|error| at("from", error))?;
+    outside_of_mounts(schema, "from", &segments)?;
     let target = path::resolve_among(working, &segments, created).map_err(|error| at("from", error))?;
     match (target, condition) {
         (Target::List(list), condition) => {
@@ -182,23 +198,7 @@ fn movers(working: &Working<'_>, from: &str, created: &dyn Fn(&Key) -> bool) -> 
 }
 
 /// Serves a move.
-pub async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
-    let reply = async {
-        let (head, sent) = request.into_parts();
-        if head.method != Method::POST {
-            return Err(Problem::not_allowed("POST"));
-        }
-        check_headers(&head.headers, &app).await?;
-        commit::check_parameters(head.uri.query(), "a move is told in the body")?;
-        let exact = updates::is_exact(&head.headers)?;
-        let body = body::read(sent, &app).await?;
-        let call = Call { app: &app, method: head.method, uri: head.uri, headers: head.headers, body, exact };
-        idempotency::once(&call, run(&call)).await
-    };
-    reply.await.unwrap_or_else(|problem: Problem| problem.response())
-}
-
-async fn run(call: &Call<'_>) -> Result<Response<Body>, Problem> {
+pub(crate) async fn serve(call: &Call<'_>) -> Result<Response<Body>, Problem> {
     let Json::Object(body) = body_json(call)? else {
         return Err(Problem::malformed("body", "a move is an object with `from` and `to`"));
     };
@@ -237,7 +237,7 @@ async fn one(
 ) -> Result<Response<Body>, Problem> {
     let transaction = Transaction { writes: writes_of_one(&key, to, conditions) };
     let tell = move |working: &Working<'_>, committed: &Committed| {
-        let mut told = resource::told(working, &key, Replies::Resource, committed)?;
+        let mut told = resource::told(working, &key, None, Replies::Resource, committed)?;
         if let Some(Some(shown)) = committed.results.last() {
             told.headers.push(("content-location", path::canonical(working, &key, Some(&shown.doc))?));
         }

@@ -23,6 +23,9 @@ pub const DEFAULT_LIMIT: usize = 100;
 /// The most items of a page.
 pub const MAX_LIMIT: usize = 1_000;
 
+/// Names, among fields that are to be shown, all that are facts: what a POST may carry.
+const FACTS: &str = "_facts";
+
 const NAMES: [&str; 15] = [
     "filter",
     "order",
@@ -42,13 +45,13 @@ const NAMES: [&str; 15] = [
 ];
 
 /// The parameters of one request, as they were written.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Params {
     /// A condition.
     pub filter: Option<String>,
     /// Parts of an order.
     pub order: Option<String>,
-    /// Items of a page.
+    /// Items of a page; of all that is told where it is told line by line.
     pub limit: usize,
     /// Where the page begins.
     pub page_token: Option<String>,
@@ -79,7 +82,16 @@ pub struct Params {
 impl Params {
     /// Reads the query of a URL.
     pub fn parse(query: Option<&str>) -> Result<Params, Problem> {
-        let mut params = Params { limit: DEFAULT_LIMIT, ..Params::default() };
+        Params::read(query, DEFAULT_LIMIT, MAX_LIMIT)
+    }
+
+    /// Reads the query of a URL where a list is told line by line: all of it, unless less is asked for.
+    pub fn of_lines(query: Option<&str>) -> Result<Params, Problem> {
+        Params::read(query, usize::MAX, usize::MAX)
+    }
+
+    fn read(query: Option<&str>, limit: usize, most: usize) -> Result<Params, Problem> {
+        let mut params = Params { limit, ..Params::default() };
         let mut errors = Vec::new();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             let mut flag = || match &*value {
@@ -107,8 +119,11 @@ impl Params {
                 "wait" => params.wait = Some(flag()),
                 "dry_run" => params.dry_run = Some(flag()),
                 "limit" => match value.parse() {
-                    Ok(limit @ 1..=MAX_LIMIT) => params.limit = limit,
-                    _ => errors.push(refuse(&name, format!("`limit` is a number from 1 to {MAX_LIMIT}"))),
+                    Ok(limit) if (1..=most).contains(&limit) => params.limit = limit,
+                    _ if most < usize::MAX => {
+                        errors.push(refuse(&name, format!("`limit` is a number from 1 to {most}")));
+                    }
+                    _ => errors.push(refuse(&name, "`limit` is a number from 1 on".into())),
                 },
                 "since" => match value.parse() {
                     Ok(since) => params.since = Some(since),
@@ -144,6 +159,24 @@ impl Params {
             ("explain", self.explain),
         ];
         refuse_given(&given, "is for lists, and this is one resource")
+    }
+
+    /// Refuses what means nothing where a list is told line by line.
+    pub fn only_for_lines(&self) -> Result<(), Problem> {
+        let given = [("page_token", self.page_token.is_some()), ("count", self.count)];
+        refuse_given(&given, "is for pages, and lines tell all that is found")
+    }
+
+    /// Refuses what means something for resources only.
+    pub fn only_for_values(&self) -> Result<(), Problem> {
+        let given = [
+            ("filter", self.filter.is_some()),
+            ("order", self.order.is_some()),
+            ("page_token", self.page_token.is_some()),
+            ("expand", self.expand.is_some()),
+            ("fields", self.fields.is_some()),
+        ];
+        refuse_given(&given, "is for resources, and at this path are values")
     }
 
     /// Refuses what means nothing where one value is asked about.
@@ -229,6 +262,11 @@ impl Params {
             for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
                 match resource.named(name).filter(|(_, field)| field.visible()) {
                     Some((slot, _)) => slots.push(slot),
+                    None if name == FACTS => {
+                        let facts =
+                            resource.slots().filter(|(_, field)| field.visible() && field.is_written());
+                        slots.extend(facts.map(|(slot, _)| slot));
+                    }
                     None if name.starts_with('_') => {}
                     None => errors.push(refuse("fields", unknown_field(resource, name))),
                 }

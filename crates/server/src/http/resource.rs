@@ -9,6 +9,7 @@ use corollary_engine::reply::Wants;
 use corollary_engine::updates::Settled;
 use corollary_engine::working::Working;
 use corollary_engine::{Committed, EngineError, Key, Transaction};
+use corollary_schema::typed::Expr;
 use corollary_schema::{Schema, TypeIx};
 use serde_json::Value as Json;
 
@@ -18,10 +19,12 @@ use super::params::Params;
 use super::updates;
 use super::write::{self, Conditions, Prepared, Replies};
 use super::{
-    Call, Fault, READS_HEADER, REVISION_HEADER, by_query, etag, etags, history, json, list, read, several,
-    values, why, with_header,
+    Call, Fault, READS_HEADER, REVISION_HEADER, by_query, etag, etags, history, json, lines, list, read,
+    several, values, why, with_header,
 };
 use crate::json::encode::{Encoder, Shape};
+use crate::mounts::permit::permit;
+use crate::mounts::{Scope, names_of, narrowed};
 use crate::patch::Kind;
 use crate::path::{self, Target};
 use crate::problem::Problem;
@@ -31,6 +34,7 @@ use crate::watch::stream::{self, Watched, WatchedList, Which};
 /// Serves a request.
 pub(crate) async fn serve(call: &Call<'_>) -> Result<Response<Body>, Problem> {
     let segments = path::segments(call.uri.path())?;
+    permit(call.app.node.engine().schema(), &segments, &call.method, &call.headers)?;
     if let Some((verb, list)) = segments.split_last().filter(|(verb, _)| by_query::is_verb(verb)) {
         return by_query::serve(call, list, verb).await;
     }
@@ -40,33 +44,45 @@ pub(crate) async fn serve(call: &Call<'_>) -> Result<Response<Body>, Problem> {
     if let Some(last) = segments.last().filter(|last| last.starts_with('_')) {
         return Err(Problem::not_found(format!("there is no `{last}` in this version")));
     }
-    let params = Params::parse(call.uri.query())?;
+    let reads = matches!(call.method, Method::GET | Method::HEAD);
+    let in_lines = reads && lines::are_wanted(&call.headers);
+    let query = call.uri.query();
+    let params = if in_lines { Params::of_lines(query)? } else { Params::parse(query)? };
     if let (&Method::GET | &Method::HEAD, Some(revision)) = (&call.method, params.at) {
+        if call.app.node.engine().schema().mounts.iter().any(|mount| mount.begins(&segments)) {
+            let detail = "`at` is asked at the resource's own path: a mount shows what is there now";
+            return Err(Problem::malformed("parameter", detail));
+        }
         return history::at(call, &segments, &params, revision);
     }
-    if let (Some(_), false) = (&params.why, matches!(call.method, Method::GET | Method::HEAD)) {
+    if let (Some(_), false) = (&params.why, reads) {
         return Err(Problem::malformed("parameter", "`why` asks of what is there, and a write changes that"));
     }
     match call.method {
         Method::GET | Method::HEAD if params.wait.is_some() => {
             Err(Problem::malformed("parameter", "`wait` is for writes; a read has `Consistency: exact`"))
         }
-        _ if params.at.is_some() && !matches!(call.method, Method::GET | Method::HEAD) => {
+        _ if params.at.is_some() && !reads => {
             Err(Problem::malformed("parameter", "`at` is for reads: the past is not written"))
         }
         Method::GET | Method::HEAD if params.dry_run.is_some() => {
             Err(Problem::malformed("parameter", "`dry_run` is for writes; a read changes nothing"))
         }
         Method::GET | Method::HEAD if call.exact => {
-            updates::exact(call, || get(call, &segments, &params)).await
+            updates::exact(call, || get(call, &segments, &params, in_lines)).await
         }
-        Method::GET | Method::HEAD => get(call, &segments, &params),
+        Method::GET | Method::HEAD => get(call, &segments, &params, in_lines),
         Method::POST if list::is_bulk(call) => list::create_many(call, &segments).await,
         _ => change(call, &segments).await,
     }
 }
 
-fn get(call: &Call<'_>, segments: &[String], params: &Params) -> Result<Response<Body>, Problem> {
+fn get(
+    call: &Call<'_>,
+    segments: &[String],
+    params: &Params,
+    in_lines: bool,
+) -> Result<Response<Body>, Problem> {
     let engine = call.app.node.engine();
     if let Some(name) = &params.why {
         return why::answer(call, segments, params, name);
@@ -74,6 +90,12 @@ fn get(call: &Call<'_>, segments: &[String], params: &Params) -> Result<Response
     let format = watch_format(&call.headers, params)?;
     if let Some(format) = format {
         return watch(call, segments, params, format);
+    }
+    if in_lines
+        && !params.explain
+        && let Some(reply) = lines::serve(call, segments, params)?
+    {
+        return Ok(reply);
     }
     if let Some(reply) = values::serve(call, segments, params)? {
         return Ok(reply);
@@ -83,7 +105,8 @@ fn get(call: &Call<'_>, segments: &[String], params: &Params) -> Result<Response
         let reply = read(engine, |working| {
             let target = path::resolve(working, segments)?;
             let key = target.resource(working.schema)?;
-            key.map(|key| one(call, working, segments, key, &Shape::default())).transpose()
+            let shape = Shape { scope: target.scope().cloned(), ..Shape::default() };
+            key.map(|key| one(call, working, segments, key, &shape)).transpose()
         })?;
         if let Some(reply) = reply {
             params.only_for_one()?;
@@ -93,7 +116,7 @@ fn get(call: &Call<'_>, segments: &[String], params: &Params) -> Result<Response
     let target = read(engine, |working| Ok(path::resolve(working, segments)?))?;
     match target {
         Target::List(list) => {
-            let filter = params.filter(engine.schema(), list.ty)?;
+            let filter = params.filter(names_of(list.scope.as_ref(), engine.schema()), list.ty)?;
             let asked = Asked { params, filter, start: 0, next: Next::Path };
             tokio::task::block_in_place(|| {
                 list::page(call, &|working| list::again(working, segments), &list, &asked)
@@ -105,9 +128,11 @@ fn get(call: &Call<'_>, segments: &[String], params: &Params) -> Result<Response
             let asked = Asked { params, filter: filters, start: 0, next: Next::Path };
             tokio::task::block_in_place(|| several::page(call, segments, &asked))
         }
-        Target::Resource { key, .. } | Target::Linked { key, .. } => {
+        Target::Resource { ref key, .. } | Target::Linked { ref key, .. } => {
             params.only_for_one()?;
-            let shape = params.shape(engine.schema(), key.ty)?;
+            let scope = target.scope().cloned();
+            let shape = params.shape(names_of(scope.as_ref(), engine.schema()), key.ty)?;
+            let shape = Shape { scope, ..shape };
             read(engine, |working| match path::resolve(working, segments)?.resource(working.schema)? {
                 Some(key) => one(call, working, segments, key, &shape),
                 None => Err(Problem::not_found("the resource is gone").into()),
@@ -140,7 +165,7 @@ pub(crate) fn one(
         return Ok(with_header(response, "etag", &etag(doc.revision)));
     }
     let by = updates::behind(working, shape.expressions().into_iter());
-    list::wait_for(call, &by)?;
+    list::wait_for(call.exact, &by)?;
     let mut encoder = call.encoder(working);
     encoder.ahead(key.ty, &[&key.id], shape)?;
     encoder.resource(key, &doc, shape)?;
@@ -150,7 +175,9 @@ pub(crate) fn one(
     response = with_header(response, REVISION_HEADER, &working.base.revision().to_string());
     let resource = working.schema.ty(key.ty);
     let has_own = resource.path.is_some() || resource.url.is_some();
-    if segments.len() > 2 || !resource.parents.is_empty() || has_own {
+    if let Some(scope) = &shape.scope {
+        response = with_header(response, "content-location", &scope.path_of(working, key, &doc));
+    } else if segments.len() > 2 || !resource.parents.is_empty() || has_own {
         response = with_header(response, "content-location", &path::canonical(working, key, Some(&doc))?);
     }
     if shape.expand.is_empty() {
@@ -196,19 +223,23 @@ fn watch(
     }
     let watched = match target {
         Target::Several(several) => {
-            let lists = several.lists.into_iter().map(|(ty, from)| watched_list(schema, params, ty, from));
-            Watched { lists: lists.collect::<Result<_, _>>()?, typed: true }
+            let lists = several.lists.into_iter();
+            let lists = lists.map(|(ty, from)| watched_list(schema, params, None, ty, from));
+            Watched { lists: lists.collect::<Result<_, _>>()?, typed: true, scope: None }
         }
         Target::Linked { linked: false, .. } => return Err(Problem::not_found("it is not linked here")),
-        Target::Resource { key, .. } | Target::Linked { key, .. } => {
+        Target::Resource { ref key, .. } | Target::Linked { ref key, .. } => {
             if params.filter.is_some() {
                 return Err(Problem::malformed("parameter", "a watch of one resource takes no `filter`"));
             }
-            let one = WatchedList { ty: key.ty, which: Which::One(key), filter: None };
-            Watched { lists: vec![one], typed: false }
+            let scope = target.scope().cloned();
+            let filter = watchable(narrowed(scope.as_ref(), None))?;
+            let one = WatchedList { ty: key.ty, which: Which::One(key.clone()), filter };
+            Watched { lists: vec![one], typed: false, scope }
         }
         Target::List(list) => {
-            Watched { lists: vec![watched_list(schema, params, list.ty, list.from)?], typed: false }
+            let watched = watched_list(schema, params, list.scope.as_ref(), list.ty, list.from)?;
+            Watched { lists: vec![watched], typed: false, scope: list.scope }
         }
     };
     let resumed = call.headers.get("last-event-id").map(|value| {
@@ -220,7 +251,13 @@ fn watch(
 }
 
 /// What of one type is watched of a list.
-fn watched_list(schema: &Schema, params: &Params, ty: TypeIx, from: From) -> Result<WatchedList, Problem> {
+fn watched_list(
+    schema: &Schema,
+    params: &Params,
+    scope: Option<&Arc<Scope>>,
+    ty: TypeIx,
+    from: From,
+) -> Result<WatchedList, Problem> {
     let which = match from {
         From::All => Which::All,
         From::Referring(field, id) => Which::Referring(field, id),
@@ -230,12 +267,17 @@ fn watched_list(schema: &Schema, params: &Params, ty: TypeIx, from: From) -> Res
             return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "watch-links", detail));
         }
     };
-    let filter = params.filter(schema, ty)?;
+    let filter = params.filter(names_of(scope, schema), ty)?;
+    Ok(WatchedList { ty, which, filter: watchable(narrowed(scope, filter))? })
+}
+
+/// A condition that can be watched: it follows from the resource itself.
+fn watchable(filter: Option<Expr>) -> Result<Option<Expr>, Problem> {
     if filter.as_ref().is_some_and(|filter| !stream::reads_own_fields_only(filter)) {
-        let detail = "a watch's filter may read fields of the item itself only, and no clock; so must the lazy fields in it: derive a stored copy of the others";
+        let detail = "a watch's filter, and the conditions of a mount that is watched, may read fields of the item itself only, and no clock; so must the lazy fields in them: derive a stored copy of the others";
         return Err(Problem::malformed("filter", detail));
     }
-    Ok(WatchedList { ty, which, filter })
+    Ok(filter)
 }
 
 /// The content type of a body, without its parameters.
@@ -282,15 +324,20 @@ pub(crate) async fn perform(
     conditions: &Conditions,
 ) -> Result<Response<Body>, Problem> {
     let node = &call.app.node;
-    let prepared = read(node.engine(), |working| {
+    let (prepared, scope) = read(node.engine(), |working| {
         let target = path::resolve(working, segments)?;
-        write::prepare(working, &target, method, body, kind, conditions)
+        let prepared = write::prepare(working, &target, method, body, kind, conditions)?;
+        Ok((prepared, target.scope().cloned()))
     })?;
     let Prepared { writes, key, replies } = prepared;
     let manner = Manner::of(call)?;
     let wants = if replies == Replies::Nothing { Wants::nothing() } else { Wants::results() };
-    let of = key.clone();
-    let tell = move |working: &Working<'_>, committed: &Committed| told(working, &of, replies, committed);
+    let tell = {
+        let (of, scope) = (key.clone(), scope.clone());
+        move |working: &Working<'_>, committed: &Committed| {
+            told(working, &of, scope.as_ref(), replies, committed)
+        }
+    };
     let transaction = Transaction { writes };
     let done = commit::carry_out(call.app, manner, transaction, wants, Arc::new(tell)).await;
     done.map_err(|mut problem| match problem.code {
@@ -299,6 +346,7 @@ pub(crate) async fn perform(
         _ => {
             // Which write it was is of no use to who asked for one.
             problem.errors.iter_mut().for_each(|refusal| refusal.write = None);
+            scope.iter().for_each(|scope| scope.tell_problem(&mut problem));
             problem
         }
     })
@@ -308,6 +356,7 @@ pub(crate) async fn perform(
 pub(crate) fn told(
     working: &Working<'_>,
     key: &Key,
+    scope: Option<&Arc<Scope>>,
     replies: Replies,
     committed: &Committed,
 ) -> Result<Told, EngineError> {
@@ -316,11 +365,15 @@ pub(crate) fn told(
         _ => return Ok(Told { status: StatusCode::NO_CONTENT, headers: Vec::new(), body: None }),
     };
     let mut encoder = Encoder::of_results(working);
-    encoder.result(key, shown)?;
+    encoder.result(key, shown, scope)?;
     let mut headers = vec![("etag", etag(shown.doc.revision))];
     let status = match replies {
         Replies::Created => {
-            headers.push(("location", path::canonical(working, key, Some(&shown.doc))?));
+            let path = match scope {
+                Some(scope) => scope.path_of(working, key, &shown.doc),
+                None => path::canonical(working, key, Some(&shown.doc))?,
+            };
+            headers.push(("location", path));
             StatusCode::CREATED
         }
         _ => StatusCode::OK,

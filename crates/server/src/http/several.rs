@@ -53,7 +53,7 @@ pub(crate) fn page(
         let parts =
             queries.iter().flat_map(|query| query.filter.iter().chain(query.order.iter().map(|it| &it.0)));
         let by = updates::behind(working, parts);
-        list::wait_for(call, &by)?;
+        list::wait_for(call.exact, &by)?;
         let (items, more) = merged(working, &queries, &place)?;
         let count = if params.count { Some(counted(working, &queries)?) } else { None };
         let shapes = queries.iter().map(|query| {
@@ -213,7 +213,7 @@ fn beside(working: &Working<'_>, query: &Query, place: &Place) -> Result<Option<
 }
 
 /// The order of a query, then of ids in the direction of its last part, then of types.
-fn by_order(left: &Item, right: &Item, descending: &[bool]) -> Ordering {
+pub(super) fn by_order(left: &Item, right: &Item, descending: &[bool]) -> Ordering {
     let mut order = Ordering::Equal;
     for ((left, right), descending) in left.position.values.iter().zip(&right.position.values).zip(descending)
     {

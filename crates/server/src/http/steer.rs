@@ -1,6 +1,7 @@
 //! Steering updates: how fast they go (`PATCH /api/_updates`), and that one which waits after a failure goes on at once
 //! (`PATCH /api/_updates/ID`). What is set holds until the server stops; the flags say what holds at its start.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -14,11 +15,11 @@ use crate::problem::Problem;
 use crate::updater::MAX_BATCH;
 
 /// The members of the object that says how fast updates go.
-const MEMBERS: [&str; 2] = ["batch", "rate"];
+const MEMBERS: [&str; 4] = ["at_once", "batch", "rate", "share"];
 
 /// How fast updates go, as JSON.
 pub(crate) fn shown(pace: &Pace) -> Json {
-    json!({ "batch": pace.batch, "rate": pace.per_second })
+    json!({ "at_once": pace.at_once, "batch": pace.batch, "rate": pace.per_second, "share": pace.share })
 }
 
 /// `PATCH /api/_updates`, or that of one of them.
@@ -48,19 +49,29 @@ fn set_pace(app: &App, wanted: &Map<String, Json>) -> Result<Response<Body>, Pro
             ("batch", Some(batch), _) if batch <= MAX_BATCH => pace.batch = batch as usize,
             ("rate", Some(rate), _) => pace.per_second = Some(rate),
             ("rate", None, Json::Null) => pace.per_second = None,
+            ("at_once", Some(number), _) => pace.at_once = NonZeroUsize::new(number as usize),
+            ("at_once", None, Json::Null) => pace.at_once = None,
+            ("share", Some(share), _) if share <= 100 => pace.share = share,
+            ("share", ..) => {
+                let detail =
+                    format!("`share` is a number from 1 to 100, of a hundred parts of the time, not {value}");
+                return Err(invalid(detail));
+            }
             ("batch", ..) => {
                 return Err(invalid(format!("`batch` is a number from 1 to {MAX_BATCH}, not {value}")));
             }
-            ("rate", ..) => {
+            (name @ ("rate" | "at_once"), ..) => {
                 let most = u32::MAX;
-                let detail =
-                    format!("`rate` is a number from 1 to {most}, or null for as many as go, not {value}");
+                let all = if name == "rate" { "as many as go" } else { "all that are open" };
+                let detail = format!("`{name}` is a number from 1 to {most}, or null for {all}, not {value}");
                 return Err(invalid(detail));
             }
             (name, ..) => {
                 let near = corollary_syntax::nearest(name, MEMBERS);
                 let help = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-                return Err(invalid(format!("there is `batch` and `rate` to set, and no `{name}`{help}")));
+                return Err(invalid(format!(
+                    "there is `at_once`, `batch`, `rate` and `share` to set, and no `{name}`{help}"
+                )));
             }
         }
     }
@@ -72,7 +83,7 @@ fn retry(app: &App, id: UpdateId, wanted: &Map<String, Json>) -> Result<Response
     if wanted.len() != 1 || wanted.get("state") != Some(&json!("running")) {
         return Err(invalid("of an update only `{\"state\": \"running\"}` can be asked for".into()));
     }
-    let ledger = app.node.engine().updates();
+    let ledger = app.node.engine().updates_to_tell();
     match ledger.get(id).map(|update| update.record.state) {
         Some(State::Failed) => app.node.retry(id),
         Some(State::Done) => {

@@ -1,4 +1,4 @@
-//! What the server says of itself: readiness, its collections, its schema, its features.
+//! What the server says of itself: readiness, its collections, its features.
 
 use std::sync::Arc;
 
@@ -6,26 +6,29 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use corollary_store::features::Feature;
-use corollary_syntax::schema_to_json;
 use serde_json::json;
 
 use super::App;
 use crate::path::PREFIX;
 use crate::problem::Problem;
+use crate::site::Site;
 
 fn reply(json: &serde_json::Value) -> Response<Body> {
     super::json(StatusCode::OK, json.to_string())
 }
 
-/// Can it read?
-pub async fn ready(State(app): State<Arc<App>>) -> Response<Body> {
+/// Should requests go to it? It can read, and has not been told to stop.
+pub async fn ready(State(site): State<Site>, State(app): State<Arc<App>>) -> Response<Body> {
+    if site.is_leaving() {
+        return Problem::unavailable("the server is stopping: requests go to another one").response();
+    }
     match app.node.engine().store().snapshot() {
         Ok(_) => Response::new(Body::from("ok\n")),
         Err(error) => Problem::unavailable(error.to_string()).response(),
     }
 }
 
-/// The root collections.
+/// The root collections, and the mounts.
 pub async fn index(State(app): State<Arc<App>>) -> Response<Body> {
     let schema = app.node.engine().schema();
     let collections: Vec<_> = schema
@@ -35,17 +38,18 @@ pub async fn index(State(app): State<Arc<App>>) -> Response<Body> {
             Some(json!({"type": ty.name.as_str(), "path": format!("{PREFIX}/{root}")}))
         })
         .collect();
-    reply(
-        &json!({"schema": schema.name.as_str(), "collections": collections, "revision": app.node.engine().revision().to_string()}),
-    )
-}
-
-/// The schema: as it was written, and as a tree.
-pub async fn schema(State(app): State<Arc<App>>) -> Response<Body> {
-    let (name, text) = (json!(app.node.engine().schema().name.as_str()), json!(app.schema_text));
-    // What is served was checked, so it has a form; it may nest deeper than other JSON, so it goes out as it is.
-    let form = schema_to_json(&app.schema_text).unwrap_or_else(|_| "null".into());
-    super::json(StatusCode::OK, format!("{{\"name\":{name},\"text\":{text},\"json\":{}}}", form.trim_end()))
+    let mut told = json!({"schema": schema.name.as_str(), "collections": collections, "revision": app.node.engine().revision().to_string()});
+    if !schema.mounts.is_empty() {
+        let mounts = schema.mounts.iter().map(|mount| {
+            let mut told = json!({"path": format!("{PREFIX}/{}", mount.name())});
+            if let Some(view) = mount.view() {
+                told["type"] = schema.ty(view.ty).name.as_str().into();
+            }
+            told
+        });
+        told["mounts"] = mounts.collect();
+    }
+    reply(&told)
 }
 
 /// The OpenAPI document.
@@ -55,13 +59,27 @@ pub async fn openapi(State(app): State<Arc<App>>) -> Response<Body> {
 
 /// What the store can do.
 pub async fn features(State(app): State<Arc<App>>) -> Response<Body> {
-    let store = app.node.engine().store();
+    let store = app.node.engine().store().clone();
     let features = store.features();
     let available: Vec<&str> =
         Feature::ALL.into_iter().filter(|feature| features.has(*feature)).map(Feature::name).collect();
-    reply(&json!({
+    let mut told = json!({
         "store": store.name(),
         "transactions": features.transactions.name(),
         "features": available,
-    }))
+    });
+    // What it can do is told also while it cannot be asked.
+    if let Ok(Ok(stats)) = tokio::task::spawn_blocking(move || store.stats()).await {
+        told["statistics"] = json!({
+            "data_bytes": stats.data_bytes,
+            "free_bytes": stats.free_bytes,
+            "log_bytes": stats.log_bytes,
+            "commits": stats.commits,
+            "conflicts": stats.conflicts,
+            "checkpoints": stats.checkpoints,
+            "forced_checkpoints": stats.forced_checkpoints,
+            "open_snapshots": stats.open_snapshots,
+        });
+    }
+    reply(&told)
 }

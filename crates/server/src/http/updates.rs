@@ -19,7 +19,7 @@ use corollary_engine::updates::State as UpdateState;
 use corollary_engine::updates::settled::READ_LIMIT;
 use corollary_engine::updates::{Record, Settled, Update, UpdateId};
 use corollary_engine::working::Working;
-use corollary_engine::{Committed, Engine, Key, Transaction};
+use corollary_engine::{Committed, Engine, EngineError, Key, Transaction};
 use corollary_schema::plan::reads::fields as fields_read;
 use corollary_schema::typed::Expr;
 use corollary_schema::{FieldId, FieldRef, Schema, Slot};
@@ -27,9 +27,9 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
-use super::{App, Call, json, read, steer, with_header};
+use super::{App, Call, REVISION_HEADER, json, read, steer, with_header};
 use crate::path;
-use crate::problem::Problem;
+use crate::problem::{Problem, SUPERSEDED};
 
 /// Names the updates that a write began and that have not ended.
 pub const UPDATES_HEADER: &str = "corollary-updates";
@@ -115,7 +115,12 @@ pub(crate) async fn commit(
             Ok(Some(Shown::of(&doc, settled.doc(key, &doc, READ_LIMIT)?)))
         };
         keys.iter().map(shown).collect::<Result<Vec<_>, super::Fault>>()
-    })?;
+    });
+    let now = match now {
+        // What it is by now is shown by another version of the schema.
+        Err(problem) if problem.code == SUPERSEDED => return Ok(committed),
+        now => now?,
+    };
     // What somebody else deleted meanwhile is shown as the commit left it.
     for (result, now) in committed.results.iter_mut().zip(now) {
         if result.is_some() && now.is_some() {
@@ -221,6 +226,12 @@ pub(crate) async fn at_least(app: &App, wanted: u64) -> Result<(), Problem> {
     let engine = app.node.engine();
     let mut moved = app.node.moved();
     let deadline = Instant::now() + REVISION_WAIT;
+    if wanted > engine.revision() && engine.is_shared() {
+        // Whoever asks has it from another server: it is there already, whether this one has heard of it or not.
+        let engine = engine.clone();
+        let caught_up = tokio::task::spawn_blocking(move || engine.catch_up()).await;
+        caught_up.unwrap_or_else(|error| Err(EngineError::Corrupt(error.to_string())))?;
+    }
     loop {
         moved.mark_unchanged();
         let last = engine.revision();
@@ -290,13 +301,14 @@ fn fields(schema: &Schema, record: &Record) -> Vec<Json> {
     record.fields.iter().filter_map(named).collect()
 }
 
-/// What began an update: the change, with the path of the resource if it is still there, or that the schema changed.
+/// What began an update: the change, with the path of the resource if it is still there, or that the schema changed, or that
+/// something is mended.
 pub(crate) fn cause(working: &Working<'_>, record: &Record) -> Json {
     let schema = working.schema;
     let cause = &record.cause;
     let mut shown = json!({ "revision": cause.revision.to_string() });
     let Some(change) = &cause.change else {
-        shown["schema"] = true.into();
+        shown[if cause.repair { "repair" } else { "schema" }] = true.into();
         return shown;
     };
     let Some((ty, resource)) = schema.types().find(|(_, ty)| ty.id == change.ty) else { return shown };
@@ -337,7 +349,7 @@ async fn serve(app: Arc<App>, request: Request<Body>, id: Option<&str>) -> Resul
             format!("updates take no parameters, and `{query}` is one"),
         ));
     }
-    let ledger = app.node.engine().updates();
+    let ledger = app.node.engine().updates_to_tell();
     let of = match id {
         None => None,
         Some(id) => {
@@ -362,7 +374,9 @@ async fn serve(app: Arc<App>, request: Request<Body>, id: Option<&str>) -> Resul
             json!({ "results": all, "pace": steer::shown(&app.node.pace()) })
         }
     };
-    Ok(json(StatusCode::OK, body.to_string()))
+    // Whoever asks another server for no less sees what the updates did.
+    let revision = engine.revision().to_string();
+    Ok(with_header(json(StatusCode::OK, body.to_string()), REVISION_HEADER, &revision))
 }
 
 /// What a stream of progress has told, and of what.
@@ -381,7 +395,7 @@ impl Telling {
     /// What is new.
     fn news(&mut self) -> String {
         let engine = self.app.node.engine();
-        let ledger = engine.updates();
+        let ledger = engine.updates_to_tell();
         let of = self.of;
         let mut out = String::new();
         // One that was open when it was last told is told its end.

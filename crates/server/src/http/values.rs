@@ -3,6 +3,9 @@
 //! How such a path is read is the business of [`crate::path::behind`], how it is evaluated that of `corollary_engine::paths`.
 //! What comes out is a value, a list of values, one resource, or a list of resources, which is a list like any other.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use corollary_engine::paths;
@@ -22,6 +25,7 @@ use super::params::Params;
 use super::resource::one;
 use super::{Call, Fault, READS_HEADER, REVISION_HEADER, json, read, updates, with_header};
 use crate::json::held::Held;
+use crate::mounts::{Scope, names_of};
 use crate::path::behind::{self, Cut};
 use crate::path::{self, List, PathError, Post, Target};
 use crate::problem::Problem;
@@ -41,6 +45,17 @@ impl Path {
         let nobody = Schema::shared_id();
         let owner = self.owner.as_ref().map_or(&nobody, |owner| &owner.id);
         paths::value(working, owner, &self.expr, params.scan_limit())
+    }
+
+    /// Refuses what leads to resources of several types.
+    fn is_of_one_type(&self) -> Result<(), Problem> {
+        match self.expr.ty.kind {
+            Kind::Among(_) => {
+                let detail = "the path leads to resources of several types; read them by a path of segments";
+                Err(Problem::not_found(detail))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -73,6 +88,42 @@ pub(crate) fn is_one(call: &Call<'_>, segments: &[String]) -> Result<bool, Probl
     read(call.app.node.engine(), |working| Ok(find(working, segments, &cuts)?.is_some()))
 }
 
+/// Does a path lead to a list, of resources or of values?
+pub(crate) fn is_list(working: &Working<'_>, segments: &[String], cuts: &[Cut]) -> Result<bool, Fault> {
+    match find(working, segments, cuts)? {
+        Some(found) => Ok(found.expr.ty.is_many()),
+        None => Ok(matches!(path::resolve(working, segments)?, Target::List(_) | Target::Several(_))),
+    }
+}
+
+/// What a path leads to, all of it.
+pub(crate) enum All {
+    /// Resources of a type.
+    Resources(TypeIx, Vec<Id>),
+    /// Values, and what they are.
+    Values(Vec<Value>, Expr),
+}
+
+/// All that a path leads to which goes on behind a name, and the fields that decide what it is and of which some value may
+/// be behind; none where it is a name as a whole.
+pub(crate) fn all(
+    working: &Working<'_>,
+    segments: &[String],
+    cuts: &[Cut],
+    params: &Params,
+) -> Result<Option<(All, BTreeSet<String>)>, Fault> {
+    let Some(found) = find(working, segments, cuts)? else { return Ok(None) };
+    found.is_of_one_type()?;
+    let by = updates::behind(working, std::iter::once(&found.expr));
+    let value = found.value(working, params)?;
+    let all = match (found.expr.ty.resource(), value) {
+        (Some(ty), value) => All::Resources(ty, targets(&value)),
+        (None, Value::List(values)) => All::Values(values.to_vec(), found.expr),
+        (None, value) => All::Values(vec![value], found.expr),
+    };
+    Ok(Some((all, by)))
+}
+
 /// The path as the state has it that is read.
 fn again(working: &Working<'_>, segments: &[String], cuts: &[Cut]) -> Result<Path, Fault> {
     find(working, segments, cuts)?
@@ -96,7 +147,10 @@ fn find(working: &Working<'_>, segments: &[String], cuts: &[Cut]) -> Result<Opti
     let mut last = None;
     for cut in cuts {
         match begin(working, cut) {
-            Ok(Some((owner, ty, text))) => return typed(working.schema, owner, ty, &text).map(Some),
+            Ok(Some((owner, ty, text, scope))) => {
+                let names = names_of(scope.as_ref(), working.schema);
+                return typed(names, owner, ty, &text).map(Some);
+            }
             Ok(None) => {}
             Err(PathError::Engine(error)) => return Err(error.into()),
             Err(error) => last = Some(error),
@@ -111,32 +165,45 @@ fn find(working: &Working<'_>, segments: &[String], cuts: &[Cut]) -> Result<Opti
 
 /// Where a cut path begins, if there is something: the resource that is `self`, the type to read it by, and its text.
 #[allow(clippy::type_complexity)]
-fn begin(working: &Working<'_>, cut: &Cut) -> Result<Option<(Option<Key>, TypeIx, String)>, PathError> {
+fn begin(
+    working: &Working<'_>,
+    cut: &Cut,
+) -> Result<Option<(Option<Key>, TypeIx, String, Option<Arc<Scope>>)>, PathError> {
     let schema = working.schema;
     let Some((name, owner)) = cut.segments.split_last() else { return Ok(None) };
     let target = path::resolve(working, &cut.segments)?;
     if let Some(key) = target.resource(schema)? {
         let there = working.after(key)?.is_some();
         return match there {
-            true => Ok(Some((Some(key.clone()), key.ty, format!("self{}", cut.behind)))),
+            true => {
+                let scope = target.scope().cloned();
+                Ok(Some((Some(key.clone()), key.ty, format!("self{}", cut.behind), scope)))
+            }
             false => Err(PathError::NotFound(format!("there is no {} {}", schema.ty(key.ty).name, key.id))),
         };
     }
     let ty = match &target {
+        Target::List(List { scope: Some(_), .. }) => {
+            let detail = "what all of a mount have together is no path: choose among them by `filter`";
+            return Err(PathError::NotFound(detail.into()));
+        }
         Target::List(list) => Some(list.ty),
         Target::Several(several) => several.lists.first().map(|(ty, _)| *ty),
         _ => None,
     };
-    let owner = match owner {
-        [] => None,
-        owner => path::resolve(working, owner)?.resource(schema)?.cloned(),
+    let (owner, scope) = match owner {
+        [] => (None, None),
+        owner => {
+            let target = path::resolve(working, owner)?;
+            (target.resource(schema)?.cloned(), target.scope().cloned())
+        }
     };
     Ok(match (owner, ty) {
         (Some(owner), _) => {
             let ty = owner.ty;
-            Some((Some(owner), ty, format!("self.{name}{}", cut.behind)))
+            Some((Some(owner), ty, format!("self.{name}{}", cut.behind), scope))
         }
-        (None, Some(ty)) => Some((None, ty, format!("root.{name}{}", cut.behind))),
+        (None, Some(ty)) => Some((None, ty, format!("root.{name}{}", cut.behind), None)),
         (None, None) => None,
     })
 }
@@ -211,9 +278,9 @@ fn resources(
         let found = again(working, segments, cuts)?;
         let by = updates::behind(working, std::iter::once(&found.expr));
         let ids: Vec<Id> = targets(&found.value(working, params)?);
-        Ok(Found { list: List { ty, from: From::Listed(ids), post: Post::ReadOnly }, by })
+        Ok(Found { list: List { ty, from: From::Listed(ids), post: Post::ReadOnly, scope: None }, by })
     };
-    let first = List { ty, from: From::Listed(Vec::new()), post: Post::ReadOnly };
+    let first = List { ty, from: From::Listed(Vec::new()), post: Post::ReadOnly, scope: None };
     list::page(call, &found, &first, &asked)
 }
 
@@ -228,7 +295,7 @@ fn resource(
     read(call.app.node.engine(), |working| {
         let found = again(working, segments, cuts)?;
         let by = updates::behind(working, std::iter::once(&found.expr));
-        list::wait_for(call, &by)?;
+        list::wait_for(call.exact, &by)?;
         match (found.value(working, params)?, found.expr.ty.resource()) {
             (Value::Ref(id), Some(ty)) => {
                 let shape = params.shape(working.schema, ty)?;
@@ -249,25 +316,12 @@ fn values(
     cuts: &[Cut],
     params: &Params,
 ) -> Result<Response<Body>, Problem> {
-    let refused = [
-        ("filter", params.filter.is_some()),
-        ("order", params.order.is_some()),
-        ("page_token", params.page_token.is_some()),
-        ("expand", params.expand.is_some()),
-        ("fields", params.fields.is_some()),
-    ];
-    if let Some((name, _)) = refused.into_iter().find(|(_, given)| *given) {
-        let detail = format!("`{name}` is for resources, and at this path are values");
-        return Err(Problem::malformed("parameter", detail));
-    }
+    params.only_for_values()?;
     read(call.app.node.engine(), |working| {
         let found = again(working, segments, cuts)?;
-        if let Kind::Among(_) = found.expr.ty.kind {
-            let detail = "the path leads to resources of several types; read them by a path of segments";
-            return Err(Problem::not_found(detail).into());
-        }
+        found.is_of_one_type()?;
         let by = updates::behind(working, std::iter::once(&found.expr));
-        list::wait_for(call, &by)?;
+        list::wait_for(call.exact, &by)?;
         let value = found.value(working, params)?;
         let held = held(working.schema, &found.expr);
         let mut encoder = call.encoder(working);
@@ -294,7 +348,7 @@ fn values(
 }
 
 /// What stands in the values of a path.
-fn held<'e>(schema: &'e Schema, expr: &'e Expr) -> Held<'e> {
+pub(crate) fn held<'e>(schema: &'e Schema, expr: &'e Expr) -> Held<'e> {
     match (&expr.node, &expr.ty.kind) {
         (Node::Get(_, field) | Node::Each(_, field, _), _) => Held::by(schema, *field),
         (Node::Member(base, name), _) => held(schema, base).member(name),

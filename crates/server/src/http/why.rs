@@ -17,6 +17,7 @@ use super::{Call, REVISION_HEADER, json as json_reply, read, updates, with_heade
 use crate::json::decode::unknown_field;
 use crate::json::encode::Encoder;
 use crate::json::held::Held;
+use crate::mounts::names_of;
 use crate::path;
 use crate::problem::Problem;
 
@@ -36,7 +37,7 @@ pub(crate) fn answer(
                 let detail = "`why` asks for a value of one resource, and this is a list";
                 return Err(Problem::malformed("parameter", detail).into());
             };
-            let slot = derived(working.schema, key, name)?;
+            let slot = derived(names_of(target.scope(), working.schema), key, name)?;
             let Some(why) = why(working, key, slot)? else {
                 let name = &working.schema.ty(key.ty).name;
                 return Err(Problem::not_found(format!("there is no {name} {}", key.id)).into());
@@ -88,7 +89,8 @@ fn text(schema: &Schema, field: FieldRef) -> &str {
     }
 }
 
-fn value(working: &Working<'_>, field: FieldRef, value: &Value) -> Result<Json, EngineError> {
+/// A value of a field, as a read shows it.
+pub(super) fn value(working: &Working<'_>, field: FieldRef, value: &Value) -> Result<Json, EngineError> {
     let mut encoder = Encoder::of_results(working);
     encoder.value(value, Held::by(working.schema, known(working.schema, field)))?;
     serde_json::from_slice(&encoder.out)

@@ -17,6 +17,7 @@ use crate::json::decode;
 use crate::json::encode::Encoder;
 use crate::json::held::Held;
 use crate::json::links;
+use crate::mounts::names_of;
 use crate::patch::{Kind, Patch};
 use crate::path::{List, Post, PostSeveral, Several, Target};
 use crate::problem::Problem;
@@ -121,7 +122,8 @@ pub fn creation(schema: &Schema, list: &List, body: &Map<String, Json>) -> Resul
                 errors.push(refusal);
                 None
             });
-            let facts = decode::facts(schema, list.ty, body).unwrap_or_else(|refusals| {
+            let names = names_of(list.scope.as_ref(), schema);
+            let facts = decode::facts(names, list.ty, body).unwrap_or_else(|refusals| {
                 errors.extend(refusals);
                 Vec::new()
             });
@@ -133,7 +135,13 @@ pub fn creation(schema: &Schema, list: &List, body: &Map<String, Json>) -> Resul
                 facts.push((*slot, Value::Ref(parent.id.clone())));
             }
             let key = Key::new(list.ty, id.unwrap_or_else(fresh_id));
-            let writes = vec![Write::Create(key.clone(), facts)];
+            let writes = match &list.scope {
+                Some(scope) => {
+                    let facts = scope.with_forced(facts);
+                    vec![Write::Create(key.clone(), facts), scope.end(key.clone())]
+                }
+                None => vec![Write::Create(key.clone(), facts)],
+            };
             Ok(Prepared { writes, key, replies: Replies::Created })
         }
     }
@@ -168,19 +176,26 @@ fn other_id(members: &Map<String, Json>, key: &Key) -> Option<Refusal> {
 /// A body without the derived values that are what a read shows: who sends back what was read means no harm by them.
 fn without_what_is_shown(
     working: &Working<'_>,
+    names: &Schema,
     key: &Key,
     old: Option<&Doc>,
     members: &Map<String, Json>,
 ) -> Result<Map<String, Json>, EngineError> {
     let mut left = members.clone();
     let Some(old) = old else { return Ok(left) };
-    let resource = working.schema.ty(key.ty);
+    let resource = names.ty(key.ty);
     let given = |slot| members.contains_key(resource.field(slot).name.as_str());
     let settled = Settled::new(working);
     let settled = settled.fill(key, settled.doc(key, old, READ_LIMIT)?, READ_LIMIT, &given)?;
     for (slot, field) in resource.slots() {
         let derived = matches!(field.kind, FieldKind::Derived { .. });
         let Some(given) = members.get(field.name.as_str()) else { continue };
+        if field.is_file() {
+            if is_shown_file(working, old.get(slot), given)? {
+                left.remove(field.name.as_str());
+            }
+            continue;
+        }
         if !derived && field.extended.is_none() {
             continue;
         }
@@ -199,6 +214,32 @@ fn without_what_is_shown(
         }
     }
     Ok(left)
+}
+
+/// Is it what is known of a file, with its path or without?
+fn is_shown_file(working: &Working<'_>, value: &Value, given: &Json) -> Result<bool, EngineError> {
+    let mut encoder = Encoder::new(working);
+    encoder.value(value, Held::Plain)?;
+    let mut given = given.clone();
+    given.as_object_mut().map(|members| members.remove("_self"));
+    Ok(serde_json::from_slice::<Json>(&encoder.out).is_ok_and(|shown| shown == given))
+}
+
+/// Tells of what a body says of files to which path their bytes go.
+fn with_paths(
+    working: &Working<'_>,
+    names: &Schema,
+    key: &Key,
+    mut errors: Vec<Refusal>,
+) -> Result<Vec<Refusal>, EngineError> {
+    for refusal in errors.iter_mut().filter(|refusal| refusal.code == "file") {
+        let name = refusal.path.as_deref().unwrap_or_default();
+        let place = crate::path::canonical(working, key, None)?;
+        let slot = names.ty(key.ty).named(name).map(|(slot, _)| slot);
+        let at = slot.map_or(name, |slot| &working.schema.field(FieldRef { ty: key.ty, slot }).name);
+        refusal.message = format!("`{name}` is a file: PUT its bytes to {place}/{at}");
+    }
+    Ok(errors)
 }
 
 /// What a POST to a list of several types does where it is not the creation of a child: one more of links to several
@@ -276,6 +317,8 @@ pub fn prepare(
     conditions: &Conditions,
 ) -> Result<Prepared, Fault> {
     let schema = working.schema;
+    let scope = target.scope();
+    let names = names_of(scope, schema);
     let chosen;
     let target = match (target, method, body) {
         (
@@ -297,7 +340,7 @@ pub fn prepare(
     let body = match (body, ty) {
         (Ok(Json::Object(members)), Some(ty)) if kind == Kind::Merge && links::has_names(working) => {
             let mut members = members.clone();
-            links::by_path(working, ty, &mut members)?;
+            links::by_path(working, names, ty, &mut members)?;
             by_id = Ok(Json::Object(members));
             &by_id
         }
@@ -330,19 +373,19 @@ pub fn prepare(
             let old = working.after(&key)?;
             let (write, replies) = match *method {
                 Method::PUT => {
-                    let members = &without_what_is_shown(working, &key, old.as_deref(), members()?)?;
+                    let members = &without_what_is_shown(working, names, &key, old.as_deref(), members()?)?;
                     let mut errors = Vec::new();
                     errors.extend(other_id(members, &key));
                     if conditions.absent && old.is_some() {
                         return Err(there(schema, &key).into());
                     }
-                    let facts = decode::replacement(schema, key.ty, members, old.as_deref());
+                    let facts = decode::replacement(names, key.ty, members, old.as_deref());
                     let mut facts = facts.unwrap_or_else(|refusals| {
                         errors.extend(refusals);
                         Vec::new()
                     });
                     if !errors.is_empty() {
-                        return Err(Problem::refused(errors).into());
+                        return Err(Problem::refused(with_paths(working, names, &key, errors)?).into());
                     }
                     if conditions.absent {
                         match target {
@@ -358,37 +401,55 @@ pub fn prepare(
                                 );
                             }
                         }
+                        if let Some(scope) = scope {
+                            facts = scope.with_forced(facts);
+                        }
                         (Write::Create(key.clone(), facts), Replies::Created)
                     } else {
-                        (Write::Replace(key.clone(), facts), Replies::Resource)
+                        let write = match scope {
+                            Some(scope) => scope.replace(key.clone(), facts),
+                            None => Write::Replace(key.clone(), facts),
+                        };
+                        (write, Replies::Resource)
                     }
                 }
                 Method::PATCH if kind != Kind::Merge => {
                     let body = body.as_ref().map_err(Clone::clone)?;
-                    (Patch::parse(schema, key.ty, kind, body)?.write(key.clone()), Replies::Resource)
+                    (Patch::parse(names, key.ty, kind, body)?.write(key.clone(), scope), Replies::Resource)
                 }
                 Method::PATCH => {
-                    let members = &without_what_is_shown(working, &key, old.as_deref(), members()?)?;
+                    let members = &without_what_is_shown(working, names, &key, old.as_deref(), members()?)?;
                     let mut errors = Vec::from_iter(other_id(members, &key));
-                    let edits = decode::merge_patch(schema, key.ty, members, old.as_deref());
+                    let edits = decode::merge_patch(names, key.ty, members, old.as_deref());
                     let edits = edits.unwrap_or_else(|refusals| {
                         errors.extend(refusals);
                         Vec::new()
                     });
                     if !errors.is_empty() {
-                        return Err(Problem::refused(errors).into());
+                        return Err(Problem::refused(with_paths(working, names, &key, errors)?).into());
                     }
                     (Write::Update(key.clone(), edits), Replies::Resource)
                 }
                 _ => (Write::Delete(key.clone()), Replies::Nothing),
             };
-            Prepared { writes: vec![write], key, replies }
+            let mut writes = vec![write];
+            if let Some(scope) = scope {
+                if replies != Replies::Created {
+                    writes.insert(0, scope.begin(key.clone()));
+                }
+                if replies != Replies::Nothing {
+                    writes.push(scope.end(key.clone()));
+                }
+            }
+            Prepared { writes, key, replies }
         }
     };
+    // What is not in the scope is not there, whatever its revision.
+    let first = usize::from(scope.is_some() && prepared.replies != Replies::Created);
     if let Some(revisions) = &conditions.revisions {
-        prepared.writes.insert(0, Write::Require(prepared.key.clone(), revisions.clone()));
+        prepared.writes.insert(first, Write::Require(prepared.key.clone(), revisions.clone()));
     } else if conditions.exists {
-        prepared.writes.insert(0, Write::Read(prepared.key.clone()));
+        prepared.writes.insert(first, Write::Read(prepared.key.clone()));
     }
     Ok(prepared)
 }

@@ -59,7 +59,7 @@ pub fn replacement(
 /// A value in its canonical form, held to the rules unless it is what is there already.
 pub fn checked(field: &Field, value: Value, old: Option<&Value>, found: &mut Vec<Refusal>) -> Value {
     let value = rules::normalised(field, value);
-    if old != Some(&value) {
+    if !old.is_some_and(|old| rules::is_same(old, &value)) {
         rules::check(field, &value, found);
     }
     value
@@ -86,7 +86,7 @@ pub fn merge_patch(
                 | FieldKind::Among { .. },
                 Json::Null,
             ) if !field.rules.nullable => Some(Edit::Set(Value::Absent)),
-            (FieldKind::Stored(of), Json::Object(members)) => {
+            (FieldKind::Stored(of), Json::Object(members)) if !of.is_file() => {
                 if !is_shallow(json, name, &mut found) {
                     continue;
                 }
@@ -205,6 +205,16 @@ pub fn of_field(schema: &Schema, field: &Field, json: &Json, found: &mut Vec<Ref
         return None;
     }
     match (&field.kind, json) {
+        (FieldKind::Stored(ty), json) if ty.is_file() => match json {
+            Json::Null => Some(Value::Absent),
+            _ => {
+                let message = format!(
+                    "`{name}` is a file: its bytes are sent by PUT to the path of the resource with `/{name}` behind it"
+                );
+                found.push(Refusal::new("file", Some(name), message));
+                None
+            }
+        },
         (
             FieldKind::Stored(_) | FieldKind::Link { .. } | FieldKind::Links { .. } | FieldKind::Among { .. },
             Json::Null,

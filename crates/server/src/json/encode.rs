@@ -25,6 +25,7 @@ use hashbrown::HashMap;
 
 use super::ahead::MAX_EXPANDED_VISITED;
 use super::held::Held;
+use crate::mounts::{Scope, names_of};
 use crate::path;
 
 /// The deepest expansion.
@@ -48,6 +49,8 @@ pub struct Shape {
     pub typed: bool,
     /// Which members stand there, where it is of an expanded list.
     pub selection: Option<Selection>,
+    /// The mount that shows it: its own names, and its path.
+    pub scope: Option<Arc<Scope>>,
 }
 
 /// Which members of an expanded list are shown, and in which order.
@@ -133,14 +136,7 @@ impl<'w, 'a> Encoder<'w, 'a> {
     fn settling(working: &'w Working<'a>, limit: usize) -> Encoder<'w, 'a> {
         let settled = Settled::new(working);
         let shows = if settled.is_trivial() { Shows::Stored } else { Shows::Settled(settled, limit) };
-        Encoder {
-            working,
-            out: Vec::with_capacity(512),
-            resources: 0,
-            shows,
-            pending: BTreeSet::new(),
-            members: HashMap::new(),
-        }
+        Encoder::showing(working, shows)
     }
 
     /// For resources that come as they are to be shown, but for their lazy fields: [`Encoder::result`].
@@ -151,24 +147,20 @@ impl<'w, 'a> Encoder<'w, 'a> {
     /// Shows resources as a commit left them, and marks what it left behind.
     pub fn of_commit(working: &'w Working<'a>, left: Vec<Arc<Update>>) -> Encoder<'w, 'a> {
         let shows = if left.is_empty() { Shows::Stored } else { Shows::Left(left) };
+        Encoder::showing(working, shows)
+    }
+
+    /// Shows resources as they were once.
+    pub fn past(working: &'w Working<'a>) -> Encoder<'w, 'a> {
+        Encoder::showing(working, Shows::Past)
+    }
+
+    fn showing(working: &'w Working<'a>, shows: Shows<'w, 'a>) -> Encoder<'w, 'a> {
         Encoder {
             working,
             out: Vec::with_capacity(512),
             resources: 0,
             shows,
-            pending: BTreeSet::new(),
-            members: HashMap::new(),
-        }
-    }
-
-    /// Shows resources as they were once.
-    pub fn past(working: &'w Working<'a>) -> Encoder<'w, 'a> {
-        let out = Vec::with_capacity(512);
-        Encoder {
-            working,
-            out,
-            resources: 0,
-            shows: Shows::Past,
             pending: BTreeSet::new(),
             members: HashMap::new(),
         }
@@ -259,8 +251,13 @@ impl<'w, 'a> Encoder<'w, 'a> {
     }
 
     /// Writes the resource of a write, as it was made to be shown.
-    pub fn result(&mut self, key: &Key, shown: &Shown) -> Result<(), EngineError> {
-        let (shape, pending) = (Shape::default(), shown.pending.clone());
+    pub fn result(
+        &mut self,
+        key: &Key,
+        shown: &Shown,
+        scope: Option<&Arc<Scope>>,
+    ) -> Result<(), EngineError> {
+        let (shape, pending) = (Shape { scope: scope.cloned(), ..Shape::default() }, shown.pending.clone());
         let shown = SettledDoc { doc: Cow::Borrowed(&*shown.doc), pending };
         let SettledDoc { doc, pending } = self.filled(key, shown, &shape)?;
         self.write(key, &doc, &pending, &shape)
@@ -270,7 +267,10 @@ impl<'w, 'a> Encoder<'w, 'a> {
         self.out.extend_from_slice(b"{\"_id\":\"");
         let _ = write!(self.out, "{}", key.id);
         self.out.extend_from_slice(b"\",\"_self\":\"");
-        path::push_canonical(self.working, key, Some(doc), &mut self.out)?;
+        match &shape.scope {
+            Some(scope) => scope.push_self(self.working, key, Some(doc), &mut self.out),
+            None => path::push_canonical(self.working, key, Some(doc), &mut self.out)?,
+        }
         self.out.push(b'"');
         if shape.typed {
             let _ = write!(self.out, ",\"_type\":\"{}\"", self.working.schema.ty(key.ty).name);
@@ -281,7 +281,7 @@ impl<'w, 'a> Encoder<'w, 'a> {
         {
             let _ = write!(self.out, ",\"{}\":{place}", order::NAME);
         }
-        let resource = self.working.schema.ty(key.ty);
+        let resource = names_of(shape.scope.as_ref(), self.working.schema).ty(key.ty);
         let is_shown = |slot: &Slot| shape.fields.as_ref().is_none_or(|fields| fields.contains(slot));
         // Objects with derived members stand under the name of their field.
         let is_behind = |slot: &Slot| pending.contains(slot) || pending.contains(&resource.shown(*slot));
@@ -335,6 +335,9 @@ impl<'w, 'a> Encoder<'w, 'a> {
                         self.name(&field.name);
                         match (expanded, target_of(self.working.schema, at)) {
                             (Some(shape), Some(target)) => self.expanded(target, value, field, shape)?,
+                            _ if field.is_file() => {
+                                self.file(key, doc, &self.working.schema.field(at).name, value)?
+                            }
                             _ => self.value(value, Held::by(self.working.schema, at))?,
                         }
                     }
@@ -366,7 +369,7 @@ impl<'w, 'a> Encoder<'w, 'a> {
             return Ok(());
         }
         let targets = among::targets(schema, ty, slot, doc);
-        let field = schema.field(FieldRef { ty, slot });
+        let field = names_of(shape.scope.as_ref(), schema).field(FieldRef { ty, slot });
         let parts = || schema.ty(ty).parts(slot).iter();
         let expanded = |key: &Key| {
             let part = parts().find(|part| schema.ty(ty).link_target(**part) == Some(key.ty))?;
@@ -462,6 +465,21 @@ impl<'w, 'a> Encoder<'w, 'a> {
         let _ = write!(self.out, "{{\"_id\":\"{}\",\"_self\":\"", key.id);
         path::push_canonical(self.working, key, None, &mut self.out)?;
         let _ = write!(self.out, "\",\"_type\":\"{}\"}}", self.working.schema.ty(key.ty).name);
+        Ok(())
+    }
+
+    /// Writes what is known of a file, with its path before it.
+    fn file(&mut self, key: &Key, doc: &Doc, name: &str, value: &Value) -> Result<(), EngineError> {
+        let Value::Object(members) = value else { return self.value(value, Held::Plain) };
+        self.out.extend_from_slice(b"{\"_self\":\"");
+        path::push_canonical(self.working, key, Some(doc), &mut self.out)?;
+        // Names are letters, digits and `_`.
+        let _ = write!(self.out, "/{name}\"");
+        for (name, value) in members.iter() {
+            self.name(name);
+            self.value(value, Held::Plain)?;
+        }
+        self.out.push(b'}');
         Ok(())
     }
 

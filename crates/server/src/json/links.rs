@@ -6,14 +6,19 @@
 
 use corollary_engine::EngineError;
 use corollary_engine::working::Working;
-use corollary_schema::{FieldKind, TypeIx, ValueType};
+use corollary_schema::{FieldKind, Schema, TypeIx, ValueType};
 use serde_json::{Map, Value as Json};
 
 use crate::path::{self, PathError, Target};
 
-/// Puts ids in place of paths in the links of a body for a resource of a type.
-pub fn by_path(working: &Working<'_>, ty: TypeIx, body: &mut Map<String, Json>) -> Result<(), EngineError> {
-    let resource = working.schema.ty(ty);
+/// Puts ids in place of paths in the links of a body for a resource of a type, whose fields have the names of a schema.
+pub fn by_path(
+    working: &Working<'_>,
+    names: &Schema,
+    ty: TypeIx,
+    body: &mut Map<String, Json>,
+) -> Result<(), EngineError> {
+    let resource = names.ty(ty);
     if !has_names(working) {
         return Ok(());
     }

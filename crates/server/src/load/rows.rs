@@ -7,7 +7,7 @@
 use std::io::{BufRead, BufReader, Read};
 
 use corollary_engine::{Refusal, rules};
-use corollary_schema::{FieldKind, ResourceType, Schema, Slot, TypeIx, ValueType};
+use corollary_schema::{FieldKind, Schema, Slot, TypeIx, ValueType};
 use corollary_value::{BasicKind, Id, Value, parse_as};
 use hashbrown::HashSet;
 use serde_json::Value as Json;
@@ -167,7 +167,6 @@ fn record_row(
             found.extend(rules::check_missing(field));
         }
     }
-    found.extend(check_parent(resource, &row.facts));
     if found.is_empty() { Ok(row) } else { Err(rejected(line, &found)) }
 }
 
@@ -211,23 +210,6 @@ fn of_cell(
             None
         }
     }
-}
-
-/// What is owned names its one parent; without a root collection it has to.
-fn check_parent(resource: &ResourceType, facts: &Facts) -> Option<Refusal> {
-    let (name, parents) = (&resource.name, &resource.parents);
-    let given = facts.iter().filter(|(slot, _)| parents.contains(slot)).count();
-    let fields: Vec<String> =
-        parents.iter().map(|slot| format!("`{}`", resource.field(*slot).name)).collect();
-    let fields = fields.join(" or ");
-    let message = match given {
-        0 if resource.root.is_none() && !parents.is_empty() => {
-            format!("{name} is owned: {fields} is required")
-        }
-        0 | 1 => return None,
-        _ => format!("{name} has one parent: {fields}"),
-    };
-    Some(Refusal::new("parent", None, message))
 }
 
 fn rejected(line: u64, found: &[Refusal]) -> Rejected {
@@ -284,8 +266,5 @@ fn json_row(schema: &Schema, ty: TypeIx, bytes: &[u8], line: u64) -> Result<Row,
     }
     let mut facts = decode::facts(schema, ty, &members).map_err(|found| rejected(line, &found))?;
     facts.extend(parents);
-    if let Some(refusal) = check_parent(resource, &facts) {
-        return Err(reject(refusal.message));
-    }
     Ok(Row { line, id, facts })
 }

@@ -5,12 +5,13 @@
 //! copies are bounded, so that no patch makes much of little.
 
 use corollary_engine::{Doc, Edit, Refusal};
-use corollary_schema::{FieldKind, Schema, Slot, TypeIx, ValueType};
+use corollary_schema::{FieldKind, FieldRef, Schema, Slot, TypeIx, ValueType};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use super::MAX_OPERATIONS;
 use crate::json::decode::{self, MAX_JSON_DEPTH};
+use crate::json::held::Held;
 use crate::problem::Problem;
 
 /// The most values that all `copy` operations of one patch may copy together.
@@ -112,7 +113,21 @@ impl JsonPatch {
                 continue;
             };
             let edit = match &field.kind {
-                FieldKind::Stored(ty) => between(schema, ty, old, new, name, &mut found),
+                FieldKind::Stored(of) if field.extended.is_some() => {
+                    // More is shown of its objects than is written of them.
+                    let held = Held::by(schema, FieldRef { ty, slot });
+                    let (mut before, mut after) = (old.cloned(), new.clone());
+                    let shown: Vec<&Json> = old.into_iter().collect();
+                    before.iter_mut().for_each(|before| held.take_shown(before, &shown));
+                    held.take_shown(&mut after, &shown);
+                    let so_far = found.len();
+                    held.refuse_derived(&mut after, name, &mut found);
+                    if found.len() > so_far {
+                        continue;
+                    }
+                    between(schema, of, before.as_ref(), &after, name, &mut found)
+                }
+                FieldKind::Stored(of) if !of.is_file() => between(schema, of, old, new, name, &mut found),
                 _ => decode::of_field(schema, field, new, &mut found).map(Edit::Set),
             };
             let edit = edit.map(|edit| match edit {
@@ -150,6 +165,13 @@ fn between(
             .flatten()
             .map(Edit::Set);
     };
+    if let ValueType::Object(declared) = ty
+        && let Some(union) = declared.union()
+        && before.get(union.discriminator.as_str()) != after.get(union.discriminator.as_str())
+    {
+        // What became of it is all that it is: an operation takes away what it names, and nothing else.
+        return decode::of_type(schema, ty, new, path, found).map(Edit::Set);
+    }
     let mut edits = Vec::new();
     for (name, value) in after {
         let (old, path) = (before.get(name), format!("{path}/{name}"));

@@ -14,6 +14,7 @@ use corollary_schema::{Schema, Slot, TypeIx};
 use serde_json::Value as Json;
 
 use crate::json::encode::{Encoder, Shape};
+use crate::mounts::{Scope, names_of};
 use crate::problem::Problem;
 use json_patch::JsonPatch;
 
@@ -78,19 +79,20 @@ impl Patch {
         }
     }
 
-    /// The write that patches a resource.
-    pub fn write(&self, key: Key) -> Write {
+    /// The write that patches a resource, by the names of a mount where it goes through one.
+    pub fn write(&self, key: Key, scope: Option<&Arc<Scope>>) -> Write {
         match self {
             Patch::Edits(edits) => Write::Update(key, edits.clone()),
             Patch::JsonPatch(patch) => {
-                let patch = patch.clone();
+                let (patch, scope) = (patch.clone(), scope.cloned());
                 let decide = move |working: &Working<'_>, key: &Key, doc: Option<&Arc<Doc>>| {
                     let Some(doc) = doc else { return Ok(Some(Write::Read(key.clone()))) };
                     let mut encoder = Encoder::new(working);
-                    encoder.resource(key, doc, &Shape::default())?;
+                    let names = names_of(scope.as_ref(), working.schema);
+                    encoder.resource(key, doc, &Shape { scope: scope.clone(), ..Shape::default() })?;
                     let shown = serde_json::from_slice(&encoder.out)
                         .map_err(|error| EngineError::Corrupt(format!("the JSON of a resource: {error}")))?;
-                    let edits = patch.edits(working.schema, key.ty, doc, &shown);
+                    let edits = patch.edits(names, key.ty, doc, &shown);
                     Ok(Some(Write::Update(key.clone(), edits.map_err(EngineError::Refused)?)))
                 };
                 Write::Decide(key, Decision::new(decide))

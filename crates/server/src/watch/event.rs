@@ -3,6 +3,8 @@
 //! Everything but the event's type is the same for all watches of a change, so it is made once ([`body`]); the type
 //! is put in front of it ([`Format::change`]).
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use corollary_engine::{Change, Commit, Doc, Engine, EngineError, Key, among, order};
 use corollary_schema::{FieldKind, FieldRef, Slot};
@@ -11,6 +13,7 @@ use jiff::Timestamp;
 
 use crate::json::encode::{Encoder, Shape, text};
 use crate::json::held::Held;
+use crate::mounts::{Scope, names_of};
 use crate::path;
 
 /// The name by which a change of the path is told.
@@ -105,7 +108,7 @@ impl Format {
 }
 
 /// The body of an event about a change of a commit: all behind its type, with the closing brace.
-pub fn body(engine: &Engine, commit: &Commit, change: &Change) -> Bytes {
+pub fn body(engine: &Engine, commit: &Commit, change: &Change, scope: Option<&Arc<Scope>>) -> Bytes {
     let revision = commit.revision;
     // Its parents may be gone with it, or have moved with it: where they were is known from the commit itself.
     let gone = |key: &Key| {
@@ -113,7 +116,7 @@ pub fn body(engine: &Engine, commit: &Commit, change: &Change) -> Bytes {
         commit.changes[at].before.clone()
     };
     let write = |encoder: &mut Encoder<'_, '_>, change: &Change| -> Result<(), EngineError> {
-        let shape = Shape::default();
+        let shape = Shape { scope: scope.cloned(), ..Shape::default() };
         match &change.after {
             Some(doc) => {
                 encoder.out.extend_from_slice(b",\"resource\":");
@@ -124,7 +127,7 @@ pub fn body(engine: &Engine, commit: &Commit, change: &Change) -> Bytes {
             }
         }
         encoder.out.extend_from_slice(b",\"changed\":[");
-        let resource = engine.schema().ty(change.key.ty);
+        let resource = names_of(scope, engine.schema()).ty(change.key.ty);
         // Objects with derived members are told of by the name under which they are shown.
         let shown = || {
             let fields = resource.slots().filter(|(_, field)| field.visible());
@@ -140,7 +143,8 @@ pub fn body(engine: &Engine, commit: &Commit, change: &Change) -> Bytes {
             FieldKind::Position { .. } => Some(order::NAME),
             _ => None,
         });
-        let moved = change.moved(engine.schema());
+        // In a mount a resource has its path by its id.
+        let moved = scope.is_none() && change.moved(engine.schema());
         let itself = moved.then_some(ITSELF);
         let names = shown().map(|slot| resource.field(slot).name.as_str()).chain(place).chain(itself);
         for (at, name) in names.enumerate() {
@@ -186,6 +190,10 @@ pub fn body(engine: &Engine, commit: &Commit, change: &Change) -> Bytes {
             }
             encoder.out.push(b'}');
         }
+        if let Some(actor) = &commit.actor {
+            encoder.out.extend_from_slice(b",\"actor\":");
+            text(actor, &mut encoder.out);
+        }
         encoder.out.push(b'}');
         Ok(())
     };
@@ -195,10 +203,21 @@ pub fn body(engine: &Engine, commit: &Commit, change: &Change) -> Bytes {
         match (&change.after, &change.before) {
             (None, Some(before)) => {
                 open(&mut encoder, revision);
-                path::push_canonical_among(working, &change.key, Some(before), &gone, &mut encoder.out)?;
+                match scope {
+                    Some(scope) => scope.push_self(working, &change.key, Some(before), &mut encoder.out),
+                    None => {
+                        path::push_canonical_among(
+                            working,
+                            &change.key,
+                            Some(before),
+                            &gone,
+                            &mut encoder.out,
+                        )?;
+                    }
+                }
                 encoder.out.push(b'"');
             }
-            (after, _) => start(&mut encoder, revision, &change.key, after.as_deref())?,
+            (after, _) => start(&mut encoder, revision, &change.key, after.as_deref(), scope)?,
         }
         write(&mut encoder, change)?;
         Ok(Bytes::from(encoder.out))
@@ -218,10 +237,11 @@ pub fn present(
     revision: u64,
     key: &Key,
     doc: &Doc,
+    scope: Option<&Arc<Scope>>,
 ) -> Result<(), EngineError> {
-    start(encoder, revision, key, Some(doc))?;
+    start(encoder, revision, key, Some(doc), scope)?;
     encoder.out.extend_from_slice(b",\"resource\":");
-    encoder.resource(key, doc, &Shape::default())?;
+    encoder.resource(key, doc, &Shape { scope: scope.cloned(), ..Shape::default() })?;
     encoder.out.push(b'}');
     Ok(())
 }
@@ -231,9 +251,13 @@ fn start(
     revision: u64,
     key: &Key,
     doc: Option<&Doc>,
+    scope: Option<&Arc<Scope>>,
 ) -> Result<(), EngineError> {
     open(encoder, revision);
-    path::push_canonical(encoder.working(), key, doc, &mut encoder.out)?;
+    match scope {
+        Some(scope) => scope.push_self(encoder.working(), key, doc, &mut encoder.out),
+        None => path::push_canonical(encoder.working(), key, doc, &mut encoder.out)?,
+    }
     encoder.out.push(b'"');
     Ok(())
 }

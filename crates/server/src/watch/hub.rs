@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::event;
+use crate::mounts;
 
 /// Commits that wait for a watch; one more and it has missed something.
 const WATCH_QUEUE_COMMITS: usize = 1_024;
@@ -29,19 +30,34 @@ pub struct Published {
     /// The commit.
     pub commit: Arc<Commit>,
     bodies: Vec<OnceLock<Bytes>>,
+    /// The same for all watches of a mount, by its path and the change.
+    mounted: Mutex<HashMap<(String, usize), Bytes>>,
 }
 
 impl Published {
     /// Nothing rendered yet.
     pub fn new(commit: Arc<Commit>) -> Published {
         let bodies = commit.changes.iter().map(|_| OnceLock::new()).collect();
-        Published { commit, bodies }
+        Published { commit, bodies, mounted: Mutex::default() }
     }
 
     /// The change at a position, with what every watch shows of it.
-    pub fn change(&self, engine: &Engine, at: usize) -> (&Change, &Bytes) {
+    pub fn change(&self, engine: &Engine, at: usize) -> (&Change, Bytes) {
         let change = &self.commit.changes[at];
-        (change, self.bodies[at].get_or_init(|| event::body(engine, &self.commit, change)))
+        let body = self.bodies[at].get_or_init(|| event::body(engine, &self.commit, change, None));
+        (change, body.clone())
+    }
+
+    /// The same with what every watch of a mount shows of it.
+    pub fn change_in(&self, engine: &Engine, at: usize, scope: &Arc<mounts::Scope>) -> (&Change, Bytes) {
+        let change = &self.commit.changes[at];
+        let known = self.mounted.lock().get(&(scope.base().to_string(), at)).cloned();
+        let body = known.unwrap_or_else(|| {
+            let body = event::body(engine, &self.commit, change, Some(scope));
+            self.mounted.lock().insert((scope.base().to_string(), at), body.clone());
+            body
+        });
+        (change, body)
     }
 }
 

@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout_at};
 use super::event::{self, Format, Happened};
 use super::hub::{Hub, Published, Scope, Subscription};
 use crate::json::encode::Encoder;
+use crate::mounts;
 use crate::problem::Problem;
 
 /// At least this often something is said, so that both ends know that the other lives.
@@ -44,6 +45,8 @@ pub struct Watched {
     pub lists: Vec<WatchedList>,
     /// Does each event say the type of its resource?
     pub typed: bool,
+    /// The mount by whose names it is told.
+    pub scope: Option<Arc<mounts::Scope>>,
 }
 
 /// Resources of one type that are watched.
@@ -223,7 +226,7 @@ fn list(engine: &Engine, watched: &Watched, format: Format, out: &mut BytesMut) 
         let mut bodies = Vec::with_capacity(items.len());
         for item in &items {
             let mut encoder = Encoder::of_commit(working, working.open_updates());
-            event::present(&mut encoder, revision, &item.key, &item.doc)?;
+            event::present(&mut encoder, revision, &item.key, &item.doc, watched.scope.as_ref())?;
             bodies.push((item.key.clone(), Bytes::from(encoder.out)));
         }
         Ok((revision, bodies))
@@ -376,10 +379,13 @@ fn events(
     }
     let last = found.len().saturating_sub(1);
     for (position, (happened, at)) in found.into_iter().enumerate() {
-        let (change, body) = published.change(engine, at);
+        let (change, body) = match &watched.scope {
+            Some(scope) => published.change_in(engine, at, scope),
+            None => published.change(engine, at),
+        };
         let revision = published.commit.revision;
         let name = watched.type_name(engine.schema(), &change.key);
-        format.change(happened, name, body, (position == last).then_some(revision), out);
+        format.change(happened, name, &body, (position == last).then_some(revision), out);
         if position == last && format == Format::Ndjson {
             // Lines have no ids: this is what tells that the commit is complete, and where to resume.
             format.note("bookmark", revision, None, out);

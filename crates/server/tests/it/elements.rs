@@ -98,3 +98,35 @@ fn objects_are_read_with_what_follows_and_written_without() {
     server.stop();
     place.check();
 }
+
+/// A JSON Patch of a list of objects with derived members was refused with `unknown-field`: the derived members that are shown
+/// of the other elements were taken for what is written.
+#[test]
+fn a_json_patch_of_a_list_leaves_the_derived_members_out() {
+    let place = Place::new(SCHEMA);
+    let server = place.serve();
+    let client = &mut server.client();
+    let lines = json!([{"id": "x", "price": 2}, {"id": "y", "price": 5}]);
+    client.post("/api/orders", &json!({"_id": "O", "lines": lines})).expect(201);
+    let kind = [("content-type", "application/json-patch+json")];
+    let mut patch =
+        |patch: Json| client.request("PATCH", "/api/orders/O", &kind, patch.to_string().as_bytes());
+    let order = patch(json!([
+        {"op": "add", "path": "/lines/-", "value": {"id": "z", "price": 1}},
+        {"op": "replace", "path": "/lines/0/price", "value": 3},
+        {"op": "copy", "from": "/lines/1", "path": "/lines/0"},
+    ]));
+    let lines = json!([
+        {"id": "y", "price": 5, "total": 10},
+        {"id": "x", "price": 3, "total": 6},
+        {"id": "y", "price": 5, "total": 10},
+        {"id": "z", "price": 1, "total": 2},
+    ]);
+    assert_eq!(order.expect(200)["lines"], lines);
+    // Another value of one is refused.
+    let reply = patch(json!([{"op": "replace", "path": "/lines/0/total", "value": 3}]));
+    reply.problem(422, "read-only");
+    assert_eq!(reply.errors(), ["read-only /lines/0/total"]);
+    server.stop();
+    place.check();
+}

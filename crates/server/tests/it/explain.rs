@@ -12,9 +12,11 @@ type Item in items {
   price: int index
   title: str search text
   note:  str
+  tags:  [str] index
   shelf: link Shelf
 }
-type Shelf in shelves { name: str, items: inverse Item.shelf }
+type Shelf in shelves { name: str index, level: int index, items: inverse Item.shelf, room: link Room }
+type Room in rooms { code: str unique, size: int }
 "#;
 
 #[test]
@@ -22,12 +24,17 @@ fn the_path_with_the_fewest_rows_is_taken() {
     let place = Place::new(SHOP);
     let server = place.serve();
     let mut client = server.client();
-    client.post("/api/shelves", &json!([{"_id": "s1"}, {"_id": "s2"}])).expect(201);
+    client
+        .post("/api/rooms", &json!([{"_id": "r1", "code": "A", "size": 1}, {"_id": "r2", "code": "B"}]))
+        .expect(201);
+    let shelf =
+        |id: &str, level: u64, room: &str| json!({"_id": id, "name": id, "level": level, "room": room});
+    client.post("/api/shelves", &json!([shelf("s1", 1, "r1"), shelf("s2", 2, "r2")])).expect(201);
     let items: Vec<Json> = (0..400)
         .map(|n| {
             let color = if n % 100 == 0 { "red" } else { "blue" };
             json!({"_id": format!("i{n:03}"), "code": format!("c{n}"), "kind": "thing", "color": color, "price": n,
-                   "title": format!("number {n}"), "note": "x", "shelf": if n < 10 { "s1" } else { "s2" }})
+                   "title": format!("number {n}"), "note": "x", "tags": [format!("t{}", n % 50)], "shelf": if n < 10 { "s1" } else { "s2" }})
         })
         .collect();
     client.post("/api/items", &json!(items)).expect(201);
@@ -49,6 +56,18 @@ fn the_path_with_the_fewest_rows_is_taken() {
         ("code in ['c1', 'c2', 'c3']", "", "union", "Item.code", 3, false),
         ("color in ['red', 'green'] and kind = 'thing'", "", "union", "Item.color", 4, false),
         ("has_words(title, 'number 7')", "", "search", "Item.title", 1, false),
+        ("'t7' in tags and kind = 'thing'", "", "index", "Item.tags", 8, false),
+        ("'t7' in tags or color = 'red'", "", "union", "Item.tags Item.color", 12, false),
+        ("shelf.name = 's1'", "", "through", "Item.shelf Shelf.name", 10, false),
+        ("shelf.level < 2", "-price", "through", "Item.shelf Shelf.level", 400, true),
+        ("shelf.level in [1, 7]", "", "through", "Item.shelf Shelf.level", 10, false),
+        ("'A' = shelf.room.code", "", "through", "Item.shelf Shelf.room Room.code", 10, false),
+        ("shelf.room = 'r1'", "", "through", "Item.shelf Shelf.room", 10, false),
+        ("shelf.name = 's2' and color = 'red'", "", "index", "Item.color", 4, false),
+        ("shelf.name = 's1' or color = 'red'", "", "union", "Item.shelf Shelf.name Item.color", 14, false),
+        // What leads nowhere has no name either.
+        ("shelf.name = null", "", "all", "", 400, false),
+        ("shelf.room.size = 1", "", "all", "", 400, false),
     ] {
         let path = format!("/api/items?explain=true&filter={}&order={}", encoded(filter), encoded(order));
         let path = path.replace("filter=&", "").trim_end_matches("&order=").to_string();

@@ -3,7 +3,7 @@
 
 use std::io::{BufReader, Read, Write};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flate2::read::GzDecoder;
 
@@ -41,6 +41,62 @@ fn each_request_has_an_id() {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 4, "{ids:?}");
+}
+
+#[test]
+fn what_a_request_took_is_told_step_by_step() {
+    let place = place();
+    let server = Server::start(&place, &["--log", "warn,spans=debug", "--log-form", "json"]);
+    let mut client = server.client();
+    let headers = [("x-request-id", "made"), ("content-type", "application/json")];
+    client.request("POST", "/api/firms", &headers, br#"{"_id":"f","name":"one"}"#).expect(201);
+    client.request("GET", "/api/firms?filter=size%3D0", &[("x-request-id", "read")], b"").expect(200);
+    let lines = [("x-request-id", "told"), ("accept", "application/x-ndjson")];
+    assert_eq!(client.request("GET", "/api/firms", &lines, b"").status, 200);
+    let steps = |id: &str, said: &str| {
+        let lines = said.lines().map(|line| serde_json::from_str::<Json>(line).expect(line));
+        // From the outside in, the step itself last.
+        let scopes = lines.map(|line| {
+            assert!(line["message"] == "close" && line["time.busy"].is_string(), "{line}");
+            let above = line["spans"].as_array().cloned().unwrap_or_default();
+            above.into_iter().chain([line["span"].clone()]).collect::<Vec<Json>>()
+        });
+        let mut steps: Vec<String> = scopes
+            .filter(|scope| scope[0]["id"] == id)
+            .map(|scope| {
+                scope.iter().map(|span| span["name"].as_str().unwrap()).collect::<Vec<_>>().join("/")
+            })
+            .collect();
+        steps.sort();
+        steps.dedup();
+        steps
+    };
+    let expected = [
+        (
+            "made",
+            &[
+                "request",
+                "request/group",
+                "request/group/commit",
+                "request/group/commit/sync",
+                "request/group/transaction",
+                "request/group/transaction/evaluate",
+                "request/group/transaction/write",
+                "request/read",
+            ][..],
+        ),
+        ("read", &["request", "request/read", "request/read/plan", "request/read/walk"]),
+        ("told", &["request", "request/read", "request/read/plan"]),
+    ];
+    // The thread that writes them may be behind.
+    let begun = Instant::now();
+    while expected.iter().any(|(id, expected)| steps(id, &server.said()) != **expected) {
+        if begun.elapsed() > PATIENCE {
+            panic!("{}", server.said());
+        }
+        sleep(Duration::from_millis(20));
+    }
+    server.stop();
 }
 
 #[test]

@@ -145,10 +145,14 @@ fn what_is_owned_is_not_imported_without_its_parent() {
     let said = failed(&place.run(&["import", "Line", &csv]), 1);
     assert_says(
         &said,
-        &["line 3: Line is owned: `parent_order_lines` is required", "line 4: ", "O9, which is not there"],
+        &[
+            "line 3: Line L3 is owned, and needs a parent: `parent_order_lines`",
+            "line 4: ",
+            "O9, which is not there",
+        ],
     );
     let ndjson = place.write("more.ndjson", "{\"_id\":\"L5\",\"text\":\"five\"}\n");
-    assert_says(&failed(&place.run(&["import", "Line", &ndjson]), 1), &["line 1: Line is owned"]);
+    assert_says(&failed(&place.run(&["import", "Line", &ndjson]), 1), &["line 1: Line L5 is owned"]);
     let server = place.serve();
     let mut client = server.client();
     assert_eq!(client.ids("/api/orders/O1/lines"), ["L1", "L2"]);
@@ -198,7 +202,10 @@ fn a_running_server_takes_imports() {
     assert_eq!(client.read("/api/customers/C2")["total"], 16);
     failed(&run(&["import", "Ordr", &file, "--url", &url]), 2);
     let lines = place.write("lines.csv", "text\nx\n");
-    assert_says(&failed(&run(&["import", "Line", &lines, "--url", &url]), 1), &["Line is owned"]);
+    assert_says(
+        &failed(&run(&["import", "Line", &lines, "--url", &url]), 1),
+        &["Line has no root collection"],
+    );
     assert_says(
         &failed(&run(&["import", "Order", &file, "--url", "http://127.0.0.1:1"]), 1),
         &["does not answer"],

@@ -75,6 +75,13 @@ fn the_examples_of_the_http_page_do_what_it_says() {
     does_what_it_says(&steps);
 }
 
+#[test]
+fn the_examples_of_the_operations_page_do_what_it_says() {
+    let steps = steps(&page("docs/operations.md"));
+    assert!(steps.len() >= 5, "the page has {} steps", steps.len());
+    does_what_it_says(&steps);
+}
+
 /// Runs the steps one after the other in one shell, in a folder with the examples and with the schema of
 /// docs/language.md as `company.cor`.
 #[track_caller]

@@ -181,7 +181,10 @@ fn what_is_asked_for_and_is_not_there_is_told() {
     let place = Place::new(hub::SCHEMA);
     let server = place.serve();
     let mut client = server.client();
-    assert_eq!(client.read("/api/_updates"), json!({"results": [], "pace": {"batch": 4096, "rate": null}}));
+    assert_eq!(
+        client.read("/api/_updates"),
+        json!({"results": [], "pace": {"at_once": null, "batch": 4096, "rate": null, "share": 50}})
+    );
     client.get("/api/_updates/7-0").problem(404, "not-found");
     client.get("/api/_updates/nonsense").problem(404, "not-found");
     client.get("/api/_updates?limit=3").problem(400, "parameter");
@@ -303,7 +306,7 @@ fn new_fields_are_filled_while_they_are_served() {
     assert_eq!(open.len(), 2, "{updates:?}");
     for update in &open {
         assert_eq!(update["cause"]["schema"], true, "{update}");
-        assert!(["fill", "empty"].contains(&update["task"].as_str().unwrap()), "{update}");
+        assert!(["fill", "gather"].contains(&update["task"].as_str().unwrap()), "{update}");
     }
     let mut random = Random::new(seed());
     let mut expected = 0;
@@ -341,14 +344,17 @@ fn updates_go_as_fast_as_they_are_told_to_while_they_run() {
     std::thread::sleep(Duration::from_millis(50));
     assert_ne!(client.read(&format!("/api/_updates/{id}"))["state"], "done");
     assert_eq!(client.read("/api/_updates")["pace"]["rate"], 1);
-    let faster = client.patch("/api/_updates", &json!({"rate": null, "batch": 500}));
-    assert_eq!(faster.expect(200), json!({"rate": null, "batch": 500}));
+    let faster =
+        client.patch("/api/_updates", &json!({"rate": null, "batch": 500, "at_once": 2, "share": 80}));
+    assert_eq!(faster.expect(200), json!({"rate": null, "batch": 500, "at_once": 2, "share": 80}));
     settled(&mut client);
     for (body, what) in [
         (json!({"batch": 0}), "`batch`"),
         (json!({"batch": 1_000_000}), "100000"),
         (json!({"rate": "fast"}), "`rate`"),
         (json!({"rates": 1}), "did you mean `rate`?"),
+        (json!({"at_once": 0}), "`at_once` is a number from 1"),
+        (json!({"share": 101}), "`share` is a number from 1 to 100"),
     ] {
         let reply = client.patch("/api/_updates", &body);
         reply.problem(422, "invalid");

@@ -30,8 +30,6 @@ impl Attempt<'_> {
             if self.above(&parent).contains(place) {
                 return only("move-cycle");
             }
-        } else if !self.setting.draft.types[place.ty].root {
-            return only("move");
         }
         for fact in parents() {
             let under = to.under.as_ref().filter(|(name, _)| *name == fact.name);

@@ -61,7 +61,10 @@ macro_rules! conformance_tests {
                     get_many_answers_in_order, empty_keys_and_values_are_values, large_values_come_back,
                     long_keys_come_back, unknown_keyspaces_are_refused;
                 shared: writers_beside_each_other_lose_nothing, of_two_that_rely_on_each_other_one_commits,
-                    what_must_not_be_there_comes_once, readers_beside_writers_see_whole_commits_in_order;
+                    what_must_not_be_there_comes_once, readers_beside_writers_see_whole_commits_in_order,
+                    a_bell_rings_for_the_commits_of_others, who_has_the_turn_is_not_overtaken,
+                    a_turn_ends_with_a_commit_or_without,
+                    what_is_read_with_a_turn_is_what_its_commit_goes_by;
                 snapshots: a_snapshot_sees_no_later_commit, snapshots_of_several_moments,
                     a_snapshot_moves_between_threads, readers_never_see_half_a_commit;
             );

@@ -41,6 +41,10 @@ pub(super) fn translate(
     let uncertain = failed_sync || matches!(during, During::Commit | During::Checkpoint);
     match code {
         ErrorCode::DiskFull => StoreError::Full { path, limit },
+        // The index of its log is given its size when it is opened: where that fails there is no room for it.
+        _ if extended == ffi::SQLITE_IOERR_SHMSIZE && during == During::Open => {
+            StoreError::Full { path, limit }
+        }
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreError::Corrupt { path, why: message },
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen
             if during == During::Open =>

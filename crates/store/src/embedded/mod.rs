@@ -54,8 +54,10 @@ use sql::KeyspaceSql;
 use steps::Step;
 use turn::Turn;
 
-const FEATURES: Features =
-    Features { transactions: Transactions::Serial, available: &[Feature::Snapshot, Feature::Durable] };
+const FEATURES: Features = Features {
+    transactions: Transactions::Serial,
+    available: &[Feature::Snapshot, Feature::Durable, Feature::Backup],
+};
 
 /// A [`Store`] in a data folder.
 ///
@@ -148,6 +150,10 @@ impl Store for EmbeddedStore {
             Err(_) => {}
         }
         result
+    }
+
+    fn pressure(&self) -> f32 {
+        self.shared.overlay.pressure()
     }
 
     fn stats(&self) -> Result<StoreStats, StoreError> {

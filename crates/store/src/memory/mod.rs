@@ -4,10 +4,13 @@
 //! and a commit copies only what it touches and a snapshot still holds. Invariant: `Live::maps` is always the state
 //! after a whole number of commits.
 //!
+//! Several may share one ([`SharedMemoryStore`]), as nodes share a database.
+//!
 //! For simulation it fails on demand ([`MemoryStore::fail_commit`]) and shows what a restart would find
 //! ([`MemoryStore::crash_image`]).
 
 mod map;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,8 +25,10 @@ use crate::{
     StoreStats, Transactions, Visit, check_declaration,
 };
 use map::Map;
+pub use shared::SharedMemoryStore;
 
-const FEATURES: Features = Features { transactions: Transactions::Serial, available: &[Feature::Snapshot] };
+const FEATURES: Features =
+    Features { transactions: Transactions::Serial, available: &[Feature::Snapshot, Feature::Backup] };
 
 /// A failure to be simulated.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -8,11 +8,15 @@ use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::Poll;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use tokio_postgres::Socket;
 use tokio_postgres::error::{DbError, Severity};
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, Error, NoTls, Row, Statement};
+use tokio_postgres::{Client, Config, Error, Row, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{failed, refused, told};
 use crate::StoreError;
@@ -51,6 +55,12 @@ pub enum Outcome {
     Unknown(String),
 }
 
+/// How often the task of a connection is let run for what has come to be heard: for the news, to read it, to end.
+const LOOKS: usize = 3;
+
+/// What each transaction that commits begins with.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
 /// What the thread is asked to do.
 type Job = Box<dyn FnOnce(&Runtime, &mut Session) + Send>;
 
@@ -71,21 +81,23 @@ struct Session {
 
 impl Connection {
     /// Connects.
-    pub fn open(config: &Config, place: &str) -> Result<Connection, StoreError> {
+    pub fn open(config: &Config, tls: &MakeRustlsConnect, place: &str) -> Result<Connection, StoreError> {
         let (jobs, inbox) = channel::<Job>();
         let (ready, opened) = channel();
-        let config = config.clone();
+        let (config, tls) = (config.clone(), tls.clone());
         let thread = std::thread::Builder::new()
             .name("postgres".into())
-            .spawn(move || serve(&config, &inbox, &ready))
+            .spawn(move || serve(&config, tls, &inbox, &ready))
             .map_err(|error| failed(place, format!("no thread for a connection: {error}"), false))?;
         match opened.recv() {
             Ok(Ok(())) => {
                 let connection =
                     Connection { jobs: Some(jobs), thread: Some(thread), place: place.to_owned() };
                 // What the contract rests on, whatever the database's own settings say.
-                connection
-                    .batch("SET synchronous_commit = on; SET statement_timeout = 0; SET lock_timeout = 0")?;
+                connection.batch(
+                    "SET synchronous_commit = on; SET statement_timeout = 0; SET lock_timeout = 0; \
+                     SET idle_in_transaction_session_timeout = 0",
+                )?;
                 Ok(connection)
             }
             Ok(Err(why)) => Err(failed(place, format!("it cannot be reached: {why}"), false)),
@@ -108,9 +120,19 @@ impl Connection {
         answer.recv().map_err(|_| ended())
     }
 
-    /// Can it still be used?
+    /// Can it still be used? It cannot when the server has said goodbye, or is gone, and that has come here.
     pub fn is_open(&self) -> bool {
-        self.ask(|_, session| !session.is_closed()).unwrap_or(false)
+        let look = async || {
+            for _ in 0..LOOKS {
+                tokio::task::yield_now().await;
+            }
+        };
+        self.ask(move |runtime, session| {
+            // What has come is read by the task of the connection, which runs when this one lets it.
+            runtime.block_on(look());
+            !session.is_closed()
+        })
+        .unwrap_or(false)
     }
 
     fn error(&self, error: &Error) -> StoreError {
@@ -167,8 +189,22 @@ impl Connection {
     /// Each query sees what is committed when it is run, so what follows one that waits for a lock sees what was done
     /// under it.
     pub fn begin(&self, queries: Vec<Step>) -> Result<Vec<Vec<Row>>, StoreError> {
+        self.queries(Some(BEGIN), queries)
+    }
+
+    /// The same for a transaction of another kind, which `how` begins.
+    pub fn begin_as(&self, how: &'static str, queries: Vec<Step>) -> Result<Vec<Vec<Row>>, StoreError> {
+        self.queries(Some(how), queries)
+    }
+
+    /// The same in the transaction that is open.
+    pub fn go_on(&self, queries: Vec<Step>) -> Result<Vec<Vec<Row>>, StoreError> {
+        self.queries(None, queries)
+    }
+
+    fn queries(&self, begin: Option<&'static str>, queries: Vec<Step>) -> Result<Vec<Vec<Row>>, StoreError> {
         self.ask(move |runtime, session| {
-            let found = runtime.block_on(session.begin(&queries));
+            let found = runtime.block_on(session.queries(begin, &queries));
             session.heard(found)
         })?
         .map_err(|error| self.error(&error))
@@ -203,8 +239,26 @@ impl Drop for Connection {
     }
 }
 
+/// Connects, to the first of several hosts that is right. A host that accepts and then says nothing is given up as one that
+/// does not accept.
+pub async fn connect(
+    config: &Config,
+    tls: MakeRustlsConnect,
+) -> Result<(Client, tokio_postgres::Connection<Socket, TlsStream>), String> {
+    let hosts = u32::try_from(config.get_hosts().len()).unwrap_or(u32::MAX).max(1);
+    // A host is also given the time to shake hands, and to say whether it takes writes.
+    let limit = config.get_connect_timeout().map(|each| (*each * 2).saturating_mul(hosts));
+    match tokio::time::timeout(limit.unwrap_or(Duration::MAX), config.connect(tls)).await {
+        Ok(connected) => connected.map_err(|error| told(&error)),
+        Err(_) => Err("it does not answer in time".to_owned()),
+    }
+}
+
+/// What is spoken over, where it is encrypted.
+type TlsStream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
+
 /// The thread of a connection.
-fn serve(config: &Config, inbox: &Receiver<Job>, ready: &Sender<Result<(), String>>) {
+fn serve(config: &Config, tls: MakeRustlsConnect, inbox: &Receiver<Job>, ready: &Sender<Result<(), String>>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -213,10 +267,10 @@ fn serve(config: &Config, inbox: &Receiver<Job>, ready: &Sender<Result<(), Strin
             return;
         }
     };
-    let (client, connection) = match runtime.block_on(config.connect(NoTls)) {
+    let (client, connection) = match runtime.block_on(connect(config, tls)) {
         Ok(connected) => connected,
-        Err(error) => {
-            let _ = ready.send(Err(told(&error)));
+        Err(why) => {
+            let _ = ready.send(Err(why));
             return;
         }
     };
@@ -253,11 +307,20 @@ impl Session {
         Ok(statement)
     }
 
-    async fn begin(&mut self, queries: &[Step]) -> Result<Vec<Vec<Row>>, Error> {
+    async fn queries(
+        &mut self,
+        begin: Option<&'static str>,
+        queries: &[Step],
+    ) -> Result<Vec<Vec<Row>>, Error> {
         let prepared = self.prepared(queries).await?;
         // A request is sent when it is first polled; so each is, in order, before the first is waited for.
         let client = &self.client;
-        let mut begin = std::pin::pin!(client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"));
+        let mut begin = std::pin::pin!(async {
+            match begin {
+                Some(begin) => client.batch_execute(begin).await,
+                None => Ok(()),
+            }
+        });
         let begun = futures_util::poll!(begin.as_mut());
         let mut requests: Vec<_> = prepared
             .iter()

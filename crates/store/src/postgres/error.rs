@@ -10,15 +10,20 @@ use crate::StoreError;
 
 /// Where the database is, for messages: never the password.
 pub fn place_of(config: &Config) -> String {
-    let host = match config.get_hosts().first() {
-        Some(Host::Tcp(host)) => host.clone(),
-        #[cfg(unix)]
-        Some(Host::Unix(folder)) => folder.display().to_string(),
-        None => "localhost".to_owned(),
+    let (hosts, ports) = (config.get_hosts(), config.get_ports());
+    let shown = |(at, host): (usize, &Host)| {
+        let host = match host {
+            Host::Tcp(host) => host.clone(),
+            #[cfg(unix)]
+            Host::Unix(folder) => folder.display().to_string(),
+        };
+        // One port is that of all hosts.
+        let port = ports.get(at).or(ports.first()).copied().unwrap_or(5432);
+        format!("{host}:{port}")
     };
-    let port = config.get_ports().first().copied().unwrap_or(5432);
+    let hosts: Vec<String> = hosts.iter().enumerate().map(shown).collect();
     let database = config.get_dbname().or(config.get_user()).unwrap_or("postgres");
-    format!("postgres://{host}:{port}/{database}")
+    format!("postgres://{}/{database}", hosts.join(","))
 }
 
 /// The text that names a database cannot be read.

@@ -4,8 +4,12 @@
 //! entry of a PostgreSQL index has room for 2,704 bytes, and a key may have 16,384; so the primary key is `k` with a
 //! hash of `r`, and the order of keys is the order of `(k, r)`. Nearly all keys are short: their rest is empty, and the
 //! statements for them look at `k` alone.
+//!
+//! Beside them are `store`, one row with the version of the layout and the count of all commits, and `openings`: of each
+//! opening of the store the number of its last commit.
 
 use std::fmt::Write;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Bound;
 
 use crate::{Direction, KeyRange, Keyspace, KeyspaceSpec, StoreError};
@@ -16,6 +20,9 @@ pub const HEAD_BYTES: usize = 2_048;
 /// The version of the layout.
 pub const VERSION: i64 = 1;
 
+/// How long it is waited at a time for a commit that may be under way, in milliseconds.
+const FATE_LOCK_MS: u32 = 1_000;
+
 const MAX_SCHEMA_NAME_BYTES: usize = 40;
 
 /// The longest key that has no rest: one of exactly [`HEAD_BYTES`] could be followed by others that begin with it.
@@ -25,6 +32,8 @@ const SHORT_BYTES: usize = HEAD_BYTES - 1;
 pub struct Tables {
     schema: String,
     names: Vec<String>,
+    /// What this opening of the store tells with its commits: no other has the same.
+    token: String,
 }
 
 /// A key in its two parts.
@@ -58,7 +67,9 @@ impl Tables {
             return Err(StoreError::Declaration { why });
         }
         let names = specs.iter().map(|spec| format!("{schema}.ks_{}", spec.name)).collect();
-        Ok(Tables { schema: schema.to_owned(), names })
+        // Each state of this kind is seeded anew.
+        let token = format!("{:016x}", RandomState::new().build_hasher().finish());
+        Ok(Tables { schema: schema.to_owned(), names, token })
     }
 
     /// How many keyspaces there are.
@@ -93,6 +104,17 @@ impl Tables {
         format!("SELECT (to_regclass('{}.store') IS NOT NULL)::int::int8", self.schema)
     }
 
+    /// How many tables are missing.
+    pub fn missing(&self) -> String {
+        let schema = &self.schema;
+        let others = [format!("{schema}.store"), format!("{schema}.openings")];
+        let names: Vec<String> = self.names.iter().chain(&others).map(|name| format!("('{name}')")).collect();
+        format!(
+            "SELECT count(*) FROM (VALUES {}) AS t (name) WHERE to_regclass(name) IS NULL",
+            names.join(", ")
+        )
+    }
+
     /// The version of the tables that are there.
     pub fn version(&self) -> String {
         format!("SELECT version FROM {}.store", self.schema)
@@ -106,6 +128,8 @@ impl Tables {
             "SELECT pg_advisory_xact_lock(hashtextextended('corollary tables {schema}', 0));\n\
              CREATE SCHEMA IF NOT EXISTS {schema};\n\
              CREATE TABLE IF NOT EXISTS {schema}.store (version int8 NOT NULL, commits int8 NOT NULL);\n\
+             CREATE TABLE IF NOT EXISTS {schema}.openings \
+             (token text PRIMARY KEY, commits int8 NOT NULL, at timestamptz NOT NULL DEFAULT now());\n\
              INSERT INTO {schema}.store SELECT {VERSION}, 0 WHERE NOT EXISTS (SELECT FROM {schema}.store);\n\
              COMMENT ON SCHEMA {schema} IS 'A Corollary store: written by its server alone';\n"
         );
@@ -121,19 +145,61 @@ impl Tables {
         text
     }
 
-    /// Takes the turn to commit and counts the commit; the number of the transaction. One at a time gets through, and whoever
-    /// waited sees what the one before has done.
-    pub fn take_turn(&self) -> String {
+    /// Waits for the turn, which lasts as long as the transaction. The database gives such locks in the order in which they
+    /// were asked for, and does not promise that of rows.
+    pub fn wait_for_turn(&self) -> String {
+        format!("SELECT pg_advisory_xact_lock(hashtextextended('corollary turn {}', 0))", self.schema)
+    }
+
+    /// Counts the commit; its number. One at a time gets through, whoever else forgets to wait for its turn, and sees what the one
+    /// before has done. Those who listen are told behind the commit, if it comes to that.
+    pub fn count_commit(&self) -> String {
         format!(
-            "UPDATE {}.store SET commits = commits + 1 RETURNING pg_current_xact_id()::text::int8",
-            self.schema
+            "UPDATE {schema}.store SET commits = commits + 1 \
+             RETURNING commits, pg_notify('{channel}', '{token}')",
+            schema = self.schema,
+            channel = self.channel(),
+            token = self.token
         )
     }
 
-    /// What became of a transaction: 1 it is there, 0 it is not, nothing as long as it is open.
-    pub fn fate(&self) -> String {
-        "SELECT CASE pg_xact_status($1::int8::text::xid8) WHEN 'committed' THEN 1 WHEN 'aborted' THEN 0 END::int8"
-            .to_owned()
+    /// Where commits are told.
+    fn channel(&self) -> String {
+        format!("corollary_{}", self.schema)
+    }
+
+    /// Has the session hear of commits.
+    pub fn listen(&self) -> String {
+        format!("LISTEN {}", self.channel())
+    }
+
+    /// Is what was told with a commit told by this opening of the store itself?
+    pub fn is_own(&self, told: &str) -> bool {
+        told == self.token
+    }
+
+    /// Notes, with a commit, that it is the last one of this opening: `$1` is its number.
+    pub fn note_commit(&self) -> String {
+        format!(
+            "INSERT INTO {}.openings (token, commits) VALUES ('{}', $1) \
+             ON CONFLICT (token) DO UPDATE SET commits = excluded.commits, at = now()",
+            self.schema, self.token
+        )
+    }
+
+    /// Waits until no commit is under way, and then tells the last one of this opening. A number of a transaction would not
+    /// do: after a crash, and behind a failover, the database gives one again that was not on record.
+    pub fn last_commit(&self) -> [String; 3] {
+        [
+            format!("SET LOCAL lock_timeout = {FATE_LOCK_MS}"),
+            format!("SELECT FROM {}.store FOR UPDATE", self.schema),
+            format!("SELECT commits FROM {}.openings WHERE token = '{}'", self.schema, self.token),
+        ]
+    }
+
+    /// Forgets openings that have not committed for long.
+    pub fn forget_openings(&self) -> String {
+        format!("DELETE FROM {}.openings WHERE at < now() - interval '1 day'", self.schema)
     }
 
     /// Bytes of all tables with their indexes.

@@ -1,23 +1,31 @@
 //! The store in a PostgreSQL database (15 or later): one table for each keyspace, in a schema of its own.
 //!
 //! - [`layout`](self) of tables and statements: `layout`;
+//! - whom an address means, and how connections are protected: `address`, `tls`;
 //! - one connection, with a thread of its own that talks to the server: `connection`;
 //! - connections for readers: `pool`, and what a reader sees: `snapshot`;
-//! - commits, and what became of one whose connection broke: `writer`.
+//! - commits, and what became of one whose connection broke: `writer`;
+//! - what the database tells of the commits of others: `listener`;
+//! - connections for what is beside the store in its database: `session`.
 //!
 //! Invariants: several processes may have the store open, and their commits are one after the other all the same, since
-//! each begins by changing the same row; conditions are compared behind that. After a broken connection the database
-//! itself tells whether the transaction is there. Nothing in it depends on what another process does, or stops doing.
+//! each changes the same row before all else; conditions are compared behind that. After a broken connection the database
+//! itself tells whether the commit is there: its number stands in a row that each opening of the store has, written with the
+//! commit. Nothing in it depends on what another process does, or stops doing.
 
+mod address;
 mod connection;
 mod error;
 mod layout;
+mod listener;
 mod pool;
+mod session;
 mod snapshot;
 #[cfg(all(unix, any(test, feature = "conformance")))]
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod writer;
 
 use std::sync::Arc;
@@ -25,21 +33,33 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+pub use session::Gate;
+pub use tokio_postgres;
 use tokio_postgres::Config;
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{
-    Batch, Feature, Features, KeyspaceSpec, Snapshot, Store, StoreError, StoreStats, Transactions,
-    check_declaration,
+    Batch, Bell, Feature, Features, Keyspace, KeyspaceSpec, Looked, Snapshot, Store, StoreError, StoreStats,
+    Transactions, Turn, Values, check_declaration,
 };
+use address::Address;
 use connection::Connection;
 use layout::Tables;
+use listener::Listener;
 use pool::Pool;
 use snapshot::PostgresSnapshot;
 use writer::Writer;
 
 const FEATURES: Features = Features {
     transactions: Transactions::Optimistic,
-    available: &[Feature::Snapshot, Feature::Durable, Feature::Shared],
+    available: &[
+        Feature::Snapshot,
+        Feature::Durable,
+        Feature::Shared,
+        Feature::Turns,
+        Feature::Notify,
+        Feature::Backup,
+    ],
 };
 
 /// What can be set about a store in PostgreSQL.
@@ -52,7 +72,7 @@ pub struct PostgresOptions {
     pub readers: usize,
     /// How long a reader waits for a connection when all are taken.
     pub wait_for_reader: Duration,
-    /// How long a connection may take to come about.
+    /// How long a connection may take to come about, for each of the hosts of the address.
     pub connect_timeout: Duration,
     /// How long a commit whose connection broke in the middle asks the server what became of it. Past that the outcome is
     /// open, and the store accepts no more commits.
@@ -74,6 +94,7 @@ impl Default for PostgresOptions {
 /// What all parts share.
 struct Shared {
     config: Config,
+    tls: MakeRustlsConnect,
     options: PostgresOptions,
     tables: Tables,
     /// The database, for messages; without the password.
@@ -82,7 +103,7 @@ struct Shared {
 
 impl Shared {
     fn connect(&self) -> Result<Connection, StoreError> {
-        Connection::open(&self.config, &self.place)
+        Connection::open(&self.config, &self.tls, &self.place)
     }
 }
 
@@ -90,25 +111,36 @@ impl Shared {
 pub struct PostgresStore {
     shared: Arc<Shared>,
     pool: Arc<Pool>,
-    writer: Mutex<Writer>,
+    writer: Arc<Mutex<Writer>>,
+    /// They end with it.
+    listeners: Mutex<Vec<Listener>>,
 }
 
 impl PostgresStore {
     /// Opens the store in the database at `url` (`postgres://user:password@host:port/database`, or the words of a
     /// connection string), and creates its tables where they are missing.
+    ///
+    /// Of several hosts (`host1:port1,host2:port2`) the first one is meant that takes writes. `sslmode` is `disable`,
+    /// `prefer` (unless it is given), `require`, or with `sslrootcert=FILE` also `verify-ca` and `verify-full`.
     pub fn open(url: &str, specs: &[KeyspaceSpec], options: PostgresOptions) -> Result<Self, StoreError> {
         check_declaration(specs)?;
-        let mut config: Config = url.parse().map_err(|error| error::not_an_address(&error))?;
+        let Address { mut config, trust } = Address::parse(url)?;
         config.connect_timeout(options.connect_timeout);
-        if config.get_ssl_mode() == tokio_postgres::config::SslMode::Require {
-            let feature = "connections over TLS to PostgreSQL".to_owned();
-            return Err(StoreError::Unsupported { feature });
-        }
+        let tls = tls::connector(&trust)?;
         let tables = Tables::new(&options.schema, specs)?;
         let place = error::place_of(&config);
-        let shared = Arc::new(Shared { config, options, tables, place });
+        let shared = Arc::new(Shared { config, tls, options, tables, place });
         let writer = Writer::open(&shared)?;
-        Ok(Self { pool: Arc::new(Pool::new(shared.clone())), writer: Mutex::new(writer), shared })
+        let (pool, writer) = (Arc::new(Pool::new(shared.clone())), Arc::new(Mutex::new(writer)));
+        Ok(Self { pool, writer, listeners: Mutex::default(), shared })
+    }
+}
+
+impl PostgresStore {
+    fn take_turn(&self, keys: &[(Keyspace, &[u8])]) -> Result<(Turn, Values), StoreError> {
+        let (number, values) = self.writer.lock().turn(keys)?;
+        let writer = self.writer.clone();
+        Ok((Turn::new(move || writer.lock().end_turn(number)), values))
     }
 }
 
@@ -121,9 +153,31 @@ impl Store for PostgresStore {
         Ok(Box::new(PostgresSnapshot::open(&self.pool)?))
     }
 
+    fn snapshot_and_get(&self, keyspace: Keyspace, keys: &[&[u8]]) -> Result<Looked, StoreError> {
+        PostgresSnapshot::open_and_get(&self.pool, keyspace, keys)
+    }
+
     fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
         batch.check(self.shared.tables.count())?;
         self.writer.lock().commit(batch)
+    }
+
+    fn turn(&self) -> Result<Turn, StoreError> {
+        self.take_turn(&[]).map(|(turn, _)| turn)
+    }
+
+    fn turn_and_get(&self, keyspace: Keyspace, keys: &[&[u8]]) -> Result<(Turn, Values), StoreError> {
+        self.shared.tables.check(keyspace)?;
+        let keys: Vec<_> = keys.iter().map(|key| (keyspace, *key)).collect();
+        self.take_turn(&keys)
+    }
+
+    fn listen(&self, bell: &Bell) -> Result<(), StoreError> {
+        let mut listeners = self.listeners.lock();
+        // Those whose bell nobody holds any more.
+        listeners.retain(Listener::is_wanted);
+        listeners.push(Listener::start(&self.shared, bell)?);
+        Ok(())
     }
 
     fn stats(&self) -> Result<StoreStats, StoreError> {

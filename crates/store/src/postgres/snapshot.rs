@@ -6,10 +6,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio_postgres::Row;
 
-use super::connection::{Connection, Parameter};
-use super::layout::{Where, is_short, split};
+use super::connection::{Connection, Parameter, Step};
+use super::layout::{Tables, Where, is_short, split};
 use super::pool::Pool;
-use crate::{Direction, KeyRange, Keyspace, Snapshot, StoreError, Visit};
+use crate::{Direction, KeyRange, Keyspace, Looked, Snapshot, StoreError, Visit};
 
 /// Rows of the first part of a scan: most scans end early.
 const FIRST_ROWS: usize = 64;
@@ -19,6 +19,9 @@ const MOST_ROWS: usize = 2_048;
 
 /// The transaction sees what is committed when its first statement begins; so there is one at once.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SELECT 1";
+
+/// The same where the first statement follows.
+const BEGIN_WITH: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
 /// See the module.
 pub struct PostgresSnapshot {
@@ -32,6 +35,24 @@ impl PostgresSnapshot {
     pub fn open(pool: &Arc<Pool>) -> Result<PostgresSnapshot, StoreError> {
         let (connection, ()) = pool.begin(&mut |connection| connection.batch(BEGIN))?;
         Ok(PostgresSnapshot { pool: pool.clone(), connection: Mutex::new(Some(connection)) })
+    }
+
+    /// What is committed now, and the values of keys in it, in one round trip.
+    pub fn open_and_get(pool: &Arc<Pool>, keyspace: Keyspace, keys: &[&[u8]]) -> Result<Looked, StoreError> {
+        let tables = &pool.shared.tables;
+        tables.check(keyspace)?;
+        if keys.is_empty() {
+            return Ok((Box::new(Self::open(pool)?), Vec::new()));
+        }
+        let (connection, answers) = pool.begin(&mut |connection| {
+            let questions = Questions::new(tables, keys.iter().map(|key| (keyspace, *key)));
+            let answers = connection.begin_as(BEGIN_WITH, questions.queries.clone());
+            // What was refused has not ended the transaction.
+            let answers = answers.inspect_err(|_| connection.batch_later("ROLLBACK"))?;
+            Ok(questions.answered(&mut answers.into_iter()))
+        })?;
+        let snapshot = PostgresSnapshot { pool: pool.clone(), connection: Mutex::new(Some(connection)) };
+        Ok((Box::new(snapshot), answers))
     }
 
     fn query(&self, text: String, parameters: Vec<Parameter>) -> Result<Vec<Row>, StoreError> {
@@ -52,6 +73,50 @@ impl PostgresSnapshot {
 /// The values of short keys, by key.
 pub fn values(rows: Vec<Row>) -> HashMap<Vec<u8>, Vec<u8>> {
     rows.into_iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+/// Queries for the values of keys of any keyspaces, to be sent with others; and what their answers say.
+pub struct Questions<'k> {
+    keys: Vec<(Keyspace, &'k [u8])>,
+    /// The keyspaces whose short keys are asked for by one query each.
+    asked: Vec<Keyspace>,
+    /// One query for each of these, then one for each long key.
+    pub queries: Vec<Step>,
+}
+
+impl<'k> Questions<'k> {
+    /// For the values of these.
+    pub fn new(tables: &Tables, keys: impl Iterator<Item = (Keyspace, &'k [u8])>) -> Questions<'k> {
+        let keys: Vec<_> = keys.collect();
+        let (mut asked, mut queries) = (Vec::new(), Vec::new());
+        for (keyspace, _) in keys.iter().filter(|(_, key)| is_short(key)) {
+            if !asked.contains(keyspace) {
+                asked.push(*keyspace);
+                let of = keys.iter().filter(|(other, key)| other == keyspace && is_short(key));
+                let of = of.map(|(_, key)| key.to_vec()).collect();
+                queries.push((tables.get(*keyspace), vec![Parameter::Many(of)]));
+            }
+        }
+        for (keyspace, key) in keys.iter().filter(|(_, key)| !is_short(key)) {
+            let (head, rest) = split(key);
+            let parts = vec![Parameter::Bytes(head.to_vec()), Parameter::Bytes(rest.to_vec())];
+            queries.push((tables.get_long(*keyspace), parts));
+        }
+        Questions { keys, asked, queries }
+    }
+
+    /// The values, in the order of the keys, from the answers to the queries.
+    pub fn answered(&self, answers: &mut dyn Iterator<Item = Vec<Row>>) -> Vec<Option<Vec<u8>>> {
+        let mut found = HashMap::new();
+        for keyspace in &self.asked {
+            found.insert(*keyspace, values(answers.next().unwrap_or_default()));
+        }
+        let value = |(keyspace, key): &(Keyspace, &[u8])| match is_short(key) {
+            true => found.get(keyspace).and_then(|found| found.get(*key)).cloned(),
+            false => answers.next().and_then(|rows| rows.first().map(|row| row.get(0))),
+        };
+        self.keys.iter().map(value).collect()
+    }
 }
 
 impl Snapshot for PostgresSnapshot {

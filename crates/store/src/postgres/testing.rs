@@ -18,6 +18,21 @@ use rustix::process::geteuid;
 pub struct Server {
     process: Mutex<Child>,
     folder: PathBuf,
+    settings: Vec<String>,
+}
+
+/// A folder that belongs to whom the server runs as.
+fn new_folder() -> PathBuf {
+    let folder = tempfile::Builder::new().prefix("corollary-pg-").tempdir().expect("a folder").keep();
+    own(&folder);
+    folder
+}
+
+/// Gives a file to whom the server runs as.
+pub fn own(path: &Path) {
+    if let Some((user, group)) = account() {
+        chown(path, Some(user), Some(group)).expect("chown");
+    }
 }
 
 /// The folder with the programs of the newest PostgreSQL.
@@ -57,8 +72,13 @@ fn as_server(program: &str, folder: &Path) -> Command {
     command
 }
 
+/// The port, by which the socket is named too.
+fn port(settings: &[String]) -> &str {
+    settings.iter().find_map(|setting| setting.strip_prefix("port=")).unwrap_or("5432")
+}
+
 /// Starts the server below a shell that ends it when told to, or when this process is gone, and then removes its folder.
-fn start(folder: &Path) -> Child {
+fn start(folder: &Path, settings: &[String]) -> Child {
     let script = "\"$@\" & server=$!; read -r told; kill -INT $server; wait $server; \
                   [ \"$told\" = stop ] || rm -rf \"$PWD\"";
     let mut shell = Command::new("sh");
@@ -71,10 +91,13 @@ fn start(folder: &Path) -> Child {
     for setting in ["listen_addresses=", "fsync=off", "max_connections=200", "shared_buffers=32MB"] {
         shell.args(["-c", setting]);
     }
+    for setting in settings {
+        shell.args(["-c", setting]);
+    }
     let child = shell.spawn().expect("a server");
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut ready = as_server("pg_isready", folder);
-    ready.arg("-h").arg(folder);
+    ready.arg("-h").arg(folder).args(["-p", port(settings)]);
     while !ready.status().expect("pg_isready").success() {
         assert!(Instant::now() < deadline, "PostgreSQL does not start");
         std::thread::sleep(Duration::from_millis(20));
@@ -91,20 +114,76 @@ impl Server {
 
     /// One of its own, which lives as long as this process.
     pub fn new() -> Arc<Server> {
-        let folder = tempfile::Builder::new().prefix("corollary-pg-").tempdir().expect("a folder").keep();
-        if let Some((user, group)) = account() {
-            chown(&folder, Some(user), Some(group)).expect("chown");
-        }
+        Server::with(|_| Vec::new())
+    }
+
+    /// The same with further settings, which may name files that are written into its folder for that.
+    pub fn with(prepare: impl FnOnce(&Path) -> Vec<String>) -> Arc<Server> {
+        let folder = new_folder();
         let mut initdb = as_server("initdb", &folder);
         initdb.args(["--username=postgres", "--auth=trust", "--no-locale", "--encoding=UTF8", "--no-sync"]);
         let made = initdb.arg("--pgdata").arg(folder.join("data")).status();
         assert!(made.expect("initdb").success(), "initdb fails");
-        Arc::new(Server { process: Mutex::new(start(&folder)), folder })
+        let settings = prepare(&folder);
+        Arc::new(Server { process: Mutex::new(start(&folder, &settings)), folder, settings })
+    }
+
+    /// A second server that follows this one, and is asked before each commit of this one is done.
+    pub fn standby(&self) -> Arc<Server> {
+        let folder = new_folder();
+        let mut copy = as_server("pg_basebackup", &folder);
+        copy.arg("-h").arg(&self.folder).args(["-U", "postgres", "-R", "-X", "stream", "-c", "fast", "-D"]);
+        assert!(copy.arg(folder.join("data")).status().expect("pg_basebackup").success(), "a copy is made");
+        let settings = Vec::new();
+        let standby = Arc::new(Server { process: Mutex::new(start(&folder, &settings)), folder, settings });
+        self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'");
+        self.sql("SELECT pg_reload_conf()");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != "1" {
+            assert!(Instant::now() < deadline, "the second server does not follow");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        standby
+    }
+
+    /// The folder of its socket.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// SIGKILL, at once: what it had not written is lost.
+    pub fn kill(&self) {
+        let file = fs::read_to_string(self.folder.join("data/postmaster.pid")).expect("it runs");
+        let number = file.lines().next().and_then(|line| line.parse().ok()).expect("its number");
+        let process = rustix::process::Pid::from_raw(number).expect("its number");
+        rustix::process::kill_process(process, rustix::process::Signal::KILL).expect("it runs");
+    }
+
+    /// Has one that follows another take writes itself.
+    pub fn promote(&self) {
+        assert_eq!(self.sql("SELECT pg_promote()"), "t");
     }
 
     /// The words of a connection string.
     pub fn url(&self) -> String {
-        format!("host={} user=postgres dbname=postgres", self.folder.display())
+        format!("host={} port={} user=postgres dbname=postgres", self.folder.display(), port(&self.settings))
+    }
+
+    /// A new database in it: the words of its connection string.
+    pub fn database(&self, name: &str) -> String {
+        let mut create = as_server("createdb", &self.folder);
+        let created = create.arg("-h").arg(&self.folder).args(["-U", "postgres", name]).status();
+        assert!(created.expect("createdb").success(), "createdb {name} fails");
+        format!("host={} user=postgres dbname={name}", self.folder.display())
+    }
+
+    /// What a query tells: lines of fields with `|` between.
+    pub fn sql(&self, text: &str) -> String {
+        let mut psql = as_server("psql", &self.folder);
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url(), "-c", text]);
+        let output = psql.stderr(Stdio::piped()).stdout(Stdio::piped()).output().expect("psql");
+        assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text").trim_end().to_owned()
     }
 
     /// Stops it: connections end, transactions under way are undone.
@@ -117,6 +196,6 @@ impl Server {
 
     /// Starts it again after it was stopped.
     pub fn start_again(&self) {
-        *self.process.lock() = start(&self.folder);
+        *self.process.lock() = start(&self.folder, &self.settings);
     }
 }

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::testing::Server;
+use super::connection::Parameter;
+use super::testing::{Server, own};
 use super::*;
 use crate::conformance::{KEYSPACES, ONE, Subject, TWO};
 
 /// A connection of the tests' own.
 fn connection(server: &Server) -> Connection {
-    Connection::open(&server.url().parse().expect("an address"), "the server").expect("a connection")
+    let Address { config, trust } = Address::parse(&server.url()).expect("an address");
+    let tls = tls::connector(&trust).expect("a connector");
+    Connection::open(&config, &tls, "the server").expect("a connection")
 }
 
 /// A store in a schema of its own.
@@ -135,22 +138,44 @@ fn a_commit_whose_connection_breaks_is_told_as_it_is() {
     assert_eq!(subject.get(b"k").unwrap(), Some(b"3".to_vec()));
 
     // The connection breaks after the commit: it is there, and told as done.
-    let tables = Tables::new(&subject.options.schema, KEYSPACES).unwrap();
-    let committed = other.number(tables.take_turn()).unwrap();
+    let tables = &subject.store().shared.tables;
     let resolve = |number| subject.store().writer.lock().resolve_for_test(number, "the connection broke");
-    resolve(committed).unwrap();
-    // One that is not there is told so, and one that is still open is waited for.
-    other.batch("BEGIN").unwrap();
-    let open = other.number(tables.take_turn()).unwrap();
+    let begin = || {
+        other.batch("BEGIN").unwrap();
+        let number = other.number(tables.count_commit()).unwrap();
+        other.query(tables.note_commit(), vec![Parameter::Number(number)]).unwrap();
+        number
+    };
+    let committed = begin();
+    other.batch("COMMIT").unwrap();
+    assert!(resolve(committed).unwrap());
+    // One that is still open is waited for, and if it is not there in the end it is told so.
+    let open = begin();
     std::thread::scope(|scope| {
         let resolved = scope.spawn(|| resolve(open));
         std::thread::sleep(Duration::from_millis(300));
         assert!(!resolved.is_finished());
         other.batch("ROLLBACK").unwrap();
-        let refused = resolved.join().unwrap().unwrap_err();
-        assert!(!refused.is_fatal(), "{refused}");
+        assert!(!resolved.join().unwrap().unwrap());
     });
     subject.put(b"k", b"4").unwrap();
+}
+
+#[test]
+fn a_commit_that_is_lost_is_not_taken_for_that_of_another() {
+    // A server that crashes, or one that takes over, gives numbers again that were not on record: of transactions, and of
+    // commits. What was asked for was once the state of a transaction, and that of another was told.
+    let subject = InPostgres::fresh();
+    let another = open(&subject.server, &subject.options).unwrap();
+    subject.put(b"k", b"1").unwrap();
+    let mut batch = Batch::new();
+    batch.put(ONE, "k", "2");
+    another.commit(&batch).unwrap();
+    let count = format!("SELECT commits FROM {}.store", subject.options.schema);
+    let last = connection(&subject.server).number(count).unwrap();
+    let resolve = |number| subject.store().writer.lock().resolve_for_test(number, "the connection broke");
+    assert!(!resolve(last).unwrap(), "it was the other one's");
+    assert!(resolve(last - 1).unwrap());
 }
 
 #[test]
@@ -161,10 +186,77 @@ fn a_process_that_stops_in_the_middle_of_a_commit_is_cut_off() {
     // As its connections for commits are set, but for the time.
     stopped.batch("SET idle_in_transaction_session_timeout = 200").unwrap();
     stopped.batch("BEGIN").unwrap();
-    stopped.number(tables.take_turn()).unwrap();
+    stopped.number(tables.count_commit()).unwrap();
     subject.put(b"k", b"1").unwrap();
     assert!(stopped.batch("COMMIT").is_err());
     assert_eq!(subject.get(b"k").unwrap(), Some(b"1".to_vec()));
+}
+
+#[test]
+fn who_loses_its_turn_is_judged_by_its_conditions() {
+    let subject = InPostgres::fresh();
+    let other = open(&subject.server, &subject.options).unwrap();
+    let put = |store: &PostgresStore, value: &str, expected: Option<&str>| {
+        let mut batch = Batch::new();
+        batch.put(ONE, "k", value);
+        batch.require(ONE, "k", expected.map(Into::into));
+        store.commit(&batch)
+    };
+    // It may be gone already: on a machine that stands still the server cuts it off by itself, and then there is nobody to end.
+    let lose = || {
+        let holds = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND granted \
+                     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        let end = format!("SELECT count(pg_terminate_backend(pid)) FROM ({holds}) AS holders");
+        while subject.server.sql(&end) != "0" {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    // Nobody came in between.
+    let turn = subject.store().turn().unwrap();
+    lose();
+    put(subject.store(), "1", None).unwrap();
+    drop(turn);
+    // Somebody did: the others do not wait for one that is gone.
+    let turn = subject.store().turn().unwrap();
+    lose();
+    put(&other, "2", Some("1")).unwrap();
+    let refused = put(subject.store(), "3", Some("1"));
+    assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
+    drop(turn);
+    // A turn that is given back although it was lost does no harm.
+    let turn = subject.store().turn().unwrap();
+    lose();
+    drop(turn);
+    put(subject.store(), "4", Some("2")).unwrap();
+    put(&other, "5", Some("4")).unwrap();
+}
+
+#[test]
+fn a_process_that_stops_with_its_turn_is_cut_off() {
+    let subject = InPostgres::fresh();
+    let tables = Tables::new(&subject.options.schema, KEYSPACES).unwrap();
+    let stopped = connection(&subject.server);
+    // As its connections for commits are set, but for the time.
+    stopped.batch("SET idle_in_transaction_session_timeout = 200").unwrap();
+    stopped.begin(vec![(tables.wait_for_turn(), Vec::new())]).unwrap();
+    subject.put(b"k", b"1").unwrap();
+    drop(subject.store().turn().unwrap());
+    assert!(stopped.batch("COMMIT").is_err());
+}
+
+#[test]
+fn a_commit_that_is_refused_late_leaves_its_connection_as_it_was() {
+    // A statement that could not even be prepared left the transaction open, and the commit behind it failed.
+    let subject = InPostgres::fresh();
+    let schema = &subject.options.schema;
+    subject.server.sql(&format!("ALTER TABLE {schema}.ks_two RENAME TO away"));
+    let mut batch = Batch::new();
+    batch.put(TWO, "k", "1");
+    let refused = subject.store().commit(&batch).unwrap_err();
+    assert!(!refused.is_fatal(), "{refused}");
+    subject.server.sql(&format!("ALTER TABLE {schema}.away RENAME TO ks_two"));
+    subject.put(b"k", b"1").unwrap();
+    subject.store().commit(&batch).unwrap();
 }
 
 #[test]
@@ -185,7 +277,7 @@ fn what_is_not_ours_or_newer_is_refused() {
     assert!(told.starts_with("postgres://127.0.0.1:1/db failed") && !told.contains("secret"), "{told}");
     let tls = format!("{} sslmode=require", server.url());
     let refused = PostgresStore::open(&tls, KEYSPACES, options).map(drop).unwrap_err();
-    assert!(matches!(refused, StoreError::Unsupported { .. }), "{refused}");
+    assert!(refused.to_string().contains("does not support TLS"), "a socket has none: {refused}");
     assert!(PostgresStore::open("postgres://%", KEYSPACES, PostgresOptions::default()).is_err());
 }
 
@@ -243,4 +335,166 @@ fn large_batches_are_several_statements_and_one_commit() {
     };
     assert_eq!((count(ONE), count(TWO)), (2_999, 11));
     assert_eq!(snapshot.get(ONE, &2_999u32.to_be_bytes()).unwrap(), Some(vec![2_999u32 as u8; 9_000]));
+}
+
+#[test]
+fn a_bell_whose_connection_breaks_rings_when_it_is_there_again() {
+    let subject = InPostgres::fresh();
+    let other = open(&subject.server, &subject.options).unwrap();
+    let (ring, rings) = std::sync::mpsc::channel();
+    let bell: Bell = Arc::new(move || {
+        let _ = ring.send(());
+    });
+    let patience = Duration::from_secs(10);
+    subject.store().listen(&bell).unwrap();
+    rings.recv_timeout(patience).unwrap();
+    let sessions = format!("query = 'LISTEN corollary_{}'", subject.options.schema);
+    let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {sessions}");
+    for n in 0..3u8 {
+        assert_eq!(subject.server.sql(&end), "t", "there is one that listens");
+        let mut batch = Batch::new();
+        batch.put(ONE, "n", [n]);
+        other.commit(&batch).unwrap();
+        rings.recv_timeout(patience).unwrap();
+        assert_eq!(subject.get(b"n").unwrap(), Some(vec![n]), "what came while nobody listened is there");
+        // The ring may have been the last one of the session that ended.
+        while subject.server.sql(&format!("SELECT count(*) FROM pg_stat_activity WHERE {sessions}")) != "1" {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        while rings.try_recv().is_ok() {}
+        other.commit(&batch).unwrap();
+        rings.recv_timeout(patience).expect("it rings again");
+    }
+    drop(subject.store().snapshot().unwrap());
+}
+
+/// A server with TLS, for `localhost` and no other name, by which also its port is told, and the certificates of whom it
+/// was signed by and of somebody else.
+fn encrypted() -> (Arc<Server>, u16, std::path::PathBuf, std::path::PathBuf) {
+    use std::fs::{Permissions, set_permissions, write};
+    use std::os::unix::fs::PermissionsExt;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let authority = |name: &str| {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        (certificate.pem(), rcgen::Issuer::new(params, key))
+    };
+    let ((root, issuer), (other, _)) = (authority("the one"), authority("another"));
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap();
+    let server = Server::with(|folder| {
+        let write = |name: &str, text: &str| {
+            let path = folder.join(name);
+            write(&path, text).unwrap();
+            set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+            own(&path);
+            path.display().to_string()
+        };
+        let (certificate, key) =
+            (write("cert.pem", &certificate.pem()), write("key.pem", &key.serialize_pem()));
+        vec![
+            "listen_addresses=127.0.0.1".into(),
+            format!("port={port}"),
+            "ssl=on".into(),
+            format!("ssl_cert_file={certificate}"),
+            format!("ssl_key_file={key}"),
+        ]
+    });
+    let (trusted, untrusted) = (server.folder().join("root.pem"), server.folder().join("other.pem"));
+    write(&trusted, root).unwrap();
+    write(&untrusted, other).unwrap();
+    (server, port, trusted, untrusted)
+}
+
+#[test]
+fn connections_are_encrypted_and_who_is_to_be_checked_is_checked() {
+    let (server, port, trusted, untrusted) = encrypted();
+    let address =
+        |host: &str, words: &str| format!("host={host} port={port} user=postgres dbname=postgres {words}");
+    let open = |address: &str| PostgresStore::open(address, KEYSPACES, PostgresOptions::default());
+    let (trusted, untrusted) = (trusted.display(), untrusted.display());
+    for words in [
+        String::new(),
+        "sslmode=require".into(),
+        format!("sslmode=require sslrootcert={trusted}"),
+        format!("sslmode=verify-ca sslrootcert='{trusted}'"),
+        format!("sslmode=verify-full sslrootcert={trusted}"),
+    ] {
+        let store = open(&address("localhost", &words)).unwrap_or_else(|error| panic!("{words}: {error}"));
+        let mut batch = Batch::new();
+        batch.put(ONE, "words", words.as_bytes());
+        store.commit(&batch).unwrap();
+        assert_eq!(store.snapshot().unwrap().get(ONE, b"words").unwrap().as_deref(), Some(words.as_bytes()));
+        let (ring, rings) = std::sync::mpsc::channel();
+        let bell: Bell = Arc::new(move || {
+            let _ = ring.send(());
+        });
+        store.listen(&bell).unwrap();
+        rings.recv_timeout(Duration::from_secs(10)).unwrap();
+        let open = "SELECT count(*) FILTER (WHERE ssl), count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+                    WHERE client_addr IS NOT NULL";
+        assert_eq!(server.sql(open), "3|3", "{words}: of the writer, the reader, the listener");
+        drop(store);
+        while server.sql(open) != "0|0" {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    // The name is looked at where the address says so, and only there.
+    drop(open(&address("127.0.0.1", &format!("sslmode=verify-ca sslrootcert={trusted}"))).unwrap());
+    for (host, words, why) in [
+        ("127.0.0.1", format!("sslmode=verify-full sslrootcert={trusted}"), "not valid for name"),
+        ("localhost", format!("sslmode=verify-full sslrootcert={untrusted}"), "UnknownIssuer"),
+        ("localhost", format!("sslmode=verify-ca sslrootcert={untrusted}"), "UnknownIssuer"),
+        ("localhost", format!("sslmode=require sslrootcert={untrusted}"), "UnknownIssuer"),
+        ("localhost", "sslmode=verify-full sslrootcert=/absent.pem".into(), "/absent.pem failed"),
+    ] {
+        let refused = open(&address(host, &words)).map(drop).unwrap_err();
+        assert!(!refused.is_fatal() && refused.to_string().contains(why), "{words}: {refused}");
+    }
+    let url =
+        format!("postgresql://postgres@localhost:{port}/postgres?sslmode=verify-full&sslrootcert={trusted}");
+    drop(open(&url).unwrap());
+}
+
+#[test]
+fn a_role_that_may_only_use_the_tables_is_enough() {
+    let server = Server::shared();
+    let options = options();
+    let schema = &options.schema;
+    let user = format!("user_of_{schema}");
+    server.sql(&format!("CREATE ROLE {user} LOGIN"));
+    let as_user = server.url().replace("user=postgres", &format!("user={user}"));
+    // It cannot make the tables, and is told who can.
+    let refused = PostgresStore::open(&as_user, KEYSPACES, options.clone()).map(drop).unwrap_err();
+    assert!(matches!(refused, StoreError::Permission { .. }), "{refused}");
+    drop(open(&server, &options).unwrap());
+    let refused = PostgresStore::open(&as_user, KEYSPACES, options.clone()).map(drop).unwrap_err();
+    assert!(matches!(refused, StoreError::Permission { .. }), "{refused}");
+    server.sql(&format!("GRANT USAGE ON SCHEMA {schema} TO {user}"));
+    server.sql(&format!("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {user}"));
+    let store = PostgresStore::open(&as_user, KEYSPACES, options.clone()).unwrap();
+    let mut subject = InPostgres { store: Some(store), options: options.clone(), server: server.clone() };
+    crate::conformance::commits::a_batch_is_all_or_nothing(&mut subject);
+    subject.put(b"k", b"1").unwrap();
+    assert_eq!(subject.get(b"k").unwrap(), Some(b"1".to_vec()));
+    assert!(subject.store().stats().unwrap().data_bytes > 0);
+    let (ring, rings) = std::sync::mpsc::channel();
+    let bell: Bell = Arc::new(move || {
+        let _ = ring.send(());
+    });
+    subject.store().listen(&bell).unwrap();
+    rings.recv_timeout(Duration::from_secs(10)).unwrap();
+    drop(subject);
+    // A table of a newer program is missing: that again is for the owner.
+    server.sql(&format!("DROP TABLE {schema}.ks_two"));
+    let refused = PostgresStore::open(&as_user, KEYSPACES, options.clone()).map(drop).unwrap_err();
+    assert!(
+        refused.to_string().contains("Tables are missing, which their owner makes: `corollary init"),
+        "{refused}"
+    );
 }

@@ -11,6 +11,7 @@ mod notes;
 mod print;
 mod read;
 mod read_expression;
+mod read_mount;
 mod text;
 mod value;
 mod write;

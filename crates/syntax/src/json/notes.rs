@@ -8,7 +8,8 @@ use std::collections::HashMap;
 
 use smol_str::SmolStr;
 
-use crate::ast::{FieldKindText, FieldText, TypeExpr, TypeExprKind};
+use crate::ast::{FieldKindText, FieldText, MountText, TypeExpr, TypeExprKind};
+use crate::format_mount::mount_head_end;
 use crate::format_schema::head_end;
 use crate::parse_schema::ParsedSchema;
 use crate::span::Span;
@@ -32,7 +33,7 @@ pub(super) struct Note {
 pub(super) struct Notes {
     /// Around `schema NAME`.
     pub(super) header: Note,
-    /// Around types, fields and embedded objects, by the place at which each starts.
+    /// Around types, fields, embedded objects, mounts and their parts, by the place at which each starts.
     items: HashMap<u32, Note>,
     /// The lines at the end.
     pub(super) end: Vec<SmolStr>,
@@ -55,21 +56,21 @@ pub(super) fn of_text(text: &str, schema: &ParsedSchema) -> Notes {
     let mut walk =
         Walk { text, comments: &schema.comments, tokens: &schema.tokens, at: 0, notes: Notes::default() };
     let tree = &schema.parsed.tree;
-    let after = |n: usize| tree.types.get(n).map_or(text.len(), |ty| ty.span.start as usize);
+    let after = |n: usize| tree.item_start(n).unwrap_or(text.len());
     if let Some(name) = &tree.name {
         walk.notes.header.above = walk.above(schema.tokens.first().map_or(0, |token| token.span.start));
         walk.notes.header.behind = walk.behind(name.span.end, after(0));
     }
     for (n, ty) in tree.types.iter().enumerate() {
-        let mut above = walk.above(ty.span.start);
-        // A blank line stands above every type.
-        if above.first().is_some_and(|line| line.is_empty()) {
-            above.remove(0);
-        }
-        walk.notes.at(ty.span).above = above;
+        walk.notes.at(ty.span).above = walk.above_item(ty.span.start);
         let open = walk.brace_from(head_end(ty));
         walk.members(&ty.fields, Span { start: open, end: ty.span.end }, ty.span);
         walk.notes.at(ty.span).behind = walk.behind(ty.span.end, after(n + 1));
+    }
+    for (n, mount) in tree.mounts.iter().enumerate() {
+        walk.notes.at(mount.span).above = walk.above_item(mount.span.start);
+        walk.clauses(mount);
+        walk.notes.at(mount.span).behind = walk.behind(mount.span.end, after(tree.types.len() + n + 1));
     }
     walk.notes.end = walk.above(text.len() as u32);
     walk.notes
@@ -106,6 +107,42 @@ impl Walk<'_> {
         lines
     }
 
+    /// The lines above a type or a mount.
+    fn above_item(&mut self, place: u32) -> Vec<SmolStr> {
+        let mut above = self.above(place);
+        // A blank line stands above every one of them.
+        if above.first().is_some_and(|line| line.is_empty()) {
+            above.remove(0);
+        }
+        above
+    }
+
+    /// What stands between the braces of a mount.
+    fn clauses(&mut self, mount: &MountText) {
+        let open = self.brace_from(mount_head_end(mount));
+        if open >= mount.span.end {
+            return;
+        }
+        let last = mount.span.end as usize - 1;
+        let after = |n: usize| mount.clauses.get(n).map_or(last, |clause| clause.span.start as usize);
+        self.notes.at(mount.span).opening = self.behind(open + 1, after(0));
+        for (n, clause) in mount.clauses.iter().enumerate() {
+            self.notes.at(clause.span).above = self.above(clause.span.start);
+            self.notes.at(clause.span).behind = self.behind(clause.span.end, after(n + 1));
+        }
+        self.notes.at(mount.span).closing = self.closing(last as u32);
+    }
+
+    /// The lines above a brace that closes.
+    fn closing(&mut self, place: u32) -> Vec<SmolStr> {
+        let mut closing = self.above(place);
+        // No blank line stands above a brace.
+        while closing.last().is_some_and(|line| line.is_empty()) {
+            closing.pop();
+        }
+        closing
+    }
+
     /// The comments that start behind `end` on its line, and before `next`.
     fn behind(&mut self, end: u32, next: usize) -> SmolStr {
         let mut span: Option<Span> = None;
@@ -138,17 +175,13 @@ impl Walk<'_> {
             }
             self.notes.at(field.span).behind = self.behind(field.span.end, after(n + 1));
         }
-        let mut closing = self.above(last as u32);
-        // No blank line stands above a brace.
-        while closing.last().is_some_and(|line| line.is_empty()) {
-            closing.pop();
-        }
-        self.notes.at(owner).closing = closing;
+        self.notes.at(owner).closing = self.closing(last as u32);
     }
 
     fn object_in(&mut self, ty: &TypeExpr) {
         match &ty.kind {
             TypeExprKind::Object(fields) => self.members(fields, ty.span, ty.span),
+            TypeExprKind::Union(union) => self.members(&union.variants, union.braces, ty.span),
             TypeExprKind::List(of) | TypeExprKind::Set(of) | TypeExprKind::Map(of) => self.object_in(of),
             TypeExprKind::Name(_) | TypeExprKind::Enum(_) => {}
         }

@@ -9,7 +9,7 @@ use super::text::type_head;
 use super::value::{self, Json, JsonKind, Key};
 use crate::ast::{
     Expr, FieldKindText, FieldText, Ident, OptionArgument, OptionText, SchemaText, TypeExpr, TypeExprKind,
-    TypeText,
+    TypeText, UnionText,
 };
 use crate::diagnostic::Diagnostic;
 use crate::format_schema::field_line;
@@ -159,7 +159,7 @@ impl<'t> Reader<'t> {
     }
 
     /// A member that is a name.
-    fn name_at(&mut self, members: &Members<'_>, name: &str) -> Option<Ident> {
+    pub(super) fn name_at(&mut self, members: &Members<'_>, name: &str) -> Option<Ident> {
         let value = members.get(name)?;
         Some(self.within(name, |reader| reader.ident(value)))
     }
@@ -176,7 +176,7 @@ impl<'t> Reader<'t> {
     }
 
     /// Comment lines and empty lines.
-    fn lines_at(&mut self, members: &Members<'_>, name: &str) -> Vec<SmolStr> {
+    pub(super) fn lines_at(&mut self, members: &Members<'_>, name: &str) -> Vec<SmolStr> {
         let Some(value) = members.get(name) else { return Vec::new() };
         self.within(name, |reader| {
             reader.list(value, |reader, line| {
@@ -192,7 +192,7 @@ impl<'t> Reader<'t> {
     }
 
     /// Comments behind something on its line.
-    fn behind_at(&mut self, members: &Members<'_>, name: &str) -> SmolStr {
+    pub(super) fn behind_at(&mut self, members: &Members<'_>, name: &str) -> SmolStr {
         let Some(value) = members.get(name) else { return SmolStr::default() };
         self.within(name, |reader| {
             let text = reader.str(value).unwrap_or_default();
@@ -206,7 +206,7 @@ impl<'t> Reader<'t> {
 
     /// A whole schema.
     pub(super) fn schema(&mut self, json: &Json) -> SchemaText {
-        let known = ["above", "schema", "behind", "types", "end"];
+        let known = ["above", "schema", "behind", "types", "mounts", "end"];
         let Some(members) = self.members(json, "a schema", &known) else { return SchemaText::default() };
         let name = self.name_at(&members, "schema");
         let (above, behind) = (self.lines_at(&members, "above"), self.behind_at(&members, "behind"));
@@ -220,7 +220,12 @@ impl<'t> Reader<'t> {
             Some(types) => self.within("types", |reader| reader.list(types, Self::type_text)),
             None => Vec::new(),
         };
-        SchemaText { name, types: types.into_iter().flatten().collect() }
+        let mounts = match members.get("mounts") {
+            Some(mounts) => self.within("mounts", |reader| reader.list(mounts, Self::mount)),
+            None => Vec::new(),
+        };
+        let (types, mounts) = (types.into_iter().flatten().collect(), mounts.into_iter().flatten().collect());
+        SchemaText { name, types, mounts }
     }
 
     fn type_text(&mut self, json: &Json) -> Option<TypeText> {
@@ -263,7 +268,7 @@ impl<'t> Reader<'t> {
 
     /// Text that a part alone would have must read as that part: names may be words of the language, and limits may
     /// be passed.
-    fn probe(&mut self, text: &str, tree: &SchemaText, span: Span) {
+    pub(super) fn probe(&mut self, text: &str, tree: &SchemaText, span: Span) {
         let parsed = parse_schema(text);
         if let Some(found) = parsed.diagnostics.first() {
             let (code, message) = (found.code, format!("as text: {}", found.message));
@@ -372,8 +377,8 @@ impl<'t> Reader<'t> {
                 return None;
             }
             JsonKind::Object(_) => {
-                const KINDS: [&str; 5] = ["enum", "list", "set", "map", "object"];
-                let known = [&KINDS[..], &["opening", "closing"]].concat();
+                const KINDS: [&str; 6] = ["enum", "list", "set", "map", "object", "union"];
+                let known = [&KINDS[..], &["variants", "opening", "closing"]].concat();
                 let members = self.members(json, "a type of values", &known)?;
                 let given: Vec<&str> = KINDS.into_iter().filter(|kind| members.get(kind).is_some()).collect();
                 let [kind] = given[..] else {
@@ -391,6 +396,7 @@ impl<'t> Reader<'t> {
                     closing: self.lines_at(&members, "closing"),
                     ..Note::default()
                 };
+                let variants = self.variants(&members, json, kind == "union", depth);
                 self.within(kind, |reader| {
                     Some(match kind {
                         "enum" => TypeExprKind::Enum(reader.list(value, |reader, word| {
@@ -400,6 +406,12 @@ impl<'t> Reader<'t> {
                         "list" => TypeExprKind::List(Box::new(reader.type_expr(value, depth)?)),
                         "set" => TypeExprKind::Set(Box::new(reader.type_expr(value, depth)?)),
                         "map" => TypeExprKind::Map(Box::new(reader.type_expr(value, depth)?)),
+                        "union" => {
+                            *reader.notes.at(json.span) = note;
+                            let discriminator = reader.ident(value);
+                            let braces = json.span;
+                            TypeExprKind::Union(UnionText { discriminator, variants, braces })
+                        }
                         _ => {
                             *reader.notes.at(json.span) = note;
                             let fields = reader.list(value, |reader, field| reader.field(field, depth));
@@ -416,6 +428,22 @@ impl<'t> Reader<'t> {
             }
         };
         Some(TypeExpr { kind, span: json.span })
+    }
+
+    /// The variants of a union; other types have none.
+    fn variants(&mut self, members: &Members<'_>, of: &Json, is_union: bool, depth: usize) -> Vec<FieldText> {
+        let Some(variants) = members.get("variants") else {
+            if is_union {
+                self.required(members, of, "variants", "a union");
+            }
+            return Vec::new();
+        };
+        if !is_union {
+            self.wrong(variants.span, "only a union has variants", "");
+            return Vec::new();
+        }
+        let variants = self.within("variants", |it| it.list(variants, |it, field| it.field(field, depth)));
+        variants.into_iter().flatten().collect()
     }
 
     fn options_at(

@@ -3,7 +3,8 @@
 use smol_str::SmolStr;
 
 use super::notes::{Note, Notes};
-use crate::ast::{FieldKindText, FieldText, SchemaText, TypeExpr, TypeExprKind, TypeText};
+use crate::ast::{FieldKindText, FieldText, MountText, SchemaText, TypeExpr, TypeExprKind, TypeText};
+use crate::format_mount::{clause_text, mount_head};
 use crate::format_schema::{field_line, options, type_line};
 
 /// The text of a schema.
@@ -16,6 +17,9 @@ pub(super) fn schema(tree: &SchemaText, notes: &Notes) -> String {
     }
     for ty in &tree.types {
         writer.type_text(ty);
+    }
+    for mount in &tree.mounts {
+        writer.mount(mount);
     }
     writer.lines(&notes.end);
     writer.out
@@ -69,6 +73,26 @@ impl Writer<'_> {
         self.line_end(&note.behind);
     }
 
+    fn mount(&mut self, mount: &MountText) {
+        let note = self.notes.of(mount.span);
+        if !self.out.is_empty() {
+            self.out.push('\n');
+        }
+        self.lines(&note.above);
+        self.out.push_str(&mount_head(mount));
+        self.out.push_str(" {");
+        self.line_end(&note.opening);
+        for clause in &mount.clauses {
+            let note = self.notes.of(clause.span);
+            self.lines(&note.above);
+            self.out.push_str(&clause_text(&clause.kind));
+            self.line_end(&note.behind);
+        }
+        self.lines(&note.closing);
+        self.out.push('}');
+        self.line_end(&note.behind);
+    }
+
     /// What stands behind a `{`, and the `}`.
     fn members(&mut self, fields: &[FieldText], note: &Note) {
         self.line_end(&note.opening);
@@ -102,6 +126,11 @@ impl Writer<'_> {
                 let note = self.notes.of(ty.span);
                 self.members(fields, &note);
             }
+            TypeExprKind::Union(union) => {
+                self.out.push_str(&format!("union {} {{", union.discriminator.name));
+                let note = self.notes.of(ty.span);
+                self.members(&union.variants, &note);
+            }
             TypeExprKind::List(inner) => around("[", inner, "]"),
             TypeExprKind::Set(inner) => around("set<", inner, ">"),
             TypeExprKind::Map(inner) => around("map<", inner, ">"),
@@ -112,7 +141,7 @@ impl Writer<'_> {
 
 fn holds_object(ty: &TypeExpr) -> bool {
     match &ty.kind {
-        TypeExprKind::Object(_) => true,
+        TypeExprKind::Object(_) | TypeExprKind::Union(_) => true,
         TypeExprKind::List(inner) | TypeExprKind::Set(inner) | TypeExprKind::Map(inner) => {
             holds_object(inner)
         }

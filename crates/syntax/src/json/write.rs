@@ -7,9 +7,10 @@ use smol_str::{SmolStr, ToSmolStr};
 use super::notes::{Note, Notes};
 use super::value::{Json, JsonKind, Key};
 use crate::ast::{
-    Argument, Expr, ExprKind, FieldKindText, FieldText, Ident, OptionArgument, OptionText, SchemaText,
-    TypeExpr, TypeExprKind, TypeText, UnaryOp,
+    Argument, Expr, ExprKind, FieldKindText, FieldText, Ident, MountClause, MountClauseKind, MountTarget,
+    MountText, OptionArgument, OptionText, SchemaText, TypeExpr, TypeExprKind, TypeText, UnaryOp,
 };
+use crate::format_mount::path;
 use crate::span::Span;
 
 /// The largest whole number that every reader of JSON keeps exactly: those of many are doubles.
@@ -61,9 +62,14 @@ pub(super) fn schema(tree: &SchemaText, notes: &Notes) -> Json {
         ("behind", text(&notes.header.behind)),
     ]);
     let JsonKind::Object(mut members) = head.kind else { return head };
-    let rest = [("types", types), ("end", lines(&notes.end))];
-    for (name, value) in rest {
-        if name == "types" || !notes.end.is_empty() {
+    let mounts = list(&tree.mounts, |it| mount(it, notes));
+    let rest = [
+        ("types", types, true),
+        ("mounts", mounts, !tree.mounts.is_empty()),
+        ("end", lines(&notes.end), !notes.end.is_empty()),
+    ];
+    for (name, value, there) in rest {
+        if there {
             members.push((Key { name: name.into(), span: Span::default() }, value));
         }
     }
@@ -84,6 +90,46 @@ fn type_text(ty: &TypeText, notes: &Notes) -> Json {
         ("closing", lines(&closing)),
         ("behind", text(&behind)),
     ])
+}
+
+fn mount(mount: &MountText, notes: &Notes) -> Json {
+    let Note { above, behind, opening, closing } = notes.of(mount.span);
+    let (name, target) = match &mount.target {
+        MountTarget::Type(name) => ("of", name),
+        MountTarget::Proxy(url) => ("proxy", url),
+    };
+    object([
+        ("above", lines(&above)),
+        ("mount", text(&path(&mount.path))),
+        (name, text(&target.name)),
+        ("opening", text(&opening)),
+        ("clauses", list(&mount.clauses, |it| clause(it, notes))),
+        ("closing", lines(&closing)),
+        ("behind", text(&behind)),
+    ])
+}
+
+/// One part of a mount.
+fn clause(clause: &MountClause, notes: &Notes) -> Json {
+    let note = notes.of(clause.span);
+    let (name, value) = match &clause.kind {
+        MountClauseKind::Where(expr) => ("where", expression(expr)),
+        MountClauseKind::Allow(words) => ("allow", names(words)),
+        MountClauseKind::Forward(words) => ("forward", names(words)),
+        MountClauseKind::Fields(shown) => (
+            "fields",
+            list(shown, |(name, field)| match field {
+                Some(field) => all([("name", text(&name.name)), ("field", text(&field.name))]),
+                None => text(&name.name),
+            }),
+        ),
+    };
+    let mut members = vec![(name, value)];
+    if !note.above.is_empty() {
+        members.insert(0, ("above", lines(&note.above)));
+    }
+    members.extend((!note.behind.is_empty()).then(|| ("behind", text(&note.behind))));
+    all(members)
 }
 
 fn field(field: &FieldText, notes: &Notes) -> Json {
@@ -127,14 +173,20 @@ fn type_expr(ty: &TypeExpr, notes: &Notes) -> Json {
         TypeExprKind::List(of) => all([("list", type_expr(of, notes))]),
         TypeExprKind::Set(of) => all([("set", type_expr(of, notes))]),
         TypeExprKind::Map(of) => all([("map", type_expr(of, notes))]),
-        TypeExprKind::Object(fields) => {
-            let note = notes.of(ty.span);
-            let mut members = vec![("object", list(fields, |it| field(it, notes)))];
-            members.extend((!note.opening.is_empty()).then(|| ("opening", text(&note.opening))));
-            members.extend((!note.closing.is_empty()).then(|| ("closing", lines(&note.closing))));
-            all(members)
+        TypeExprKind::Object(fields) => braced([("object", list(fields, |it| field(it, notes)))], ty, notes),
+        TypeExprKind::Union(union) => {
+            let discriminator = ("union", text(&union.discriminator.name));
+            braced([discriminator, ("variants", list(&union.variants, |it| field(it, notes)))], ty, notes)
         }
     }
+}
+
+/// What stands in braces, with the comments at both of them.
+fn braced<const N: usize>(members: [(&str, Json); N], ty: &TypeExpr, notes: &Notes) -> Json {
+    let note = notes.of(ty.span);
+    let opening = (!note.opening.is_empty()).then(|| ("opening", text(&note.opening)));
+    let closing = (!note.closing.is_empty()).then(|| ("closing", lines(&note.closing)));
+    all(members.into_iter().chain(opening).chain(closing))
 }
 
 fn option(option: &OptionText) -> Json {

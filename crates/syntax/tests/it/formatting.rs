@@ -106,6 +106,30 @@ type A in as
 }
 
 #[test]
+fn unions_are_objects_with_a_name_before_them() {
+    check(
+        "type A {\n  a: union  kind{card:{number:str required},cash:{ }} required\n  parts: [ union kind { // of what\n // paid\n card: { n: int } // by card\n\n cash: {}\n // end\n } ]\n  b: map<union /* which */ kind\n { a: { x: int }\n bc: { long: \"a rather long value\" | \"another rather long value\" | \"a third\", y: str } }>\n}",
+        "
+type A {
+  a:     union kind { card: { number: str required }, cash: {} } required
+  parts: [union kind {  // of what
+    // paid
+    card: { n: int }  // by card
+
+    cash: {}
+    // end
+  }]
+  /* which */
+  b:     map<union kind {
+    a:  { x: int }
+    bc: { long: \"a rather long value\" | \"another rather long value\" | \"a third\", y: str }
+  }>
+}
+",
+    );
+}
+
+#[test]
 fn texts_without_types_are_left() {
     check("", "");
     check("\n\n// only\n\n\n/* this */", "\n// only\n\n/* this */\n".trim_start());

@@ -145,6 +145,9 @@ fn what_does_not_fit_is_refused() {
         ty(json!({"field": "x", "inverse": {"type": "A"}})),
         ty(json!({"field": "x", "value": {"list": "int", "set": "int"}})),
         ty(json!({"field": "x", "value": "int", "options": ["required"]})),
+        ty(json!({"field": "x", "value": {"union": "kind"}})),
+        ty(json!({"field": "x", "value": {"object": [], "variants": []}})),
+        ty(json!({"field": "x", "value": {"union": "kind", "variants": [{"card": []}]}})),
     ];
     for form in refused {
         assert!(!fits(&document, &document, &form), "{form}");

@@ -112,6 +112,7 @@ const PIECES: &[&str] = &[
     "url :=",
     "expires after",
     "union",
+    "union kind {",
     "sum(",
     "f(x: ",
     "self.a[",
@@ -296,8 +297,16 @@ fn value_type() -> impl Strategy<Value = String> {
                 let fields: Vec<String> = fields.iter().map(|(n, t)| format!("{n}: {t}")).collect();
                 format!("{{ {} }}", fields.join(", "))
             }),
-            (line_end().prop_filter("no comma", |end| !end.contains(',')), vec(field, 0..3))
-                .prop_map(|(end, fields)| format!("{{{end}{}}}", fields.concat())),
+            (
+                option::of(name()),
+                line_end().prop_filter("no comma", |end| !end.contains(',')),
+                vec(field, 0..3)
+            )
+                .prop_map(|(union, end, fields)| {
+                    // What stands behind the name of a variant is not the grammar's to say.
+                    let union = union.map_or(String::new(), |name| format!("union /* of */ {name}\n"));
+                    format!("{union}{{{end}{}}}", fields.concat())
+                }),
         ]
     })
 }
@@ -322,6 +331,35 @@ fn field_options() -> impl Strategy<Value = String> {
             .enumerate()
             .map(|(n, o)| format!("{}{o}", [" ", ", ", ",\n  "][n % 3]))
             .collect::<String>()
+    })
+}
+
+fn mount_text() -> impl Strategy<Value = String> {
+    let head = prop::sample::select(vec![
+        "mount catalogue of A",
+        "mount as/{a}/ bs of B // note\n",
+        "mount partners /* of ours */ proxy 'http://127.0.0.1/api/\"them\"'",
+    ]);
+    let words = prop::sample::select(vec![
+        "allow read, create",
+        "allow read,\n\n  update , delete",
+        "fields name, by: author, allow",
+        "fields where, fields : a,\nforward",
+        "fields a_long_name_of_a_field: a, another_long_name_of_a_field: b, a_third_long_name: c, d: d",
+        "forward credentials",
+    ])
+    .prop_map(str::to_string);
+    let clause = prop_oneof![
+        words,
+        expression().prop_map(|value| format!("where ({})", format_expression(&value))),
+        expression().prop_map(|value| format!("where ( // hoisted\n\n {})", format_expression(&value))),
+    ];
+    let clause = (clause, line_end()).prop_map(|(clause, end)| format!("{clause}{end}"));
+    let open = line_end().prop_filter("no comma", |end| !end.contains(',')).boxed();
+    let body = (open.clone(), vec(clause, 0..4))
+        .prop_map(|(open, clauses)| format!(" {{{open}{}}}", clauses.concat()));
+    (head, option::of(body), open).prop_map(|(head, body, end)| {
+        format!("{head}{}{}", body.unwrap_or_default(), if end.contains('\n') { end } else { "\n" })
     })
 }
 
@@ -360,7 +398,8 @@ fn schema_text() -> impl Strategy<Value = String> {
         "schema s\n",
         "\u{feff}\n\n/* x */",
     ]);
-    (start, vec(one, 0..4)).prop_map(|(start, types)| format!("{start}{}", types.concat()))
+    (start, vec(one, 0..4), vec(mount_text(), 0..3))
+        .prop_map(|(start, types, mounts)| format!("{start}{}{}", types.concat(), mounts.concat()))
 }
 
 proptest! {

@@ -11,7 +11,7 @@ use corollary_engine::reply::Request;
 use corollary_engine::updates::Progress;
 use corollary_engine::{
     Committed, Doc, Edit, Engine, EngineError, EngineOptions, Executor, Key, Refusal, Transaction, Write,
-    history, keys, open, oracle, side_state,
+    files, history, keys, open, oracle, side_state,
 };
 use corollary_schema::Slot;
 use corollary_store::{MemoryStore, Store};
@@ -84,6 +84,15 @@ impl Db {
         f(&self.0.borrow())
     }
 
+    /// What nobody but the executor does.
+    pub fn change<T>(&self, f: impl FnOnce(&mut Executor) -> T) -> T {
+        f(&mut self.0.borrow_mut())
+    }
+
+    pub fn into_executor(self) -> Executor {
+        self.0.into_inner()
+    }
+
     pub fn trim_log(&self, before: Timestamp, limit: usize) -> usize {
         self.0.borrow_mut().trim_log(before, limit).unwrap()
     }
@@ -96,9 +105,13 @@ pub fn try_open(store: &Arc<MemoryStore>, schema: &str) -> Result<Db, OpenError>
 
 /// Opens a store with a budget.
 pub fn opened_within(store: &Arc<MemoryStore>, schema: &str, budget: usize) -> Db {
+    opened_as(store, schema, &EngineOptions { update_budget: budget, ..EngineOptions::default() })
+}
+
+/// Opens a store with options.
+pub fn opened_as(store: &Arc<MemoryStore>, schema: &str, options: &EngineOptions) -> Db {
     let store: Arc<dyn Store> = store.clone();
-    let options = EngineOptions { update_budget: budget, ..EngineOptions::default() };
-    Db::new(open(store, schema, &options, NOW, &mut |_| {}).unwrap())
+    Db::new(open(store, schema, options, NOW, &mut |_| {}).unwrap())
 }
 
 /// Opens a store with a schema that fits it.
@@ -242,6 +255,7 @@ pub fn wrong_as_at(db: &Db, time: Timestamp) -> Vec<String> {
         .collect();
     found.extend(engine.read(time, side_state::check).unwrap().into_values());
     found.extend(engine.read(time, history::check).unwrap());
+    found.extend(engine.read(time, files::check).unwrap().into_iter().map(|fault| fault.message));
     found.extend(dangling(db));
     found
 }
@@ -280,4 +294,17 @@ fn dangling(db: &Db) -> Vec<String> {
 pub fn agree(db: &Db) {
     let found = wrong(db);
     assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Commits a write after the other, each of which may be refused: what is kept follows from the facts after each, and when all
+/// updates are done.
+#[track_caller]
+pub fn agrees_throughout<T>(db: &Db, steps: &[T], write: impl Fn(&Db, &T) -> Write) {
+    for step in steps {
+        let outcome = try_commit(db, vec![write(db, step)]);
+        assert!(matches!(outcome, Ok(_) | Err(EngineError::Refused(_))), "{outcome:?}");
+        agree(db);
+    }
+    db.finish_updates();
+    agree(db);
 }

@@ -154,3 +154,28 @@ pub(super) fn problem_schema() -> Json {
         },
     })
 }
+
+/// What a schema changes.
+pub(super) fn schema_plan_schema() -> Json {
+    let texts = json!({"type": "array", "items": {"type": "string"}});
+    let class = json!({"enum": ["same", "derived", "additive", "breaking"]});
+    let change = json!({
+        "type": "object",
+        "required": ["class", "of", "what"],
+        "properties": {"class": class, "of": {"type": "string"}, "what": {"type": "string"}},
+    });
+    json!({
+        "type": "object",
+        "required": ["class", "changes", "fill", "build", "refused", "same"],
+        "properties": {
+            "class": class,
+            "changes": {"type": "array", "items": change},
+            "fill": texts,
+            "build": texts,
+            "refused": texts,
+            "same": {"type": "boolean"},
+            "applied": {"type": "boolean"},
+            "updates": texts,
+        },
+    })
+}

@@ -1,6 +1,8 @@
 //! The OpenAPI 3.1 document of a schema: its resources, what may be written, and every path that this version serves.
 
+mod files;
 mod messages;
+mod mounts;
 mod parts;
 mod paths;
 mod resources;
@@ -10,10 +12,11 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::path::PREFIX;
 use messages::{
-    actions_schema, condition_schema, dry_run_schema, json_patch_schema, problem_schema, why_schema,
+    actions_schema, condition_schema, dry_run_schema, json_patch_schema, problem_schema, schema_plan_schema,
+    why_schema,
 };
-use parts::{plain, shared_parameters};
-use paths::{Members, batch, collection, list, moves};
+use parts::{plain, problem, shared_parameters};
+use paths::{Members, batch, check, collection, list, moves, schema_change};
 use resources::{facts, link_schema, shown};
 
 /// The document.
@@ -37,6 +40,7 @@ pub fn document(schema: &Schema) -> Json {
         let base = format!("{PREFIX}/{root}");
         collection(schema, &Members::of(schema, ty), &base, &[], &mut paths);
     }
+    mounts::add(schema, &mut paths, &mut schemas);
     for (root, types) in &schema.abstract_roots {
         let names: Vec<&str> = types.iter().map(|ty| schema.ty(*ty).name.as_str()).collect();
         let base = format!("{PREFIX}/{root}");
@@ -46,12 +50,13 @@ pub fn document(schema: &Schema) -> Json {
         paths.insert(format!("{base}/{{id}}"), json!({"parameters": [id], "get": plain(one)}));
     }
     paths.insert(format!("{PREFIX}/_batch"), json!({"post": batch()}));
+    paths.insert(format!("{PREFIX}/_check"), json!({"post": check()}));
     paths.insert(format!("{PREFIX}/_move"), json!({"post": moves()}));
     paths.insert(
         format!("{PREFIX}/_updates"),
         json!({
             "get": plain("What is being brought up to date, and what was not long ago; as events until the end"),
-            "patch": plain("How fast that goes: `batch` and `rate`"),
+            "patch": plain("How fast that goes: `batch`, `rate`, `at_once` and `share`"),
         }),
     );
     let id = json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}});
@@ -63,11 +68,29 @@ pub fn document(schema: &Schema) -> Json {
             "patch": plain("Has an update that waits after a failure go on at once: `{\"state\": \"running\"}`"),
         }),
     );
-    paths.insert(format!("{PREFIX}/_schema"), json!({"get": plain("The schema, as it was written")}));
+    paths.insert(
+        format!("{PREFIX}/_schema"),
+        json!({"get": plain("The schema: its name, its text, its JSON form"), "put": schema_change(true)}),
+    );
+    paths.insert(format!("{PREFIX}/_schema/plan"), json!({"post": schema_change(false)}));
+    schemas.insert("SchemaPlan".into(), schema_plan_schema());
     paths.insert(format!("{PREFIX}/_features"), json!({"get": plain("What the store can do")}));
+    let tables = "How far the tables in SQL are, and the changes made there that were refused";
+    paths.insert(format!("{PREFIX}/_sql"), json!({"get": plain(tables)}));
+    let file = json!({super::backup::CONTENT_TYPE: {"schema": {"type": "string", "format": "binary"}}});
+    paths.insert(
+        format!("{PREFIX}/_backup"),
+        json!({"get": {
+            "summary": "Everything at one revision, as a file for `corollary restore`",
+            "responses": {"200": {"description": "The backup", "content": file}, "default": problem()},
+        }}),
+    );
     paths.insert(format!("{PREFIX}/_openapi.json"), json!({"get": plain("This document")}));
     paths.insert("/healthz".into(), json!({"get": plain("Is the server alive?")}));
-    paths.insert("/readyz".into(), json!({"get": plain("Can it read?")}));
+    paths.insert(
+        "/readyz".into(),
+        json!({"get": plain("Should requests go here? 503 where it cannot read, or is stopping")}),
+    );
     json!({
         "openapi": "3.1.0",
         "info": {"title": schema.name.as_str(), "version": env!("CARGO_PKG_VERSION")},

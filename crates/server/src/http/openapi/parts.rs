@@ -88,6 +88,14 @@ pub(super) fn watched(mut responses: Json) -> Json {
     responses
 }
 
+/// The responses of a list that may be watched, or told line by line.
+pub(super) fn in_lines(responses: Json) -> Json {
+    let mut responses = watched(responses);
+    responses["200"]["content"]["application/x-ndjson"]["schema"]["description"] =
+        "All that is found, a resource a line; of a watch its events, an event a line".into();
+    responses
+}
+
 pub(super) fn at_parameter() -> Json {
     let mut at = text_parameter("at");
     at["description"] = "The revision as at which it is read".into();
@@ -97,6 +105,7 @@ pub(super) fn at_parameter() -> Json {
 pub(super) fn limit_parameter() -> Json {
     json!({
         "name": "limit", "in": "query",
+        "description": "Items of a page; told line by line, a list has no page, and any number of lines",
         "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
     })
 }

@@ -3,10 +3,11 @@
 use corollary_schema::{Field, FieldKind, ResourceType, Schema, Slot, TypeIx};
 use serde_json::{Map, Value as Json, json};
 
+use super::files;
 use super::parts::{
-    at_parameter, body, explain_parameter, flag_parameter, limit_parameter, one_of, or_dry_run, or_several,
-    or_why, problem, reference, responses, since_parameter, text_parameter, watch_parameter, watched,
-    why_parameter, write_parameters,
+    at_parameter, body, explain_parameter, flag_parameter, in_lines, limit_parameter, one_of, or_dry_run,
+    or_several, or_why, problem, reference, responses, since_parameter, text_parameter, watch_parameter,
+    watched, why_parameter, write_parameters,
 };
 use crate::patch;
 
@@ -69,66 +70,19 @@ pub(super) fn collection(
     paths: &mut Map<String, Json>,
 ) {
     let names = members.names(schema);
-    let name = &names.join(" or ");
     let parameters: Vec<Json> = above.iter().map(Members::parameter).collect();
     let id = format!("{{{}}}", members.id);
-    paths.insert(
-        base.to_string(),
-        json!({
-            "parameters": parameters,
-            "get": list(&names),
-            "post": {
-                "summary": format!("Create a {name}; a list, or lines of NDJSON, creates all or none"),
-                "parameters": write_parameters(),
-                "requestBody": body(json!({"oneOf": [
-                    created(&names),
-                    {"type": "array", "items": created(&names)},
-                ]})),
-                "responses": or_dry_run(or_several(responses("201", &names))),
-            },
-        }),
-    );
+    paths.insert(base.to_string(), of_list(&names, &parameters));
     by_query(base, &parameters, &names, paths);
     let mut here = above.to_vec();
     here.push(members.clone());
     let parameters: Vec<Json> = here.iter().map(Members::parameter).collect();
     let one = format!("{base}/{id}");
-    paths.insert(
-        one.clone(),
-        json!({
-            "parameters": parameters,
-            "get": {
-                "summary": format!("Read a {name}, or watch it"),
-                "parameters": [text_parameter("expand"), text_parameter("fields"), watch_parameter(), since_parameter(), at_parameter(), why_parameter()],
-                "responses": watched(or_why(responses("200", &names))),
-            },
-            "put": {
-                "summary": format!("Replace a {name}; with `If-None-Match: *`, create it with this id"),
-                "parameters": write_parameters(),
-                "requestBody": body(one_of(&names, "Facts")),
-                "responses": or_dry_run(responses("200", &names)),
-            },
-            "patch": {
-                "summary": format!("Change a {name} by a merge patch, a JSON Patch, or update actions"),
-                "parameters": write_parameters(),
-                "requestBody": {"required": true, "content": {
-                    "application/json": {"schema": one_of(&names, "Patch")},
-                    "application/merge-patch+json": {"schema": one_of(&names, "Patch")},
-                    "application/json-patch+json": {"schema": reference("JsonPatch")},
-                    "application/vnd.corollary.update+json": {"schema": reference("UpdateActions")},
-                }},
-                "responses": or_dry_run(responses("200", &names)),
-            },
-            "delete": {
-                "summary": format!("Delete a {name}, its children, and what its links say"),
-                "parameters": write_parameters(),
-                "responses": or_dry_run(json!({"204": {"description": "It is gone"}, "default": problem()})),
-            },
-        }),
-    );
+    paths.insert(one.clone(), of_one(&names, &parameters));
     past(schema, members, &one, &parameters, paths);
     for ty in &members.types {
         let resource = schema.ty(*ty);
+        files::paths(resource, &one, &parameters, paths);
         for field in &resource.fields {
             let Some(mut below) = Members::in_collection(schema, resource, field) else { continue };
             below.types.retain(|child| !here.iter().any(|above| above.types.contains(child)));
@@ -137,6 +91,59 @@ pub(super) fn collection(
             }
         }
     }
+}
+
+/// What may be done at a list whose members have these shapes.
+pub(super) fn of_list(names: &[&str], parameters: &[Json]) -> Json {
+    let name = names.join(" or ");
+    json!({
+        "parameters": parameters,
+        "get": list(names),
+        "post": {
+            "summary": format!("Create a {name}; a list, or lines of NDJSON, creates all or none"),
+            "parameters": write_parameters(),
+            "requestBody": body(json!({"oneOf": [
+                created(names),
+                {"type": "array", "items": created(names)},
+            ]})),
+            "responses": or_dry_run(or_several(responses("201", names))),
+        },
+    })
+}
+
+/// What may be done with one member of such a list.
+pub(super) fn of_one(names: &[&str], parameters: &[Json]) -> Json {
+    let name = names.join(" or ");
+    json!({
+        "parameters": parameters,
+        "get": {
+            "summary": format!("Read a {name}, or watch it"),
+            "parameters": [text_parameter("expand"), text_parameter("fields"), watch_parameter(), since_parameter(), at_parameter(), why_parameter()],
+            "responses": watched(or_why(responses("200", names))),
+        },
+        "put": {
+            "summary": format!("Replace a {name}; with `If-None-Match: *`, create it with this id"),
+            "parameters": write_parameters(),
+            "requestBody": body(one_of(names, "Facts")),
+            "responses": or_dry_run(responses("200", names)),
+        },
+        "patch": {
+            "summary": format!("Change a {name} by a merge patch, a JSON Patch, or update actions"),
+            "parameters": write_parameters(),
+            "requestBody": {"required": true, "content": {
+                "application/json": {"schema": one_of(names, "Patch")},
+                "application/merge-patch+json": {"schema": one_of(names, "Patch")},
+                "application/json-patch+json": {"schema": reference("JsonPatch")},
+                "application/vnd.corollary.update+json": {"schema": reference("UpdateActions")},
+            }},
+            "responses": or_dry_run(responses("200", names)),
+        },
+        "delete": {
+            "summary": format!("Delete a {name}, its children, and what its links say"),
+            "parameters": write_parameters(),
+            "responses": or_dry_run(json!({"204": {"description": "It is gone"}, "default": problem()})),
+        },
+    })
 }
 
 /// What is asked of a resource about its past.
@@ -211,6 +218,49 @@ pub(super) fn moves() -> Json {
             "default": problem(),
         })),
     })
+}
+
+/// A check of all that follows from facts.
+pub(super) fn check() -> Json {
+    let members = json!({
+        "repair": {"type": "boolean", "description": "Mend by updates what can be"},
+        "sample": {"type": ["integer", "null"], "minimum": 1, "description": "Values of about so many resources of each type only"},
+    });
+    let request = json!({"type": "object", "properties": members, "additionalProperties": false});
+    json!({
+        "summary": "Look for what does not follow from the facts, while all goes on, and mend it",
+        "requestBody": {"content": {"application/json": {"schema": request}}},
+        "responses": {
+            "200": {
+                "description": "A line of JSON for each thing that is found, for progress, and for the end",
+                "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
+            },
+            "default": problem(),
+        },
+    })
+}
+
+/// Another schema: applied, or only looked at.
+pub(super) fn schema_change(applies: bool) -> Json {
+    let text = json!({"type": "string"});
+    let kinds = json!({
+        "text/plain": {"schema": text},
+        "application/json": {"schema": {"type": "object", "description": "Its JSON form, or what GET shows"}},
+    });
+    let content = json!({"application/json": {"schema": reference("SchemaPlan")}});
+    let mut change = json!({
+        "requestBody": {"required": true, "content": kinds},
+        "responses": {"200": {"description": "What it changes", "content": content}, "default": problem()},
+    });
+    if applies {
+        let if_match = json!({"name": "If-Match", "in": "header", "schema": text, "description": "The tag of the schema that it takes the place of"});
+        let dry_run = json!({"name": "dry_run", "in": "query", "schema": {"type": "boolean"}});
+        change["parameters"] = json!([if_match, dry_run]);
+        change["summary"] = "Serve the data with another schema from now on".into();
+    } else {
+        change["summary"] = "What another schema would change, bring about and be refused for".into();
+    }
+    change
 }
 
 /// What is asked of a list with a body; where it is of several types nothing that writes.
@@ -310,8 +360,8 @@ pub(super) fn list(names: &[&str]) -> Json {
             text_parameter("fields"), text_parameter("expand"), flag_parameter("count"),
             flag_parameter("allow_scan"), explain_parameter(), watch_parameter(), since_parameter(),
         ],
-        "responses": watched(json!({
-            "200": {"description": "A page", "content": {"application/json": {"schema": {"oneOf": [page, explained]}}}},
+        "responses": in_lines(json!({
+            "200": {"description": "A page; or, line by line, all of it", "content": {"application/json": {"schema": {"oneOf": [page, explained]}}}},
             "default": problem(),
         })),
     })

@@ -3,11 +3,13 @@
 use corollary_engine::order;
 use corollary_schema::typed::Kind;
 use corollary_schema::{
-    DefaultValue, Field, FieldKind, FieldRef, Member, ResourceType, Rules, Schema, Slot, TypeIx, ValueType,
+    DefaultValue, Field, FieldKind, FieldRef, Member, Members, ResourceType, Rules, Schema, Slot, TypeIx,
+    ValueType,
 };
 use corollary_value::Value;
 use serde_json::{Map, Value as Json, json};
 
+use super::files;
 use super::parts::{one_of, reference};
 use crate::json::encode::target_of;
 
@@ -125,7 +127,7 @@ pub(super) fn facts(schema: &Schema, resource: &ResourceType, whole: bool) -> Js
     let mut required = Vec::new();
     for field in resource.fields.iter().filter(|field| field.visible() && field.is_written()) {
         properties.insert(field.name.to_string(), written(field, whole));
-        if whole && field.rules.required && field.rules.default.is_none() {
+        if whole && field.rules.required && field.rules.default.is_none() && !files::is_file(field) {
             required.push(field.name.to_string());
         }
     }
@@ -141,6 +143,11 @@ pub(super) fn written(field: &Field, whole: bool) -> Json {
     let schema = match &field.kind {
         FieldKind::Link { .. } | FieldKind::Among { many: false, .. } => link,
         FieldKind::Links { .. } | FieldKind::Among { .. } => json!({"type": "array", "items": link}),
+        // Null takes it away; all else has to be what was read.
+        FieldKind::Stored(ty) if ty.is_file() => {
+            return json!({"anyOf": [value(ty, &field.rules), {"type": "null"}]});
+        }
+        FieldKind::Stored(ty) if !whole => patch(ty, &field.rules),
         FieldKind::Stored(ty) => value(ty, &field.rules),
         _ => json!({}),
     };
@@ -208,25 +215,75 @@ pub(super) fn number(value: &Value) -> Option<Json> {
     }
 }
 
-pub(super) fn object(members: &[Member]) -> Json {
-    let property = |member: &Member| {
-        let mut property = value(&member.ty, &member.rules);
+/// An object; a union is one of its variants.
+pub(super) fn object(members: &Members) -> Json {
+    if members.is_file() {
+        let mut schema = form(members.of_variant(None));
+        schema["properties"]["_self"] = json!({"type": "string", "description": "Where its bytes are"});
+        return schema;
+    }
+    let Some(union) = members.union() else { return form(members.of_variant(None)) };
+    let variants = union.variants.iter().map(|variant| {
+        let mut schema = form(members.of_variant(Some(variant)));
+        schema["title"] = variant.name.as_str().into();
+        schema["properties"][union.discriminator.as_str()] = json!({"const": variant.name.as_str()});
+        if let Some(description) = &variant.description {
+            schema["description"] = description.as_str().into();
+        }
+        schema
+    });
+    json!({
+        "oneOf": variants.collect::<Vec<Json>>(),
+        "discriminator": {"propertyName": union.discriminator.as_str()},
+    })
+}
+
+/// An object with members and their rules.
+fn form<'m>(members: impl Iterator<Item = (&'m Member, &'m Rules)>) -> Json {
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    for (member, rules) in members {
+        let mut property = value(&member.ty, rules);
         if member.derived {
             property["readOnly"] = true.into();
         }
-        (member.name.to_string(), property)
-    };
-    let properties: Map<String, Json> = members.iter().map(property).collect();
-    let required: Vec<&str> = members
-        .iter()
-        .filter(|member| member.rules.required && member.rules.default.is_none())
-        .map(|member| member.name.as_str())
-        .collect();
+        properties.insert(member.name.to_string(), property);
+        if rules.required && rules.default.is_none() {
+            required.push(member.name.as_str());
+        }
+    }
     let mut schema = json!({"type": "object", "properties": properties, "additionalProperties": false});
     if !required.is_empty() {
         schema["required"] = required.into();
     }
     schema
+}
+
+/// What a merge patch may make of a value: of an object each member by itself, and of a union those of all variants, since
+/// what must be there may be there already.
+fn patch(ty: &ValueType, rules: &Rules) -> Json {
+    let or_null = |schema: Json| json!({"anyOf": [schema, {"type": "null"}]});
+    match ty {
+        ValueType::Object(members) => {
+            let property =
+                |member: &Member| (member.name.to_string(), or_null(patch(&member.ty, &member.rules)));
+            let properties: Map<String, Json> = members.iter().map(property).collect();
+            let mut schema =
+                json!({"type": "object", "properties": properties, "additionalProperties": false});
+            if let Some(description) = &rules.description {
+                schema["description"] = description.as_str().into();
+            }
+            schema
+        }
+        ValueType::Map(of) => {
+            // How long it becomes, what is there decides too.
+            let rules = Rules { min_length: None, max_length: None, ..rules.clone() };
+            let mut schema = value(ty, &rules);
+            schema["additionalProperties"] = or_null(patch(of, &Rules::default()));
+            schema
+        }
+        _ => value(ty, rules),
+    }
 }
 
 /// One element of what an expression yields.

@@ -118,16 +118,22 @@ impl Server {
         Server::try_start(place, more).unwrap_or_else(|error| panic!("the server did not start: {error}"))
     }
 
-    /// The error is what it said on standard error.
-    pub fn try_start(place: &Place, more: &[&str]) -> Result<Server, String> {
+    /// Starts it and waits for nothing.
+    pub fn begin(place: &Place, more: &[&str]) -> Starting {
         let errors = place.path("stderr.txt");
-        let mut child = corollary(&["serve", "--listen", "127.0.0.1:0"])
+        let child = corollary(&["serve", "--listen", "127.0.0.1:0"])
             .args(place.args())
             .args(more)
             .stdout(Stdio::piped())
             .stderr(File::create(&errors).unwrap())
             .spawn()
             .unwrap();
+        Starting { child, errors }
+    }
+
+    /// The error is what it said on standard error.
+    pub fn try_start(place: &Place, more: &[&str]) -> Result<Server, String> {
+        let Starting { mut child, errors } = Server::begin(place, more);
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut ready = String::new();
         stdout.read_line(&mut ready).unwrap();
@@ -191,6 +197,21 @@ impl Server {
             assert!(begun.elapsed() < PATIENCE, "the server does not end");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+/// A server that may not be ready yet.
+pub struct Starting {
+    child: Child,
+    errors: PathBuf,
+}
+
+impl Starting {
+    /// SIGKILL, after a time.
+    pub fn kill_after(mut self, time: Duration) {
+        std::thread::sleep(time);
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 }
 

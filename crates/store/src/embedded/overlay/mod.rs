@@ -134,6 +134,18 @@ impl Overlay {
         Ok(())
     }
 
+    /// How full the layer is that takes up commits, from 0 to 1, while it waits for another one to be put into SQLite. Where that
+    /// fails nothing is gained by waiting, and a commit tells why.
+    pub(super) fn pressure(&self) -> f32 {
+        let state = self.state.lock();
+        match state.frozen {
+            Some(_) if state.trouble.is_none() => {
+                (state.active.bytes() as f32 / self.layer_bytes as f32).min(1.0)
+            }
+            _ => 0.0,
+        }
+    }
+
     /// Waits until everything is in SQLite. To be called by the committer whose turn it is.
     pub(super) fn drain(&self, stopped: &Stopped<'_>) -> Result<(), StoreError> {
         let mut state = self.state.lock();

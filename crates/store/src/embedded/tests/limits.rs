@@ -156,3 +156,62 @@ fn a_batch_larger_than_every_limit_is_taken() {
     assert!(subject.reopen());
     assert_eq!(keys(subject.store()).len(), 5_003);
 }
+
+#[test]
+fn the_space_of_what_was_deleted_is_used_again() {
+    // As of a log that is trimmed: what comes takes the place of what went, and the file stays as it is.
+    let mut subject = OnDisk::fresh(EmbeddedOptions::default());
+    let fill = |subject: &mut OnDisk, from: u32| {
+        for count in from..from + 300 {
+            subject.store().commit(&put(count.to_be_bytes(), changing(count))).unwrap();
+        }
+        assert!(subject.reopen());
+        subject.store().stats().unwrap()
+    };
+    let full = fill(&mut subject, 0);
+    for round in 1..5 {
+        let mut batch = Batch::new();
+        batch.delete_range(ONE, KeyRange::before((round * 300u32).to_be_bytes()));
+        subject.store().commit(&batch).unwrap();
+        assert!(subject.reopen());
+        let emptied = subject.store().stats().unwrap();
+        assert!(
+            keys(subject.store()).is_empty() && emptied.free_bytes * 10 > full.data_bytes * 9,
+            "{emptied:?}"
+        );
+        let again = fill(&mut subject, round * 300);
+        assert!(again.data_bytes * 10 <= full.data_bytes * 11, "{again:?} after {full:?}");
+        assert!(again.free_bytes * 10 < full.data_bytes, "{again:?}");
+    }
+}
+
+#[test]
+fn the_pressure_tells_how_near_commits_are_to_waiting() {
+    const COMMITS: u32 = 30;
+    // Small commits count for 4 KiB.
+    let overlay_bytes = u64::from(2 * COMMITS) * (4 << 10);
+    let subject =
+        OnDisk::fresh(EmbeddedOptions { overlay_bytes, apply_bytes: 1, ..EmbeddedOptions::default() });
+    let commit = |count: u32| subject.store().commit(&put(count.to_be_bytes(), "x")).unwrap();
+    assert_eq!(subject.store().pressure(), 0.0);
+    let held = subject.store().applier.database().lock();
+    commit(0);
+    let began = std::time::Instant::now();
+    while subject.store().shared.overlay.layers().frozen.get(ONE, &0u32.to_be_bytes()).is_none() {
+        assert!(began.elapsed() < Duration::from_secs(20), "the applier does not begin");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    (1..=COMMITS).for_each(commit);
+    let half = subject.store().pressure();
+    assert!((0.45..0.55).contains(&half), "{half}");
+    // Room for one more is left, and nobody has waited.
+    (COMMITS + 1..2 * COMMITS).for_each(commit);
+    let near = subject.store().pressure();
+    assert!(near > 0.9 && near < 1.0, "{near}");
+    drop(held);
+    subject.store().shared.overlay.hurry();
+    while subject.store().pressure() > 0.0 {
+        assert!(began.elapsed() < Duration::from_secs(20), "nothing is applied");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

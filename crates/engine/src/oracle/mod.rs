@@ -10,6 +10,10 @@
 //! asks for it: a conditional evaluates only the branch that it takes, `else` its right side only where it is needed.
 //! Values that read each other in a circle, or one that reads itself, are `#cycle`, whatever their expressions would
 //! catch, and are seen as that by whoever reads them. Whoever merely reads from a circle is evaluated as always.
+//!
+//! What a query should find is in [`queries`].
+
+pub mod queries;
 
 use std::cell::RefCell;
 use std::sync::Arc;
