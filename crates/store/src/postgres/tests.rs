@@ -121,12 +121,14 @@ fn a_commit_whose_connection_breaks_is_told_as_it_is() {
     let other = connection(&subject.server);
     let table = format!("{}.ks_one", subject.options.schema);
     other.batch(format!("BEGIN; LOCK TABLE {table} IN EXCLUSIVE MODE")).unwrap();
-    let end_sessions =
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    // Of this store alone: every session of the server that waited for a lock was ended once, those of other tests too.
+    let end_sessions = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted AND relation = '{table}'::regclass"
+    );
     std::thread::scope(|scope| {
         let commit = scope.spawn(|| subject.put(b"k", b"2"));
         let third = connection(&subject.server);
-        while third.query(end_sessions.into(), Vec::new()).unwrap().is_empty() {
+        while third.query(end_sessions.clone(), Vec::new()).unwrap().is_empty() {
             std::thread::sleep(Duration::from_millis(10));
         }
         let outcome = commit.join().unwrap().unwrap_err();
@@ -204,8 +206,12 @@ fn who_loses_its_turn_is_judged_by_its_conditions() {
     };
     // It may be gone already: on a machine that stands still the server cuts it off by itself, and then there is nobody to end.
     let lose = || {
-        let holds = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND granted \
-                     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        // Of this store alone: once it was whoever had the turn of any store of the server, those of other tests too.
+        let turn = format!("hashtextextended('corollary turn {}', 0)", subject.options.schema);
+        let holds = format!(
+            "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND granted \
+             AND classid::int8 << 32 | objid::int8 = {turn}"
+        );
         let end = format!("SELECT count(pg_terminate_backend(pid)) FROM ({holds}) AS holders");
         while subject.server.sql(&end) != "0" {
             std::thread::sleep(Duration::from_millis(5));
