@@ -1,5 +1,6 @@
-//! `cargo xtask kills` and `cargo xtask torture-updates`: the real server, killed again and again: with small data and many
-//! writers thousands of times; and while an update of many dependants runs. Each is the long form of a test of the server, optimised.
+//! `cargo xtask kills`, `failing-disk` and `torture-updates`: the real server, killed again and again with small data and many
+//! writers; on a disk that fails or is full; killed while an update of many dependants runs. Each is the long form of a test of
+//! the server, optimised.
 
 use std::process::{Command, ExitCode};
 
@@ -12,11 +13,18 @@ pub struct Torture {
     options: &'static [(&'static str, &'static str, &'static str, &'static str)],
 }
 
-/// `what_was_acknowledged_survives_being_killed` (`crates/server/tests/it/crash.rs`).
+/// `what_was_acknowledged_survives_being_killed` (`crates/server/tests/it/crash/mod.rs`).
 pub const KILLS: Torture = Torture {
     command: "kills",
     test: "what_was_acknowledged_survives_being_killed",
     options: &[("--rounds", "COROLLARY_CRASH_ROUNDS", "10000", "how often the server is killed")],
+};
+
+/// `a_disk_that_fails_costs_nothing_that_was_acknowledged` (`crates/server/tests/it/crash/disk.rs`).
+pub const DISK: Torture = Torture {
+    command: "failing-disk",
+    test: "a_disk_that_fails_costs_nothing_that_was_acknowledged",
+    options: &[("--rounds", "COROLLARY_DISK_ROUNDS", "2000", "how often the disk fails")],
 };
 
 /// `an_update_survives_being_killed` (`crates/server/tests/it/updates.rs`).

@@ -1,9 +1,10 @@
-//! A primary database that is lost under load: the second one takes over, and the server goes on with it.
+//! A database that is lost under load: the second one takes over, or the network to it comes back, and the server goes on.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::common::wire::{Network, Wire};
 use crate::common::*;
 use corollary_store::postgres::testing::Server as Database;
 
@@ -17,6 +18,9 @@ const WRITERS: usize = 4;
 /// Entries that have to be acknowledged in all, and those behind the failover.
 const BEFORE: usize = 200;
 const AFTER: usize = 200;
+
+/// How long the network is silent.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// What became of the entries that a client wanted to write.
 #[derive(Default)]
@@ -49,62 +53,48 @@ fn write(address: &str, writer: usize, stop: &AtomicBool, done: &AtomicUsize) ->
     told
 }
 
-#[test]
-fn a_lost_primary_loses_nothing_that_was_acknowledged() {
-    let primary = Database::new();
-    let mut place = Place::new(SCHEMA);
-    let hosts = |standby: &Database| {
-        let [one, other] = [primary.folder(), standby.folder()].map(|folder| folder.display().to_string());
-        format!("host={one},{other} user=postgres dbname=postgres")
-    };
-    let standby = primary.standby();
-    place.store = Some(hosts(&standby));
-    let server = place.serve();
+/// How far the clients have come.
+struct Progress<'a> {
+    done: &'a AtomicUsize,
+}
+
+impl Progress<'_> {
+    fn now(&self) -> usize {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many entries have been acknowledged.
+    #[track_caller]
+    fn wait_for(&self, number: usize) {
+        let begun = Instant::now();
+        while self.now() < number {
+            assert!(begun.elapsed() < 3 * PATIENCE, "{} of {number} written", self.now());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// Does something to a server while clients write to it, in which nothing may be lost or wrong.
+fn under_load(server: &Server, work: impl FnOnce(&Progress<'_>)) {
     server.client().post("/api/accounts", &json!({"_id": "a"})).expect(201);
     let mut watch = server.watch("/api/accounts/a?watch=true");
     let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let wait_for = |number: usize| {
-        let begun = Instant::now();
-        while done.load(Ordering::Relaxed) < number {
-            assert!(begun.elapsed() < 3 * PATIENCE, "{} of {number} written", done.load(Ordering::Relaxed));
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        begun.elapsed()
-    };
-    let (told, away) = std::thread::scope(|scope| {
+    let told: Vec<Told> = std::thread::scope(|scope| {
         let (address, stop, done) = (&server.address, &stop, &done);
         let writers: Vec<_> =
             (0..WRITERS).map(|writer| scope.spawn(move || write(address, writer, stop, done))).collect();
-        wait_for(BEFORE);
-        primary.kill();
-        let killed = Instant::now();
-        let before = done.load(Ordering::Relaxed);
-        standby.promote();
-        // What was under way when it was lost may still be acknowledged.
-        wait_for(before + WRITERS + 1);
-        let away = killed.elapsed();
-        wait_for(before + AFTER);
+        let progress = Progress { done };
+        progress.wait_for(BEFORE);
+        work(&progress);
+        progress.wait_for(progress.now() + AFTER);
         stop.store(true, Ordering::Relaxed);
-        let told: Vec<Told> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
-        (told, away)
+        writers.into_iter().map(|writer| writer.join().unwrap()).collect()
     });
     let mut client = server.client();
-    let mut found = BTreeSet::new();
-    let mut page = client.read("/api/entries?limit=1000");
-    loop {
-        let listed = page["results"].as_array().unwrap();
-        found.extend(listed.iter().map(|entry| entry["_id"].as_str().unwrap().to_owned()));
-        match page["next"].as_str() {
-            Some(next) => page = client.read(next),
-            None => break,
-        }
-    }
+    let found: BTreeSet<String> = client.ids("/api/entries?limit=1000").into_iter().collect();
     let count = |ids: &dyn Fn(&Told) -> usize| told.iter().map(ids).sum::<usize>();
     let (acknowledged, refused) = (count(&|it| it.acknowledged.len()), count(&|it| it.refused.len()));
-    println!(
-        "{acknowledged} entries acknowledged, {refused} refused, {} found; writing again after {away:?}",
-        found.len()
-    );
+    println!("{acknowledged} entries acknowledged, {refused} refused, {} found", found.len());
     for told in &told {
         let lost: Vec<_> = told.acknowledged.iter().filter(|id| !found.contains(*id)).collect();
         assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
@@ -114,7 +104,7 @@ fn a_lost_primary_loses_nothing_that_was_acknowledged() {
     assert_eq!(found.len(), acknowledged);
     let account = client.read("/api/accounts/a");
     assert_eq!((&account["balance"], &account["count"]), (&json!(acknowledged), &json!(acknowledged)));
-    // The watch has heard of every commit, in order, on both sides of the failover.
+    // The watch has heard of every commit, in order, on both sides of what was done.
     let mut last = 0;
     while last < acknowledged as u64 {
         let event = watch.next();
@@ -123,7 +113,56 @@ fn a_lost_primary_loses_nothing_that_was_acknowledged() {
             assert_eq!(event.data["resource"]["count"], json!(last));
         }
     }
-    drop((client, watch));
+}
+
+#[test]
+fn a_lost_primary_loses_nothing_that_was_acknowledged() {
+    let primary = Database::new();
+    let mut place = Place::new(SCHEMA);
+    let standby = primary.standby();
+    let [one, other] = [&primary, &standby].map(|it| it.folder().display().to_string());
+    place.store = Some(format!("host={one},{other} user=postgres dbname=postgres"));
+    let server = place.serve();
+    under_load(&server, |progress| {
+        primary.kill();
+        let (killed, before) = (Instant::now(), progress.now());
+        standby.promote();
+        // What was under way when it was lost may still be acknowledged.
+        progress.wait_for(before + WRITERS + 1);
+        println!("writing again after {:?}", killed.elapsed());
+    });
+    server.stop();
+    place.check();
+}
+
+#[test]
+fn a_network_that_is_cut_loses_nothing_that_was_acknowledged() {
+    let database = Database::new();
+    let network = Network::to(database.folder().join(".s.PGSQL.5432"));
+    let mut place = Place::new(SCHEMA);
+    place.store = Some(format!("host=127.0.0.1 port={} user=postgres dbname=postgres", network.port));
+    let server = place.serve();
+    under_load(&server, |progress| {
+        for (wire, time) in [(Wire::Silent, SILENCE), (Wire::Broken, SILENCE / 5)] {
+            network.set(wire);
+            // What was under way may still be acknowledged; then there is nothing.
+            std::thread::sleep(time / 4);
+            let before = progress.now();
+            // What is in memory is read meanwhile, and a write is told that it cannot be done now, soon where that is known.
+            let begun = Instant::now();
+            let mut client = server.client();
+            assert_eq!(client.get("/readyz").status, 503, "{wire:?}");
+            if wire == Wire::Broken {
+                client.post("/api/entries", &json!({"amount": 0})).problem(503, "unavailable");
+            }
+            std::thread::sleep((time * 3 / 4).saturating_sub(begun.elapsed()));
+            assert!(progress.now() <= before + WRITERS, "{wire:?}");
+            let (whole, before) = (Instant::now(), progress.now());
+            network.set(Wire::Whole);
+            progress.wait_for(before + WRITERS + 1);
+            println!("{wire:?} for {time:?}: writing again after {:?}", whole.elapsed());
+        }
+    });
     server.stop();
     place.check();
 }

@@ -11,7 +11,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 use super::error::{failed, not_an_address};
-use super::tls::Trust;
+use super::tls::{Identity, Protection, Roots, Trust};
 use crate::StoreError;
 
 /// How a connection that has broken without a word shows: probes begin after this time without traffic, unless the address
@@ -34,8 +34,8 @@ const LIBRARY_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 pub struct Address {
     /// Whom to ask, and as whom.
     pub config: Config,
-    /// Who is taken for the server.
-    pub trust: Trust,
+    /// How connections to them are protected.
+    pub protection: Protection,
 }
 
 impl Address {
@@ -49,26 +49,8 @@ impl Address {
         let word =
             |name: &str| words.iter().rev().find(|(of, _)| of == name).map(|(_, value)| value.as_str());
         let mut config: Config = rest.parse().map_err(|error| not_an_address(&error))?;
-        let root = word("sslrootcert").filter(|path| !path.is_empty()).map(PathBuf::from);
-        let refuse = |why: String| Err(failed("the address of the database", why, false));
-        let (mode, trust) = match (word("sslmode").unwrap_or("prefer"), root) {
-            ("disable", _) => (SslMode::Disable, Trust::Anybody),
-            ("prefer", _) => (SslMode::Prefer, Trust::Anybody),
-            ("require", None) => (SslMode::Require, Trust::Anybody),
-            // As libpq has it: who says whom to trust wants that to be looked at.
-            ("require" | "verify-ca", Some(roots)) => (SslMode::Require, Trust::Signed { roots }),
-            ("verify-full", Some(roots)) => (SslMode::Require, Trust::Named { roots }),
-            (mode @ ("verify-ca" | "verify-full"), None) => {
-                return refuse(format!(
-                    "sslmode={mode} needs sslrootcert=FILE, the certificates that are trusted, in PEM"
-                ));
-            }
-            (mode, _) => {
-                return refuse(format!(
-                    "sslmode={mode} is none of disable, prefer, require, verify-ca, verify-full"
-                ));
-            }
-        };
+        let (mode, protection) =
+            protection(&word).map_err(|why| failed("the address of the database", why, false))?;
         #[cfg(unix)]
         let by_socket = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
         #[cfg(not(unix))]
@@ -87,8 +69,49 @@ impl Address {
         if config.get_hosts().len() > 1 {
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
-        Ok(Address { config, trust })
+        Ok(Address { config, protection })
     }
+}
+
+/// What the words of an address say of protection; or why that cannot be.
+fn protection<'w>(word: &dyn Fn(&str) -> Option<&'w str>) -> Result<(SslMode, Protection), String> {
+    let file = |name: &str| word(name).filter(|path| !path.is_empty());
+    let roots = file("sslrootcert").map(|path| match path {
+        "system" => Roots::System,
+        path => Roots::File(path.into()),
+    });
+    // As libpq has it: what everybody's authorities have signed says nothing without the name that is in it.
+    let system = roots == Some(Roots::System);
+    let mode = word("sslmode").unwrap_or(if system { "verify-full" } else { "prefer" });
+    let (mode, trust) = match (mode, roots) {
+        (mode, Some(Roots::System)) if mode != "verify-full" => {
+            return Err(format!("sslrootcert=system is for sslmode=verify-full, not for {mode}"));
+        }
+        ("disable", _) => (SslMode::Disable, Trust::Anybody),
+        ("prefer", _) => (SslMode::Prefer, Trust::Anybody),
+        ("require", None) => (SslMode::Require, Trust::Anybody),
+        // As libpq has it: who says whom to trust wants that to be looked at.
+        ("require" | "verify-ca", Some(roots)) => (SslMode::Require, Trust::Signed(roots)),
+        ("verify-full", Some(roots)) => (SslMode::Require, Trust::Named(roots)),
+        (mode @ ("verify-ca" | "verify-full"), None) => {
+            return Err(format!(
+                "sslmode={mode} needs sslrootcert=FILE, the certificates that are trusted, in PEM, or with \
+                 verify-full sslrootcert=system"
+            ));
+        }
+        (mode, _) => {
+            return Err(format!(
+                "sslmode={mode} is none of disable, prefer, require, verify-ca, verify-full"
+            ));
+        }
+    };
+    let identity = match (file("sslcert"), file("sslkey")) {
+        (Some(certificate), Some(key)) => Some(Identity { certificate: certificate.into(), key: key.into() }),
+        (None, None) => None,
+        (Some(_), None) => return Err("sslcert=FILE needs sslkey=FILE, its private key, in PEM".to_owned()),
+        (None, Some(_)) => return Err("sslkey=FILE needs sslcert=FILE, its certificate, in PEM".to_owned()),
+    };
+    Ok((mode, Protection { trust, identity }))
 }
 
 fn is_url(text: &str) -> bool {
@@ -97,7 +120,7 @@ fn is_url(text: &str) -> bool {
 
 /// What is read here and not by the library.
 fn is_ours(name: &str) -> bool {
-    matches!(name, "sslmode" | "sslrootcert")
+    matches!(name, "sslmode" | "sslrootcert" | "sslcert" | "sslkey")
 }
 
 type Words = Vec<(String, String)>;
@@ -176,22 +199,28 @@ mod tests {
             (
                 "postgresql://h/d?connect_timeout=3&sslrootcert=/etc/ssl/my%20certs/root.pem&sslmode=verify-full",
                 SslMode::Require,
-                Trust::Named { roots: file.into() },
+                Trust::Named(Roots::File(file.into())),
             ),
             (
                 "sslrootcert='/etc/ssl/my certs/root.pem' sslmode=verify-ca host=h dbname=d",
                 SslMode::Require,
-                Trust::Signed { roots: file.into() },
+                Trust::Signed(Roots::File(file.into())),
             ),
             (
                 "host=h sslmode=require sslrootcert='/etc/ssl/my certs/root.pem' dbname=d",
                 SslMode::Require,
-                Trust::Signed { roots: file.into() },
+                Trust::Signed(Roots::File(file.into())),
             ),
             ("host=/var/run/postgresql dbname=d", SslMode::Disable, Trust::Anybody),
+            ("postgres://h/d?sslrootcert=system", SslMode::Require, Trust::Named(Roots::System)),
+            (
+                "host=h dbname=d sslmode=verify-full sslrootcert=system",
+                SslMode::Require,
+                Trust::Named(Roots::System),
+            ),
         ] {
             let address = parsed(text);
-            assert_eq!((address.config.get_ssl_mode(), &address.trust), (mode, &trust), "{text}");
+            assert_eq!((address.config.get_ssl_mode(), &address.protection.trust), (mode, &trust), "{text}");
             assert_eq!(address.config.get_dbname(), Some("d"), "{text}");
         }
     }
@@ -218,7 +247,13 @@ mod tests {
             ("host=h password=secret sslmode=verify-ca", "sslmode=verify-ca needs sslrootcert=FILE"),
             ("host=h password=secret sslmode=allow", "sslmode=allow is none of disable"),
             ("host=h password=secret sslmode=", "sslmode= is none of disable"),
-            ("host=h password=secret sslcert=x", "it is not one"),
+            (
+                "host=h password=secret sslrootcert=system sslmode=require",
+                "sslrootcert=system is for sslmode=verify-full",
+            ),
+            ("host=h password=secret sslcert=x", "sslcert=FILE needs sslkey=FILE"),
+            ("postgres://u:secret@h/d?sslkey=x", "sslkey=FILE needs sslcert=FILE"),
+            ("host=h password=secret sslcrl=x", "it is not one"),
             ("host=h password='secret", "it is not one"),
         ] {
             let refused = Address::parse(text).map(drop).unwrap_err().to_string();

@@ -121,12 +121,13 @@ impl PostgresStore {
     /// connection string), and creates its tables where they are missing.
     ///
     /// Of several hosts (`host1:port1,host2:port2`) the first one is meant that takes writes. `sslmode` is `disable`,
-    /// `prefer` (unless it is given), `require`, or with `sslrootcert=FILE` also `verify-ca` and `verify-full`.
+    /// `prefer` (unless it is given), `require`, or with `sslrootcert=FILE` also `verify-ca` and `verify-full`, the latter
+    /// with `sslrootcert=system` too. `sslcert=FILE` and `sslkey=FILE` say what the server takes this one by.
     pub fn open(url: &str, specs: &[KeyspaceSpec], options: PostgresOptions) -> Result<Self, StoreError> {
         check_declaration(specs)?;
-        let Address { mut config, trust } = Address::parse(url)?;
+        let Address { mut config, protection } = Address::parse(url)?;
         config.connect_timeout(options.connect_timeout);
-        let tls = tls::connector(&trust)?;
+        let tls = tls::connector(&protection)?;
         let tables = Tables::new(&options.schema, specs)?;
         let place = error::place_of(&config);
         let shared = Arc::new(Shared { config, tls, options, tables, place });
@@ -134,9 +135,7 @@ impl PostgresStore {
         let (pool, writer) = (Arc::new(Pool::new(shared.clone())), Arc::new(Mutex::new(writer)));
         Ok(Self { pool, writer, listeners: Mutex::default(), shared })
     }
-}
 
-impl PostgresStore {
     fn take_turn(&self, keys: &[(Keyspace, &[u8])]) -> Result<(Turn, Values), StoreError> {
         let (number, values) = self.writer.lock().turn(keys)?;
         let writer = self.writer.clone();

@@ -31,9 +31,9 @@ impl Gate {
     ///
     /// The address is none, or what it says of trust cannot be read.
     pub fn to(url: &str, patience: Duration) -> Result<Gate, StoreError> {
-        let Address { mut config, trust } = Address::parse(url)?;
+        let Address { mut config, protection } = Address::parse(url)?;
         config.connect_timeout(patience);
-        let (tls, place) = (tls::connector(&trust)?, place_of(&config));
+        let (tls, place) = (tls::connector(&protection)?, place_of(&config));
         Ok(Gate { config, tls, place })
     }
 

@@ -1,6 +1,8 @@
 //! The conformance suite over a real server, and what only a store in a database has: connections that break, servers
 //! that stop, others who have the store open.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -12,8 +14,8 @@ use crate::conformance::{KEYSPACES, ONE, Subject, TWO};
 
 /// A connection of the tests' own.
 fn connection(server: &Server) -> Connection {
-    let Address { config, trust } = Address::parse(&server.url()).expect("an address");
-    let tls = tls::connector(&trust).expect("a connector");
+    let Address { config, protection } = Address::parse(&server.url()).expect("an address");
+    let tls = tls::connector(&protection).expect("a connector");
     Connection::open(&config, &tls, "the server").expect("a connection")
 }
 
@@ -375,55 +377,98 @@ fn a_bell_whose_connection_breaks_rings_when_it_is_there_again() {
     drop(subject.store().snapshot().unwrap());
 }
 
-/// A server with TLS, for `localhost` and no other name, by which also its port is told, and the certificates of whom it
-/// was signed by and of somebody else.
-fn encrypted() -> (Arc<Server>, u16, std::path::PathBuf, std::path::PathBuf) {
-    use std::fs::{Permissions, set_permissions, write};
-    use std::os::unix::fs::PermissionsExt;
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let authority = |name: &str| {
-        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        (certificate.pem(), rcgen::Issuer::new(params, key))
-    };
-    let ((root, issuer), (other, _)) = (authority("the one"), authority("another"));
-    let key = rcgen::KeyPair::generate().unwrap();
-    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &issuer).unwrap();
-    let server = Server::with(|folder| {
-        let write = |name: &str, text: &str| {
-            let path = folder.join(name);
-            write(&path, text).unwrap();
-            set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-            own(&path);
-            path.display().to_string()
+/// A server with TLS, for `localhost` and no other name, which takes the role `certified` by its certificate alone.
+struct Encrypted {
+    server: Arc<Server>,
+    port: u16,
+    /// The certificate of whom the server's was signed by.
+    trusted: PathBuf,
+    /// That of somebody else.
+    untrusted: PathBuf,
+    /// The certificate of `certified`, and its key.
+    own: [PathBuf; 2],
+    /// A certificate for `certified` that somebody else has signed, and its key.
+    forged: [PathBuf; 2],
+}
+
+impl Encrypted {
+    fn new() -> Encrypted {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let authority = |name: &str| {
+            let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            let key = rcgen::KeyPair::generate().unwrap();
+            let certificate = params.self_signed(&key).unwrap();
+            (certificate.pem(), rcgen::Issuer::new(params, key))
         };
-        let (certificate, key) =
-            (write("cert.pem", &certificate.pem()), write("key.pem", &key.serialize_pem()));
-        vec![
-            "listen_addresses=127.0.0.1".into(),
-            format!("port={port}"),
-            "ssl=on".into(),
-            format!("ssl_cert_file={certificate}"),
-            format!("ssl_key_file={key}"),
-        ]
-    });
-    let (trusted, untrusted) = (server.folder().join("root.pem"), server.folder().join("other.pem"));
-    write(&trusted, root).unwrap();
-    write(&untrusted, other).unwrap();
-    (server, port, trusted, untrusted)
+        let ((root, issuer), (other, forger)) = (authority("the one"), authority("another"));
+        let signed = |name: &str, issuer: &rcgen::Issuer<'_, rcgen::KeyPair>| {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            [params.signed_by(&key, issuer).unwrap().pem(), key.serialize_pem()]
+        };
+        let server = Server::with(|folder| {
+            let [certificate, key] = signed("localhost", &issuer);
+            let [certificate, key] =
+                [("cert.pem", certificate), ("key.pem", key)].map(|(name, text)| secret(folder, name, &text));
+            let roots = secret(folder, "root.pem", &root);
+            // The first line that fits is the one that counts.
+            let access = folder.join("data/pg_hba.conf");
+            let others = fs::read_to_string(&access).unwrap();
+            fs::write(access, format!("hostssl all certified all cert\n{others}")).unwrap();
+            let mut settings =
+                vec!["listen_addresses=127.0.0.1".into(), format!("port={port}"), "ssl=on".into()];
+            for (name, file) in
+                [("ssl_cert_file", certificate), ("ssl_key_file", key), ("ssl_ca_file", roots)]
+            {
+                settings.push(format!("{name}={}", file.display()));
+            }
+            settings
+        });
+        let folder = server.folder();
+        let pair = |name: &str, texts: [String; 2]| {
+            let [certificate, key] = texts;
+            [("pem", certificate), ("key", key)]
+                .map(|(kind, text)| secret(folder, &format!("{name}.{kind}"), &text))
+        };
+        Encrypted {
+            port,
+            trusted: folder.join("root.pem"),
+            untrusted: secret(folder, "other.pem", &other),
+            own: pair("own", signed("certified", &issuer)),
+            forged: pair("forged", signed("certified", &forger)),
+            server,
+        }
+    }
+
+    fn address(&self, host: &str, user: &str, words: &str) -> String {
+        format!("host={host} port={} user={user} dbname=postgres {words}", self.port)
+    }
+}
+
+/// A file that nobody else may read.
+fn secret(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    fs::write(&path, text).unwrap();
+    set_mode(&path, 0o600);
+    own(&path);
+    path
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
 #[test]
 fn connections_are_encrypted_and_who_is_to_be_checked_is_checked() {
-    let (server, port, trusted, untrusted) = encrypted();
-    let address =
-        |host: &str, words: &str| format!("host={host} port={port} user=postgres dbname=postgres {words}");
+    let encrypted = Encrypted::new();
+    let (server, port) = (&encrypted.server, encrypted.port);
+    let address = |host: &str, words: &str| encrypted.address(host, "postgres", words);
     let open = |address: &str| PostgresStore::open(address, KEYSPACES, PostgresOptions::default());
-    let (trusted, untrusted) = (trusted.display(), untrusted.display());
+    let (trusted, untrusted) = (encrypted.trusted.display(), encrypted.untrusted.display());
     for words in [
         String::new(),
         "sslmode=require".into(),
@@ -465,6 +510,35 @@ fn connections_are_encrypted_and_who_is_to_be_checked_is_checked() {
     let url =
         format!("postgresql://postgres@localhost:{port}/postgres?sslmode=verify-full&sslrootcert={trusted}");
     drop(open(&url).unwrap());
+}
+
+#[test]
+fn a_server_that_asks_who_it_is_is_told_by_a_certificate() {
+    let encrypted = Encrypted::new();
+    encrypted.server.sql("CREATE ROLE certified SUPERUSER LOGIN");
+    let trust = format!("sslmode=verify-full sslrootcert={}", encrypted.trusted.display());
+    let open = |identity: &str| {
+        let address = encrypted.address("localhost", "certified", &format!("{trust} {identity}"));
+        PostgresStore::open(&address, KEYSPACES, PostgresOptions::default())
+    };
+    let by = |[certificate, key]: &[PathBuf; 2]| {
+        format!("sslcert='{}' sslkey={}", certificate.display(), key.display())
+    };
+    let store = open(&by(&encrypted.own)).unwrap();
+    store.commit(&Batch::new()).unwrap();
+    let known = "SELECT client_dn FROM pg_stat_ssl WHERE client_dn IS NOT NULL LIMIT 1";
+    assert!(encrypted.server.sql(known).contains("CN=certified"));
+    let refusal = |identity: &str| open(identity).map(drop).unwrap_err().to_string();
+    assert!(refusal("").contains("client certificate"), "{}", refusal(""));
+    // What it says of that may be lost with the connection.
+    assert!(open(&by(&encrypted.forged)).is_err());
+    let [certificate, key] = &encrypted.own;
+    let swapped = refusal(&by(&[certificate.clone(), encrypted.forged[1].clone()]));
+    assert!(swapped.contains("own.pem") && swapped.contains("KeyMismatch"), "{swapped}");
+    // A key that others may read is not one any more.
+    set_mode(key, 0o644);
+    let open_to_all = refusal(&by(&encrypted.own));
+    assert!(open_to_all.contains("own.key") && open_to_all.contains("its mode is 644"), "{open_to_all}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub mod company;
 pub mod hub;
 pub mod shop;
 pub mod watch;
+pub mod wire;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
@@ -50,13 +51,15 @@ pub struct Place {
     folder: TempDir,
     /// A database instead of a folder for the data.
     pub store: Option<String>,
+    /// What its servers find in their environment besides.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Place {
     pub fn new(schema: &str) -> Place {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("schema.cor"), schema).unwrap();
-        Place { folder, store: None }
+        Place { folder, store: None, environment: Vec::new() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -124,6 +127,7 @@ impl Server {
         let child = corollary(&["serve", "--listen", "127.0.0.1:0"])
             .args(place.args())
             .args(more)
+            .envs(place.environment.iter().cloned())
             .stdout(Stdio::piped())
             .stderr(File::create(&errors).unwrap())
             .spawn()
@@ -186,12 +190,17 @@ impl Server {
         (status, rest)
     }
 
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
         let begun = Instant::now();
         loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
+            if let Some(status) = self.ended() {
                 return status;
             }
             assert!(begun.elapsed() < PATIENCE, "the server does not end");
