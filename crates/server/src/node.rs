@@ -22,7 +22,7 @@ use corollary_store::StoreError;
 use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{Level, Span};
 
 use crate::counts::Counts;
@@ -37,6 +37,8 @@ use crate::watch::hub::Hub;
 pub struct NodeOptions {
     /// Transactions that may wait; one more is refused with 503.
     pub queue_transactions: usize,
+    /// How long a transaction may wait until it is begun; past that it is refused with 503, and nothing of it is done.
+    pub queue_wait: Duration,
     /// Transactions that share one durable sync at most.
     pub group_transactions: usize,
     /// Writes that share one durable sync at most, unless one transaction has more.
@@ -51,6 +53,7 @@ impl Default for NodeOptions {
     fn default() -> NodeOptions {
         NodeOptions {
             queue_transactions: 4_096,
+            queue_wait: Duration::from_secs(10),
             group_transactions: 256,
             group_writes: 10_000,
             log_retention: SignedDuration::from_hours(7 * 24),
@@ -77,9 +80,19 @@ const SWEEP_FILES: usize = 20;
 /// The way back to whoever asked.
 type Reply = oneshot::Sender<Result<Committed, Problem>>;
 
+/// Whether a transaction that waits is begun or given up: whoever takes it first has it.
+#[derive(Clone, Default)]
+struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::SeqCst)
+    }
+}
+
 enum Job {
-    /// A transaction, what is told of it, and who waits for it.
-    Run(Transaction, Wants, Reply),
+    /// A transaction, what is told of it, whether anybody still waits for it, and who.
+    Run(Transaction, Wants, Claim, Reply),
     /// Updates that mend some nodes of the plan, and who waits for their names.
     Repair(Vec<usize>, oneshot::Sender<Result<Vec<UpdateId>, Problem>>),
     /// Rows of a structure that are to be mended, and who waits for it.
@@ -96,6 +109,8 @@ pub struct Node {
     /// Has the schema been replaced? Then another node serves the data, or is going to.
     replaced: Arc<AtomicBool>,
     jobs: mpsc::Sender<Job>,
+    /// How long one may wait until it is begun.
+    queue_wait: Duration,
     /// Moves on with each group and each step of an update.
     moved: watch::Receiver<u64>,
     wishes: Arc<Wishes>,
@@ -139,6 +154,7 @@ impl Node {
         let updater = Updater::new(wishes.clone());
         let replaced = Arc::new(AtomicBool::new(false));
         let told = replaced.clone();
+        let queue_wait = options.queue_wait;
         let thread = thread::Builder::new().name("executor".into()).spawn(move || {
             let ended = execute(executor, &mut waiting, updater, &feed, &options, &runtime);
             if matches!(ended, Err(EngineError::Superseded)) {
@@ -148,7 +164,8 @@ impl Node {
             drop(waiting);
             ended
         })?;
-        Ok((Arc::new(Node { engine, replaced, jobs, moved, wishes, counts, hub }), Running { thread }))
+        let node = Node { engine, replaced, jobs, queue_wait, moved, wishes, counts, hub };
+        Ok((Arc::new(node), Running { thread }))
     }
 
     /// What readers use.
@@ -189,11 +206,12 @@ impl Node {
 
     /// Has a transaction executed; returns when it is durable.
     pub async fn commit(&self, transaction: Transaction, wants: Wants) -> Result<Committed, Problem> {
-        let (reply, replied) = oneshot::channel();
+        let (reply, mut replied) = oneshot::channel();
+        let claim = Claim::default();
         // The executor's thread does not know whose it is.
         let span = tracing::enabled!(target: spans::COMMIT, Level::DEBUG).then(Span::current);
         let wants = Wants { span, ..wants };
-        match self.jobs.try_send(Job::Run(transaction, wants, reply)) {
+        match self.jobs.try_send(Job::Run(transaction, wants, claim.clone(), reply)) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
                 let waiting = self.jobs.max_capacity();
@@ -201,7 +219,17 @@ impl Node {
             }
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(self.stopped()),
         }
-        replied.await.unwrap_or_else(|_| Err(self.stopped()))
+        let outcome = match timeout(self.queue_wait, &mut replied).await {
+            Ok(outcome) => outcome,
+            Err(_) if claim.take() => {
+                let waited = self.queue_wait.as_secs();
+                let why = format!("what is before it is not done after {waited} s, so it was not begun");
+                return Err(Problem::unavailable(why));
+            }
+            // What is begun comes to an end.
+            Err(_) => replied.await,
+        };
+        outcome.unwrap_or_else(|_| Err(self.stopped()))
     }
 
     /// Has the schema been replaced? Then another node serves the data, or is going to.
@@ -350,7 +378,7 @@ fn execute(
         let mut next = Some(job);
         while let Some(job) = next {
             match job {
-                Job::Run(transaction, wants, reply) => {
+                Job::Run(transaction, wants, claim, reply) if claim.take() => {
                     writes += transaction.writes.len();
                     group.push((transaction, wants));
                     replies.push(reply);
@@ -360,6 +388,8 @@ fn execute(
                 }
                 Job::Mend(structure, rows, reply) => answer(executor.mend_rows(structure, &rows), reply)?,
                 Job::MendFiles(faults, reply) => answer(files::mend(&mut executor, &faults), reply)?,
+                // Nobody waits for it any more.
+                Job::Run(..) => {}
                 Job::Stop => waiting.close(),
             }
             let more = group.len() < options.group_transactions && writes < options.group_writes;

@@ -49,6 +49,9 @@ pub struct Options {
     /// Seconds that a reply may take to begin
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     pub request_seconds: u32,
+    /// Seconds that a write may wait for those before it; then it is refused with 503, and was not begun
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub queue_seconds: u32,
     /// Seconds for which whoever reads a long reply (a list line by line, a backup) may take nothing of it, before it is broken off
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     pub stall_seconds: u32,
@@ -221,6 +224,7 @@ pub async fn start(
         .map_err(|error| format!("{listen} cannot be listened on: {error}"))?;
     let address = listener.local_addr().map_err(|error| format!("{listen}: {error}"))?;
     let node_options = NodeOptions {
+        queue_wait: Duration::from_secs(u64::from(options.queue_seconds)),
         log_retention: SignedDuration::from_hours(24 * options.log_days),
         updates: Pace {
             batch: options.update_batch as usize,

@@ -1,6 +1,7 @@
 //! What the server says of itself: readiness, its collections, its features.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -13,6 +14,9 @@ use crate::path::PREFIX;
 use crate::problem::Problem;
 use crate::site::Site;
 
+/// How long a store may take to show that it can be read.
+const READY_WITHIN: Duration = Duration::from_secs(2);
+
 fn reply(json: &serde_json::Value) -> Response<Body> {
     super::json(StatusCode::OK, json.to_string())
 }
@@ -22,9 +26,16 @@ pub async fn ready(State(site): State<Site>, State(app): State<Arc<App>>) -> Res
     if site.is_leaving() {
         return Problem::unavailable("the server is stopping: requests go to another one").response();
     }
-    match app.node.engine().store().snapshot() {
-        Ok(_) => Response::new(Body::from("ok\n")),
-        Err(error) => Problem::unavailable(error.to_string()).response(),
+    let engine = app.node.engine().clone();
+    let read = tokio::task::spawn_blocking(move || engine.store().snapshot().map(drop));
+    match tokio::time::timeout(READY_WITHIN, read).await {
+        Ok(Ok(Ok(()))) => Response::new(Body::from("ok\n")),
+        Ok(Ok(Err(error))) => Problem::unavailable(error.to_string()).response(),
+        Ok(Err(error)) => Problem::unavailable(error.to_string()).response(),
+        Err(_) => {
+            let why = format!("the store has not answered within {} s", READY_WITHIN.as_secs());
+            Problem::unavailable(why).response()
+        }
     }
 }
 

@@ -141,26 +141,44 @@ fn a_network_that_is_cut_loses_nothing_that_was_acknowledged() {
     let network = Network::to(database.folder().join(".s.PGSQL.5432"));
     let mut place = Place::new(SCHEMA);
     place.store = Some(format!("host=127.0.0.1 port={} user=postgres dbname=postgres", network.port));
-    let server = place.serve();
+    let server = Server::start(&place, &["--queue-seconds", "2"]);
     under_load(&server, |progress| {
         for (wire, time) in [(Wire::Silent, SILENCE), (Wire::Broken, SILENCE / 5)] {
             network.set(wire);
             // What was under way may still be acknowledged; then there is nothing.
             std::thread::sleep(time / 4);
             let before = progress.now();
-            // What is in memory is read meanwhile, and a write is told that it cannot be done now, soon where that is known.
+            // Whoever wants something meanwhile is told that it cannot be had now; nobody else waits for them.
             let begun = Instant::now();
-            let mut client = server.client();
-            assert_eq!(client.get("/readyz").status, 503, "{wire:?}");
-            if wire == Wire::Broken {
-                client.post("/api/entries", &json!({"amount": 0})).problem(503, "unavailable");
-            }
+            std::thread::scope(|scope| {
+                let server = &server;
+                let asked = |method: &'static str, path: &'static str, body: &'static [u8]| {
+                    scope.spawn(move || {
+                        let json = [("content-type", "application/json")];
+                        let reply = server.client().request(method, path, &json, body);
+                        assert_eq!(reply.status, 503, "{wire:?}: {method} {path}: {}", reply.text());
+                        begun.elapsed()
+                    })
+                };
+                let requests = [
+                    asked("GET", "/readyz", b""),
+                    asked("GET", "/api/entries?order=amount", b""),
+                    asked("POST", "/api/entries", br#"{"amount": 1000}"#),
+                ];
+                assert_eq!(server.client().get("/healthz").status, 200);
+                assert!(begun.elapsed() < time / 4, "{wire:?}");
+                println!("{wire:?}: told after {:?}", requests.map(|request| request.join().unwrap()));
+            });
             std::thread::sleep((time * 3 / 4).saturating_sub(begun.elapsed()));
             assert!(progress.now() <= before + WRITERS, "{wire:?}");
             let (whole, before) = (Instant::now(), progress.now());
             network.set(Wire::Whole);
             progress.wait_for(before + WRITERS + 1);
-            println!("{wire:?} for {time:?}: writing again after {:?}", whole.elapsed());
+            println!(
+                "{wire:?} for {:?}: writing again after {:?}",
+                time / 4 + begun.elapsed(),
+                whole.elapsed()
+            );
         }
     });
     server.stop();

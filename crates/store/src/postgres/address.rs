@@ -3,7 +3,6 @@
 //! Invariant: how a connection is protected is what the address says, or the address is refused; nothing in it that
 //! concerns trust is passed over. Read next: `tls`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;

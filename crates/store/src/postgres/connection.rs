@@ -2,15 +2,17 @@
 //!
 //! The store's contract is synchronous, and may be asked on a thread that already drives other asynchronous work, where
 //! one may not wait for more of it. So each connection has a thread with a small runtime of its own; who asks waits for
-//! the answer on a channel. Statements are prepared when they are first used.
+//! the answer on a channel, and has another thread drive that work meanwhile. Statements are prepared when they are first
+//! used.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime, RuntimeFlavor};
 use tokio_postgres::Socket;
 use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::tls::MakeTlsConnect;
@@ -61,6 +63,9 @@ const LOOKS: usize = 3;
 /// What each transaction that commits begins with.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
+/// How long a connection that is not needed any more may take to end.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 /// What the thread is asked to do.
 type Job = Box<dyn FnOnce(&Runtime, &mut Session) + Send>;
 
@@ -68,6 +73,8 @@ type Job = Box<dyn FnOnce(&Runtime, &mut Session) + Send>;
 pub struct Connection {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
+    /// The server has not answered in time.
+    silent: AtomicBool,
     place: String,
 }
 
@@ -91,8 +98,8 @@ impl Connection {
             .map_err(|error| failed(place, format!("no thread for a connection: {error}"), false))?;
         match opened.recv() {
             Ok(Ok(())) => {
-                let connection =
-                    Connection { jobs: Some(jobs), thread: Some(thread), place: place.to_owned() };
+                let (jobs, thread, silent) = (Some(jobs), Some(thread), AtomicBool::new(false));
+                let connection = Connection { jobs, thread, silent, place: place.to_owned() };
                 // What the contract rests on, whatever the database's own settings say.
                 connection.batch(
                     "SET synchronous_commit = on; SET statement_timeout = 0; SET lock_timeout = 0; \
@@ -105,23 +112,62 @@ impl Connection {
         }
     }
 
+    /// Has the thread run something; the answer comes over the channel, unless the thread has ended.
+    fn begin_to_ask<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Runtime, &mut Session) -> T + Send + 'static,
+    ) -> Receiver<T> {
+        let (reply, answer) = channel();
+        let job: Job = Box::new(move |runtime, session| {
+            // Nobody waits any more when whoever asked is gone.
+            let _ = reply.send(job(runtime, session));
+        });
+        if let Some(jobs) = &self.jobs {
+            // What cannot be sent is dropped, and with it the way back, which the receiver sees.
+            let _ = jobs.send(job);
+        }
+        answer
+    }
+
     /// Runs something on the thread and waits for it.
     fn ask<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Runtime, &mut Session) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (reply, answer) = channel();
-        let ended = || failed(&self.place, "the connection is closed", false);
-        let job: Job = Box::new(move |runtime, session| {
-            // Nobody waits any more when whoever asked is gone.
-            let _ = reply.send(job(runtime, session));
-        });
-        self.jobs.as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or_else(ended)?;
-        answer.recv().map_err(|_| ended())
+        let answer = self.begin_to_ask(job);
+        waiting(|| answer.recv()).map_err(|_| self.closed())
+    }
+
+    /// The same for what has to be answered within a time. If it is not, the connection is given up.
+    fn ask_within<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        job: impl FnOnce(&Runtime, &mut Session) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let answer = self.begin_to_ask(job);
+        waiting(|| answer.recv_timeout(limit)).map_err(|error| match error {
+            RecvTimeoutError::Disconnected => self.closed(),
+            RecvTimeoutError::Timeout => {
+                self.silent.store(true, Ordering::Relaxed);
+                failed(&self.place, format!("it has not answered within {} s", limit.as_secs()), false)
+            }
+        })
+    }
+
+    fn closed(&self) -> StoreError {
+        failed(&self.place, "the connection is closed", false)
+    }
+
+    /// Has the server not answered in time? Then others that are connected to it hear nothing either.
+    pub fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
     }
 
     /// Can it still be used? It cannot when the server has said goodbye, or is gone, and that has come here.
     pub fn is_open(&self) -> bool {
+        if self.is_silent() {
+            return false;
+        }
         let look = async || {
             for _ in 0..LOOKS {
                 tokio::task::yield_now().await;
@@ -144,6 +190,15 @@ impl Connection {
         let text = text.into();
         self.ask(move |runtime, session| {
             let done = runtime.block_on(session.client.batch_execute(&text));
+            session.heard(done)
+        })?
+        .map_err(|error| self.error(&error))
+    }
+
+    /// The same, answered within a time.
+    pub fn batch_within(&self, limit: Duration, text: &'static str) -> Result<(), StoreError> {
+        self.ask_within(limit, move |runtime, session| {
+            let done = runtime.block_on(session.client.batch_execute(text));
             session.heard(done)
         })?
         .map_err(|error| self.error(&error))
@@ -189,25 +244,22 @@ impl Connection {
     /// Each query sees what is committed when it is run, so what follows one that waits for a lock sees what was done
     /// under it.
     pub fn begin(&self, queries: Vec<Step>) -> Result<Vec<Vec<Row>>, StoreError> {
-        self.queries(Some(BEGIN), queries)
+        self.ask(transaction(Some(BEGIN), queries))?.map_err(|error| self.error(&error))
     }
 
-    /// The same for a transaction of another kind, which `how` begins.
-    pub fn begin_as(&self, how: &'static str, queries: Vec<Step>) -> Result<Vec<Vec<Row>>, StoreError> {
-        self.queries(Some(how), queries)
+    /// The same for a transaction of another kind, which `how` begins, answered within a time.
+    pub fn begin_within(
+        &self,
+        limit: Duration,
+        how: &'static str,
+        queries: Vec<Step>,
+    ) -> Result<Vec<Vec<Row>>, StoreError> {
+        self.ask_within(limit, transaction(Some(how), queries))?.map_err(|error| self.error(&error))
     }
 
     /// The same in the transaction that is open.
     pub fn go_on(&self, queries: Vec<Step>) -> Result<Vec<Vec<Row>>, StoreError> {
-        self.queries(None, queries)
-    }
-
-    fn queries(&self, begin: Option<&'static str>, queries: Vec<Step>) -> Result<Vec<Vec<Row>>, StoreError> {
-        self.ask(move |runtime, session| {
-            let found = runtime.block_on(session.queries(begin, &queries));
-            session.heard(found)
-        })?
-        .map_err(|error| self.error(&error))
+        self.ask(transaction(None, queries))?.map_err(|error| self.error(&error))
     }
 
     /// Goes on with the steps of a transaction and ends it: all are sent, the commit with them, before the first answer is
@@ -231,8 +283,9 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        // Who is silent is not waited for.
         drop(self.jobs.take());
-        if let Some(thread) = self.thread.take() {
+        if let (Some(thread), false) = (self.thread.take(), self.is_silent()) {
             // A panic of the thread was told when it happened.
             let _ = thread.join();
         }
@@ -283,7 +336,27 @@ fn serve(config: &Config, tls: MakeRustlsConnect, inbox: &Receiver<Job>, ready: 
     }
     drop(session);
     // Says goodbye, so that the server lets go of locks at once.
-    let _ = runtime.block_on(driver);
+    let _ = runtime.block_on(async { tokio::time::timeout(GOODBYE, driver).await });
+}
+
+/// The queries of a transaction, as what a thread can do.
+fn transaction(
+    begin: Option<&'static str>,
+    queries: Vec<Step>,
+) -> impl FnOnce(&Runtime, &mut Session) -> Result<Vec<Vec<Row>>, Error> + Send {
+    move |runtime, session| {
+        let found = runtime.block_on(session.queries(begin, &queries));
+        session.heard(found)
+    }
+}
+
+/// Waits. On a thread that drives other work of a runtime another one takes that over meanwhile: who is asked may be
+/// silent for long.
+pub fn waiting<T>(wait: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
+        _ => wait(),
+    }
 }
 
 impl Session {

@@ -74,6 +74,8 @@ pub struct PostgresOptions {
     pub wait_for_reader: Duration,
     /// How long a connection may take to come about, for each of the hosts of the address.
     pub connect_timeout: Duration,
+    /// How long the server may take to answer who begins to read. Past that the connection is given up.
+    pub answer_timeout: Duration,
     /// How long a commit whose connection broke in the middle asks the server what became of it. Past that the outcome is
     /// open, and the store accepts no more commits.
     pub resolve_timeout: Duration,
@@ -86,6 +88,7 @@ impl Default for PostgresOptions {
             readers: 32,
             wait_for_reader: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
+            answer_timeout: Duration::from_secs(5),
             resolve_timeout: Duration::from_secs(60),
         }
     }

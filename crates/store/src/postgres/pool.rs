@@ -7,7 +7,7 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 
 use super::Shared;
-use super::connection::Connection;
+use super::connection::{Connection, waiting};
 use crate::StoreError;
 
 /// See the module.
@@ -47,7 +47,7 @@ impl Pool {
                 state.open += 1;
                 break;
             }
-            if self.returned.wait_until(&mut state, deadline).timed_out() {
+            if waiting(|| self.returned.wait_until(&mut state, deadline)).timed_out() {
                 return Err(StoreError::TooManySnapshots { limit });
             }
         }
@@ -93,6 +93,7 @@ impl Pool {
                     return Err(error);
                 }
                 Err(error) => {
+                    let silent = connection.is_silent();
                     drop(connection);
                     self.lose();
                     // All idle ones were connected to what has gone away with this one; the next is new.
@@ -103,7 +104,8 @@ impl Pool {
                         stale
                     };
                     drop(stale);
-                    if fresh {
+                    // Who has waited once does not wait for a new one too.
+                    if fresh || silent {
                         return Err(error);
                     }
                 }

@@ -33,7 +33,8 @@ pub struct PostgresSnapshot {
 impl PostgresSnapshot {
     /// What is committed now.
     pub fn open(pool: &Arc<Pool>) -> Result<PostgresSnapshot, StoreError> {
-        let (connection, ()) = pool.begin(&mut |connection| connection.batch(BEGIN))?;
+        let (connection, ()) =
+            pool.begin(&mut |connection| connection.batch_within(pool.shared.options.answer_timeout, BEGIN))?;
         Ok(PostgresSnapshot { pool: pool.clone(), connection: Mutex::new(Some(connection)) })
     }
 
@@ -46,7 +47,8 @@ impl PostgresSnapshot {
         }
         let (connection, answers) = pool.begin(&mut |connection| {
             let questions = Questions::new(tables, keys.iter().map(|key| (keyspace, *key)));
-            let answers = connection.begin_as(BEGIN_WITH, questions.queries.clone());
+            let limit = pool.shared.options.answer_timeout;
+            let answers = connection.begin_within(limit, BEGIN_WITH, questions.queries.clone());
             // What was refused has not ended the transaction.
             let answers = answers.inspect_err(|_| connection.batch_later("ROLLBACK"))?;
             Ok(questions.answered(&mut answers.into_iter()))
