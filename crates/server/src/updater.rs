@@ -3,8 +3,9 @@
 //! A part is as large as takes a moment to work out, by what the last ones took: whoever writes meanwhile waits for one of
 //! them at most. What the store takes to make it durable is measured apart, or a slow disk would make parts small, and
 //! then nearly all of the time would go to the disk. And while somebody writes, parts that are stored have a share of the
-//! time only: what they store has to be put into its place by other threads too, and these have the same cores. A rate can
-//! hold all of them back.
+//! time only: what they store has to be put into its place by other threads too, and these have the same cores. Where these
+//! cannot keep up, parts wait until the store has room again, which is kept for those who write. A rate can hold all of
+//! them back.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

@@ -36,9 +36,6 @@ const SLOWER: f64 = 2.0;
 /// How long the update may take at all.
 const STORE_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Of a hundred parts of the time, how many updates have while others write: the server's default, and all.
-const SHARES: [u32; 2] = [50, 100];
-
 /// A rename while others write: what they waited before and meanwhile, and until all copies are stored.
 struct Busy {
     before: Sample,
@@ -69,9 +66,9 @@ pub fn run(options: &Options) -> Result<()> {
             corollary.push(rename_corollary(side.address(), hub, options, &name, &mut random)?);
         }
     }
-    let mut writers: [Vec<Busy>; 2] = Default::default();
+    let mut writers: Vec<Vec<Busy>> = options.shares.iter().map(|_| Vec::new()).collect();
     for round in 0..options.rounds {
-        for (share, writers) in SHARES.iter().zip(&mut writers) {
+        for (share, writers) in options.shares.iter().zip(&mut writers) {
             if shop.corollary().is_some() {
                 progress(&format!("rename {round} of {} while others write, {share}%", options.rounds));
                 let name = format!("Busy hub {round} {share}");
@@ -90,7 +87,7 @@ pub fn run(options: &Options) -> Result<()> {
     };
     row("the reply", |rename| rename.reply, REPLY);
     row("all copies are stored", |rename| rename.stored, STORED);
-    for (share, writers) in SHARES.iter().zip(&writers) {
+    for (share, writers) in options.shares.iter().zip(&writers) {
         let of = |of: fn(&Busy) -> Duration| {
             let seconds: Vec<f64> = writers.iter().map(|busy| of(busy).as_secs_f64()).collect();
             (!seconds.is_empty()).then(|| Duration::from_secs_f64(middle(seconds)))
@@ -167,7 +164,7 @@ fn rename_corollary(
 }
 
 /// The hub gets a name while others write: those before it, and those from then on until all copies are stored.
-fn rename_among_writers(shop: &Shop, hub: u64, name: &str, share: u32, options: &Options) -> Result<Busy> {
+fn rename_among_writers(shop: &Shop, hub: u64, name: &str, share: usize, options: &Options) -> Result<Busy> {
     let address = shop.corollary().ok_or("there is no Corollary")?.address();
     let mut connection = Connection::open(address)?;
     connection.send("PATCH", "/api/_updates", &format!("{{\"share\":{share}}}"))?.success()?;

@@ -14,11 +14,13 @@ mod engine;
 mod fanout;
 mod hot;
 mod http;
+mod list;
 mod load;
 mod machine;
 mod nodes;
 mod options;
 mod point;
+mod postgraphile;
 mod postgres;
 pub mod process;
 mod read;
@@ -36,7 +38,7 @@ pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 type Benchmark = fn(&Options) -> Result<()>;
 
 /// The benchmarks, with what each measures.
-const BENCHMARKS: [(&str, Benchmark, &str); 7] = [
+const BENCHMARKS: [(&str, Benchmark, &str); 8] = [
     ("point", point::run, "set the amount of a random order, which changes its customer's total"),
     ("hot", hot::run, "the same with all orders of one customer, beside the spread-out numbers"),
     (
@@ -46,6 +48,7 @@ const BENCHMARKS: [(&str, Benchmark, &str); 7] = [
     ),
     ("bootstrap", bootstrap::run, "a new sum over all orders, and a new field of each, while others write"),
     ("read", read::run, "read an order with its customer"),
+    ("list", list::run, "read 100 orders, chosen and ordered by an index"),
     ("load", load::run, "bring in the flights example from CSV until every derived value stands"),
     ("engine", engine::run, "point in process, without HTTP, in groups of 256 (Corollary only)"),
 ];
@@ -59,6 +62,7 @@ const OPTIONS: &str = "options:
   --hub N               orders of the customer that fanout renames (100000)
   --store postgres      (point) Corollary in the same database as PostgreSQL's tables, by as many servers as --nodes says
   --nodes A,B,…         servers over one database, one setting after the other (1,2,3)
+  --shares A,B,…        (fanout) of a hundred parts of the time, how many updates have while others write (50,100)
   --only SIDE           corollary or postgres alone
   --dir DIR             where the data goes while it is needed (the folder for temporary files)";
 

@@ -47,6 +47,9 @@ pub struct Options {
     pub store: Place,
     /// How many servers of Corollary there are over one database, one setting after the other, in ascending order.
     pub nodes: Vec<usize>,
+    /// Of a hundred parts of the time, how many updates have while others write, one setting after the other; only
+    /// `fanout` asks.
+    pub shares: Vec<usize>,
     /// Where the data of both sides goes, in folders of their own that are removed at the end.
     pub dir: PathBuf,
 }
@@ -63,6 +66,7 @@ impl Default for Options {
             only: None,
             store: Place::Folder,
             nodes: vec![1, 2, 3],
+            shares: vec![50, 100],
             dir: std::env::temp_dir(),
         }
     }
@@ -92,6 +96,7 @@ impl Options {
                 "--customers" => options.customers = number(100)?,
                 "--hub" => options.hub = number(1)?,
                 "--connections" => options.connections = numbers(1_000, "1,8,32")?,
+                "--shares" => options.shares = numbers(100, "50,100")?,
                 "--nodes" => {
                     options.nodes = numbers(MOST_NODES, "1,2,3")?;
                     // A server that has been started stays.
@@ -175,6 +180,7 @@ mod tests {
             ("--only mysql", "corollary or postgres, not mysql"),
             ("--store redis", "folder or postgres, not redis"),
             ("--store postgres --only postgres", "--only corollary or neither"),
+            ("--shares 101", "from 1 to 100 such as 50,100, not 101"),
             ("--nodes 0", "from 1 to 16 such as 1,2,3, not 0"),
             ("--quick yes", "no option --quick"),
         ] {

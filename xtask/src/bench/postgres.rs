@@ -114,6 +114,11 @@ impl Postgres {
         Ok(())
     }
 
+    /// The same as a URL.
+    pub fn url(&self) -> String {
+        format!("postgres:///postgres?host={}&port={}&user=postgres", self.folder.path().display(), self.port)
+    }
+
     /// The words by which Corollary reaches it.
     pub fn address(&self) -> String {
         format!("host={} port={} user=postgres dbname=postgres", self.folder.path().display(), self.port)
@@ -283,7 +288,7 @@ fn account() -> Result<Option<(u32, u32)>> {
         .ok_or_else(|| "PostgreSQL does not run as root, and there is no user postgres or nobody".into())
 }
 
-fn free_port() -> Result<u16> {
+pub fn free_port() -> Result<u16> {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())

@@ -3,8 +3,9 @@
 use super::Result;
 use super::options::Options;
 use super::point::at_least;
+use super::postgraphile::Postgraphile;
 use super::shop::Shop;
-use super::table::{Aim, COMPARISON, Table, comparison};
+use super::table::{Aim, COMPARISON, PEER, Table, comparison};
 use super::work::Work;
 
 /// From so many connections on the aim holds.
@@ -21,5 +22,23 @@ pub fn run(options: &Options) -> Result<()> {
         let aim = if connections >= AIMED { at_least(1.5, samples) } else { Aim::none() };
         table.row(comparison(Work::Read.name(), connections, samples, &aim));
     }
-    shop.finish(table)
+    let beside = beside_postgraphile(&shop, Work::Read, options)?;
+    shop.finish(table)?;
+    beside.inspect(|table| println!("\n{table}"));
+    Ok(())
+}
+
+/// The table of a read that PostGraphile can do too, over the same tables; none where it cannot be had, or a side was left
+/// out.
+pub fn beside_postgraphile(shop: &Shop, work: Work, options: &Options) -> Result<Option<Table>> {
+    let (Some(postgres), Some(_)) = (shop.postgres(), shop.corollary()) else { return Ok(None) };
+    let Some(postgraphile) = Postgraphile::start(postgres, options)? else { return Ok(None) };
+    let mut head = COMPARISON;
+    head[PEER] = "PostGraphile /s";
+    let mut table = Table::new(format!("{}; against PostGraphile", work.name()), &head);
+    for &connections in &options.connections {
+        let samples = shop.compare_with(&postgraphile, work, connections, options)?;
+        table.row(comparison(work.name(), connections, samples, &at_least(1.0, samples)));
+    }
+    Ok(Some(table))
 }

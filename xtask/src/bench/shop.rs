@@ -12,6 +12,7 @@ use std::path::Path;
 use super::client::Arrivals;
 use super::corollary::{Binary, Corollary, Data};
 use super::options::{Options, Side};
+use super::postgraphile::Postgraphile;
 use super::postgres::{Postgres, Script};
 use super::sample::{Sample, rounds};
 use super::table::{Table, memory, share};
@@ -70,6 +71,28 @@ impl Shop {
                 }),
             ],
         )
+    }
+
+    /// The same beside PostGraphile, whose medians come first.
+    pub fn compare_with(
+        &self,
+        peer: &Postgraphile,
+        work: Work,
+        connections: usize,
+        options: &Options,
+    ) -> Result<[Option<Sample>; 2]> {
+        progress(&format!("{} beside PostGraphile, connections: {connections}", work.name()));
+        let corollary = self.corollary.as_ref().ok_or("there is no Corollary")?;
+        let mut random = Random::new(2);
+        let peer = || {
+            let next = |out: &mut Vec<u8>| work.graphql(self.sizes, &mut random, out);
+            let load = (connections, Arrivals::Answered);
+            let load =
+                client::load(&[peer.address()], load, options.interval, work.operations(), &|| false, next)?;
+            Ok(load.sample)
+        };
+        let own = || self.requests(corollary, work, connections, options);
+        rounds(options.rounds, [Some(Box::new(peer)), Some(Box::new(own))])
     }
 
     /// Corollary's numbers at single updates that come at a rate, for one interval, or until `is_over`.

@@ -111,6 +111,9 @@ pub const COMPARISON: [&str; 11] = [
     "met",
 ];
 
+/// Which of [`COMPARISON`] names the other side.
+pub const PEER: usize = 5;
+
 /// A row below [`COMPARISON`], of PostgreSQL's sample and Corollary's.
 pub fn comparison(
     work: &str,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Result, http, sql};
+use super::{Result, http, postgraphile, sql};
 
 /// How many writes a batch holds.
 pub const BATCH: u32 = 100;
@@ -29,6 +29,10 @@ pub enum Work {
     PipelinedBatch,
     /// Read one random order with its customer.
     Read,
+    /// Read the first 100 orders of one random customer, the dearest first.
+    Page,
+    /// Read the first 100 orders of a hundredth of the amounts, the cheapest first.
+    Range,
     /// Ask whether the server is alive: what its HTTP costs alone.
     Healthz,
 }
@@ -42,6 +46,8 @@ impl Work {
             Work::Batch => "100 updates at a time",
             Work::PipelinedBatch => "100 updates at a time, pipelined",
             Work::Read => "order with its customer",
+            Work::Page => "100 orders of a customer, dearest first",
+            Work::Range => "100 orders of a range of amounts",
             Work::Healthz => "GET /healthz",
         }
     }
@@ -50,7 +56,7 @@ impl Work {
     pub fn operations(self) -> u32 {
         match self {
             Work::Batch | Work::PipelinedBatch => BATCH,
-            Work::Point | Work::Hot | Work::Read | Work::Healthz => 1,
+            Work::Point | Work::Hot | Work::Read | Work::Page | Work::Range | Work::Healthz => 1,
         }
     }
 
@@ -63,6 +69,8 @@ impl Work {
             Work::Point => Some(read("point.sql")?),
             Work::Hot => Some(read("hot.sql")?),
             Work::Read => Some(read("read.sql")?),
+            Work::Page => Some(read("page.sql")?),
+            Work::Range => Some(read("range.sql")?),
             Work::Batch => Some(batch_script(&read("batch.sql")?, ["BEGIN;", "COMMIT;"])),
             Work::PipelinedBatch => {
                 let around = ["\\startpipeline\nBEGIN;", "COMMIT;\n\\endpipeline"];
@@ -85,8 +93,41 @@ impl Work {
                 let path = format!("/api/orders/o{}?expand=customer", 1 + random.below(sizes.orders));
                 http::request(out, "GET", &path, "");
             }
+            Work::Page => {
+                let customer = 1 + random.below(sizes.customers);
+                let path = format!("/api/orders?filter=customer='c{customer}'&order=-amount&limit=100");
+                http::request(out, "GET", &path, "");
+            }
+            Work::Range => {
+                let least = random.below(990);
+                let most = least + 10;
+                let path = format!(
+                    "/api/orders?filter=amount>={least}%20and%20amount<{most}&order=amount&limit=100"
+                );
+                http::request(out, "GET", &path, "");
+            }
             Work::Healthz => http::request(out, "GET", "/healthz", ""),
         }
+    }
+
+    /// Appends a request to PostGraphile; there are such for [`Work::Read`] and [`Work::Page`].
+    pub fn graphql(self, sizes: Sizes, random: &mut Random, out: &mut Vec<u8>) {
+        let query = match self {
+            Work::Read => {
+                let id = 1 + random.below(sizes.orders);
+                format!(
+                    "{{orderById(id:\"{id}\"){{id amount customerName customerByCustomer{{id name total n}}}}}}"
+                )
+            }
+            _ => {
+                let customer = 1 + random.below(sizes.customers);
+                format!(
+                    "{{allOrders(condition:{{customer:\"{customer}\"}},orderBy:[AMOUNT_DESC,ID_DESC],first:100)\
+                     {{nodes{{id amount customer customerName}}}}}}"
+                )
+            }
+        };
+        http::request(out, "POST", "/graphql", &postgraphile::body(&query));
     }
 }
 
@@ -205,6 +246,8 @@ mod tests {
         for work in [Work::Point, Work::Hot, Work::Read] {
             assert!(work.script().unwrap().unwrap().contains(":id"));
         }
+        assert!(Work::Page.script().unwrap().unwrap().contains(":customer "));
+        assert!(Work::Range.script().unwrap().unwrap().contains(":least"));
         let script = Work::PipelinedBatch.script().unwrap().unwrap();
         assert_eq!(script.matches("UPDATE orders").count(), 100);
         assert!(script.contains("\\set step 99\n") && script.ends_with("\\endpipeline\n"));

@@ -12,6 +12,8 @@ use corollary_syntax::parse_expression;
 
 use crate::json::decode::unknown_field;
 use crate::json::encode::{MAX_EXPAND_DEPTH, MAX_EXPANDED_MEMBERS, Selection, Shape, target_of};
+use crate::json::held::Held;
+use crate::json::within::{Within, member};
 
 /// Adds what a text asks for to the shape of a resource of a type.
 pub(crate) fn expand(schema: &Schema, ty: TypeIx, text: &str, shape: &mut Shape) -> Result<(), String> {
@@ -178,7 +180,12 @@ fn add_within(
     }
     let at = FieldRef { ty, slot };
     let Some(target) = target_of(schema, at) else {
-        return Err(format!("`{}` of {} is a value, and has nothing to expand", step.name, resource.name));
+        return match Held::by(schema, at) {
+            held @ (Held::Object(_) | Held::Map(_)) => {
+                add_in_object(schema, held, step, behind, shape.within(slot), depth)
+            }
+            _ => Err(format!("`{}` of {} is a value, and has nothing to expand", step.name, resource.name)),
+        };
     };
     let selection = match &step.brackets {
         Some(_) if !holds_many(schema, at) => {
@@ -200,6 +207,52 @@ fn add_within(
     inner.selection = selection;
     within(schema, target, step, inner, depth)?;
     add_within(schema, target, behind, inner, depth + 1)
+}
+
+/// Adds steps that go on within the objects of a field, or of a member of such.
+fn add_in_object(
+    schema: &Schema,
+    held: Held<'_>,
+    step: &Step,
+    behind: &[Step],
+    parts: &mut Within,
+    depth: usize,
+) -> Result<(), String> {
+    let place = step.name.as_str();
+    if let Held::Link(target) = held {
+        if step.brackets.is_some() {
+            return Err(format!(
+                "`{place}` is a link in an object, and brackets choose among the members of a list"
+            ));
+        }
+        let shape = parts.full.get_or_insert_default();
+        within(schema, target, step, shape, depth)?;
+        return add_within(schema, target, behind, shape, depth + 1);
+    }
+    if step.brackets.is_some() {
+        return Err(format!("`{place}` holds objects, and brackets choose among resources"));
+    }
+    if let Some((next, behind)) = behind.split_first() {
+        let inner = member(held, &next.name, place)?;
+        return add_in_object(schema, inner, next, behind, parts.member(&next.name), depth);
+    }
+    let (Some(items), Held::Object(_) | Held::Map(_)) = (&step.inner, held) else {
+        return Err(format!("`{place}` is a value, and has nothing to expand"));
+    };
+    for item in items {
+        let Some((first, rest)) = item.steps.split_first() else { continue };
+        let inner = member(held, &first.name, place)?;
+        let is_plain = rest.is_empty() && first.brackets.is_none() && first.inner.is_none();
+        if is_plain {
+            parts.members.get_or_insert_default().push(first.name.clone());
+        } else {
+            parts.members.get_or_insert_default();
+            add_in_object(schema, inner, first, rest, parts.member(&first.name), depth + 1)?;
+        }
+    }
+    parts.members.get_or_insert_default();
+    parts.asked = true;
+    Ok(())
 }
 
 /// What stands in the braces of a step.

@@ -6,7 +6,7 @@ use corollary_engine::Refusal;
 use corollary_engine::query::{DEFAULT_SCAN_LIMIT, Position};
 use corollary_schema::expr::{Place, check_condition, check_expr};
 use corollary_schema::typed::Expr;
-use corollary_schema::{Schema, TypeIx};
+use corollary_schema::{FieldRef, Schema, TypeIx};
 use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::{nearest, parse_expression};
 use foldhash::fast::FixedState;
@@ -15,6 +15,8 @@ use std::hash::{BuildHasher, Hasher};
 use super::expand::expand;
 use crate::json::decode::unknown_field;
 use crate::json::encode::Shape;
+use crate::json::held::Held;
+use crate::json::within::Names;
 use crate::problem::Problem;
 
 /// Items of a page where none are asked for.
@@ -259,15 +261,26 @@ impl Params {
         let resource = schema.ty(ty);
         if let Some(text) = &self.fields {
             let mut slots = Vec::new();
+            let mut names = Names::default();
             for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+                names.add(&name.split('.').map(str::trim).collect::<Vec<_>>());
+            }
+            for (name, below) in names.below() {
                 match resource.named(name).filter(|(_, field)| field.visible()) {
-                    Some((slot, _)) => slots.push(slot),
-                    None if name == FACTS => {
+                    Some((slot, _)) => {
+                        slots.push(slot);
+                        if !below.is_leaf() {
+                            let held = Held::by(schema, FieldRef { ty, slot });
+                            let applied = below.apply(held, name, shape.within(slot));
+                            errors.extend(applied.err().map(|message| refuse("fields", message)));
+                        }
+                    }
+                    None if name == FACTS && below.is_leaf() => {
                         let facts =
                             resource.slots().filter(|(_, field)| field.visible() && field.is_written());
                         slots.extend(facts.map(|(slot, _)| slot));
                     }
-                    None if name.starts_with('_') => {}
+                    None if name.starts_with('_') && below.is_leaf() => {}
                     None => errors.push(refuse("fields", unknown_field(resource, name))),
                 }
             }

@@ -23,7 +23,7 @@ impl Encoder<'_, '_> {
     pub fn ahead(&mut self, ty: TypeIx, ids: &[&Id], shape: &Shape) -> Result<(), EngineError> {
         let (working, schema) = (self.working(), self.working().schema);
         let keys: Vec<Key> = ids.iter().map(|id| Key::new(ty, (*id).clone())).collect();
-        if !shape.expand.is_empty() || !schema.ty(ty).parents.is_empty() {
+        if !shape.expand.is_empty() || !shape.within.is_empty() || !schema.ty(ty).parents.is_empty() {
             // A list may have been read past the cache.
             working.prefetch(keys.iter())?;
         }
@@ -71,7 +71,7 @@ impl Encoder<'_, '_> {
             working.prefetch(keys.iter())?;
             self.ahead(target, &next, inner)?;
         }
-        Ok(())
+        self.ahead_within(ty, ids, shape)
     }
 
     /// Loads what stands above resources: their paths run through it.

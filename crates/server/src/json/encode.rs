@@ -25,6 +25,7 @@ use hashbrown::HashMap;
 
 use super::ahead::MAX_EXPANDED_VISITED;
 use super::held::Held;
+use super::within::Within;
 use crate::mounts::{Scope, names_of};
 use crate::path;
 
@@ -45,6 +46,8 @@ pub struct Shape {
     /// What stands in full instead of as a link. Of a link to one of several types its hidden parts, since each type has
     /// fields of its own.
     pub expand: Vec<(Slot, Shape)>,
+    /// Which parts of objects are shown, where not all of them are as they are.
+    pub within: Vec<(Slot, Within)>,
     /// Does it say its type? It does among resources of others.
     pub typed: bool,
     /// Which members stand there, where it is of an expanded list.
@@ -87,13 +90,29 @@ impl Shape {
             found.extend(selection.filter.iter().chain(selection.order.iter().map(|(by, _)| by)));
         }
         found.extend(self.expand.iter().flat_map(|(_, inner)| inner.expressions()));
+        found.extend(self.within.iter().flat_map(|(_, inner)| inner.expressions()));
         found
+    }
+
+    /// What is shown of the objects in a field, to be changed.
+    pub fn within(&mut self, slot: Slot) -> &mut Within {
+        let at = self.within.iter().position(|(at, _)| *at == slot).unwrap_or_else(|| {
+            self.within.push((slot, Within::default()));
+            self.within.len() - 1
+        });
+        &mut self.within[at].1
+    }
+
+    /// What is shown of the objects in a field, unless it is all of them as they are.
+    fn parts(&self, slot: Slot) -> Option<&Within> {
+        self.within.iter().find(|(at, _)| *at == slot).map(|(_, within)| within)
     }
 
     /// Is a field to be written, in full or not?
     pub fn shows(&self, slot: Slot) -> bool {
         self.fields.as_ref().is_none_or(|fields| fields.contains(&slot))
             || self.expand.iter().any(|(at, _)| *at == slot)
+            || self.parts(slot).is_some_and(Within::expands)
     }
 }
 
@@ -315,7 +334,8 @@ impl<'w, 'a> Encoder<'w, 'a> {
                 }
                 continue;
             }
-            if field.is_part() || !(shown || expanded.is_some()) {
+            let parts = shape.parts(slot);
+            if field.is_part() || !(shown || expanded.is_some() || parts.is_some_and(Within::expands)) {
                 continue;
             }
             let at = FieldRef { ty: key.ty, slot };
@@ -336,9 +356,16 @@ impl<'w, 'a> Encoder<'w, 'a> {
                         match (expanded, target_of(self.working.schema, at)) {
                             (Some(shape), Some(target)) => self.expanded(target, value, field, shape)?,
                             _ if field.is_file() => {
-                                self.file(key, doc, &self.working.schema.field(at).name, value)?
+                                let only = parts.and_then(|parts| parts.members.as_deref());
+                                self.file(key, doc, &self.working.schema.field(at).name, value, only)?
                             }
-                            _ => self.value(value, Held::by(self.working.schema, at))?,
+                            _ => {
+                                let held = Held::by(self.working.schema, at);
+                                match parts {
+                                    Some(parts) => self.within(value, held, parts, shown)?,
+                                    None => self.value(value, held)?,
+                                }
+                            }
                         }
                     }
                 }
@@ -468,14 +495,22 @@ impl<'w, 'a> Encoder<'w, 'a> {
         Ok(())
     }
 
-    /// Writes what is known of a file, with its path before it.
-    fn file(&mut self, key: &Key, doc: &Doc, name: &str, value: &Value) -> Result<(), EngineError> {
+    /// Writes what is known of a file, or `only` some of that, with its path before it.
+    fn file(
+        &mut self,
+        key: &Key,
+        doc: &Doc,
+        name: &str,
+        value: &Value,
+        only: Option<&[String]>,
+    ) -> Result<(), EngineError> {
         let Value::Object(members) = value else { return self.value(value, Held::Plain) };
         self.out.extend_from_slice(b"{\"_self\":\"");
         path::push_canonical(self.working, key, Some(doc), &mut self.out)?;
         // Names are letters, digits and `_`.
         let _ = write!(self.out, "/{name}\"");
-        for (name, value) in members.iter() {
+        let is_shown = |name: &str| only.is_none_or(|only| only.iter().any(|it| it == name));
+        for (name, value) in members.iter().filter(|(name, _)| is_shown(name)) {
             self.name(name);
             self.value(value, Held::Plain)?;
         }

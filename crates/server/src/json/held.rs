@@ -11,8 +11,10 @@ use super::encode::target_of;
 /// What a value, or each element of a list, is.
 #[derive(Clone, Copy, Debug)]
 pub enum Held<'s> {
-    /// Nothing with a type of its own in it.
+    /// Nothing with parts.
     Plain,
+    /// Any value, with any parts.
+    Json,
     /// A reference to a resource of a type.
     Link(TypeIx),
     /// An object with these members.
@@ -31,6 +33,7 @@ impl<'s> Held<'s> {
                 Kind::Object(members) => Held::Object(members),
                 Kind::Map(of) => Held::Map(of),
                 Kind::Resource(target) => Held::Link(*target),
+                Kind::Json => Held::Json,
                 _ => Held::Plain,
             },
             _ => target_of(schema, shown).map_or(Held::Plain, Held::Link),
@@ -43,6 +46,7 @@ impl<'s> Held<'s> {
             ValueType::Object(members) => Held::Object(members),
             ValueType::Map(of) => Held::Map(of),
             ValueType::List(of) | ValueType::Set(of) => Held::in_type(of),
+            ValueType::Json => Held::Json,
             _ => Held::Plain,
         }
     }
@@ -55,6 +59,7 @@ impl<'s> Held<'s> {
                 member.map_or(Held::Plain, |member| Held::in_type(&member.ty))
             }
             Held::Map(of) => Held::in_type(of),
+            Held::Json => Held::Json,
             Held::Plain | Held::Link(_) => Held::Plain,
         }
     }

@@ -7,3 +7,4 @@ pub mod decode;
 pub mod encode;
 pub mod held;
 pub mod links;
+pub mod within;
