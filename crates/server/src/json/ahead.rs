@@ -23,7 +23,8 @@ impl Encoder<'_, '_> {
     pub fn ahead(&mut self, ty: TypeIx, ids: &[&Id], shape: &Shape) -> Result<(), EngineError> {
         let (working, schema) = (self.working(), self.working().schema);
         let keys: Vec<Key> = ids.iter().map(|id| Key::new(ty, (*id).clone())).collect();
-        if !shape.expand.is_empty() || !shape.within.is_empty() || !schema.ty(ty).parents.is_empty() {
+        let expands_within = shape.within.iter().any(|(_, within)| within.expands());
+        if !shape.expand.is_empty() || expands_within || !schema.ty(ty).parents.is_empty() {
             // A list may have been read past the cache.
             working.prefetch(keys.iter())?;
         }

@@ -205,3 +205,38 @@ fn what_ten_requests_ask_of_the_store() {
     assert_eq!(told, expected, "\n{told}");
     place.check();
 }
+
+/// Links within objects are read as those of fields are: all of a page together.
+#[test]
+fn links_in_objects_are_read_together() {
+    let place = Place::new(
+        "type Maker in makers { name: str }
+         type Product in products { name: str, maker: link Maker }
+         type Order in orders { lines: [{ product: link Product, amount: int }] }",
+    );
+    let server = place.serve();
+    let mut client = server.client();
+    let named = |kind: &str, n: usize| json!({"_id": format!("{kind}{n:03}"), "name": "n"});
+    let makers: Vec<Json> = (0..50).map(|n| named("m", n)).collect();
+    client.post("/api/makers", &makers.into()).expect(201);
+    let products = (0..200).map(|n| {
+        let mut product = named("p", n);
+        product["maker"] = format!("m{:03}", n % 50).into();
+        product
+    });
+    client.post("/api/products", &products.collect()).expect(201);
+    let line = |n: usize| json!({"product": format!("p{:03}", n % 200), "amount": n});
+    let orders =
+        (0..100).map(|n| json!({"_id": format!("o{n:03}"), "lines": [line(n), line(7 * n), line(13 * n)]}));
+    client.post("/api/orders", &orders.collect()).expect(201);
+    assert!(server.stop().0.success());
+    for (limit, reads) in [(1, "4"), (100, "4")] {
+        let server = place.serve();
+        let reply = server.client().get(&format!("/api/orders?limit={limit}&expand=lines.product.maker"));
+        assert_eq!(reply.header("corollary-store-reads"), Some(reads), "{limit}");
+        let page = reply.expect(200);
+        let last = &page["results"].as_array().unwrap().last().unwrap()["lines"][2]["product"];
+        assert_eq!(last["maker"]["name"], "n", "{last}");
+        assert!(server.stop().0.success());
+    }
+}
