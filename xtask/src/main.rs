@@ -1,6 +1,7 @@
 //! One entry point for every chore: `cargo xtask ci` runs what a change must pass, `cargo xtask bench` measures,
 //! `cargo xtask sim` simulates, `cargo xtask long` runs the tests that need optimised code,
-//! `cargo xtask kills` and `cargo xtask torture-updates` kill a server at work, `cargo xtask failing-disk` has its disk fail, `cargo xtask schemathesis` holds one to its OpenAPI document.
+//! `cargo xtask kills` and `cargo xtask torture-updates` kill a server at work, `cargo xtask failing-disk` has its disk fail,
+//! `cargo xtask model` plays with one, `cargo xtask schemathesis` holds one to its OpenAPI document.
 //!
 //! Read [`ci`] for the steps of a check, [`mod@bench`] for the benchmarks, [`mod@long`], [`mod@sim`],
 //! [`mod@schemathesis`] and [`mod@torture`] for what takes longer.
@@ -22,6 +23,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   long          the tests of a million, optimised: some minutes
   schemathesis  the OpenAPI document, held against a server by Schemathesis (needs Python)
   kills         the server, killed at any moment, ten thousand times; `--rounds N` says how often
+  model         the HTTP API, held against a model by random requests; `--seeds N`, `--steps N`
   sim           the simulator over fresh seeds; `--minutes N` says for how long (1)
   failing-disk  the server on a disk that fails or is full, two thousand times; `--rounds N` says how often
   torture-updates  the server, killed again and again during a large update";
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Some((command, rest)) if command == "sim" => sim::sim(rest),
         Some((command, rest)) if command == "kills" => torture::KILLS.run(rest),
         Some((command, rest)) if command == "failing-disk" => torture::DISK.run(rest),
+        Some((command, rest)) if command == "model" => torture::MODEL.run(rest),
         Some((command, rest)) if command == "torture-updates" => torture::UPDATES.run(rest),
         _ => {
             eprintln!("{USAGE}");

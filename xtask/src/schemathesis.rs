@@ -2,7 +2,8 @@
 //!
 //! Schemathesis, a program in Python, makes requests of the document, valid ones and others, and looks at every reply: no
 //! 5xx, only statuses, kinds of content and shapes that the document tells. It is put into a folder of its own in
-//! `target`, from the package index, in the version named here. The server is that of `examples/shop`, with a few resources.
+//! `target`, from the package index, in the version named here. The server is that of `examples/shop`, with a few resources and
+//! with mounts of each kind: scoped, by other names, with conditions, read-only.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,27 @@ const CHECKS: &str =
 const PHASES: &str = "examples,coverage,fuzzing";
 
 /// Ids of resources that are there, so that more than 404 comes of the requests.
-const PARAMETERS: &str = "[parameters]\n\"path.customer_id\" = \"c1\"\n\"path.order_id\" = \"o1\"\n";
+const PARAMETERS: &str =
+    "[parameters]\n\"path.customer_id\" = \"c1\"\n\"path.order_id\" = \"o1\"\n\"path.buyer\" = \"c1\"\n";
+
+/// What stands behind the types of the shop.
+const MOUNTS: &str = r#"
+mount customers/{buyer}/purchases of Order {
+  where customer = buyer
+}
+
+mount counter of Order {
+  where paid = false
+  allow read, create, update
+  fields buyer: customer, sum: amount, name: customer_name, lines
+}
+
+mount ledger of Order {
+  where amount > 5
+  allow read
+  fields amount, customer: customer_name
+}
+"#;
 
 const CUSTOMERS: &str = "{\"_id\":\"c1\",\"name\":\"Ann\"}\n{\"_id\":\"c2\",\"name\":\"Bob\"}\n";
 const ORDERS: &str =
@@ -57,9 +78,12 @@ pub fn schemathesis(arguments: &[String]) -> ExitCode {
 
 fn run(examples: &str, seed: &str) -> Result<bool> {
     process::catch_interrupts()?;
-    let program = installed(&root().join("target/schemathesis"))?;
+    let place = root().join("target/schemathesis");
+    let program = installed(&place)?;
+    let schema = place.join("shop.cor");
+    fs::write(&schema, fs::read_to_string(root().join("examples/shop/shop.cor"))? + MOUNTS)?;
     let binary = Binary::build()?;
-    let data = Data::create(&binary, &std::env::temp_dir(), root().join("examples/shop/shop.cor"))?;
+    let data = Data::create(&binary, &std::env::temp_dir(), schema)?;
     for (ty, rows) in [("Customer", CUSTOMERS), ("Order", ORDERS)] {
         let file = data.folder().join(format!("{ty}.ndjson"));
         fs::write(&file, rows)?;

@@ -1,6 +1,6 @@
 //! `cargo xtask kills`, `failing-disk` and `torture-updates`: the real server, killed again and again with small data and many
-//! writers; on a disk that fails or is full; killed while an update of many dependants runs. Each is the long form of a test of
-//! the server, optimised.
+//! writers; on a disk that fails or is full; killed while an update of many dependants runs. `cargo xtask model`: the whole of
+//! its HTTP API, played with at random beside a model. Each is the long form of a test of the server, optimised.
 
 use std::process::{Command, ExitCode};
 
@@ -34,6 +34,16 @@ pub const UPDATES: Torture = Torture {
     options: &[
         ("--leaves", "COROLLARY_LEAVES", "1000000", "dependants of one hub"),
         ("--kills", "COROLLARY_KILLS", "50", "how often the server is killed"),
+    ],
+};
+
+/// `the_server_replies_as_the_model_does` (`crates/server/tests/it/model`).
+pub const MODEL: Torture = Torture {
+    command: "model",
+    test: "the_server_replies_as_the_model_does",
+    options: &[
+        ("--seeds", "COROLLARY_MODEL_SEEDS", "100", "how many servers are played with"),
+        ("--steps", "COROLLARY_MODEL_STEPS", "2000", "random requests to each"),
     ],
 };
 

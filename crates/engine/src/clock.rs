@@ -139,7 +139,7 @@ impl Due {
                     let key = Key::new(node.subject(), id);
                     // It may have gone with another one that expired.
                     if working.after(&key)?.is_some() {
-                        write::delete(working, &key)?;
+                        write::delete(working, std::slice::from_ref(&key))?;
                     }
                 }
             } else {

@@ -33,6 +33,8 @@ pub enum Write {
     Move(Key, Destination),
     /// No more resource. Children go with it; links to it are handled as they declare.
     Delete(Key),
+    /// The same of several at once, this one among them: a link from one of them to another forbids nothing.
+    DeleteAll(Key, Arc<[Key]>),
     /// Nothing, if the resource is at one of these revisions; otherwise the whole transaction is refused.
     Require(Key, Vec<u64>),
     /// Nothing, if the resource is there.
@@ -53,6 +55,7 @@ impl Write {
             | Write::Update(key, _)
             | Write::Move(key, _)
             | Write::Delete(key)
+            | Write::DeleteAll(key, _)
             | Write::Require(key, _)
             | Write::Read(key)
             | Write::Decide(key, _)
@@ -129,7 +132,11 @@ fn one(working: &mut Working<'_>, write: &Write, deletes: &mut bool) -> Result<(
         Write::Move(key, to) => moves::carry(working, key, to),
         Write::Delete(key) => {
             *deletes = true;
-            delete(working, key)
+            delete(working, std::slice::from_ref(key))
+        }
+        Write::DeleteAll(_, keys) => {
+            *deletes = true;
+            delete(working, keys)
         }
         Write::Require(key, revisions) => require(working, key, revisions),
         Write::Read(key) => existing(working, key).map(drop),
@@ -366,7 +373,7 @@ fn update(working: &mut Working<'_>, key: &Key, edits: &[(Slot, Edit)]) -> Resul
     // another leaves it at its head.
     let mut values: Vec<(Slot, Value, Fill)> =
         Vec::with_capacity(edits.len().min(schema.ty(key.ty).fields.len()));
-    let (mut places, mut received_files) = (Vec::new(), Vec::new());
+    let (mut places, mut received_files, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     {
         let doc = existing(working, key)?;
         for (slot, edit) in edits {
@@ -392,6 +399,7 @@ fn update(working: &mut Working<'_>, key: &Key, edits: &[(Slot, Edit)]) -> Resul
                 Ok(new) => new,
                 Err(refusal) => {
                     found.push(refusal);
+                    refused.push(*slot);
                     continue;
                 }
             };
@@ -403,7 +411,8 @@ fn update(working: &mut Working<'_>, key: &Key, edits: &[(Slot, Edit)]) -> Resul
         }
         // The document is let go of before it is changed, or it would be copied.
     }
-    for (slot, value, fill) in values {
+    // What would have come of a field says nothing where one of its edits is refused.
+    for (slot, value, fill) in values.into_iter().filter(|(slot, ..)| !refused.contains(slot)) {
         set(working, key, slot, value, fill, &mut found)?;
     }
     for (slot, received) in received_files {
@@ -451,12 +460,14 @@ fn set(
     if goes_elsewhere.is_some() { order::enter(working, key, None) } else { Ok(()) }
 }
 
-/// Deletes a resource, its children, and what cascades; a work list, since chains of links may be long.
-pub(crate) fn delete(working: &mut Working<'_>, key: &Key) -> Result<(), EngineError> {
-    existing(working, key)?;
+/// Deletes resources, their children, and what cascades; a work list, since chains of links may be long.
+pub(crate) fn delete(working: &mut Working<'_>, keys: &[Key]) -> Result<(), EngineError> {
+    for key in keys {
+        existing(working, key)?;
+    }
     let schema = working.schema;
-    let mut doomed = BTreeSet::from([key.clone()]);
-    let mut waiting = vec![key.clone()];
+    let mut doomed: BTreeSet<Key> = keys.iter().cloned().collect();
+    let mut waiting = keys.to_vec();
     let mut unlinked: Vec<(Key, Slot, Key)> = Vec::new();
     while let Some(target) = waiting.pop() {
         for of in &schema.ty(target.ty).referrers {

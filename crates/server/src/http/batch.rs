@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use corollary_engine::reply::Wants;
 use corollary_engine::working::Working;
-use corollary_engine::{Committed, EngineError, Key, Transaction, Write};
+use corollary_engine::{Committed, EngineError, Key, Refusal, Transaction, Write};
 use serde_json::{Map, Value as Json};
 
 use super::commit::{self, Manner, Told};
@@ -42,6 +42,8 @@ struct Step {
     new: bool,
     /// The mount that it went through.
     scope: Option<Arc<Scope>>,
+    /// Is it a move?
+    moves: bool,
 }
 
 async fn run(app: &App, items: &[Json], manner: Manner) -> Result<Response<Body>, Problem> {
@@ -59,6 +61,10 @@ async fn run(app: &App, items: &[Json], manner: Manner) -> Result<Response<Body>
                 Ok(step) => steps.push(step),
                 Err(Fault::Engine(error)) => return Err(error.into()),
                 Err(Fault::Problem(mut problem)) => {
+                    if problem.errors.is_empty() {
+                        let refusal = Refusal::new(problem.code, None, problem.detail.clone());
+                        problem.errors.push(refusal);
+                    }
                     problem.errors.iter_mut().for_each(|refusal| refusal.write = Some(at));
                     problem.detail = format!("item {at}: {}", problem.detail);
                     // Later items may refer to this one, so what they say is of no use.
@@ -80,7 +86,8 @@ async fn run(app: &App, items: &[Json], manner: Manner) -> Result<Response<Body>
         item_of.resize(writes.len(), at);
     }
     let of = Arc::new(item_of);
-    let scopes: Vec<Option<Arc<Scope>>> = steps.iter().map(|step| step.scope.clone()).collect();
+    let names: Vec<(Option<Arc<Scope>>, bool)> =
+        steps.iter().map(|step| (step.scope.clone(), step.moves)).collect();
     let tell = {
         let of = of.clone();
         move |working: &Working<'_>, committed: &Committed| told(working, &steps, &of, committed)
@@ -90,8 +97,10 @@ async fn run(app: &App, items: &[Json], manner: Manner) -> Result<Response<Body>
     done.map_err(|mut problem| {
         for refusal in &mut problem.errors {
             refusal.write = refusal.write.and_then(|write| of.get(write).copied());
-            if let Some(scope) = refusal.write.and_then(|at| scopes.get(at)?.as_ref()) {
-                scope.tell(std::slice::from_mut(refusal));
+            match refusal.write.and_then(|at| names.get(at)) {
+                Some((Some(scope), _)) => scope.tell(std::slice::from_mut(refusal)),
+                Some((None, true)) => moves::by_its_body(std::slice::from_mut(refusal)),
+                _ => {}
             }
         }
         if let Some(at) = problem.errors.first().and_then(|refusal| refusal.write) {
@@ -184,7 +193,15 @@ fn step(working: &Working<'_>, item: &Json, earlier: &[Step]) -> Result<Step, Fa
         let (movers, to) = moves::find(working, &asked, &created)?;
         let key = moves::single(working.schema, movers).map_err(malformed)?;
         let (writes, path) = (moves::writes_of_one(&key, to, &conditions), path::member_of(&asked.to, &key));
-        return Ok(Step { writes, key, replies: Replies::Resource, path, new: true, scope: None });
+        return Ok(Step {
+            writes,
+            key,
+            replies: Replies::Resource,
+            path,
+            new: true,
+            scope: None,
+            moves: true,
+        });
     }
     let body = match members.get("body") {
         Some(body) => refer(body, earlier).map_err(malformed)?,
@@ -201,10 +218,10 @@ fn step(working: &Working<'_>, item: &Json, earlier: &[Step]) -> Result<Step, Fa
         if let Some(scope) = &scope {
             writes.insert(0, scope.begin(key.clone()));
         }
-        return Ok(Step { writes, key, replies: Replies::Resource, path, new: false, scope });
+        return Ok(Step { writes, key, replies: Replies::Resource, path, new: false, scope, moves: false });
     }
     let kind = Kind::named(members.get("content_type")).map_err(malformed)?;
-    let prepared = write::prepare(working, &target, &method, &Ok(body), kind, &conditions)?;
+    let prepared = write::prepare(working, &target, &method, &Ok(body), kind, &conditions, &created)?;
     let path = match &target {
         Target::List(List { post: Post::Root | Post::Child(..), .. })
         | Target::Several(Several { post: PostSeveral::Child(_), .. }) => {
@@ -213,7 +230,15 @@ fn step(working: &Working<'_>, item: &Json, earlier: &[Step]) -> Result<Step, Fa
         _ => path,
     };
     let new = prepared.replies == Replies::Created;
-    Ok(Step { writes: prepared.writes, key: prepared.key, replies: prepared.replies, path, new, scope })
+    Ok(Step {
+        writes: prepared.writes,
+        key: prepared.key,
+        replies: prepared.replies,
+        path,
+        new,
+        scope,
+        moves: false,
+    })
 }
 
 /// What `$N._id` or `$N._self` stands for; none where a text is no reference, as "$5.00".

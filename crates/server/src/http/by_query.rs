@@ -275,7 +275,7 @@ async fn change(
     let keys = found(call, &query)?;
     let matching = Matching::default();
     let scope = list.scope.as_ref();
-    let writes = writes(&keys, query.filter.map(Arc::new), &matching, &change, scope);
+    let writes = writes(&keys, query.filter.map(Arc::new), &matching, change, scope);
     let tell = move |_: &Working<'_>, committed: &Committed| {
         let matching = matching.lock();
         let changes = committed.commit.iter().flat_map(|commit| &commit.changes);
@@ -288,7 +288,9 @@ async fn change(
     let done = commit::carry_out(call.app, manner, transaction, Wants::nothing(), Arc::new(tell)).await;
     done.map_err(|mut problem| {
         scope.iter().for_each(|scope| scope.tell_problem(&mut problem));
-        naming(schema, &keys, problem)
+        // What is in the way of a deletion says of which it is, and all go at once.
+        let keys = if delete { &[][..] } else { &keys };
+        naming(schema, keys, problem)
     })
 }
 
@@ -356,10 +358,12 @@ impl Change {
         Ok(Change::Patch(patch))
     }
 
-    fn write(&self, key: Key, scope: Option<&Arc<Scope>>) -> Write {
+    /// What becomes of one of those that match. The first takes all with it that are deleted: whether a link forbids it does not
+    /// depend on which of them comes first.
+    fn write(&self, key: &Key, matching: impl Iterator<Item = Key>, scope: Option<&Arc<Scope>>) -> Write {
         match self {
-            Change::Delete => Write::Delete(key),
-            Change::Patch(patch) => patch.write(key, scope),
+            Change::Delete => Write::DeleteAll(key.clone(), matching.collect()),
+            Change::Patch(patch) => patch.write(key.clone(), scope),
         }
     }
 }
@@ -370,22 +374,24 @@ fn writes(
     keys: &[Key],
     filter: Option<Arc<Expr>>,
     matching: &Matching,
-    change: &Change,
+    change: Change,
     scope: Option<&Arc<Scope>>,
 ) -> Vec<Write> {
     let all: Arc<[Key]> = keys.into();
+    let change = Arc::new(change);
     let mut writes = Vec::with_capacity(keys.len());
     for (at, key) in keys.iter().enumerate() {
-        let write = change.write(key.clone(), scope);
+        let (change, scope) = (change.clone(), scope.cloned());
         let (all, filter, matching) = (all.clone(), filter.clone(), matching.clone());
         let decide = move |working: &Working<'_>, key: &Key, _: Option<&Arc<Doc>>| {
             let mut matching = matching.lock();
             if at == 0 {
                 *matching = matches(working, &all, filter.as_deref())?;
             }
-            // What cascades from an earlier one of them may be gone already.
+            // What has gone with an earlier one of them is gone already.
             let there = matching.contains(key) && working.after(key)?.is_some();
-            Ok(there.then(|| write.clone()))
+            let those = all.iter().filter(|key| matching.contains(*key)).cloned();
+            Ok(there.then(|| change.write(key, those, scope.as_ref())))
         };
         writes.push(Write::Decide(key.clone(), Decision::new(decide)));
     }

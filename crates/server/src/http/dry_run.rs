@@ -164,11 +164,15 @@ fn modification(
         encoder.value(new, held)?;
         entry(&field.name, &old, &encoder.out, out);
     }
-    if change.changed.iter().any(|slot| matches!(resource.field(*slot).kind, FieldKind::Position { .. })) {
+    let is_place = |slot: &Slot| matches!(resource.field(*slot).kind, FieldKind::Position { .. });
+    if change.changed.iter().any(is_place) || change.moved(schema) {
         let old = order::place(tried.before, key, before)?;
         let new = order::place(tried.after, key, after)?;
         let shown = |place: Option<u64>| place.map_or_else(|| b"null".to_vec(), |at| at.to_string().into());
-        entry(order::NAME, &shown(old), &shown(new), &mut facts);
+        // What is stored of a place is another in another collection, though it may be counted the same there.
+        if old != new {
+            entry(order::NAME, &shown(old), &shown(new), &mut facts);
+        }
     }
     for (name, members) in [("facts", facts), ("derived", derived)] {
         if !members.is_empty() {

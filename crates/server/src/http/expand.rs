@@ -15,15 +15,22 @@ use crate::json::encode::{MAX_EXPAND_DEPTH, MAX_EXPANDED_MEMBERS, Selection, Sha
 use crate::json::held::Held;
 use crate::json::within::{Within, member};
 
-/// Adds what a text asks for to the shape of a resource of a type.
-pub(crate) fn expand(schema: &Schema, ty: TypeIx, text: &str, shape: &mut Shape) -> Result<(), String> {
+/// Adds what a text asks for to the shape of a resource of a type. Its first steps are by the names of a mount, where it is in
+/// one; what stands in full is shown by those of the schema, and what of it is asked for is called so.
+pub(crate) fn expand(
+    names: &Schema,
+    schema: &Schema,
+    ty: TypeIx,
+    text: &str,
+    shape: &mut Shape,
+) -> Result<(), String> {
     let mut rest = text;
     let items = items(&mut rest, 0)?;
     if !rest.is_empty() {
         return Err(format!("`{rest}` closes nothing"));
     }
     for item in &items {
-        add(schema, ty, &item.steps, shape)?;
+        add_within(names, schema, ty, &item.steps, shape, 0)?;
     }
     Ok(())
 }
@@ -126,12 +133,9 @@ fn outside(text: &str) -> impl Iterator<Item = (usize, i32, char)> {
     })
 }
 
-/// Adds steps to a shape.
-fn add(schema: &Schema, ty: TypeIx, steps: &[Step], shape: &mut Shape) -> Result<(), String> {
-    add_within(schema, ty, steps, shape, 0)
-}
-
+/// Adds steps to a shape, the first of which is by these names.
 fn add_within(
+    names: &Schema,
     schema: &Schema,
     ty: TypeIx,
     steps: &[Step],
@@ -142,7 +146,7 @@ fn add_within(
     if depth >= MAX_EXPAND_DEPTH {
         return Err(format!("what is expanded is deeper than {MAX_EXPAND_DEPTH}"));
     }
-    let resource = schema.ty(ty);
+    let resource = names.ty(ty);
     let named = resource.named(&step.name).filter(|(_, field)| !field.name.starts_with('#'));
     let Some((slot, field)) = named else { return Err(unknown_field(resource, &step.name)) };
     if let FieldKind::Among { parts, targets, .. } = &field.kind {
@@ -156,7 +160,7 @@ fn add_within(
             let inner = inner(shape, *part);
             inner.typed = true;
             within(schema, *target, step, inner, depth)?;
-            add_within(schema, *target, behind, inner, depth + 1)?;
+            add_within(schema, schema, *target, behind, inner, depth + 1)?;
         }
         return Ok(());
     }
@@ -174,7 +178,7 @@ fn add_within(
             let inner = inner(shape, part);
             inner.typed = true;
             within(schema, target, step, inner, depth)?;
-            add_within(schema, target, behind, inner, depth + 1)?;
+            add_within(schema, schema, target, behind, inner, depth + 1)?;
         }
         return Ok(());
     }
@@ -206,7 +210,7 @@ fn add_within(
     }
     inner.selection = selection;
     within(schema, target, step, inner, depth)?;
-    add_within(schema, target, behind, inner, depth + 1)
+    add_within(schema, schema, target, behind, inner, depth + 1)
 }
 
 /// Adds steps that go on within the objects of a field, or of a member of such.
@@ -261,7 +265,7 @@ fn within(schema: &Schema, ty: TypeIx, step: &Step, shape: &mut Shape, depth: us
     let resource = schema.ty(ty);
     for item in items {
         let [only] = &item.steps[..] else {
-            add_within(schema, ty, &item.steps, shape, depth + 1)?;
+            add_within(schema, schema, ty, &item.steps, shape, depth + 1)?;
             shape.fields.get_or_insert_default();
             continue;
         };
@@ -272,7 +276,7 @@ fn within(schema: &Schema, ty: TypeIx, step: &Step, shape: &mut Shape, depth: us
             }
             None if plain && only.name.starts_with('_') => drop(shape.fields.get_or_insert_default()),
             _ => {
-                add_within(schema, ty, &item.steps, shape, depth + 1)?;
+                add_within(schema, schema, ty, &item.steps, shape, depth + 1)?;
                 shape.fields.get_or_insert_default();
             }
         }

@@ -70,7 +70,7 @@ pub(crate) fn at(
         let detail = "`at` shows one resource as it was: it takes no `expand` and no `watch`";
         return Err(Problem::malformed("parameter", detail));
     }
-    let shape = params.shape(engine.schema(), key.ty)?;
+    let shape = params.shape(engine.schema(), engine.schema(), key.ty)?;
     let doc = tokio::task::block_in_place(|| past(engine, &key, revision))?;
     let (body, place) = read(engine, |working| {
         let mut encoder = Encoder::past(working);

@@ -205,25 +205,25 @@ fn find(job: &Job, working: &Working<'_>) -> Result<(Source, BTreeSet<String>), 
             }
         },
     };
-    let schema = names_of(scope.as_ref(), schema);
+    let names = names_of(scope.as_ref(), schema);
     let typed = lists.len() > 1;
     let mut queries = Vec::with_capacity(lists.len());
     for (ty, from) in lists {
         let order = match &params.order {
-            Some(_) => params.order(schema, ty)?,
+            Some(_) => params.order(names, ty)?,
             None if typed => Vec::new(),
-            None => query::natural_order(schema, &from),
+            None => query::natural_order(names, &from),
         };
         let query = Query {
             ty,
-            filter: narrowed(scope.as_ref(), params.filter(schema, ty)?),
+            filter: narrowed(scope.as_ref(), params.filter(names, ty)?),
             order,
             from,
             limit: params.limit,
             after: None,
             scan_limit: params.scan_limit(),
         };
-        queries.push((query, Shape { typed, scope: scope.clone(), ..params.shape(schema, ty)? }));
+        queries.push((query, Shape { typed, scope: scope.clone(), ..params.shape(names, schema, ty)? }));
     }
     let read = queries.iter().flat_map(|(query, shape)| {
         let by = query.filter.iter().chain(query.order.iter().map(|(key, _)| key));

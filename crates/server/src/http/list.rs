@@ -106,7 +106,7 @@ pub(crate) fn page(
     if params.explain {
         return explain::reply(call, again, &query);
     }
-    let shape = Shape { scope: list.scope.clone(), ..params.shape(schema, list.ty)? };
+    let shape = Shape { scope: list.scope.clone(), ..params.shape(schema, engine.schema(), list.ty)? };
     let page = read(engine, |working| {
         // What the path leads to is read again, so that all of the reply is of one revision.
         let Found { list, mut by } = again(working)?;
@@ -264,6 +264,8 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
     })?;
     let mut writes = Vec::with_capacity(items.len());
     let mut keys: Vec<Key> = Vec::with_capacity(items.len());
+    // Where links that are added lead.
+    let mut linked: Vec<Key> = Vec::new();
     // What is asked of each when all are there.
     let mut ensured = Vec::new();
     let mut errors = Vec::new();
@@ -281,7 +283,12 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
                 ensured.extend(asked);
                 keys.push(key);
             }
-            Ok(Prepared { writes: its, .. }) => writes.extend(its),
+            Ok(Prepared { writes: its, .. }) => {
+                if let Destination::One(list) = &target {
+                    linked.extend(write::linked(list.ty, &its));
+                }
+                writes.extend(its);
+            }
             Err(problem) if problem.errors.is_empty() => {
                 let detail = format!("item {at}: {}", problem.detail);
                 return Err(Problem { detail, ..problem });
@@ -319,6 +326,12 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
         Err(problem) if problem.code == "exists" => {
             let taken = read(node.engine(), |working| Ok(write::taken(working, &keys)?))?;
             Err(if taken.is_empty() { problem } else { Problem::refused(taken) })
+        }
+        // All of them are writes of the one resource that has the links.
+        Err(problem) if problem.code == "link" && !linked.is_empty() => {
+            let place = problem.errors.first().and_then(|refusal| refusal.path.clone()).unwrap_or_default();
+            let missing = read(node.engine(), |working| Ok(write::missing(working, &linked, &place)?))?;
+            Err(if missing.is_empty() { problem } else { Problem::refused(missing) })
         }
         outcome => outcome,
     }

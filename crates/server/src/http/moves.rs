@@ -11,7 +11,7 @@ use corollary_engine::query::{self, From, Query};
 use corollary_engine::reply::Wants;
 use corollary_engine::working::{Working, targets};
 use corollary_engine::{
-    Committed, Decision, Destination, Doc, EngineError, Key, Refusal, Transaction, Write,
+    Committed, Decision, Destination, Doc, EngineError, Key, Refusal, Transaction, Write, order,
 };
 use corollary_schema::typed::Expr;
 use corollary_schema::{Schema, TypeIx};
@@ -244,13 +244,19 @@ async fn one(
         Ok(told)
     };
     let done = commit::carry_out(call.app, manner, transaction, Wants::results(), Arc::new(tell)).await;
-    done.map_err(unnumbered)
+    done.map_err(|mut problem| {
+        // Which write it was is of no use to who asked for one thing.
+        problem.errors.iter_mut().for_each(|refusal| refusal.write = None);
+        by_its_body(&mut problem.errors);
+        problem
+    })
 }
 
-/// Which write it was is of no use to who asked for one thing.
-fn unnumbered(mut problem: Problem) -> Problem {
-    problem.errors.iter_mut().for_each(|refusal| refusal.write = None);
-    problem
+/// Errors with their places in the body of a move, which calls a place among siblings otherwise than a resource does.
+pub(crate) fn by_its_body(errors: &mut [Refusal]) {
+    for refusal in errors.iter_mut().filter(|refusal| refusal.path.as_deref() == Some(order::NAME)) {
+        refusal.path = Some("position".into());
+    }
 }
 
 async fn many(
@@ -281,7 +287,10 @@ async fn many(
     };
     let transaction = Transaction { writes };
     let done = commit::carry_out(call.app, manner, transaction, Wants::nothing(), Arc::new(tell)).await;
-    done.map_err(|problem| by_query::naming(schema, &keys, problem))
+    done.map_err(|mut problem| {
+        by_its_body(&mut problem.errors);
+        by_query::naming(schema, &keys, problem)
+    })
 }
 
 /// What a move of many has found out by the time.

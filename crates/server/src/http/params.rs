@@ -254,11 +254,11 @@ impl Params {
         Ok(order)
     }
 
-    /// What of a resource is shown.
-    pub fn shape(&self, schema: &Schema, ty: TypeIx) -> Result<Shape, Problem> {
+    /// What of a resource is shown, by the names of a mount where it is in one.
+    pub fn shape(&self, names: &Schema, schema: &Schema, ty: TypeIx) -> Result<Shape, Problem> {
         let mut shape = Shape::default();
         let mut errors = Vec::new();
-        let resource = schema.ty(ty);
+        let resource = names.ty(ty);
         if let Some(text) = &self.fields {
             let mut slots = Vec::new();
             let mut names = Names::default();
@@ -287,7 +287,7 @@ impl Params {
             shape.fields = Some(slots);
         }
         if let Some(text) = &self.expand
-            && let Err(message) = expand(schema, ty, text, &mut shape)
+            && let Err(message) = expand(names, schema, ty, text, &mut shape)
         {
             errors.push(refuse("expand", message));
         }

@@ -131,7 +131,8 @@ fn get(
         Target::Resource { ref key, .. } | Target::Linked { ref key, .. } => {
             params.only_for_one()?;
             let scope = target.scope().cloned();
-            let shape = params.shape(names_of(scope.as_ref(), engine.schema()), key.ty)?;
+            let schema = engine.schema();
+            let shape = params.shape(names_of(scope.as_ref(), schema), schema, key.ty)?;
             let shape = Shape { scope, ..shape };
             read(engine, |working| match path::resolve(working, segments)?.resource(working.schema)? {
                 Some(key) => one(call, working, segments, key, &shape),
@@ -326,7 +327,7 @@ pub(crate) async fn perform(
     let node = &call.app.node;
     let (prepared, scope) = read(node.engine(), |working| {
         let target = path::resolve(working, segments)?;
-        let prepared = write::prepare(working, &target, method, body, kind, conditions)?;
+        let prepared = write::prepare(working, &target, method, body, kind, conditions, &|_| false)?;
         Ok((prepared, target.scope().cloned()))
     })?;
     let Prepared { writes, key, replies } = prepared;

@@ -57,7 +57,9 @@ pub(crate) fn page(
         let (items, more) = merged(working, &queries, &place)?;
         let count = if params.count { Some(counted(working, &queries)?) } else { None };
         let shapes = queries.iter().map(|query| {
-            params.shape(working.schema, query.ty).map(|shape| (query.ty, Shape { typed: true, ..shape }))
+            params
+                .shape(working.schema, working.schema, query.ty)
+                .map(|shape| (query.ty, Shape { typed: true, ..shape }))
         });
         let shapes: Vec<(TypeIx, Shape)> = shapes.collect::<Result<_, _>>()?;
         let mut encoder = call.encoder(working);

@@ -298,7 +298,7 @@ fn resource(
         list::wait_for(call.exact, &by)?;
         match (found.value(working, params)?, found.expr.ty.resource()) {
             (Value::Ref(id), Some(ty)) => {
-                let shape = params.shape(working.schema, ty)?;
+                let shape = params.shape(working.schema, working.schema, ty)?;
                 let key = Key::new(ty, id);
                 let reply = one(call, working, segments, &key, &shape)?;
                 let reply = with_header(reply, "content-location", &path::canonical(working, &key, None)?);

@@ -104,6 +104,29 @@ pub fn taken(working: &Working<'_>, keys: &[Key]) -> Result<Vec<Refusal>, Engine
     Ok(found)
 }
 
+/// Where the link leads that a POST to links adds.
+pub fn linked(ty: TypeIx, writes: &[Write]) -> Option<Key> {
+    let [Write::Update(_, edits)] = writes else { return None };
+    match &edits[..] {
+        [(_, Edit::Link(id))] => Some(Key::new(ty, id.clone())),
+        _ => None,
+    }
+}
+
+/// What is wrong with adding links at a place to these: what they lead to is not there.
+pub fn missing(working: &Working<'_>, targets: &[Key], place: &str) -> Result<Vec<Refusal>, EngineError> {
+    working.prefetch(targets.iter())?;
+    let mut found = Vec::new();
+    for (at, target) in targets.iter().enumerate() {
+        if working.after(target)?.is_none() {
+            let name = &working.schema.ty(target.ty).name;
+            let message = format!("`{place}` links to {name} {}, which is not there", target.id);
+            found.push(Refusal { write: Some(at), ..Refusal::new("link", Some(place), message) });
+        }
+    }
+    Ok(found)
+}
+
 /// The creation of a resource under a list.
 pub fn creation(schema: &Schema, list: &List, body: &Map<String, Json>) -> Result<Prepared, Problem> {
     match &list.post {
@@ -151,6 +174,12 @@ pub fn creation(schema: &Schema, list: &List, body: &Map<String, Json>) -> Resul
 pub fn there(schema: &Schema, key: &Key) -> Problem {
     let detail = format!("{} {} is there already", schema.ty(key.ty).name, key.id);
     Problem::new(StatusCode::PRECONDITION_FAILED, "precondition", detail)
+}
+
+/// What is not there.
+fn gone(schema: &Schema, key: &Key) -> Problem {
+    let detail = format!("there is no {} {}", schema.ty(key.ty).name, key.id);
+    Problem { errors: vec![Refusal::new("not-found", None, detail.clone())], ..Problem::not_found(detail) }
 }
 
 /// What a list replies that nothing can be put into.
@@ -307,7 +336,7 @@ fn is_of_a_moment(kind: &FieldKind) -> bool {
     matches!(kind, FieldKind::Derived { expr, lazy: true, .. } if mentions_now(expr))
 }
 
-/// The writes of a request to what its path names.
+/// The writes of a request to what its path names, where some resources count as there that are about to be created.
 pub fn prepare(
     working: &Working<'_>,
     target: &Target,
@@ -315,6 +344,7 @@ pub fn prepare(
     body: &Result<Json, Problem>,
     kind: Kind,
     conditions: &Conditions,
+    created: &dyn Fn(&Key) -> bool,
 ) -> Result<Prepared, Fault> {
     let schema = working.schema;
     let scope = target.scope();
@@ -371,6 +401,12 @@ pub fn prepare(
             }
             let Some(key) = target.resource(schema)?.cloned() else { return Err(read_only().into()) };
             let old = working.after(&key)?;
+            // A revision that is asked for is another question: it is answered when the write is executed.
+            let asked = conditions.absent || conditions.revisions.is_some() && scope.is_none();
+            if old.is_none() && !asked && !created(&key) {
+                // That it is gone is told before what is wrong with what should become of it.
+                return Err(gone(schema, &key).into());
+            }
             let (write, replies) = match *method {
                 Method::PUT => {
                     let members = &without_what_is_shown(working, names, &key, old.as_deref(), members()?)?;
@@ -394,12 +430,7 @@ pub fn prepare(
                                 facts.push((*slot, Value::Ref(parent.id.clone())));
                             }
                             // What is linked, or follows, is not created where it shows.
-                            _ => {
-                                let name = &schema.ty(key.ty).name;
-                                return Err(
-                                    Problem::not_found(format!("there is no {name} {}", key.id)).into()
-                                );
-                            }
+                            _ => return Err(gone(schema, &key).into()),
                         }
                         if let Some(scope) = scope {
                             facts = scope.with_forced(facts);

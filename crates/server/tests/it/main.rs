@@ -26,6 +26,7 @@ mod language;
 mod lazy;
 mod lines;
 mod lists;
+mod model;
 mod mounts;
 mod moves;
 mod names;

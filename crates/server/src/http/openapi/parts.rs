@@ -82,9 +82,10 @@ pub(super) fn or_several(mut responses: Json) -> Json {
 /// The responses of a read that may be watched: then its events come as they happen.
 pub(super) fn watched(mut responses: Json) -> Json {
     let content = &mut responses["200"]["content"];
-    for kind in ["text/event-stream", "application/x-ndjson"] {
-        content[kind] = json!({"schema": {"type": "string"}});
-    }
+    // Some take the shape of a stream for that of all of it, and some for that of each event: so there is none.
+    let events = "Events; the data of each is JSON with a `type` and a `revision`";
+    content["text/event-stream"] = json!({"schema": {"description": events}});
+    content["application/x-ndjson"] = json!({"schema": {"type": "string"}});
     responses
 }
 

@@ -4,6 +4,7 @@
 //! `COROLLARY_DISK_ROUNDS` sets how often it fails (`cargo xtask failing-disk` is the long form), `COROLLARY_SEED` repeats
 //! the choices of a run.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -41,13 +42,7 @@ fn fault(random: &mut Random) -> Fault {
     }
 }
 
-/// What became of the server.
-enum Fate {
-    GoesOn,
-    Ended,
-}
-
-/// Has clients write, the disk fail, and be right again; the server goes on then, or it has ended.
+/// Has clients write, the disk fail, and be right again; true if the server goes on then, and has not ended.
 fn fail(
     server: &mut Server,
     random: &mut Random,
@@ -55,7 +50,7 @@ fn fail(
     fault: Fault,
     known: &Mutex<Known>,
     context: &str,
-) -> Fate {
+) -> bool {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let writers: Vec<_> = (0..CLIENTS)
@@ -91,10 +86,7 @@ fn fail(
             let outcome = writer.join().unwrap_or_else(|_| panic!("{context}: {}", server.said()));
             assert!(outcome.is_ok() || !alive || server.ended().is_some(), "{context}: {outcome:?}");
         }
-        match alive && server.ended().is_none() {
-            true => Fate::GoesOn,
-            false => Fate::Ended,
-        }
+        alive && server.ended().is_none()
     })
 }
 
@@ -111,31 +103,37 @@ fn a_disk_that_fails_costs_nothing_that_was_acknowledged() {
         let fault = fault(&mut random);
         let context = format!("COROLLARY_SEED={seed}, round {round}, {fault:?}");
         let since = known.lock().unwrap().revision;
-        let fate = fail(&mut server, &mut random, &disk, fault, &known, &context);
-        match fate {
-            Fate::GoesOn => {
-                went_on += 1;
-                // What it refused it has not done.
-                known.lock().unwrap().nothing_is_open();
-                verify(&server, &mut known.lock().unwrap(), &context);
-                if random.below(2) == 0 {
-                    server.kill();
-                    server = start(&place, &mut random, &context);
-                }
-            }
-            Fate::Ended => {
-                ended += 1;
-                assert_ne!(fault.error, ENOSPC, "{context}: a full disk ends no server: {}", server.said());
-                let (status, said) = (server.wait(), server.said());
-                let folder = place.data();
-                let tells = said.contains(folder.to_str().unwrap()) && said.contains("error");
-                assert!(!status.success() && tells, "{context}: {status} {said}");
+        let look = |server: &Server| {
+            verify(server, &mut known.lock().unwrap(), &context);
+            search(server, &context);
+            read_log(server, since, &context);
+        };
+        let mut goes_on = fail(&mut server, &mut random, &disk, fault, &known, &context);
+        if goes_on {
+            // What it refused it has not done.
+            known.lock().unwrap().nothing_is_open();
+            if random.below(2) == 0 {
+                server.kill();
                 server = start(&place, &mut random, &context);
             }
+            // What failed in the background may show only when something is stored again.
+            let looked = catch_unwind(AssertUnwindSafe(|| look(&server)));
+            goes_on = looked.is_ok() || server.ended().is_none();
+            if let (Err(panic), true) = (looked, goes_on) {
+                resume_unwind(panic);
+            }
         }
-        verify(&server, &mut known.lock().unwrap(), &context);
-        search(&server, &context);
-        read_log(&server, since, &context);
+        if goes_on {
+            went_on += 1;
+        } else {
+            ended += 1;
+            assert_ne!(fault.error, ENOSPC, "{context}: a full disk ends no server: {}", server.said());
+            let (status, said) = (server.wait(), server.said());
+            let tells = said.contains(place.data().to_str().unwrap()) && said.contains("error");
+            assert!(!status.success() && tells, "{context}: {status} {said}");
+            server = start(&place, &mut random, &context);
+            look(&server);
+        }
     }
     server.kill();
     place.check();
