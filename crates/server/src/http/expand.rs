@@ -231,7 +231,7 @@ fn add_in_object(
         }
         let shape = parts.full.get_or_insert_default();
         within(schema, target, step, shape, depth)?;
-        return add_within(schema, target, behind, shape, depth + 1);
+        return add_within(schema, schema, target, behind, shape, depth + 1);
     }
     if step.brackets.is_some() {
         return Err(format!("`{place}` holds objects, and brackets choose among resources"));

@@ -261,11 +261,11 @@ impl Params {
         let resource = names.ty(ty);
         if let Some(text) = &self.fields {
             let mut slots = Vec::new();
-            let mut names = Names::default();
+            let mut wanted = Names::default();
             for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-                names.add(&name.split('.').map(str::trim).collect::<Vec<_>>());
+                wanted.add(&name.split('.').map(str::trim).collect::<Vec<_>>());
             }
-            for (name, below) in names.below() {
+            for (name, below) in wanted.below() {
                 match resource.named(name).filter(|(_, field)| field.visible()) {
                     Some((slot, _)) => {
                         slots.push(slot);
