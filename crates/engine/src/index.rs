@@ -6,7 +6,6 @@
 //! behind the other, in the direction of each. (That of a position in an ordered collection is the business of [`crate::order`].) A unique field is held to the index in which equal values stand side by side.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use corollary_schema::{Composite, Field, FieldId, FieldKind, FieldRef, ResourceType, Schema, Search, Slot};
 use corollary_store::limits::MAX_KEY_BYTES;
@@ -202,20 +201,7 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
     for key in touched {
         let (before, after) = working.before_and_after(&key)?;
         let ty = schema.ty(key.ty);
-        for index in &ty.indexes {
-            let entry = |doc: &Arc<Doc>| composite_entry(index, &key.id, doc);
-            let (old, new) = (before.as_ref().map(entry), after.as_ref().map(entry));
-            if old == new {
-                continue;
-            }
-            old.into_iter().for_each(|old| working.delete_row(keys::INDEX, old));
-            if let Some(new) = new {
-                if new.len() > MAX_KEY_BYTES {
-                    found.push(too_long_together(ty, index, &key, writes));
-                }
-                working.put_row(keys::INDEX, new, Vec::new());
-            }
-        }
+        maintain_over_several(working, ty, &key, (before.as_deref(), after.as_deref()), writes, &mut found);
         for (slot, field) in ty.slots().filter(|(_, field)| is_indexed(field)) {
             let plain = |doc: &Doc| entry(field, slot, &key.id, doc);
             let among_siblings = |doc: &Doc| entry_by_parent(ty, slot, &key.id, doc);
@@ -275,6 +261,30 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
     }
     names::check(working, writes, &mut found)?;
     if found.is_empty() { Ok(()) } else { Err(EngineError::Refused(found)) }
+}
+
+/// Brings the indexes over several fields up to date with a resource, as it was and as it is.
+fn maintain_over_several(
+    working: &mut Working<'_>,
+    ty: &ResourceType,
+    key: &Key,
+    (before, after): (Option<&Doc>, Option<&Doc>),
+    writes: &[Write],
+    found: &mut Vec<Refusal>,
+) {
+    for index in &ty.indexes {
+        let entry = |doc: &Doc| composite_entry(index, &key.id, doc);
+        let (old, new) = (before.map(entry), after.map(entry));
+        if old == new {
+            continue;
+        }
+        old.into_iter().for_each(|old| working.delete_row(keys::INDEX, old));
+        let Some(new) = new else { continue };
+        if new.len() > MAX_KEY_BYTES {
+            found.push(too_long_together(ty, index, key, writes));
+        }
+        working.put_row(keys::INDEX, new, Vec::new());
+    }
 }
 
 /// The refusal of a value that is larger than an index takes.

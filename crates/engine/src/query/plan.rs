@@ -90,11 +90,7 @@ pub(super) fn paths(working: &Working<'_>, query: &Query) -> Result<Vec<Path>, E
         let (rows, direction) = (Rows::Trail(Trail::Listed(ids.into_iter())), Direction::Forward);
         return Ok(vec![Path { rows, direction, ordered: by_id, access: Access::Listed }]);
     }
-    let mut conjuncts = Vec::new();
-    if let Some(filter) = &query.filter {
-        split(filter, &mut conjuncts);
-    }
-    let comparisons: Vec<Comparison> = conjuncts.iter().filter_map(|it| comparison(it)).collect();
+    let (conjuncts, comparisons) = said(query);
     let mut choice = Choice::default();
     for over in over_several(working, query, &conjuncts, &comparisons) {
         match (over.fixed, over.path.ordered) {
@@ -131,6 +127,16 @@ pub(super) fn paths(working: &Working<'_>, query: &Query) -> Result<Vec<Path>, E
     let (rows, direction) = (Rows::Trail(Trail::Docs(range)), Direction::Forward);
     paths.push(Path { rows, direction, ordered: by_id, access: Access::All });
     Ok(paths)
+}
+
+/// What all has to hold, and what of that is a comparison.
+fn said(query: &Query) -> (Vec<&Expr>, Vec<Comparison>) {
+    let mut conjuncts = Vec::new();
+    if let Some(filter) = &query.filter {
+        split(filter, &mut conjuncts);
+    }
+    let comparisons = conjuncts.iter().filter_map(|it| comparison(it)).collect();
+    (conjuncts, comparisons)
 }
 
 /// The paths that there are, by what is known of them.
@@ -451,10 +457,7 @@ fn compared(condition: &Expr) -> Option<FieldRef> {
 /// The refusal of a query that would visit too many, with the index that would help.
 pub(super) fn too_far(working: &Working<'_>, query: &Query) -> EngineError {
     let ty = working.schema.ty(query.ty);
-    let mut conjuncts = Vec::new();
-    if let Some(filter) = &query.filter {
-        split(filter, &mut conjuncts);
-    }
+    let (conjuncts, _) = said(query);
     let compared = conjuncts.iter().filter_map(|it| compared(it));
     let ordered = query.order.iter().filter_map(|(key, _)| own_field(key));
     let index = compared.chain(ordered).find(|field| !working.schema.field(*field).index);
@@ -480,12 +483,7 @@ pub(super) fn too_far(working: &Working<'_>, query: &Query) -> EngineError {
 
 /// The index over several fields that would help.
 fn over_several_would(working: &Working<'_>, query: &Query) -> Option<String> {
-    let mut conjuncts = Vec::new();
-    if let Some(filter) = &query.filter {
-        split(filter, &mut conjuncts);
-    }
-    let comparisons: Vec<Comparison> = conjuncts.iter().filter_map(|it| comparison(it)).collect();
-    composite::hint(working.schema, query, &comparisons)
+    composite::hint(working.schema, query, &said(query).1)
 }
 
 /// The refusal of an order that would have to be made of more than so many, with the index that would help.

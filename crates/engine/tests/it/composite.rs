@@ -27,6 +27,12 @@ type Order in orders index (customer, at desc), index (status, total desc, at), 
 type Note index (parent, at desc) { at: int }
 ";
 
+/// An order: true is descending.
+type By<'a> = &'a [(&'a str, bool)];
+
+/// An index over several fields, as it is declared, and whether it comes in order; none where another path is taken.
+type Walked = Option<(String, bool)>;
+
 fn asked(db: &Db, ty: &str, filter: &str, order: &[(&str, bool)]) -> Query {
     let engine = db.engine();
     let schema: &Schema = engine.schema();
@@ -56,8 +62,8 @@ fn explained(db: &Db, asked: &Query) -> Explained {
     db.engine().read(NOW, |working| query::explain(working, asked)).unwrap()
 }
 
-/// Which index over several fields a query walks, as it is declared, and whether it comes in order.
-fn over(db: &Db, asked: &Query) -> Option<(String, bool)> {
+/// Which index over several fields a query walks.
+fn over(db: &Db, asked: &Query) -> Walked {
     let Explained { access, ordered, .. } = explained(db, asked);
     let Access::Composite(ty, number) = access else { return None };
     let engine = db.engine();
@@ -146,7 +152,7 @@ fn an_index_is_taken_where_it_answers_more() {
     let at = [("at", false)];
     let status = Some(("status, total desc, at".to_string(), true));
     let unordered = |index: &str| Some((index.to_string(), false));
-    let cases: [(&str, &[(&str, bool)], Option<(String, bool)>); 16] = [
+    let cases: [(&str, By<'_>, Walked); 16] = [
         ("customer = 'c1'", &[("at", true)], Some(("customer, at desc".into(), true))),
         ("customer = 'c1'", &[("at", false)], Some(("customer, at desc".into(), true))),
         ("customer = 'c1' & at > 40", &[("at", true)], Some(("customer, at desc".into(), true))),
@@ -181,7 +187,7 @@ fn an_index_that_would_help_is_named() {
     let plain =
         SHOP.replace(" index (customer, at desc), index (status, total desc, at), index (who, at)", "");
     let db = shop(&plain, 600);
-    let cases: [(&str, &[(&str, bool)], &str); 4] = [
+    let cases: [(&str, By<'_>, &str); 4] = [
         ("status = 'paid'", &[("at", true)], "`index (status, at desc)` on Order would help"),
         ("status = 'paid' & total > 2", &[("at", false)], "`index (status, at)` on Order would help"),
         ("", &[("status", false), ("total", true)], "`index (status, total desc)` on Order would help"),
@@ -257,14 +263,12 @@ fn an_index_comes_and_goes_with_its_declaration() {
         snapshot.scan(keys::INDEX, &range, Direction::Forward, usize::MAX, count).unwrap();
         rows
     };
-    let mut count = 0;
-    for schema in [without, &one, &other, &one, without, &one] {
+    for (count, schema) in (0i64..).zip([without, &one, &other, &one, without, &one]) {
         let db = opened(&store, schema);
         assert_eq!(rows(), if schema == without { 0 } else { count });
         agree(&db);
         let facts = [("x", Value::Int(count % 2)), ("y", Value::Int(count))];
         commit(&db, vec![create(&db, "A", &format!("a{count}"), &facts)]);
-        count += 1;
         agree(&db);
         let query = asked(&db, "A", "x = 1", &[("y", true)]);
         assert_eq!(pages(&db, &query, u64::MAX), brute(&db, &query));

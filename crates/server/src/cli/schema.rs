@@ -36,7 +36,10 @@ pub fn explain(what: Option<&str>, file: Option<&Path>) -> Result<(), Failure> {
     };
     let usage = |message: String| Failure { message, code: 2 };
     let Some((ty, field)) = what.split_once('.') else {
-        let explained = explain_type(&schema, open::type_named(&schema, what)?);
+        let ty = open::type_named(&schema, what).map_err(|failure| {
+            usage(format!("{}; write TYPE.FIELD for one derived field, as Customer.total", failure.message))
+        })?;
+        let explained = explain_type(&schema, ty);
         if explained.is_empty() {
             return Err(usage(format!("{what} has no derived field, and no index over several fields")));
         }
