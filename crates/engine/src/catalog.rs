@@ -438,7 +438,7 @@ fn add_changed(old: &Schema, new: &Schema, missing: &mut BTreeSet<Structure>) {
 
 /// The indexes whose entries were made of something else than they are now: of a list that is unique no longer, say.
 fn indexes_by_something_else(old: &Schema, new: &Schema) -> Vec<Structure> {
-    let indexes = new.types().flat_map(|(_, ty)| &ty.fields).flat_map(index::of);
+    let indexes = new.types().flat_map(|(_, ty)| index::of_type(ty)).map(|(_, by, number)| (by, number));
     let differs = |(by, number): &(index::By, FieldId)| {
         rebuild::indexed_by(old, *number).is_some_and(|(_, was)| was != *by)
     };
@@ -474,9 +474,7 @@ pub fn describe(schema: &Schema, structure: Structure) -> String {
     match structure {
         Structure::References(id) => format!("the references of {}", named(id).unwrap_or_default()),
         Structure::Index(id) => match rebuild::indexed_by(schema, id) {
-            Some((at, by)) => {
-                format!("the index{} of {}.{}", by.name(), schema.ty(at.ty).name, schema.field(at).name)
-            }
+            Some((at, by)) => index::describe(schema, at, by),
             None => format!("the index of {}", named(id).unwrap_or_default()),
         },
         Structure::Definition(id) => {

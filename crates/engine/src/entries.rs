@@ -106,11 +106,22 @@ impl<'s> Entries<'s> {
         Ok(wrong)
     }
 
-    /// Does a document that is there give a row? The id that a row ends with is told apart from the value before it by what
-    /// gives it.
+    /// The ids that a row may be of. The one that it ends with is told apart from the values before it by who gives the row,
+    /// unless these are told apart by what the index is over.
+    fn ids(&self, row: &[u8]) -> Vec<Id> {
+        if let Some(index::By::Several(number)) = self.by {
+            let index = self.schema.ty(self.ty()).composite(number);
+            let id = index.and_then(|index| index::id_in(index, row));
+            return id.into_iter().collect();
+        }
+        let whole =
+            |at: usize| Id::read_key(&row[at..]).filter(|(_, rest)| rest.is_empty()).map(|(id, _)| id);
+        (NUMBER_BYTES..row.len()).filter_map(whole).collect()
+    }
+
+    /// Does a document that is there give a row?
     fn is_given(&self, working: &Working<'_>, row: &[u8]) -> Result<bool, EngineError> {
-        for at in NUMBER_BYTES..row.len() {
-            let Some((id, [])) = Id::read_key(&row[at..]) else { continue };
+        for id in self.ids(row) {
             let doc = working.after(&Key::new(self.ty(), id.clone()))?;
             if doc.is_some_and(|doc| self.given(&id, &doc).contains(row)) {
                 return Ok(true);

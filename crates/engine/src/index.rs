@@ -2,11 +2,12 @@
 //! entry for each different element.
 //!
 //! An index by parent has the link to the parent and the parent's id before the value, and entries of those alone that
-//! have a parent; that of a search has one for each part of a text (`words`). (That of a position in an ordered collection is the business of [`crate::order`].) A unique field is held to the index in which equal values stand side by side.
+//! have a parent; that of a search has one for each part of a text (`words`); one over several fields has their values one
+//! behind the other, in the direction of each. (That of a position in an ordered collection is the business of [`crate::order`].) A unique field is held to the index in which equal values stand side by side.
 
 use std::collections::BTreeSet;
 
-use corollary_schema::{Field, FieldId, FieldKind, ResourceType, Search, Slot};
+use corollary_schema::{Composite, Field, FieldId, FieldKind, FieldRef, ResourceType, Schema, Search, Slot};
 use corollary_store::limits::MAX_KEY_BYTES;
 use corollary_store::{Direction, KeyRange};
 use corollary_value::order_key::push_order_key;
@@ -63,6 +64,19 @@ fn entry_by_parent(ty: &ResourceType, slot: Slot, id: &Id, doc: &Doc) -> Option<
     Some(Entry::new(prefix, id))
 }
 
+/// The entry of a resource in an index over several fields.
+fn composite_entry(index: &Composite, id: &Id, doc: &Doc) -> Vec<u8> {
+    let mut key = index.number.0.to_be_bytes().to_vec();
+    index.keys.iter().for_each(|part| keys::push_part(doc.get(part.slot), part.descending, &mut key));
+    keys::push_last_id(id, index.ids_descend(), &mut key);
+    key
+}
+
+/// The resource of an entry of an index over several fields.
+pub fn id_in(index: &Composite, entry: &[u8]) -> Option<Id> {
+    keys::read_composite(entry, index.keys.iter().map(|key| key.descending))
+}
+
 /// What an index of a field has its entries under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
@@ -76,13 +90,15 @@ pub enum By {
     Search(Search),
     /// The value, where it is a path that may lead to a resource ([`crate::urls`]).
     Url,
+    /// The values of several fields, of which this is the first: the index over them with this number.
+    Several(FieldId),
 }
 
 impl By {
     /// Behind "the index", in a message.
     pub fn name(self) -> &'static str {
         match self {
-            By::Value | By::Element => "",
+            By::Value | By::Element | By::Several(_) => "",
             By::Parent => " by parent",
             By::Search(_) => " for the search",
             By::Url => " of urls",
@@ -100,6 +116,34 @@ pub fn of(field: &Field) -> impl Iterator<Item = (By, FieldId)> {
     by_value.into_iter().chain(by_parent).chain(search).chain(url)
 }
 
+/// The indexes of a type: the field of each, of one over several the first.
+pub fn of_type(ty: &ResourceType) -> impl Iterator<Item = (Slot, By, FieldId)> {
+    let of_fields =
+        ty.slots().flat_map(|(slot, field)| of(field).map(move |(by, number)| (slot, by, number)));
+    let over_several =
+        ty.indexes.iter().map(|index| (index.keys[0].slot, By::Several(index.number), index.number));
+    of_fields.chain(over_several)
+}
+
+/// The numbers of the indexes whose entries a field has a part in.
+pub fn made_of(schema: &Schema, at: FieldRef) -> impl Iterator<Item = FieldId> {
+    let of_field = of(schema.field(at)).map(|(_, number)| number);
+    let over_several = schema.ty(at.ty).indexes.iter().filter(move |index| index.has(at.slot));
+    of_field.chain(over_several.map(|index| index.number))
+}
+
+/// What an index is, for people, as in `the index of Order.at`.
+pub fn describe(schema: &Schema, at: FieldRef, by: By) -> String {
+    let ty = schema.ty(at.ty);
+    match by {
+        By::Several(number) => {
+            let fields = ty.composite(number).map(|index| index.describe(ty)).unwrap_or_default();
+            format!("the index ({fields}) of {}", ty.name)
+        }
+        by => format!("the index{} of {}.{}", by.name(), ty.name, schema.field(at).name),
+    }
+}
+
 /// The keys of the entries of a resource in an index of a field.
 pub fn entries(ty: &ResourceType, slot: Slot, by: By, id: &Id, doc: &Doc) -> BTreeSet<Vec<u8>> {
     let keys = |entry: Option<Entry>| entry.into_iter().map(|entry| entry.key).collect();
@@ -115,6 +159,9 @@ pub fn entries(ty: &ResourceType, slot: Slot, by: By, id: &Id, doc: &Doc) -> BTr
             }
             _ => BTreeSet::new(),
         },
+        By::Several(number) => {
+            ty.composite(number).map(|index| composite_entry(index, id, doc)).into_iter().collect()
+        }
     }
 }
 
@@ -149,11 +196,12 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
         |field: &Field| field.parent_index.is_some() && !matches!(field.kind, FieldKind::Position { .. });
     let by_parts = |by: &(By, FieldId)| matches!(by.0, By::Element | By::Search(_) | By::Url);
     let is_indexed = |field: &Field| field.index || by_parent(field) || of(field).any(|by| by_parts(&by));
-    let any = schema.types().any(|(_, ty)| ty.fields.iter().any(is_indexed));
+    let any = schema.types().any(|(_, ty)| !ty.indexes.is_empty() || ty.fields.iter().any(is_indexed));
     let touched = if any { working.touched_keys() } else { Vec::new() };
     for key in touched {
         let (before, after) = working.before_and_after(&key)?;
         let ty = schema.ty(key.ty);
+        maintain_over_several(working, ty, &key, (before.as_deref(), after.as_deref()), writes, &mut found);
         for (slot, field) in ty.slots().filter(|(_, field)| is_indexed(field)) {
             let plain = |doc: &Doc| entry(field, slot, &key.id, doc);
             let among_siblings = |doc: &Doc| entry_by_parent(ty, slot, &key.id, doc);
@@ -215,11 +263,44 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
     if found.is_empty() { Ok(()) } else { Err(EngineError::Refused(found)) }
 }
 
+/// Brings the indexes over several fields up to date with a resource, as it was and as it is.
+fn maintain_over_several(
+    working: &mut Working<'_>,
+    ty: &ResourceType,
+    key: &Key,
+    (before, after): (Option<&Doc>, Option<&Doc>),
+    writes: &[Write],
+    found: &mut Vec<Refusal>,
+) {
+    for index in &ty.indexes {
+        let entry = |doc: &Doc| composite_entry(index, &key.id, doc);
+        let (old, new) = (before.map(entry), after.map(entry));
+        if old == new {
+            continue;
+        }
+        old.into_iter().for_each(|old| working.delete_row(keys::INDEX, old));
+        let Some(new) = new else { continue };
+        if new.len() > MAX_KEY_BYTES {
+            found.push(too_long_together(ty, index, key, writes));
+        }
+        working.put_row(keys::INDEX, new, Vec::new());
+    }
+}
+
 /// The refusal of a value that is larger than an index takes.
 fn too_long(field: &Field, part: &str, key: &Key, writes: &[Write]) -> Refusal {
     let label = field.label();
     let message = format!("{part}`{label}` is too long: its index takes {MAX_KEY_BYTES} bytes");
     let mut refusal = Refusal::new("too-long", Some(label), message);
+    refusal.write = writes.iter().rposition(|write| write.key() == key);
+    refusal
+}
+
+/// The refusal of values that are together larger than their index takes.
+fn too_long_together(ty: &ResourceType, index: &Composite, key: &Key, writes: &[Write]) -> Refusal {
+    let fields = index.describe(ty);
+    let message = format!("the values of ({fields}) are too long: their index takes {MAX_KEY_BYTES} bytes");
+    let mut refusal = Refusal::new("too-long", Some(ty.field(index.keys[0].slot).label()), message);
     refusal.write = writes.iter().rposition(|write| write.key() == key);
     refusal
 }

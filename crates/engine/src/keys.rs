@@ -8,6 +8,7 @@
 //! | index | field number, value (order bytes), id | – |
 //! | index | number of the index by parent, parent link's field number, parent id, value (order bytes), id | – |
 //! | index | number of the index of a search, part of the text (order bytes), id | – |
+//! | index | number of an index over several fields, their values (order bytes, of descending ones flipped), id (as the last) | – |
 //! | index | number of the index by parent of a position, 0, part of the counts, parent id, position (order bytes), id | count of children |
 //! | member | definition number, owner id, order bytes, member id | value of the member |
 //! | log | revision | commit |
@@ -26,7 +27,9 @@
 
 use corollary_schema::{FieldId, TypeId};
 use corollary_store::{Keyspace, KeyspaceSpec, Snapshot};
-use corollary_value::order_key::{push_order_key, push_order_prefix};
+use corollary_value::order_key::{
+    push_order_key, push_order_key_desc, push_order_prefix, skip_order_key, skip_order_key_desc,
+};
 use corollary_value::{Id, Value, codec};
 use jiff::Timestamp;
 
@@ -213,6 +216,35 @@ pub fn counted_children(index: FieldId) -> Vec<u8> {
     let mut key = index.0.to_be_bytes().to_vec();
     key.extend_from_slice(&[0, 0, 0, 0]);
     key
+}
+
+/// Appends the value of one of the fields of an index over several.
+pub fn push_part(value: &Value, descending: bool, key: &mut Vec<u8>) {
+    // A value that is not there is found as null is.
+    let value = if value.is_null() { &Value::Null } else { value };
+    if descending { push_order_key_desc(value, key) } else { push_order_key(value, key) }
+}
+
+/// Appends the id behind the values of an index over several fields.
+pub fn push_last_id(id: &Id, descending: bool, key: &mut Vec<u8>) {
+    let start = key.len();
+    id.push_key(key);
+    if descending {
+        key[start..].iter_mut().for_each(|byte| *byte = !*byte);
+    }
+}
+
+/// The id of an entry of an index over several fields, each with whether it is descending.
+pub fn read_composite(key: &[u8], descending: impl IntoIterator<Item = bool>) -> Option<Id> {
+    let (mut rest, mut last) = (key.get(4..)?, false);
+    for descending in descending {
+        rest = if descending { skip_order_key_desc(rest)? } else { skip_order_key(rest)? };
+        last = descending;
+    }
+    match last {
+        true => id_behind(&rest.iter().map(|byte| !byte).collect::<Vec<u8>>(), 0),
+        false => id_behind(rest, 0),
+    }
 }
 
 /// The prefix of the entries of a part of texts.

@@ -51,8 +51,10 @@ pub fn structures(schema: &Schema) -> Vec<Structure> {
     let positions = fields().filter(is_position).filter_map(|field| field.parent_index);
     let references = fields().filter(|field| field.reference_index).map(|field| field.id);
     let definitions = schema.plan.nodes.iter().map(|node| node.definition);
-    let indexes = fields().filter(|field| !is_position(field));
-    let indexes = indexes.flat_map(|field| index::of(field).map(|(_, index)| index));
+    let indexes = schema.types().flat_map(|(_, ty)| {
+        let others = index::of_type(ty).filter(|(slot, ..)| !is_position(&ty.field(*slot)));
+        others.map(|(_, _, index)| index)
+    });
     positions
         .map(Structure::Index)
         .chain(references.map(Structure::References))
@@ -77,7 +79,7 @@ pub fn with_dependents(schema: &Schema, changed: &BTreeSet<Structure>) -> BTreeS
             for reader in schema.plan.readers(node.result) {
                 all.insert(Structure::Definition(schema.plan.nodes[reader.node].definition));
             }
-            all.extend(index::of(schema.field(node.result)).map(|(_, index)| Structure::Index(index)));
+            all.extend(index::made_of(schema, node.result).map(Structure::Index));
             if schema.field(node.result).reference_index {
                 all.insert(Structure::References(schema.field(node.result).id));
             }
@@ -280,7 +282,7 @@ pub fn readers_of_noted_creations(schema: &Schema, missing: &BTreeSet<Structure>
     for created in beginning_to_expire(schema, missing) {
         let readers = schema.plan.readers(created).iter();
         found.extend(readers.map(|it| Structure::Definition(schema.plan.nodes[it.node].definition)));
-        found.extend(schema.field(created).index.then_some(Structure::Index(schema.field(created).id)));
+        found.extend(index::made_of(schema, created).map(Structure::Index));
     }
     found
 }
@@ -313,13 +315,11 @@ pub(crate) fn field_with(schema: &Schema, id: FieldId) -> Option<FieldRef> {
     })
 }
 
-/// The field that an index is of, and whether it is the one by parent.
+/// The field that an index is of (of one over several the first), and by what it is.
 pub fn indexed_by(schema: &Schema, id: FieldId) -> Option<(FieldRef, index::By)> {
     schema.types().find_map(|(ty, resource)| {
-        resource.slots().find_map(|(slot, field)| {
-            let (by, _) = index::of(field).find(|(_, index)| *index == id)?;
-            Some((FieldRef { ty, slot }, by))
-        })
+        let (slot, by, _) = index::of_type(resource).find(|(.., index)| *index == id)?;
+        Some((FieldRef { ty, slot }, by))
     })
 }
 

@@ -22,6 +22,7 @@ use crate::entries::Entries;
 use crate::error::EngineError;
 use crate::eval::{Eval, Wake};
 use crate::group::{self, Given, Header, Place};
+use crate::index;
 use crate::keys;
 use crate::order;
 use crate::rebuild::{self, Structure};
@@ -79,16 +80,18 @@ fn check_within(
         }
         Structure::Index(index) => {
             let Some((at, by)) = rebuild::indexed_by(schema, index) else { return Ok(None) };
-            let (resource, field) = (&schema.ty(at.ty).name, &schema.field(at).name);
             let Some(entries) = Entries::of(schema, structure) else {
                 let differ = rows_differ(working, keys::INDEX, index, order::expected(working, at)?)?;
                 return Ok(differ.then(|| {
-                    format!("the order of the children of type {resource} is not what their positions give")
+                    format!(
+                        "the order of the children of type {} is not what their positions give",
+                        schema.ty(at.ty).name
+                    )
                 }));
             };
             let differ = !entries.wrong(working, together, 1)?.is_empty();
-            let by = by.name();
-            Ok(differ.then(|| format!("the index{by} of {resource}.{field} is not what the values give")))
+            let index = index::describe(schema, at, by);
+            Ok(differ.then(|| format!("{index} is not what the values give")))
         }
         Structure::References(id) => {
             let Some(entries) = Entries::of(schema, structure) else { return Ok(None) };

@@ -54,6 +54,13 @@ impl Ids {
         self.definition(&format!("f{} search {}", field.0, by.name()))
     }
 
+    /// The number of an index over several fields, each with whether it is descending.
+    pub fn composite(&mut self, ty: TypeId, keys: impl Iterator<Item = (FieldId, bool)>) -> FieldId {
+        let keys =
+            keys.map(|(field, descending)| format!(" f{}{}", field.0, if descending { " desc" } else { "" }));
+        self.definition(&format!("t{} index{}", ty.0, keys.collect::<String>()))
+    }
+
     /// The number of the versions of a type's resources.
     pub fn history(&mut self, ty: TypeId) -> FieldId {
         self.definition(&format!("t{} history", ty.0))

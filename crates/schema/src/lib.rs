@@ -22,8 +22,8 @@ pub use check::{Checked, check, check_parsed};
 pub use ids::Ids;
 pub use members::{Member, Members, Union, Variant};
 pub use model::{
-    DefaultValue, Field, FieldId, FieldKind, FieldRef, Kept, OnDelete, Pattern, Position, ResourceType,
-    Rules, Schema, Search, SearchBy, Slot, TypeId, TypeIx, ValueType,
+    Composite, DefaultValue, Field, FieldId, FieldKind, FieldRef, IndexKey, Kept, OnDelete, Pattern,
+    Position, ResourceType, Rules, Schema, Search, SearchBy, Slot, TypeId, TypeIx, ValueType,
 };
 pub use mounts::{Mount, Segment};
 pub use normalize::Normalize;

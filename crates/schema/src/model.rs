@@ -9,6 +9,7 @@ use std::sync::Arc;
 use corollary_value::{Id, Value};
 use smol_str::SmolStr;
 
+use crate::check::indexes::refused;
 use crate::members::{Member, Members, for_links_of, references_of};
 use crate::mounts::Mount;
 use crate::normalize::Normalize;
@@ -94,6 +95,47 @@ pub struct ResourceType {
     pub expires: Option<Expr>,
     /// The number under which the versions of its resources are kept, where they are (`history`).
     pub history: Option<FieldId>,
+    /// The indexes over several of its fields (`index (a, b desc)`), in the order of declaration.
+    pub indexes: Vec<Composite>,
+}
+
+/// An index over several fields of a type: an entry for each resource, in the order of the first field, then of the second,
+/// and so on, and of the ids behind the last, in its direction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Composite {
+    /// Its number.
+    pub number: FieldId,
+    /// The fields, two at least.
+    pub keys: Vec<IndexKey>,
+}
+
+/// A field of an index over several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexKey {
+    /// Which.
+    pub slot: Slot,
+    /// Largest first.
+    pub descending: bool,
+}
+
+impl Composite {
+    /// Does a change of the field change its entries?
+    pub fn has(&self, slot: Slot) -> bool {
+        self.keys.iter().any(|key| key.slot == slot)
+    }
+
+    /// Do ids stand in falling order behind equal values?
+    pub fn ids_descend(&self) -> bool {
+        self.keys.last().is_some_and(|key| key.descending)
+    }
+
+    /// Its fields, as they are declared: `customer, at desc`.
+    pub fn describe(&self, ty: &ResourceType) -> String {
+        let key = |key: &IndexKey| {
+            format!("{}{}", ty.field(key.slot).label(), if key.descending { " desc" } else { "" })
+        };
+        self.keys.iter().map(key).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// Where the position in an ordered collection is kept.
@@ -593,6 +635,11 @@ impl ResourceType {
         }
     }
 
+    /// The index over several fields that has a number.
+    pub fn composite(&self, number: FieldId) -> Option<&Composite> {
+        self.indexes.iter().find(|index| index.number == number)
+    }
+
     /// The fields that hold files.
     pub fn files(&self) -> impl Iterator<Item = (Slot, &Field)> {
         self.slots().filter(|(_, field)| field.is_file())
@@ -693,6 +740,11 @@ impl Field {
     /// Does it follow from other fields, and is it kept in the document?
     pub fn is_derived(&self) -> bool {
         matches!(self.kind, FieldKind::Derived { lazy: false, .. } | FieldKind::Aggregate { .. })
+    }
+
+    /// May it be part of an index over several fields: does it have one value, that stands in the document?
+    pub fn joins_indexes(&self) -> bool {
+        refused(self).is_none()
     }
 
     /// Is it computed whenever it is read?

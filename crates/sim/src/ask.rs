@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::among;
 use crate::draft::Draft;
 use crate::express::{Express, Standing};
+use crate::indexes;
 use crate::judge::read;
 use crate::random::Random;
 use crate::workload;
@@ -40,20 +41,31 @@ pub fn ask(engine: &Engine, draft: &Draft, random: &mut Random, now: Timestamp) 
     let filter = random.percent(85).then_some(filter);
     let limit = 1 + random.below(8);
     let asked = Query { ty, from, filter, order, limit, after: None, scan_limit: DEFAULT_SCAN_LIMIT };
-    let expected = read(engine, now, |working| oracle::queries::found(working, &asked))?;
-    let found = pages(engine, &asked, now)?;
+    // What an index over several fields answers is seldom met by chance.
+    if let Some((filter, order)) = indexes::along(engine, ty, condition.len(), now)? {
+        answered(engine, &Query { filter, order, ..asked.clone() }, 1 + condition.len() % 8, now)
+            .map_err(|what| format!("along an index over several fields: {what}"))?;
+    }
     let at_a_time = 1 + random.below(8);
-    let taken = taken(engine, &asked, at_a_time, now)?;
+    answered(engine, &asked, at_a_time, now).map_err(|what| format!("{condition} by {keys:?}: {what}"))?;
+    Ok(true)
+}
+
+/// Finds what it should find, by pages and by a cursor that is asked for so many at a time.
+fn answered(engine: &Engine, asked: &Query, at_a_time: usize, now: Timestamp) -> Result<(), String> {
+    let expected = read(engine, now, |working| oracle::queries::found(working, asked))?;
+    let found = pages(engine, asked, now)?;
+    let taken = taken(engine, asked, at_a_time, now)?;
     if taken != expected {
-        let what = format!("{condition} by {keys:?} from {:?}, {at_a_time} at a time", asked.from);
+        let what = format!("from {:?}, {at_a_time} at a time", asked.from);
         return Err(format!("{what}: took {taken:?}, and should find {expected:?}"));
     }
-    let counted = read(engine, now, |working| query::count(working, &asked))?;
+    let counted = read(engine, now, |working| query::count(working, asked))?;
     if found != expected || counted != expected.len() as u64 {
-        let what = format!("{condition} by {keys:?} from {:?}, {limit} a page", asked.from);
+        let what = format!("from {:?}, {} a page", asked.from, asked.limit);
         return Err(format!("{what}: found {found:?} ({counted} counted), and should find {expected:?}"));
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Where the resources come from.

@@ -11,6 +11,7 @@ use corollary_value::Value;
 
 use crate::among;
 use crate::elements;
+use crate::indexes;
 use crate::lifetime::Life;
 use crate::make::TYPES;
 use crate::owners;
@@ -462,7 +463,8 @@ impl Draft {
                 write!(out, " url := {}", url.text).expect("a String takes all");
                 places.push((at, URL.to_string(), start..out.len()));
             }
-            writeln!(out, "{life}{history} {{").expect("a String takes all");
+            let indexes = indexes::text(self, at);
+            writeln!(out, "{life}{history}{indexes} {{").expect("a String takes all");
             for field in ty.fields.iter().filter(|field| !inherited(field) && !field.rules.shared) {
                 let start = out.len();
                 self.write_field(field, &mut out);

@@ -19,6 +19,7 @@ pub mod express;
 pub mod files;
 mod fold;
 pub mod ground;
+pub mod indexes;
 pub mod judge;
 pub mod lifetime;
 pub mod make;

@@ -32,7 +32,11 @@ fn tamper(world: &World, engine: &Engine, random: &mut Random) {
     for node in &schema.plan.nodes {
         let field = schema.field(node.result);
         let mendable = matches!(cures.of_one(Structure::Definition(node.definition)), Cure::Update(_));
-        if !mendable || field.reference_index || index::of(field).next().is_some() || random.percent(50) {
+        if !mendable
+            || field.reference_index
+            || index::made_of(schema, node.result).next().is_some()
+            || random.percent(50)
+        {
             continue;
         }
         let prefix = KeyRange::prefix(node.definition.0.to_be_bytes().to_vec());

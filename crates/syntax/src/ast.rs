@@ -211,6 +211,17 @@ pub enum OptionArgument {
     Word(Ident),
     /// Words in brackets (`normalize (lower, trim)`).
     Words(Vec<Ident>),
+    /// Names in brackets, each with a direction (`index (customer, at desc)`).
+    Keys(Vec<KeyText>),
+}
+
+/// A part of an index over several fields.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyText {
+    /// The field.
+    pub field: Ident,
+    /// Largest first.
+    pub descending: bool,
 }
 
 /// An expression.

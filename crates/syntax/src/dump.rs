@@ -7,7 +7,7 @@ use crate::ast::{
     TypeExpr, TypeExprKind, UnaryOp,
 };
 use crate::format_mount::{clause_text, mount_head};
-use crate::format_schema::targets;
+use crate::format_schema::{key_list, targets};
 use crate::print_expression::{Quotes, string};
 
 /// An expression, as `(+ 1 (* 2 (. self age)))`.
@@ -95,6 +95,7 @@ fn options(options: &[OptionText]) -> String {
             let words: Vec<&str> = words.iter().map(|w| w.name.as_str()).collect();
             format!(" <{} ({})>", option.name, words.join(" "))
         }
+        OptionArgument::Keys(keys) => format!(" <{} ({})>", option.name, key_list(keys)),
     });
     shown.collect()
 }

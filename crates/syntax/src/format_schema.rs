@@ -5,7 +5,8 @@
 //! line above. Blank lines between members stay, one at most. Names and types are aligned between blank lines.
 
 use crate::ast::{
-    FieldKindText, FieldText, Ident, MountText, OptionArgument, OptionText, TypeExpr, TypeExprKind, TypeText,
+    FieldKindText, FieldText, Ident, KeyText, MountText, OptionArgument, OptionText, TypeExpr, TypeExprKind,
+    TypeText,
 };
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::format_mount::{clause_text, mount_head, mount_head_end};
@@ -414,6 +415,12 @@ pub(crate) fn field_line(field: &FieldText) -> String {
     line
 }
 
+/// The parts of an index on one line, as in `customer, at desc`.
+pub(crate) fn key_list(keys: &[KeyText]) -> String {
+    let key = |key: &KeyText| format!("{}{}", key.field.name, if key.descending { " desc" } else { "" });
+    keys.iter().map(key).collect::<Vec<_>>().join(", ")
+}
+
 /// Options on one line: a comma where one of two neighbours has an argument, else a space.
 pub(crate) fn options(options: &[OptionText]) -> String {
     let mut line = String::new();
@@ -435,6 +442,7 @@ pub(crate) fn options(options: &[OptionText]) -> String {
                 let words: Vec<&str> = words.iter().map(|word| word.name.as_str()).collect();
                 line.push_str(&format!(" ({})", words.join(", ")));
             }
+            OptionArgument::Keys(keys) => line.push_str(&format!(" ({})", key_list(keys))),
         }
     }
     line

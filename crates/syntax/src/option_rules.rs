@@ -15,6 +15,8 @@ pub(crate) enum Follows {
     Name,
     /// Words in brackets.
     Words,
+    /// Names in brackets, each of which `asc` or `desc` may follow.
+    Keys,
 }
 
 /// One option.
@@ -63,6 +65,7 @@ pub(crate) const TYPE_OPTIONS: &[OptionRule] = &[
     rule("updated_at", Follows::Nothing),
     rule("history", Follows::Nothing),
     rule("expires after", Follows::Expr),
+    rule("index", Follows::Keys),
 ];
 
 /// Words from elsewhere which stand for something that has another name here, or needs none.

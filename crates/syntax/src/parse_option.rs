@@ -2,7 +2,7 @@
 
 use smol_str::SmolStr;
 
-use crate::ast::{Ident, OptionArgument, OptionText};
+use crate::ast::{Ident, KeyText, OptionArgument, OptionText};
 use crate::lexer::quoted;
 use crate::nearest::nearest;
 use crate::option_rules::{
@@ -143,7 +143,15 @@ impl Parser<'_> {
     /// What follows an option's name.
     fn option_argument(&mut self, rule: &OptionRule, rules: &[OptionRule]) -> OptionArgument {
         match rule.follows {
-            Follows::Nothing => OptionArgument::None,
+            Follows::Nothing => {
+                if rule.name == "index" && self.at(TokenKind::LeftParen) && !self.line_ended() {
+                    let help = "write it as an option of the type, before its \"{\"";
+                    let span = self.peek().span;
+                    self.error("misplaced", span, "the index of a field is over this field alone", help);
+                    self.skip_balanced();
+                }
+                OptionArgument::None
+            }
             Follows::Expr => self.option_value(rule, rules),
             Follows::AssignedExpr => {
                 if self.eat(TokenKind::Assign).is_none() {
@@ -191,6 +199,7 @@ impl Parser<'_> {
                 OptionArgument::None
             }
             Follows::Words => self.option_words(rule),
+            Follows::Keys => self.option_keys(rule),
         }
     }
 
@@ -250,18 +259,40 @@ impl Parser<'_> {
         if let Some(word) = self.option_word() {
             return OptionArgument::Words(vec![word]);
         }
-        if !self.at(TokenKind::LeftParen) || self.line_ended() {
-            let message = format!("expected \"(\" behind \"{}\", found {}", rule.name, self.found());
-            self.error(
-                "missing-value",
-                self.here(),
-                message,
-                format!("write \"{} (lower, trim)\"", rule.name),
-            );
+        if !self.bracket_follows(rule, "(lower, trim)") {
             return OptionArgument::None;
         }
         let mut words = Vec::new();
         self.enclosed(TokenKind::RightParen, |p| words.extend(p.name("a word")));
         OptionArgument::Words(words)
+    }
+
+    /// Names of fields in brackets, each with a direction.
+    fn option_keys(&mut self, rule: &OptionRule) -> OptionArgument {
+        if !self.bracket_follows(rule, "(customer, at desc)") {
+            return OptionArgument::None;
+        }
+        let mut keys = Vec::new();
+        self.enclosed(TokenKind::RightParen, |p| {
+            let minus = p.eat(TokenKind::Minus);
+            let Some(field) = p.name("a field's name") else { return };
+            if let Some(minus) = minus {
+                let help = format!("write \"{} desc\"", field.name);
+                p.error("unexpected", minus.span, "unexpected \"-\" before the name of a field", help);
+            }
+            let descending = p.direction();
+            keys.push(KeyText { field, descending });
+        });
+        OptionArgument::Keys(keys)
+    }
+
+    /// Whether the bracket of an option's argument is next; it is told where it is not.
+    fn bracket_follows(&mut self, rule: &OptionRule, example: &str) -> bool {
+        let there = self.at(TokenKind::LeftParen) && !self.line_ended();
+        if !there {
+            let message = format!("expected \"(\" behind \"{}\", found {}", rule.name, self.found());
+            self.error("missing-value", self.here(), message, format!("write \"{} {example}\"", rule.name));
+        }
+        there
     }
 }

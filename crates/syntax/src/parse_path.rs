@@ -294,25 +294,31 @@ impl Parser<'_> {
         let mut keys = Vec::new();
         loop {
             let expr = self.expression().note(highest);
-            let mut descending = self.eat_word("desc").is_some();
-            if !descending && self.eat_word("asc").is_none() && self.at(TokenKind::Word) {
-                let token = self.bump();
-                let word = self.slice(token.span);
-                let meant = nearest(word, ["asc", "desc", "descending", "ascending"]);
-                descending = meant.is_some_and(|m| m.starts_with("desc"));
-                let help = match meant {
-                    Some(meant) => format!("did you mean \"{}\"?", meant.trim_end_matches("ending")),
-                    None => {
-                        "a key may be followed by \"asc\" or \"desc\"; separate keys with a comma".to_string()
-                    }
-                };
-                self.error("unknown-keyword", token.span, format!("unexpected {}", quoted(word)), help);
-            }
+            let descending = self.direction();
             keys.push(OrderKey { expr, descending });
             if self.eat(TokenKind::Comma).is_none() {
                 return keys;
             }
         }
+    }
+
+    /// `asc` or `desc` behind a key, or nothing: is it descending?
+    pub(crate) fn direction(&mut self) -> bool {
+        if self.eat_word("desc").is_some() {
+            return true;
+        }
+        if self.eat_word("asc").is_some() || !self.at(TokenKind::Word) {
+            return false;
+        }
+        let token = self.bump();
+        let word = self.slice(token.span);
+        let meant = nearest(word, ["asc", "desc", "descending", "ascending"]);
+        let help = match meant {
+            Some(meant) => format!("did you mean \"{}\"?", meant.trim_end_matches("ending")),
+            None => "a key may be followed by \"asc\" or \"desc\"; separate keys with a comma".to_string(),
+        };
+        self.error("unknown-keyword", token.span, format!("unexpected {}", quoted(word)), help);
+        meant.is_some_and(|meant| meant.starts_with("desc"))
     }
 
     /// The condition in brackets; several, separated by commas, are reported and read as joined by `and`.

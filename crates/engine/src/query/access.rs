@@ -33,19 +33,43 @@ pub(super) struct Path {
     pub access: Access,
 }
 
-/// Rows with an id at their end, and how it is read from a key.
+/// Rows with an id at their end.
 #[derive(Clone, Debug)]
 pub(super) struct Scan {
     pub keyspace: Keyspace,
     pub range: KeyRange,
-    pub id_in: fn(&[u8]) -> Option<Id>,
+    pub id_at: IdAt,
+}
+
+/// Behind what the id stands in the key of a row.
+#[derive(Clone, Debug)]
+pub(super) enum IdAt {
+    /// The value of an index.
+    Value,
+    /// The target of a reference.
+    Target,
+    /// The parent and the value of an index by parent.
+    ParentAndValue,
+    /// The values of an index over several fields, each of which may be descending.
+    Several(Arc<[bool]>),
+}
+
+impl IdAt {
+    fn read(&self, key: &[u8]) -> Option<Id> {
+        match self {
+            IdAt::Value => whole_id(skip_order_key(key.get(4..)?)?),
+            IdAt::Target => whole_id(Id::read_key(key.get(4..)?)?.1),
+            IdAt::ParentAndValue => whole_id(skip_order_key(Id::read_key(key.get(8..)?)?.1)?),
+            IdAt::Several(descending) => keys::read_composite(key, descending.iter().copied()),
+        }
+    }
 }
 
 impl Scan {
     /// The rows of those that refer by a field to a resource.
     pub fn referring(field: FieldId, target: &Id) -> Scan {
         let range = KeyRange::prefix(keys::references_to(field, target));
-        Scan { keyspace: keys::REFERENCE, range, id_in: behind_target }
+        Scan { keyspace: keys::REFERENCE, range, id_at: IdAt::Target }
     }
 }
 
@@ -113,17 +137,21 @@ pub(super) enum Come {
     Enough,
 }
 
-/// Hands the candidates of a path to `take` until it has enough; true if that were all.
+/// Hands the candidates of a path to `take` until it has enough, `first` of them together and then ever more; true if that
+/// were all.
 pub(super) fn each(
     working: &Working<'_>,
     ty: TypeIx,
     path: Path,
+    first: usize,
     take: &mut Take<'_>,
 ) -> Result<bool, EngineError> {
     let Some(mut trail) = path.rows.trail(working)? else { return Ok(false) };
+    // Documents come one by one, as they stand.
+    let mut together = if matches!(trail, Trail::Docs(_)) { usize::MAX } else { first.max(1) };
     loop {
-        match step(working, ty, &mut trail, path.direction, usize::MAX, take)? {
-            Come::Some => {}
+        match step(working, ty, &mut trail, path.direction, together, take)? {
+            Come::Some => together = together.saturating_mul(2),
             come => return Ok(come == Come::All),
         }
     }
@@ -163,12 +191,12 @@ pub(super) fn step(
             }
             come
         }
-        Trail::Ids(Scan { keyspace, range, id_in }) => {
+        Trail::Ids(Scan { keyspace, range, id_at }) => {
             let most = most.min(CHUNK);
             let mut chunk: Vec<Key> = Vec::with_capacity(most);
             let (mut end, mut corrupt) = (None, false);
             working.base.scan(*keyspace, range, direction, &mut |key, _| {
-                match id_in(key) {
+                match id_at.read(key) {
                     Some(id) => chunk.push(Key::new(ty, id)),
                     None => corrupt = true,
                 }
@@ -235,7 +263,7 @@ fn searched(
         };
         for range in ranges {
             working.base.scan(keys::INDEX, range, Direction::Forward, &mut |key, _| {
-                match behind_value(key) {
+                match IdAt::Value.read(key) {
                     Some(id) if wanted(&id) => drop(ids.insert(id)),
                     Some(_) => {}
                     None => corrupt = true,
@@ -293,7 +321,7 @@ fn named(
 ) -> Result<bool, EngineError> {
     let mut corrupt = false;
     working.base.scan(scan.keyspace, &scan.range, Direction::Forward, &mut |key, _| {
-        match (scan.id_in)(key) {
+        match scan.id_at.read(key) {
             Some(id) if after.is_none_or(|after| id > *after) => drop(found.insert(id)),
             Some(_) => {}
             None => corrupt = true,
@@ -388,21 +416,6 @@ fn take_all(working: &Working<'_>, keys: &[Key], take: &mut Take<'_>) -> Result<
         }
     }
     Ok(true)
-}
-
-/// The id at the end of the key of an index entry.
-pub(super) fn behind_value(key: &[u8]) -> Option<Id> {
-    whole_id(skip_order_key(key.get(4..)?)?)
-}
-
-/// The id at the end of the key of a reference.
-pub(super) fn behind_target(key: &[u8]) -> Option<Id> {
-    whole_id(Id::read_key(key.get(4..)?)?.1)
-}
-
-/// The id at the end of the key of an entry of an index by parent.
-pub(super) fn behind_parent_and_value(key: &[u8]) -> Option<Id> {
-    whole_id(skip_order_key(Id::read_key(key.get(8..)?)?.1)?)
 }
 
 fn whole_id(bytes: &[u8]) -> Option<Id> {

@@ -13,6 +13,7 @@
 //! moves no item from one page to another, unless its own place in the order changes.
 
 mod access;
+mod composite;
 mod conditions;
 mod cursor;
 mod first;
@@ -165,7 +166,7 @@ fn counted(working: &Working<'_>, query: &Query, path: Path) -> Result<Option<u6
         return Ok((rows <= query.scan_limit).then_some(rows as u64));
     }
     let (mut visited, mut count) = (0, 0);
-    let complete = each(working, query.ty, path, &mut |key, doc| {
+    let complete = each(working, query.ty, path, usize::MAX, &mut |key, doc| {
         if visited == query.scan_limit {
             return Ok(false);
         }
@@ -186,7 +187,9 @@ fn walk(
     ends: bool,
 ) -> Result<Option<Page>, EngineError> {
     let (mut first, mut visited) = (First::new(query, path.ordered, limit), 0);
-    let complete = each(working, query.ty, path, &mut |key, doc| {
+    // What ends with the page reads no more than that, where all of it is found.
+    let together = if ends { limit.saturating_add(1) } else { usize::MAX };
+    let complete = each(working, query.ty, path, together, &mut |key, doc| {
         if visited == query.scan_limit {
             return Ok(false);
         }

@@ -5,12 +5,13 @@
 //! have an index, the one with the fewest rows is taken, by counting some rows of each. Read next: `conditions`, `access`.
 
 use corollary_schema::typed::{Expr, Node};
-use corollary_schema::{FieldRef, SearchBy};
+use corollary_schema::{FieldId, FieldRef, SearchBy, TypeIx};
 use corollary_store::{Direction, KeyRange};
 use corollary_syntax::ast::BinaryOp;
 use corollary_value::{Id, Value};
 
-use super::access::{Path, Rows, Scan, Source, Trail, behind_parent_and_value, behind_target, behind_value};
+use super::access::{IdAt, Path, Rows, Scan, Source, Trail};
+use super::composite::{self, over_several};
 use super::conditions::{Comparison, behind_link, comparison, own_field, ranges, search, split};
 use super::{From, Query};
 use crate::error::EngineError;
@@ -37,6 +38,8 @@ pub enum Access {
     Siblings(FieldRef),
     /// A part of the index of a field.
     Index(FieldRef),
+    /// A part of an index over several fields of a type: the one with this number.
+    Composite(TypeIx, FieldId),
     /// The index of a search.
     Search(FieldRef),
     /// Those whose links lead, one after the other, to what the index or the references of the last field have.
@@ -80,22 +83,27 @@ pub fn explain(working: &Working<'_>, query: &Query) -> Result<Explained, Engine
 /// The paths worth trying, the most selective first; the last is the one that must do.
 pub(super) fn paths(working: &Working<'_>, query: &Query) -> Result<Vec<Path>, EngineError> {
     let by_id = query.order.is_empty();
-    match &query.from {
-        From::Listed(ids) => {
-            let mut ids = ids.clone();
-            ids.sort();
-            ids.dedup();
-            let (rows, direction) = (Rows::Trail(Trail::Listed(ids.into_iter())), Direction::Forward);
-            return Ok(vec![Path { rows, direction, ordered: by_id, access: Access::Listed }]);
+    if let From::Listed(ids) = &query.from {
+        let mut ids = ids.clone();
+        ids.sort();
+        ids.dedup();
+        let (rows, direction) = (Rows::Trail(Trail::Listed(ids.into_iter())), Direction::Forward);
+        return Ok(vec![Path { rows, direction, ordered: by_id, access: Access::Listed }]);
+    }
+    let (conjuncts, comparisons) = said(query);
+    let mut choice = Choice::default();
+    for over in over_several(working, query, &conjuncts, &comparisons) {
+        match (over.fixed, over.path.ordered) {
+            _ if over.direct => choice.certain.push(over.path),
+            (1.., _) => choice.selective.push(over.path),
+            (0, true) => choice.ordered.push(over.path),
+            (0, false) => choice.ranges.push(over.path),
         }
-        From::Referring(field, target) => return Ok(vec![references(working, *field, target, query)]),
-        From::All => {}
     }
-    let mut conjuncts = Vec::new();
-    if let Some(filter) = &query.filter {
-        split(filter, &mut conjuncts);
+    if let From::Referring(field, target) = &query.from {
+        choice.selective.push(references(working, *field, target, query));
+        return choice.fewest_first(working);
     }
-    let comparisons: Vec<Comparison> = conjuncts.iter().filter_map(|it| comparison(it)).collect();
     let by_field = match &query.order[..] {
         [(key, descending)] => {
             let indexed = own_field(key).filter(|field| working.schema.field(*field).index);
@@ -106,9 +114,12 @@ pub(super) fn paths(working: &Working<'_>, query: &Query) -> Result<Vec<Path>, E
     let ordered = by_field.map(|(field, descending)| {
         in_order(working, query, field, bounds(working, field, &comparisons), descending)
     });
-    let selective = selective(working, query, &conjuncts, &comparisons);
-    let ranges = ranged(working, &comparisons, by_field.map(|(field, _)| field));
-    let mut paths = fewest_first(working, selective, ordered, ranges)?;
+    choice.ordered.extend(ordered);
+    let (unique, selective) = selective(working, query, &conjuncts, &comparisons);
+    choice.certain.splice(0..0, unique);
+    choice.selective.extend(selective);
+    choice.ranges.extend(ranged(working, &comparisons, by_field.map(|(field, _)| field)));
+    let mut paths = choice.fewest_first(working)?;
     let mut range = KeyRange::prefix(keys::docs_of(working.schema.ty(query.ty).id));
     if let (true, Some(after)) = (by_id, &query.after) {
         range = range.resume_after(keys::doc(working.schema.ty(query.ty).id, &after.id));
@@ -118,35 +129,52 @@ pub(super) fn paths(working: &Working<'_>, query: &Query) -> Result<Vec<Path>, E
     Ok(paths)
 }
 
-/// Paths that are few rows go first, the fewest before the others; then those that name values or targets, then the index
-/// in whose order the query asks, then ranges.
-fn fewest_first(
-    working: &Working<'_>,
+/// What all has to hold, and what of that is a comparison.
+fn said(query: &Query) -> (Vec<&Expr>, Vec<Comparison>) {
+    let mut conjuncts = Vec::new();
+    if let Some(filter) = &query.filter {
+        split(filter, &mut conjuncts);
+    }
+    let comparisons = conjuncts.iter().filter_map(|it| comparison(it)).collect();
+    (conjuncts, comparisons)
+}
+
+/// The paths that there are, by what is known of them.
+#[derive(Default)]
+struct Choice {
+    /// One row at most, or no more rows than the page has.
+    certain: Vec<Path>,
+    /// Values or targets are named.
     selective: Vec<Path>,
-    ordered: Option<Path>,
+    /// They come in the order that is asked for.
+    ordered: Vec<Path>,
+    /// A range of values is left.
     ranges: Vec<Path>,
-) -> Result<Vec<Path>, EngineError> {
-    let certain = selective.first().is_some_and(|path| match path.access {
-        Access::Index(field) => working.schema.field(field).rules.unique,
-        _ => false,
-    });
-    let alone = selective.len() + ranges.len() + usize::from(ordered.is_some()) < 2;
-    if certain || alone {
-        return Ok(selective.into_iter().chain(ordered).chain(ranges).collect());
-    }
-    let (mut few, mut many, mut wide) = (Vec::new(), Vec::new(), Vec::new());
-    for (path, rest) in
-        selective.into_iter().map(|path| (path, true)).chain(ranges.into_iter().map(|path| (path, false)))
-    {
-        match (path.rows.estimate(working, COUNTED)?, rest) {
-            (rows, _) if rows < COUNTED => few.push((rows, path)),
-            (_, true) => many.push(path),
-            (_, false) => wide.push(path),
+}
+
+impl Choice {
+    /// Paths that are few rows go first, the fewest before the others; then those that name values or targets, then those
+    /// that come in order, then ranges. Of alike ones those that come in order go first.
+    fn fewest_first(self, working: &Working<'_>) -> Result<Vec<Path>, EngineError> {
+        let Choice { certain, selective, ordered, ranges } = self;
+        let alone = selective.len() + ranges.len() + ordered.len() < 2;
+        if !certain.is_empty() || alone {
+            return Ok(certain.into_iter().chain(selective).chain(ordered).chain(ranges).collect());
         }
+        let (mut few, mut many, mut wide) = (Vec::new(), Vec::new(), Vec::new());
+        let named = selective.into_iter().map(|path| (path, true));
+        for (path, names) in named.chain(ranges.into_iter().map(|path| (path, false))) {
+            match (path.rows.estimate(working, COUNTED)?, names) {
+                (rows, _) if rows < COUNTED => few.push((rows, path)),
+                (_, true) => many.push(path),
+                (_, false) => wide.push(path),
+            }
+        }
+        few.sort_by_key(|(rows, path)| (*rows, !path.ordered));
+        many.sort_by_key(|path| !path.ordered);
+        let few = few.into_iter().map(|(_, path)| path);
+        Ok(few.chain(many).chain(ordered).chain(wide).collect())
     }
-    few.sort_by_key(|(rows, _)| *rows);
-    let few = few.into_iter().map(|(_, path)| path);
-    Ok(few.chain(many).chain(ordered).chain(wide).collect())
 }
 
 /// An index that yields the order that is asked for.
@@ -173,39 +201,38 @@ fn in_order(
 }
 
 fn by_value(range: KeyRange) -> Scan {
-    Scan { keyspace: keys::INDEX, range, id_in: behind_value }
+    Scan { keyspace: keys::INDEX, range, id_at: IdAt::Value }
 }
 
-/// What a condition names: values of indexed fields, unique ones first; parts of searches; targets of links; and any of
-/// several of these.
+/// What a condition names: values of unique fields; and besides values of other indexed fields, parts of searches, targets of
+/// links, and any of several of these.
 fn selective(
     working: &Working<'_>,
     query: &Query,
     conjuncts: &[&Expr],
     comparisons: &[Comparison],
-) -> Vec<Path> {
+) -> (Vec<Path>, Vec<Path>) {
     let (by_id, schema) = (query.order.is_empty(), working.schema);
     let after = || query.after.as_ref().filter(|_| by_id).map(|after| after.id.clone());
     let path = |rows, access| Path { rows, direction: Direction::Forward, ordered: by_id, access };
-    let mut paths = Vec::new();
-    for unique in [true, false] {
-        for it in comparisons {
-            let (at, field, value) = match it {
-                Comparison::Equal(at, value) => (*at, schema.field(*at), value),
-                Comparison::Has(at, value) if schema.field(*at).indexes_elements() => {
-                    (*at, schema.field(*at), value)
-                }
-                _ => continue,
-            };
-            if !field.index || field.rules.unique != unique {
-                continue;
+    let (mut certain, mut paths) = (Vec::new(), Vec::new());
+    for it in comparisons {
+        let (at, field, value) = match it {
+            Comparison::Equal(at, value) => (*at, schema.field(*at), value),
+            Comparison::Has(at, value) if schema.field(*at).indexes_elements() => {
+                (*at, schema.field(*at), value)
             }
-            let mut range = KeyRange::prefix(keys::indexed(field.id, value));
-            if let Some(after) = after() {
-                range = range.resume_after(keys::index(field.id, value, &after));
-            }
-            paths.push(path(Rows::Trail(Trail::Ids(by_value(range))), Access::Index(at)));
+            _ => continue,
+        };
+        if !field.index {
+            continue;
         }
+        let mut range = KeyRange::prefix(keys::indexed(field.id, value));
+        if let Some(after) = after() {
+            range = range.resume_after(keys::index(field.id, value, &after));
+        }
+        let path = path(Rows::Trail(Trail::Ids(by_value(range))), Access::Index(at));
+        if field.rules.unique { certain.push(path) } else { paths.push(path) }
     }
     let wanted: Option<(FieldRef, _)> = conjuncts.iter().find_map(|it| {
         let found: (SearchBy, FieldRef, &str) = search(it)?;
@@ -233,7 +260,7 @@ fn selective(
             paths.push(path(Rows::Union { sources, after: after(), limit: query.scan_limit }, access));
         }
     }
-    paths
+    (certain, paths)
 }
 
 /// What has to be looked at for a condition that is an `or` of parts with an index, `in` some values, or one on what a link
@@ -366,7 +393,7 @@ fn references(working: &Working<'_>, field: FieldRef, target: &Id, query: &Query
         range = range.resume_after(keys::reference(id, target, &after.id));
     }
     Path {
-        rows: Rows::Trail(Trail::Ids(Scan { keyspace: keys::REFERENCE, range, id_in: behind_target })),
+        rows: Rows::Trail(Trail::Ids(Scan { keyspace: keys::REFERENCE, range, id_at: IdAt::Target })),
         direction: Direction::Forward,
         ordered: by_id,
         access: Access::References(field),
@@ -391,7 +418,7 @@ fn siblings(working: &Working<'_>, via: FieldRef, parent: &Id, query: &Query) ->
         range = if *descending { range.resume_before(key) } else { range.resume_after(key) };
     }
     let direction = if *descending { Direction::Backward } else { Direction::Forward };
-    let rows = Rows::Trail(Trail::Ids(Scan { keyspace: keys::INDEX, range, id_in: behind_parent_and_value }));
+    let rows = Rows::Trail(Trail::Ids(Scan { keyspace: keys::INDEX, range, id_at: IdAt::ParentAndValue }));
     Some(Path { rows, direction, ordered: true, access: Access::Siblings(via) })
 }
 
@@ -430,10 +457,7 @@ fn compared(condition: &Expr) -> Option<FieldRef> {
 /// The refusal of a query that would visit too many, with the index that would help.
 pub(super) fn too_far(working: &Working<'_>, query: &Query) -> EngineError {
     let ty = working.schema.ty(query.ty);
-    let mut conjuncts = Vec::new();
-    if let Some(filter) = &query.filter {
-        split(filter, &mut conjuncts);
-    }
+    let (conjuncts, _) = said(query);
     let compared = conjuncts.iter().filter_map(|it| compared(it));
     let ordered = query.order.iter().filter_map(|(key, _)| own_field(key));
     let index = compared.chain(ordered).find(|field| !working.schema.field(*field).index);
@@ -443,27 +467,35 @@ pub(super) fn too_far(working: &Working<'_>, query: &Query) -> EngineError {
         let is_there = working.schema.field(field).rules.search.is_some_and(|search| search.by == by);
         (!is_there).then(|| (field, format!("search {}", by.name())))
     });
-    let help = search.or(index).map_or_else(
-        || "narrow the filter by a field with an index".to_string(),
-        |(field, option)| {
-            let (of, field) = (&working.schema.ty(field.ty).name, working.schema.field(field));
-            format!("`{option}` on {of}.{} would help", field.name)
-        },
-    );
+    let option = |(field, option): (FieldRef, String)| {
+        let (of, field) = (&working.schema.ty(field.ty).name, working.schema.field(field));
+        format!("`{option}` on {of}.{}", field.name)
+    };
+    let help = search.map(option).or_else(|| over_several_would(working, query)).or(index.map(option));
+    let help = match help {
+        Some(help) => format!("{help} would help"),
+        None => "narrow the filter by a field with an index".to_string(),
+    };
     let message =
         format!("the query would visit more than {} resources of {}; {help}", query.scan_limit, ty.name);
     EngineError::refused("scan-limit", None, message)
 }
 
+/// The index over several fields that would help.
+fn over_several_would(working: &Working<'_>, query: &Query) -> Option<String> {
+    composite::hint(working.schema, query, &said(query).1)
+}
+
 /// The refusal of an order that would have to be made of more than so many, with the index that would help.
 pub(super) fn unsorted(working: &Working<'_>, query: &Query, most: usize) -> EngineError {
     let ty = working.schema.ty(query.ty);
-    let help = match &query.order[..] {
+    let by_one = || match &query.order[..] {
         [(key, _)] if matches!(query.from, From::All) => own_field(key)
             .filter(|field| !working.schema.field(*field).index)
-            .map(|field| format!("`index` on {}.{} would help", ty.name, working.schema.field(field).name)),
+            .map(|field| format!("`index` on {}.{}", ty.name, working.schema.field(field).name)),
         _ => None,
     };
+    let help = over_several_would(working, query).or_else(by_one).map(|help| format!("{help} would help"));
     let help = help.unwrap_or_else(|| "ask for another order, or narrow the filter".to_string());
     let message = format!(
         "more than {most} resources of {} would have to be sorted before the first is told; {help}, or a `limit` of at most {most}",

@@ -91,7 +91,7 @@ pub(crate) fn plan(
         } else {
             plan.build.insert(Structure::Definition(node.definition));
             let field = schema.field(node.result);
-            plan.build.extend(index::of(field).map(|(_, index)| Structure::Index(index)));
+            plan.build.extend(index::made_of(schema, node.result).map(Structure::Index));
             if field.reference_index {
                 plan.build.insert(Structure::References(field.id));
             }

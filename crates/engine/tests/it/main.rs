@@ -4,6 +4,7 @@ mod aggregates;
 mod among;
 mod clock;
 mod common;
+mod composite;
 mod deletion;
 mod derived;
 mod dry_run;

@@ -194,6 +194,7 @@ fn declare_type(schema: &mut Schema, text: &ast::TypeText, ids: &mut Ids, found:
         referrers: Vec::new(),
         expires: None,
         history: None,
+        indexes: Vec::new(),
     });
 }
 

@@ -9,6 +9,7 @@
 //! - `derive` types the derived fields, in whatever order they need each other,
 //! - `elements` the derived members of embedded objects,
 //! - `defaults` the defaults that are computed,
+//! - `indexes` the indexes over several fields,
 //! - `mounts` what stands at paths besides.
 
 mod declare;
@@ -16,6 +17,7 @@ mod defaults;
 mod derive;
 mod elements;
 mod files;
+pub(crate) mod indexes;
 mod interfaces;
 mod lifetime;
 mod mounts;
@@ -67,6 +69,7 @@ fn check_types(merged: &Merged, ids: &mut Ids, found: &mut Vec<Diagnostic>) -> O
     let (schema, sources) = declare::declare(tree, &merged.left, ids, found);
     let mut schema = derive::derive(schema, sources, ids, found)?;
     defaults::compute(tree, &mut schema, found);
+    indexes::declare(tree, &mut schema, ids, found);
     mounts::declare(tree, &mut schema, found);
     Some(schema)
 }

@@ -14,7 +14,7 @@ use super::reads::fields;
 use super::unparse;
 use super::{Group, Hop, Keeping, PlanNode, Reader, Rule, Start, Stratum};
 use crate::aggregate::Aggregate;
-use crate::model::{FieldKind, FieldRef, Schema};
+use crate::model::{Composite, FieldKind, FieldRef, ResourceType, Schema, TypeIx};
 use crate::typed::{Expr, Node};
 
 /// What one change of an input costs, for each of those whose value may change.
@@ -44,11 +44,36 @@ impl fmt::Display for Cost {
 /// What comes before the change of what decides of which resources a recursion reads.
 const CIRCLES: &str = "; before that, the shorter of the ways up and down, for circles";
 
-/// All derived fields, in the order of declaration, with an empty line between.
+/// All derived fields, and all indexes over several fields, type by type in the order of declaration, with an empty line
+/// between.
 pub fn explain_all(schema: &Schema) -> String {
-    let derived = schema.types().flat_map(|(ty, of)| of.slots().map(move |(slot, _)| FieldRef { ty, slot }));
-    let explained: Vec<String> = derived.filter_map(|field| explain(schema, field)).collect();
-    explained.join("\n")
+    let types = schema.types().map(|(ty, _)| explain_type(schema, ty));
+    types.filter(|explained| !explained.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// The derived fields of a type, and its indexes over several fields.
+pub fn explain_type(schema: &Schema, ty: TypeIx) -> String {
+    let of = schema.ty(ty);
+    let derived = of.slots().filter_map(|(slot, _)| explain(schema, FieldRef { ty, slot }));
+    let indexes = of.indexes.iter().map(|index| explain_index(of, index));
+    derived.chain(indexes).collect::<Vec<_>>().join("\n")
+}
+
+/// An index over several fields: which questions it answers, and what it costs.
+fn explain_index(ty: &ResourceType, index: &Composite) -> String {
+    let owner = &ty.name;
+    let names: Vec<&str> = index.keys.iter().map(|key| ty.field(key.slot).label()).collect();
+    let rest = Composite { number: index.number, keys: index.keys[1..].to_vec() };
+    let (all, rest, first) = (index.describe(ty), rest.describe(ty), names[0]);
+    let mut out = format!("{owner} index ({all})\n");
+    let mut line = |line: String| out.extend(["    ", &line, "\n"]);
+    line(format!("kept: an entry for each {owner}"));
+    line(format!("finds: what is equal in {}, from the left on, and a range of the next", names.join(", ")));
+    line(format!(
+        "orders: by {all}; where {first} is given, by {rest}, and so on; or all the other way round"
+    ));
+    line(format!("{} changes: its entry moves; {}", names.join(" or "), Cost::Log));
+    out
 }
 
 /// A typed expression in the language.

@@ -182,6 +182,7 @@ impl<'a> Lowering<'a> {
                     gathered: Vec::new(),
                     expires: None,
                     history: None,
+                    indexes: Vec::new(),
                     positions: Vec::new(),
                     referrers: Vec::new(),
                     embedded: Vec::new(),

@@ -83,7 +83,9 @@ fn aggregates_types_options_and_operators_have_their_rows() {
     all_there(Aggregate::names(), &["### Aggregates"]);
     all_there(value_type_names(), &["### Types of values"]);
     all_there(field_option_names(), &["### Options", "## Not in this version"]);
-    all_there(type_option_names(), &["### The life of a resource", "### Names in paths", "### Urls"]);
+    let of_types =
+        ["### The life of a resource", "### Indexes over several fields", "### Names in paths", "### Urls"];
+    all_there(type_option_names(), &of_types);
     all_there(BinaryOp::ALL.iter().map(|op| op.symbol()), &["### Operators"]);
     let normal = section(&reference(), "### Options").to_string();
     for step in Normalize::ALL {

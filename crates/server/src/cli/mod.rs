@@ -208,9 +208,10 @@ enum SchemaCommand {
         #[arg(default_value = "schema.cor")]
         file: PathBuf,
     },
-    /// Tell in words how a derived field is kept true, and what a change of each input costs
+    /// Tell in words how a derived field is kept true, and what a change of each input costs; and what indexes over several
+    /// fields answer
     Explain {
-        /// `TYPE.FIELD`; all derived fields without it. A name that ends in .cor or .json is the file
+        /// `TYPE.FIELD`, or `TYPE` for all of a type; everything without it. A name that ends in .cor or .json is the file
         what: Option<String>,
         /// The schema, as text or JSON
         file: Option<PathBuf>,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use corollary_schema::plan::describe::describe;
-use corollary_schema::plan::explain::{explain as explain_field, explain_all};
+use corollary_schema::plan::explain::{explain as explain_field, explain_all, explain_type};
 use corollary_schema::{Field, FieldKind, FieldRef, Schema};
 use corollary_syntax::{format_schema, nearest};
 
@@ -22,7 +22,7 @@ fn checked(file: &Path) -> Result<Schema, Failure> {
     Ok(schema)
 }
 
-/// Explains one derived field, or all.
+/// Explains one derived field, those of a type and its indexes over several fields, or all.
 pub fn explain(what: Option<&str>, file: Option<&Path>) -> Result<(), Failure> {
     let is_file = |what: &&str| what.ends_with(".cor") || what.ends_with(".json");
     let (what, file) = match (what, file) {
@@ -35,9 +35,17 @@ pub fn explain(what: Option<&str>, file: Option<&Path>) -> Result<(), Failure> {
         return Ok(());
     };
     let usage = |message: String| Failure { message, code: 2 };
-    let (ty, field) = what.split_once('.').ok_or_else(|| {
-        usage(format!("{what} is not a derived field: write TYPE.FIELD, as Customer.total"))
-    })?;
+    let Some((ty, field)) = what.split_once('.') else {
+        let ty = open::type_named(&schema, what).map_err(|failure| {
+            usage(format!("{}; write TYPE.FIELD for one derived field, as Customer.total", failure.message))
+        })?;
+        let explained = explain_type(&schema, ty);
+        if explained.is_empty() {
+            return Err(usage(format!("{what} has no derived field, and no index over several fields")));
+        }
+        print!("{explained}");
+        return Ok(());
+    };
     let ty = open::type_named(&schema, ty)?;
     let named = schema.ty(ty).named(field).map(|(slot, _)| FieldRef { ty, slot });
     let explained = named.and_then(|field| explain_field(&schema, field));

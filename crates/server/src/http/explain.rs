@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use corollary_engine::query::{self, Access, Query};
 use corollary_engine::working::Working;
-use corollary_schema::{FieldRef, Schema};
+use corollary_schema::{FieldRef, IndexKey, Schema};
 use serde_json::{Value as Json, json};
 
 use super::list::Found;
@@ -37,15 +37,26 @@ pub(crate) fn reply(
 /// What is walked.
 fn shown(schema: &Schema, query: &Query, access: &Access) -> Json {
     let name = |field: &FieldRef| format!("{}.{}", schema.ty(field.ty).name, schema.field(*field).label());
-    let (access, fields) = match access {
+    let (kind, fields) = match access {
         Access::All => ("all", Vec::new()),
         Access::Listed => ("list", Vec::new()),
         Access::References(field) => ("references", vec![name(field)]),
         Access::Siblings(field) => ("siblings", vec![name(field)]),
         Access::Index(field) => ("index", vec![name(field)]),
+        Access::Composite(ty, number) => {
+            let keys = schema.ty(*ty).composite(*number).map(|index| &index.keys[..]).unwrap_or_default();
+            let of = |key: &IndexKey| FieldRef { ty: *ty, slot: key.slot };
+            ("index", keys.iter().map(|key| name(&of(key))).collect())
+        }
         Access::Search(field) => ("search", vec![name(field)]),
         Access::Through(fields) => ("through", fields.iter().map(name).collect()),
         Access::Union(fields) => ("union", fields.iter().map(name).collect()),
     };
-    json!({"access": access, "type": schema.ty(query.ty).name.as_str(), "fields": fields})
+    let mut told = json!({"access": kind, "type": schema.ty(query.ty).name.as_str(), "fields": fields});
+    if let Access::Composite(ty, number) = access
+        && let Some(index) = schema.ty(*ty).composite(*number)
+    {
+        told["index"] = index.describe(schema.ty(*ty)).into();
+    }
+    told
 }

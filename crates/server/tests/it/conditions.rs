@@ -1,12 +1,13 @@
 //! Filters against brute force: random condition trees, and the expressions that say the same, over types with and
 //! without indexes, find what a naive evaluation of the rows finds.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::common::{Json, Random, json};
 use corollary_engine::query::{self, From, Query};
 use corollary_engine::{EngineOptions, Executor, Key, Transaction, Write, keys, open};
-use corollary_schema::expr::check_condition;
+use corollary_schema::expr::{Place, check_condition, check_expr};
 use corollary_schema::typed::Expr;
 use corollary_schema::{Schema, Slot, TypeIx};
 use corollary_server::condition;
@@ -15,9 +16,9 @@ use corollary_syntax::parse_expression;
 use corollary_value::{BasicKind, Id, Value, parse_as};
 use jiff::Timestamp;
 
-/// The same type twice: what is said of one by an index is said of the other by looking at all.
+/// The same type several times: what is said of one by an index is said of the other by looking at all.
 const SCHEMA: &str = "
-type Item in items {
+type Item in items OVER {
   a: int INDEX
   b: str INDEX
   d: decimal INDEX
@@ -31,6 +32,24 @@ type Item in items {
   twice := self.a * 2, INDEX
   kid_count := count(self.kids), INDEX
 }";
+
+/// Indexes over several fields, in mixed directions.
+const OVER: &str = "index (e, a desc, t), index (a, b desc), index (ok desc, t desc, d), index (boss, twice desc), \
+                    index (kid_count desc, b)";
+
+/// Orders by several fields: those of [`OVER`], parts of them, and others; true is descending.
+const ORDERS: [&[(&str, bool)]; 10] = [
+    &[],
+    &[("a", true), ("t", false)],
+    &[("e", false), ("a", true), ("t", false)],
+    &[("e", true), ("a", false), ("t", true)],
+    &[("a", false), ("b", true)],
+    &[("b", true)],
+    &[("ok", true), ("t", true), ("d", false)],
+    &[("t", false), ("d", true)],
+    &[("twice", false)],
+    &[("kid_count", true), ("b", true), ("a", false)],
+];
 
 const ROWS: usize = 24;
 const FILTERS: usize = 10_000;
@@ -303,9 +322,9 @@ fn rows(random: &mut Random) -> Vec<Row> {
 }
 
 /// A data base with the rows.
-fn stored(index: &str, rows: &[Row]) -> Executor {
+fn stored(index: &str, over: &str, rows: &[Row]) -> Executor {
     let store = Arc::new(MemoryStore::new(&keys::KEYSPACES).unwrap());
-    let text = SCHEMA.replace("INDEX", index);
+    let text = SCHEMA.replace("INDEX", index).replace("OVER", over);
     let now = Timestamp::UNIX_EPOCH;
     let opened = open(store, &text, &EngineOptions::default(), now, &mut |_| {});
     let mut executor = opened.unwrap_or_else(|error| panic!("{error}"));
@@ -334,11 +353,22 @@ fn stored(index: &str, rows: &[Row]) -> Executor {
 }
 
 fn found(executor: &Executor, ty: TypeIx, filter: Expr) -> Vec<String> {
+    found_by(executor, ty, filter, &[])
+}
+
+/// In an order by some fields.
+fn found_by(executor: &Executor, ty: TypeIx, filter: Expr, order: &[(&str, bool)]) -> Vec<String> {
+    let schema = executor.engine().schema().clone();
+    let by = |key: &str| {
+        let (expr, mistakes) = check_expr(&*schema, Place::Query(ty), &parse_expression(key).tree);
+        assert!(mistakes.is_empty(), "{mistakes:?}");
+        expr
+    };
     let query = Query {
         ty,
         from: From::All,
         filter: Some(filter),
-        order: Vec::new(),
+        order: order.iter().map(|(key, descending)| (by(key), *descending)).collect(),
         limit: usize::MAX,
         after: None,
         scan_limit: usize::MAX,
@@ -355,13 +385,29 @@ fn expression(schema: &Schema, ty: TypeIx, text: &str) -> Expr {
     expr
 }
 
+/// Names of rows in an order; where it says nothing they are in that of names, in the direction of its last part.
+fn sorted(rows: &[Row], mut names: Vec<String>, order: &[(&str, bool)]) -> Vec<String> {
+    let at = |name: &String| (0..ROWS).find(|at| self::name(*at) == *name).expect("a row");
+    let turned = |order: Ordering, descending: bool| if descending { order.reverse() } else { order };
+    names.sort_by(|left, right| {
+        let by_values = order.iter().fold(Ordering::Equal, |so_far, (key, descending)| {
+            let values = |name: &String| under(rows, at(name), key);
+            let by_value = values(left).partial_cmp(&values(right)).expect("values of one kind");
+            so_far.then(turned(by_value, *descending))
+        });
+        by_values.then(turned(left.cmp(right), order.last().is_some_and(|(_, descending)| *descending)))
+    });
+    names
+}
+
 #[test]
 fn random_filters_find_what_brute_force_finds_with_indexes_and_without() {
     let seed = crate::common::seed();
     let mut random = Random::new(seed);
     let rows = rows(&mut random);
-    let (plain, indexed) = (stored("", &rows), stored("index", &rows));
-    // Both are one schema but for the indexes.
+    let (plain, indexed) = (stored("", "", &rows), stored("index", "", &rows));
+    let (several, both) = (stored("", OVER, &rows), stored("index", OVER, &rows));
+    // All are one schema but for the indexes.
     let schema = plain.engine().schema().clone();
     let with_index = indexed.engine().schema().clone();
     let ty = schema.type_named("Item").unwrap();
@@ -372,12 +418,18 @@ fn random_filters_find_what_brute_force_finds_with_indexes_and_without() {
         let wanted: Vec<String> = (0..ROWS).filter(|at| holds(&rows, *at, &condition)).map(name).collect();
         some += usize::from(!wanted.is_empty() && wanted.len() < ROWS);
         let shown = format!("COROLLARY_SEED={seed}, filter {at}: {tree}\n{text}");
+        let by = ORDERS[random.below(ORDERS.len() as u64) as usize];
+        let in_order = sorted(&rows, wanted.clone(), by);
         for (executor, schema) in [(&plain, &schema), (&indexed, &with_index)] {
             let typed = condition::typed(schema, ty, &tree, "where");
             let typed = typed.unwrap_or_else(|errors| panic!("{errors:?} {shown}")).unwrap();
             assert_eq!(found(executor, ty, typed), wanted, "as a tree, {shown}");
         }
         assert_eq!(found(&indexed, ty, expression(&with_index, ty, &text)), wanted, "as a text, {shown}");
+        // In an order that an index over several fields has, or nearly; with such indexes and without.
+        let executor = [&several, &both, &several, &indexed, &both, &plain][at % 6];
+        let typed = condition::typed(executor.engine().schema(), ty, &tree, "where").unwrap().unwrap();
+        assert_eq!(found_by(executor, ty, typed, by), in_order, "by {by:?}, {shown}");
         let text_in_tree = condition::typed(&schema, ty, &json!({"not": {"not": {"expr": text}}}), "where");
         assert_eq!(found(&plain, ty, text_in_tree.unwrap().unwrap()), wanted, "as a text in a tree, {shown}");
     }
@@ -386,7 +438,7 @@ fn random_filters_find_what_brute_force_finds_with_indexes_and_without() {
 
 #[test]
 fn what_is_wrong_with_a_tree_is_told_with_its_place() {
-    let plain = stored("", &[]);
+    let plain = stored("", "", &[]);
     let schema = plain.engine().schema().clone();
     let ty = schema.type_named("Item").unwrap();
     let cases = [

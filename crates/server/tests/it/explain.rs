@@ -92,3 +92,60 @@ fn the_path_with_the_fewest_rows_is_taken() {
     assert!(server.stop().0.success());
     place.check();
 }
+
+/// A page of what a customer ordered, newest first, was found by all that the customer had ever ordered.
+#[test]
+fn an_index_over_several_fields_is_named_and_gives_its_order() {
+    let place = Place::new(
+        "type Customer in customers { name: str, orders: inverse Order.customer, notes: collection Note }
+         type Order in orders index (customer, at desc), index (status, total desc) {
+           customer: link Customer, status: 'open' | 'paid', at: int, amount: int, total := self.amount * 2
+         }
+         type Note index (parent, at) { at: int }",
+    );
+    let server = place.serve();
+    let mut client = server.client();
+    client.post("/api/customers", &json!([{"_id": "c1"}, {"_id": "c2"}])).expect(201);
+    let order = |n: u64| {
+        let status = if n.is_multiple_of(3) { "open" } else { "paid" };
+        let customer = format!("c{}", 1 + n % 2);
+        json!({"_id": format!("o{n:03}"), "customer": customer, "status": status, "at": n * 7 % 100, "amount": n % 5})
+    };
+    client.post("/api/orders", &json!((0..300).map(order).collect::<Vec<_>>())).expect(201);
+    let notes: Vec<Json> = (0..10).map(|n| json!({"_id": format!("n{n}"), "at": n * 3 % 10})).collect();
+    client.post("/api/customers/c1/notes", &json!(notes)).expect(201);
+    let (by_customer, by_status) = ("customer, at desc", "status, total desc");
+    for (path, index, fields, candidates) in [
+        ("customers/c1/orders?order=-at", by_customer, ["Order.customer", "Order.at"], 150),
+        ("customers/c1/orders?order=at", by_customer, ["Order.customer", "Order.at"], 150),
+        (
+            "orders?order=-at&filter=customer = 'c2' and at < 7",
+            by_customer,
+            ["Order.customer", "Order.at"],
+            12,
+        ),
+        ("orders?filter=status = 'open' and total = 8", by_status, ["Order.status", "Order.total"], 20),
+        ("orders?order=status,-total", by_status, ["Order.status", "Order.total"], 300),
+        (
+            "customers/c1/notes?order=-at",
+            "parent_customer_notes, at",
+            ["Note.parent_customer_notes", "Note.at"],
+            10,
+        ),
+    ] {
+        let path = match path.split_once("filter=") {
+            Some((before, filter)) => format!("{before}filter={}", encoded(filter)),
+            None => path.to_string(),
+        };
+        let told = client.read(&format!("/api/{path}&explain=true"))["explain"].clone();
+        assert_eq!((&told["access"], &told["index"]), (&json!("index"), &json!(index)), "{path}: {told}");
+        assert_eq!((&told["fields"], &told["sorted"]), (&json!(fields), &json!(false)), "{path}: {told}");
+        assert_eq!(told["candidates"], candidates, "{path}: {told}");
+        // Page by page it is what is found at once.
+        let all = client.ids(&format!("/api/{path}&limit=300"));
+        assert!(all.len() >= 5, "{path}: {all:?}");
+        assert_eq!(client.ids(&format!("/api/{path}&limit=3")), all, "{path}");
+    }
+    let told = client.read("/api/customers/c1/orders?order=amount&explain=true");
+    assert_eq!((&told["explain"]["access"], &told["explain"]["index"]), (&json!("references"), &Json::Null));
+}

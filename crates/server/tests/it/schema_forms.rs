@@ -62,6 +62,8 @@ fn derived_fields_are_explained() {
     assert_says(&one, &["Customer.total := ", "rule: delta: sum", "Order.net changes", "constant"]);
     let all = succeeded(&run(&["schema", "explain", file]));
     assert!(all.contains(&one), "{all}");
+    let of_type = succeeded(&run(&["schema", "explain", "Customer", file]));
+    assert!(of_type.contains(&one) && all.contains(&of_type), "{of_type}");
     let said = failed(&run(&["schema", "explain", "Customer.totl", file]), 2);
     assert_says(&said, &["Customer has no derived field totl", "did you mean Customer.total?"]);
     let said = failed(&run(&["schema", "explain", "Customre.total", file]), 2);

@@ -8,8 +8,8 @@ use super::notes::{Note, Notes};
 use super::text::type_head;
 use super::value::{self, Json, JsonKind, Key};
 use crate::ast::{
-    Expr, FieldKindText, FieldText, Ident, OptionArgument, OptionText, SchemaText, TypeExpr, TypeExprKind,
-    TypeText, UnionText,
+    Expr, FieldKindText, FieldText, Ident, KeyText, OptionArgument, OptionText, SchemaText, TypeExpr,
+    TypeExprKind, TypeText, UnionText,
 };
 use crate::diagnostic::Diagnostic;
 use crate::format_schema::field_line;
@@ -18,6 +18,9 @@ use crate::nearest::nearest;
 use crate::option_rules::{FIELD_OPTIONS, Follows, OptionRule, TYPE_OPTIONS};
 use crate::span::Span;
 use crate::{dump_schema, lexer, parse_schema};
+
+/// The members of an option: its name, and what it may be given.
+const OPTION_MEMBERS: [&str; 5] = ["option", "value", "word", "words", "keys"];
 
 /// Reads one document.
 pub(super) struct Reader<'t> {
@@ -459,7 +462,7 @@ impl<'t> Reader<'t> {
     }
 
     fn option(&mut self, json: &Json, of: &str, rules: &'static [OptionRule]) -> Option<OptionText> {
-        let members = self.members(json, "an option", &["option", "value", "word", "words"])?;
+        let members = self.members(json, "an option", &OPTION_MEMBERS)?;
         let named = self.required(&members, json, "option", "an option")?;
         let name = self.within("option", |reader| reader.str(named))?;
         let Some(rule) = rules.iter().find(|rule| rule.name == name) else {
@@ -499,13 +502,27 @@ impl<'t> Reader<'t> {
                 let words = self.within("words", |reader| reader.list(value, Self::ident));
                 (OptionArgument::Words(words), "words")
             }
+            Follows::Keys => {
+                let value = self.required(&members, json, "keys", &format!("the option \"{name}\""))?;
+                let keys = self.within("keys", |reader| reader.list(value, Self::key));
+                (OptionArgument::Keys(keys.into_iter().flatten().collect()), "keys")
+            }
         };
         for (key, _) in members.0 {
-            if key.name != "option" && key.name != takes && ["value", "word", "words"].contains(&&*key.name) {
+            if key.name != "option" && key.name != takes && OPTION_MEMBERS.contains(&&*key.name) {
                 self.wrong(key.span, format!("the option \"{name}\" has no member \"{}\"", key.name), "");
             }
         }
         Some(OptionText { name: rule.name.into(), argument, span: json.span })
+    }
+
+    /// A part of an index over several fields.
+    fn key(&mut self, json: &Json) -> Option<KeyText> {
+        let what = "a part of an index";
+        let members = self.members(json, what, &["field", "descending"])?;
+        self.required(&members, json, "field", what)?;
+        let field = self.name_at(&members, "field")?;
+        Some(KeyText { field, descending: self.bool_at(&members, "descending") })
     }
 }
 

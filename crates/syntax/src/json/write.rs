@@ -7,8 +7,9 @@ use smol_str::{SmolStr, ToSmolStr};
 use super::notes::{Note, Notes};
 use super::value::{Json, JsonKind, Key};
 use crate::ast::{
-    Argument, Expr, ExprKind, FieldKindText, FieldText, Ident, MountClause, MountClauseKind, MountTarget,
-    MountText, OptionArgument, OptionText, SchemaText, TypeExpr, TypeExprKind, TypeText, UnaryOp,
+    Argument, Expr, ExprKind, FieldKindText, FieldText, Ident, KeyText, MountClause, MountClauseKind,
+    MountTarget, MountText, OptionArgument, OptionText, SchemaText, TypeExpr, TypeExprKind, TypeText,
+    UnaryOp,
 };
 use crate::format_mount::path;
 use crate::span::Span;
@@ -196,7 +197,14 @@ fn option(option: &OptionText) -> Json {
         OptionArgument::Expr(expr) => all([name, ("value", expression(expr))]),
         OptionArgument::Word(word) => all([name, ("word", text(&word.name))]),
         OptionArgument::Words(words) => all([name, ("words", names(words))]),
+        OptionArgument::Keys(keys) => all([name, ("keys", list(keys, key))]),
     }
+}
+
+/// A part of an index over several fields.
+fn key(key: &KeyText) -> Json {
+    let descending = key.descending.then(|| ("descending", json(JsonKind::Bool(true))));
+    all([("field", text(&key.field.name))].into_iter().chain(descending))
 }
 
 /// An expression: literals as they are, all else as an object whose `op` says what it is.

@@ -145,6 +145,7 @@ fn what_does_not_fit_is_refused() {
         ty(json!({"field": "x", "inverse": {"type": "A"}})),
         ty(json!({"field": "x", "value": {"list": "int", "set": "int"}})),
         ty(json!({"field": "x", "value": "int", "options": ["required"]})),
+        ty(json!({"field": "x", "value": "int", "options": [{"option": "index", "keys": ["a", "b"]}]})),
         ty(json!({"field": "x", "value": {"union": "kind"}})),
         ty(json!({"field": "x", "value": {"object": [], "variants": []}})),
         ty(json!({"field": "x", "value": {"union": "kind", "variants": [{"card": []}]}})),

@@ -387,6 +387,7 @@ fn schema_text() -> impl Strategy<Value = String> {
         "type A",
         "abstract type A is B, C",
         "type A in as path name, history",
+        "type A in as index (a, b desc) history index (c desc, d asc,\n e), created_at",
         "type A // note\n in as\n url := parent.url + '/' + self.a_rather_long_name_of_a_field created_at updated_at expires after days(3)",
     ]);
     let open = line_end().prop_filter("no comma", |end| !end.contains(',')).boxed();
