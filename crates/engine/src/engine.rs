@@ -242,14 +242,26 @@ impl Engine {
         f: impl FnOnce(&Working<'_>) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
         let _read = debug_span!(target: spans::READ, "read").entered();
-        let base = {
-            let _reading = self.reader()?;
-            let base = self.base();
-            base.snapshot()?;
-            base
-        };
+        let base = self.settled_base()?;
         base.pass();
         f(&Working::new(&self.schema, &self.layouts, &base, now))
+    }
+
+    /// One consistent state, as of the last published revision or a later one, for as long as it is held.
+    pub(crate) fn settled_base(&self) -> Result<Base<'_>, EngineError> {
+        let _reading = self.reader()?;
+        let base = self.base();
+        base.snapshot()?;
+        Ok(base)
+    }
+
+    /// A working state that is to become one of the past.
+    pub(crate) fn past<'a>(&'a self, base: &'a Base<'a>, revision: u64, time: Timestamp) -> Working<'a> {
+        let mut working = Working::new(&self.schema, &self.layouts, base, time);
+        working.past = Some(revision);
+        // Nothing of then is brought up to date any more.
+        working.open = Some(Vec::new());
+        working
     }
 
     /// Visits the commits after a revision, in order, until `visit` breaks. False where the log no longer goes back

@@ -34,6 +34,7 @@ pub mod nodes;
 pub mod oracle;
 pub mod order;
 pub mod origin;
+pub mod past;
 pub mod paths;
 pub mod propagate;
 pub mod query;

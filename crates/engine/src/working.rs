@@ -96,6 +96,8 @@ pub struct Working<'a> {
     pub deferred: Deferred,
     /// The updates that are open here, where that is not what is published.
     pub(crate) open: Option<Vec<Arc<Update>>>,
+    /// Of a state of the past its revision ([`crate::past`]).
+    pub(crate) past: Option<u64>,
     /// Who has made the current transaction, where that is known.
     pub(crate) actor: Option<SmolStr>,
     /// What groups have yet to count, by node.
@@ -131,6 +133,7 @@ impl<'a> Working<'a> {
             budgets: None,
             deferred: Deferred::default(),
             open: None,
+            past: None,
             actor: None,
             lags: Lags::new(),
             passing: None,
@@ -138,6 +141,16 @@ impl<'a> Working<'a> {
             regathered: Vec::new(),
             kept_regathered: Vec::new(),
         }
+    }
+
+    /// Is it a state of the past? Then its documents and references are those of then, and the rest is of now.
+    pub fn is_past(&self) -> bool {
+        self.past.is_some()
+    }
+
+    /// The revision as of which all is seen that is not changed here.
+    pub fn revision(&self) -> u64 {
+        self.past.unwrap_or_else(|| self.base.revision())
     }
 
     /// The updates that are open in this state: what they have yet to reach may be behind.

@@ -15,6 +15,7 @@ use super::composite::{self, over_several};
 use super::conditions::{Comparison, behind_link, comparison, own_field, ranges, search, split};
 use super::{From, Query};
 use crate::error::EngineError;
+use crate::eval::View;
 use crate::keys;
 use crate::order::siblings;
 use crate::working::Working;
@@ -83,8 +84,14 @@ pub fn explain(working: &Working<'_>, query: &Query) -> Result<Explained, Engine
 /// The paths worth trying, the most selective first; the last is the one that must do.
 pub(super) fn paths(working: &Working<'_>, query: &Query) -> Result<Vec<Path>, EngineError> {
     let by_id = query.order.is_empty();
-    if let From::Listed(ids) = &query.from {
-        let mut ids = ids.clone();
+    let listed = match &query.from {
+        From::Listed(ids) => Some(ids.clone()),
+        // There are no indexes of the past.
+        From::All if working.is_past() => Some(working.all(query.ty)?),
+        From::Referring(field, target) if working.is_past() => Some(working.referrers(*field, target)?),
+        From::All | From::Referring(..) => None,
+    };
+    if let Some(mut ids) = listed {
         ids.sort();
         ids.dedup();
         let (rows, direction) = (Rows::Trail(Trail::Listed(ids.into_iter())), Direction::Forward);
@@ -457,6 +464,13 @@ fn compared(condition: &Expr) -> Option<FieldRef> {
 /// The refusal of a query that would visit too many, with the index that would help.
 pub(super) fn too_far(working: &Working<'_>, query: &Query) -> EngineError {
     let ty = working.schema.ty(query.ty);
+    if working.is_past() {
+        let message = format!(
+            "the query would visit more than {} resources of {}: there are no indexes of the past",
+            query.scan_limit, ty.name
+        );
+        return EngineError::refused("scan-limit", None, message);
+    }
     let (conjuncts, _) = said(query);
     let compared = conjuncts.iter().filter_map(|it| compared(it));
     let ordered = query.order.iter().filter_map(|(key, _)| own_field(key));

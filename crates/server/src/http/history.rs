@@ -1,4 +1,4 @@
-//! The past of a resource: `GET …?at=REV`, `GET …/_versions`, `POST …/_revert`.
+//! The past of a resource: `GET …?at=REV`, `GET …/_versions`, `POST …/_revert`. That of a list: `GET …?at=REV`.
 //!
 //! A past resource is shown as it was kept: nothing is computed from what there is now, so its place among siblings is
 //! left out. A way back is an ordinary write of the facts of then, held to the rules of now.
@@ -6,6 +6,8 @@
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
 use corollary_engine::history::{self, Came, MAX_COMMITS_READ, Past, Version};
+use corollary_engine::past::Then;
+use corollary_engine::working::Working;
 use corollary_engine::{Doc, Engine, Key, among};
 use corollary_schema::{Field, FieldKind, ResourceType, Schema, Slot};
 use corollary_value::Value;
@@ -13,10 +15,13 @@ use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 use std::io::Write as _;
 
+use super::lines;
+use super::list::{self, Asked, Next};
 use super::params::Params;
 use super::resource::{body_json, perform};
+use super::several;
 use super::write::Conditions;
-use super::{Call, REVISION_HEADER, etag, json, read, with_header};
+use super::{Call, Fault, REVISION_HEADER, etag, json, read, with_header};
 use crate::json::encode::{Encoder, Shape, bare, bare_among, text};
 use crate::patch::Kind;
 use crate::path::{self, Target};
@@ -50,13 +55,91 @@ fn named(engine: &Engine, segments: &[String]) -> Result<Key, Problem> {
     read(engine, |working| match path::resolve(working, segments)? {
         Target::Resource { key, .. } | Target::Linked { key, .. } => Ok(key),
         Target::List(_) | Target::Several(_) => {
-            let detail = "the past is kept of resources, and this is a list";
+            let detail = "versions are kept of resources, and this is a list";
             Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "past-list", detail).into())
         }
     })
 }
 
-/// The resource as it was at a revision.
+/// Reads one consistent state: that of now, or that of a revision.
+pub(crate) fn read_at<T>(
+    engine: &Engine,
+    revision: Option<u64>,
+    f: impl Fn(&Working<'_>) -> Result<T, Fault>,
+) -> Result<T, Problem> {
+    let Some(revision) = revision else { return read(engine, f) };
+    let mut told = None;
+    let then =
+        corollary_engine::past::read(engine, Timestamp::now(), revision, |working| match f(working) {
+            Ok(found) => Ok(Some(found)),
+            Err(Fault::Problem(problem)) => {
+                told = Some(*problem);
+                Ok(None)
+            }
+            Err(Fault::Engine(error)) => Err(error),
+        })?;
+    let gone = |detail: String| Err(Problem::new(StatusCode::GONE, "past-retention", detail));
+    match (then, told) {
+        (_, Some(problem)) => Err(problem),
+        (Then::Was(Some(found)), None) => Ok(found),
+        (Then::Was(None) | Then::Unknown, None) => {
+            gone(format!("the log does not go back to revision {revision} any more"))
+        }
+        (Then::TooFar, None) => {
+            gone(format!("more than {MAX_COMMITS_READ} commits would have to be read back"))
+        }
+    }
+}
+
+/// Refuses a revision that has not happened.
+fn check_happened(engine: &Engine, revision: u64) -> Result<(), Problem> {
+    if revision > engine.revision() {
+        // Another server may have told it.
+        engine.catch_up()?;
+    }
+    let last = engine.revision();
+    if revision > last {
+        let detail = format!("revision {revision} has not happened yet; the last is {last}");
+        return Err(Problem::malformed("parameter", detail));
+    }
+    Ok(())
+}
+
+/// A page of a list as it was at a revision; nothing where the path led to one resource then.
+fn list_at(
+    call: &Call<'_>,
+    segments: &[String],
+    params: &Params,
+    revision: u64,
+) -> Result<Option<Response<Body>>, Problem> {
+    let engine = call.app.node.engine();
+    check_happened(engine, revision)?;
+    let list = match read_at(engine, Some(revision), |working| Ok(path::resolve(working, segments)?))? {
+        Target::Resource { .. } | Target::Linked { .. } => return Ok(None),
+        list => list,
+    };
+    params.only_for_past_lists()?;
+    if lines::are_wanted(&call.headers) {
+        let detail = "a list of the past comes in pages, not line by line";
+        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "past-list", detail));
+    }
+    let reply = match list {
+        Target::List(list) => {
+            let filter = params.filter(engine.schema(), list.ty)?;
+            let asked = Asked { params, filter, start: 0, next: Next::Path };
+            list::page(call, &|working| list::again(working, segments), &list, &asked)
+        }
+        Target::Several(several) => {
+            let filters = several.lists.iter().map(|(ty, _)| params.filter(engine.schema(), *ty));
+            let filter = filters.collect::<Result<_, _>>()?;
+            several::page(call, segments, &Asked { params, filter, start: 0, next: Next::Path })
+        }
+        Target::Resource { .. } | Target::Linked { .. } => return Ok(None),
+    };
+    reply.map(Some)
+}
+
+/// The resource, or the page of a list, as it was at a revision.
 pub(crate) fn at(
     call: &Call<'_>,
     segments: &[String],
@@ -64,6 +147,12 @@ pub(crate) fn at(
     revision: u64,
 ) -> Result<Response<Body>, Problem> {
     let engine = call.app.node.engine();
+    // Where a list stands, one resource stands only behind a link.
+    if !segments.len().is_multiple_of(2)
+        && let Some(list) = tokio::task::block_in_place(|| list_at(call, segments, params, revision))?
+    {
+        return Ok(list);
+    }
     let key = named(engine, segments)?;
     params.only_for_one()?;
     if params.expand.is_some() || params.watch {
@@ -83,15 +172,7 @@ pub(crate) fn at(
 
 /// A resource as it was, or why that cannot be told.
 pub(crate) fn past(engine: &Engine, key: &Key, revision: u64) -> Result<std::sync::Arc<Doc>, Problem> {
-    if revision > engine.revision() {
-        // Another server may have told it.
-        engine.catch_up()?;
-    }
-    let last = engine.revision();
-    if revision > last {
-        let detail = format!("revision {revision} has not happened yet; the last is {last}");
-        return Err(Problem::malformed("parameter", detail));
-    }
+    check_happened(engine, revision)?;
     let name = &engine.schema().ty(key.ty).name;
     let gone = |detail: String| Err(Problem::new(StatusCode::GONE, "past-retention", detail));
     match history::at(engine, Timestamp::now(), key, revision)? {

@@ -19,6 +19,7 @@ use serde_json::{Map, Value as Json};
 
 use super::commit::{self, Manner, Told};
 use super::explain;
+use super::history::read_at;
 use super::params::Params;
 use super::resource::{body_json, parse_json};
 use super::updates;
@@ -107,7 +108,7 @@ pub(crate) fn page(
         return explain::reply(call, again, &query);
     }
     let shape = Shape { scope: list.scope.clone(), ..params.shape(schema, engine.schema(), list.ty)? };
-    let page = read(engine, |working| {
+    let page = read_at(engine, params.at, |working| {
         // What the path leads to is read again, so that all of the reply is of one revision.
         let Found { list, mut by } = again(working)?;
         let query = Query { from: list.from, ..query.clone() };
@@ -146,7 +147,7 @@ pub(crate) fn close(
     count: Option<u64>,
     by: BTreeSet<String>,
 ) -> Closed {
-    let (revision, reads) = (encoder.working().base.revision(), encoder.working().base.reads());
+    let (revision, reads) = (encoder.working().revision(), encoder.working().base.reads());
     let Encoder { mut out, mut pending, .. } = encoder;
     out.extend_from_slice(b",\"next\":");
     match (token, next) {

@@ -184,7 +184,11 @@ pub(crate) struct Call<'a> {
 impl Call<'_> {
     /// What writes the reply to a read.
     pub(crate) fn encoder<'w, 'a>(&self, working: &'w Working<'a>) -> Encoder<'w, 'a> {
-        if self.exact { Encoder::exact(working) } else { Encoder::new(working) }
+        match (working.is_past(), self.exact) {
+            (true, _) => Encoder::past(working),
+            (false, true) => Encoder::exact(working),
+            (false, false) => Encoder::new(working),
+        }
     }
 }
 

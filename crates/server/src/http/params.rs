@@ -194,6 +194,19 @@ impl Params {
         refuse_given(&given, "means nothing here: `why` asks about one value of now")
     }
 
+    /// Refuses what is told of the present alone.
+    pub fn only_for_past_lists(&self) -> Result<(), Problem> {
+        let given = [
+            ("explain", self.explain),
+            ("watch", self.watch),
+            ("since", self.since.is_some()),
+            ("wait", self.wait.is_some()),
+            ("dry_run", self.dry_run.is_some()),
+            ("why", self.why.is_some()),
+        ];
+        refuse_given(&given, "means nothing here: `at` shows what has been")
+    }
+
     /// Refuses what means nothing for the list of versions of a resource.
     pub fn only_for_versions(&self) -> Result<(), Problem> {
         let given = [

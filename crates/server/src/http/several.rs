@@ -16,6 +16,7 @@ use corollary_schema::typed::Expr;
 use corollary_schema::{Schema, TypeIx};
 use corollary_value::{Id, Value, compare};
 
+use super::history::read_at;
 use super::list::{self, Asked};
 use super::updates;
 use super::{Call, Fault, REVISION_HEADER, json, read, with_header};
@@ -46,7 +47,7 @@ pub(crate) fn page(
         let detail = "`explain` is told of lists of one type; ask it of the list of each";
         return Err(Problem::malformed("parameter", detail));
     }
-    let page = read(engine, |working| {
+    let page = read_at(engine, params.at, |working| {
         let several = again(working, segments)?;
         let place = Place::read(call, working.schema, params, &several)?;
         let queries = queries(working.schema, &several, asked, &place)?;

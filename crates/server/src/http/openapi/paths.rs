@@ -358,7 +358,7 @@ pub(super) fn list(names: &[&str]) -> Json {
         "parameters": [
             text_parameter("filter"), text_parameter("order"), limit_parameter(), text_parameter("page_token"),
             text_parameter("fields"), text_parameter("expand"), flag_parameter("count"),
-            flag_parameter("allow_scan"), explain_parameter(), watch_parameter(), since_parameter(),
+            flag_parameter("allow_scan"), explain_parameter(), watch_parameter(), since_parameter(), at_parameter(),
         ],
         "responses": in_lines(json!({
             "200": {"description": "A page; or, line by line, all of it", "content": {"application/json": {"schema": {"oneOf": [page, explained]}}}},
