@@ -359,6 +359,7 @@ impl Attempt<'_> {
             let ty = if let FactKind::Stored(ty) = fact.kind { Some(ty) } else { None };
             let mut value = self.record(place).get(name).cloned().unwrap_or_default();
             let (mut fill, rules) = (Fill::Required, fact.rules.cloned().unwrap_or_default());
+            let mut refused = false;
             for (at, (_, edit)) in edits.iter().filter(|(other, _)| other == name).enumerate() {
                 if at > 0 {
                     value = rules::completed(fact.kind, &rules, value, fill, self.setting.now);
@@ -367,10 +368,16 @@ impl Attempt<'_> {
                 fill = if merges { Fill::Required } else { Fill::All };
                 match edited(ty, &value, edit, self.setting.now) {
                     Ok(new) => value = new,
-                    Err(code) => drop(wrong.insert(code)),
+                    Err(code) => {
+                        refused = true;
+                        wrong.insert(code);
+                    }
                 }
             }
-            self.set(place, fact, value, fill, &mut wrong);
+            // What would have come of the others says nothing then.
+            if !refused {
+                self.set(place, fact, value, fill, &mut wrong);
+            }
         }
         for (_, edit) in edits.iter().filter(|(name, _)| name == PLACE) {
             if let Edit::Set(at) = edit {

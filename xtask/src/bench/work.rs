@@ -102,7 +102,7 @@ impl Work {
                 let least = random.below(990);
                 let most = least + 10;
                 let path = format!(
-                    "/api/orders?filter=amount>={least}%20and%20amount<{most}&order=amount&limit=100"
+                    "/api/orders?filter=amount%3E%3D{least}%20and%20amount%3C{most}&order=amount&limit=100"
                 );
                 http::request(out, "GET", &path, "");
             }
