@@ -16,10 +16,9 @@ use serde_json::{Map, Value as Json};
 use std::io::Write as _;
 
 use super::lines;
-use super::list::{self, Asked, Next};
+use super::list;
 use super::params::Params;
 use super::resource::{body_json, perform};
-use super::several;
 use super::write::Conditions;
 use super::{Call, Fault, REVISION_HEADER, etag, json, read, with_header};
 use crate::json::encode::{Encoder, Shape, bare, bare_among, text};
@@ -123,20 +122,7 @@ fn list_at(
         let detail = "a list of the past comes in pages, not line by line";
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "past-list", detail));
     }
-    let reply = match list {
-        Target::List(list) => {
-            let filter = params.filter(engine.schema(), list.ty)?;
-            let asked = Asked { params, filter, start: 0, next: Next::Path };
-            list::page(call, &|working| list::again(working, segments), &list, &asked)
-        }
-        Target::Several(several) => {
-            let filters = several.lists.iter().map(|(ty, _)| params.filter(engine.schema(), *ty));
-            let filter = filters.collect::<Result<_, _>>()?;
-            several::page(call, segments, &Asked { params, filter, start: 0, next: Next::Path })
-        }
-        Target::Resource { .. } | Target::Linked { .. } => return Ok(None),
-    };
-    reply.map(Some)
+    list::serve(call, segments, params, &list)
 }
 
 /// The resource, or the page of a list, as it was at a revision.

@@ -22,6 +22,7 @@ use super::explain;
 use super::history::read_at;
 use super::params::Params;
 use super::resource::{body_json, parse_json};
+use super::several;
 use super::updates;
 use super::write::{self, Prepared, Replies};
 use super::{Call, Fault, READS_HEADER, REVISION_HEADER, json, read, with_header};
@@ -78,6 +79,30 @@ pub(crate) fn wait_for(exact: bool, by: &BTreeSet<String>) -> Result<(), Problem
     let fields: Vec<&str> = by.iter().map(String::as_str).collect();
     let problem = Problem::unavailable(format!("{} is being brought up to date", fields.join(", ")));
     Err(Problem { code: "pending", ..problem })
+}
+
+/// A page of what a path leads to, as the parameters of a GET ask; nothing where that is one resource.
+pub(crate) fn serve(
+    call: &Call<'_>,
+    segments: &[String],
+    params: &Params,
+    target: &Target,
+) -> Result<Option<Response<Body>>, Problem> {
+    let schema = call.app.node.engine().schema();
+    let page = match target {
+        Target::List(list) => {
+            let filter = params.filter(names_of(list.scope.as_ref(), schema), list.ty)?;
+            let asked = Asked { params, filter, start: 0, next: Next::Path };
+            page(call, &|working| again(working, segments), list, &asked)?
+        }
+        Target::Several(several) => {
+            let filters = several.lists.iter().map(|(ty, _)| params.filter(schema, *ty));
+            let filter = filters.collect::<Result<_, _>>()?;
+            several::page(call, segments, &Asked { params, filter, start: 0, next: Next::Path })?
+        }
+        Target::Resource { .. } | Target::Linked { .. } => return Ok(None),
+    };
+    Ok(Some(page))
 }
 
 /// One page of a list; `again` is what finds it in the state that is read.

@@ -14,13 +14,12 @@ use corollary_schema::{Schema, TypeIx};
 use serde_json::Value as Json;
 
 use super::commit::{self, Manner, Told};
-use super::list::{Asked, Next};
 use super::params::Params;
 use super::updates;
 use super::write::{self, Conditions, Prepared, Replies};
 use super::{
     Call, Fault, READS_HEADER, REVISION_HEADER, by_query, etag, etags, history, json, lines, list, read,
-    several, values, why, with_header,
+    values, why, with_header,
 };
 use crate::json::encode::{Encoder, Shape};
 use crate::mounts::permit::permit;
@@ -114,20 +113,11 @@ fn get(
         }
     }
     let target = read(engine, |working| Ok(path::resolve(working, segments)?))?;
+    if let Some(page) = tokio::task::block_in_place(|| list::serve(call, segments, params, &target))? {
+        return Ok(page);
+    }
     match target {
-        Target::List(list) => {
-            let filter = params.filter(names_of(list.scope.as_ref(), engine.schema()), list.ty)?;
-            let asked = Asked { params, filter, start: 0, next: Next::Path };
-            tokio::task::block_in_place(|| {
-                list::page(call, &|working| list::again(working, segments), &list, &asked)
-            })
-        }
-        Target::Several(several) => {
-            let filters = several.lists.iter().map(|(ty, _)| params.filter(engine.schema(), *ty));
-            let filters = filters.collect::<Result<_, _>>()?;
-            let asked = Asked { params, filter: filters, start: 0, next: Next::Path };
-            tokio::task::block_in_place(|| several::page(call, segments, &asked))
-        }
+        Target::List(_) | Target::Several(_) => Err(Problem::not_found("the list is gone")),
         Target::Resource { ref key, .. } | Target::Linked { ref key, .. } => {
             params.only_for_one()?;
             let scope = target.scope().cloned();

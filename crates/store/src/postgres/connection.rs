@@ -148,7 +148,7 @@ impl Connection {
         waiting(|| answer.recv_timeout(limit)).map_err(|error| match error {
             RecvTimeoutError::Disconnected => self.closed(),
             RecvTimeoutError::Timeout => {
-                self.silent.store(true, Ordering::Relaxed);
+                self.abandon();
                 failed(&self.place, format!("it has not answered within {} s", limit.as_secs()), false)
             }
         })
@@ -161,6 +161,11 @@ impl Connection {
     /// Has the server not answered in time? Then others that are connected to it hear nothing either.
     pub fn is_silent(&self) -> bool {
         self.silent.load(Ordering::Relaxed)
+    }
+
+    /// Gives it up without a word: nobody waits for its end.
+    pub fn abandon(&self) {
+        self.silent.store(true, Ordering::Relaxed);
     }
 
     /// Can it still be used? It cannot when the server has said goodbye, or is gone, and that has come here.

@@ -103,6 +103,10 @@ impl Pool {
                         state.open -= stale.len();
                         stale
                     };
+                    if silent {
+                        // What they were asked last may be without an answer too.
+                        stale.iter().for_each(Connection::abandon);
+                    }
                     drop(stale);
                     // Who has waited once does not wait for a new one too.
                     if fresh || silent {
