@@ -24,6 +24,7 @@
 //! | file | 1, id of the blob | how far an upload is |
 //! | file | 2, time, id of the blob | whose it was, and its size |
 //! | file | 3, id of the blob | whose it is, or was |
+//! | record | kind, key | what a server keeps for itself ([`crate::records`]) |
 
 use corollary_schema::{FieldId, TypeId};
 use corollary_store::{Keyspace, KeyspaceSpec, Snapshot};
@@ -36,6 +37,7 @@ use jiff::Timestamp;
 use crate::error::EngineError;
 use crate::files::BlobId;
 use crate::nodes::NOTES;
+use crate::records::Kind;
 use crate::updates::UpdateId;
 
 /// Names and numbers: the schema, the revision.
@@ -68,11 +70,14 @@ pub const BLOB: Keyspace = Keyspace(10);
 /// Which bytes belong to which file, which do not yet, and which do not any more.
 pub const FILE: Keyspace = Keyspace(11);
 
+/// What servers keep for themselves.
+pub const RECORD: Keyspace = Keyspace(12);
+
 /// The name of [`DOC`].
 pub const DOC_NAME: &str = "doc";
 
 /// What a store must be opened with.
-pub const KEYSPACES: [KeyspaceSpec; 12] = [
+pub const KEYSPACES: [KeyspaceSpec; 13] = [
     KeyspaceSpec { keyspace: META, name: "meta" },
     KeyspaceSpec { keyspace: DOC, name: DOC_NAME },
     KeyspaceSpec { keyspace: REFERENCE, name: "reference" },
@@ -85,7 +90,13 @@ pub const KEYSPACES: [KeyspaceSpec; 12] = [
     KeyspaceSpec { keyspace: RECEIPT, name: "receipt" },
     KeyspaceSpec { keyspace: BLOB, name: "blob" },
     KeyspaceSpec { keyspace: FILE, name: "file" },
+    KeyspaceSpec { keyspace: RECORD, name: "record" },
 ];
+
+/// In [`RECORD`]: a record of a kind.
+pub fn record(kind: Kind, key: &[u8]) -> Vec<u8> {
+    [&[kind.0], key].concat()
+}
 
 /// In [`META`]: the last revision.
 pub const REVISION: &[u8] = b"revision";

@@ -41,6 +41,7 @@ pub mod query;
 pub mod ranks;
 pub mod rebuild;
 pub mod receipt;
+pub mod records;
 mod recursive;
 pub mod repair;
 pub mod reply;

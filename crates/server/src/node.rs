@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use corollary_engine::files::{self, Fault};
 use corollary_engine::rebuild::Structure;
+use corollary_engine::records::Records;
 use corollary_engine::reply::{Request, Wants};
 use corollary_engine::{Commit, Committed, Engine, EngineError, Executor, Transaction, UpdateId, spans};
 use corollary_store::StoreError;
@@ -90,6 +91,9 @@ impl Claim {
     }
 }
 
+/// A step with records. The error is one after which nothing may be written any more.
+type Keeping = Box<dyn FnOnce(&mut Executor) -> Result<(), EngineError> + Send>;
+
 enum Job {
     /// A transaction, what is told of it, whether anybody still waits for it, and who.
     Run(Transaction, Wants, Claim, Reply),
@@ -99,6 +103,8 @@ enum Job {
     Mend(Structure, Vec<Vec<u8>>, oneshot::Sender<Result<(), Problem>>),
     /// What is wrong with files and can be mended, and who waits for how much it was.
     MendFiles(Vec<Fault>, oneshot::Sender<Result<usize, Problem>>),
+    /// Something that is done with records; it tells whoever waits what came of it.
+    Keep(Keeping),
     /// The end: what waits already is done, nothing more is accepted.
     Stop,
 }
@@ -278,6 +284,19 @@ impl Node {
         replied.await.unwrap_or_else(|_| Err(self.stopped()))
     }
 
+    /// Has something made of records ([`Executor::keep_records`]); returns when it is durable.
+    pub async fn records<T: Send + 'static>(
+        &self,
+        f: impl FnMut(&mut Records<'_>) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let (reply, replied) = oneshot::channel();
+        let keeping = |executor: &mut Executor| answer(executor.keep_records(Timestamp::now(), f), reply);
+        if self.jobs.send(Job::Keep(Box::new(keeping))).await.is_err() {
+            return Err(self.stopped());
+        }
+        replied.await.unwrap_or_else(|_| Err(self.stopped()))
+    }
+
     /// Has the executor end when it has done what waits. Connections that do not end hold the node, but not the executor.
     pub async fn stop(&self) {
         // An error is an executor that has ended already.
@@ -388,6 +407,7 @@ fn execute(
                 }
                 Job::Mend(structure, rows, reply) => answer(executor.mend_rows(structure, &rows), reply)?,
                 Job::MendFiles(faults, reply) => answer(files::mend(&mut executor, &faults), reply)?,
+                Job::Keep(keeping) => keeping(&mut executor)?,
                 // Nobody waits for it any more.
                 Job::Run(..) => {}
                 Job::Stop => waiting.close(),

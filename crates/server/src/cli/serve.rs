@@ -21,6 +21,7 @@ use crate::front::listen::{self, Listening};
 use crate::front::metrics::Metrics;
 use crate::front::tls::Tls;
 use crate::front::{self, Front, log, origins};
+use crate::hooks::{self, Hooks};
 use crate::http::backup::MAX_BACKUPS;
 use crate::http::{self, App, Bodies, Limits};
 use crate::mounts::proxy::Proxies;
@@ -106,6 +107,9 @@ pub struct Options {
     /// Of a hundred parts of the time, how many updates may store something in while somebody writes
     #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub update_share: u32,
+    /// Whether this server delivers hooks; one over a copy of the data had better not
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub hooks: bool,
     /// The name of this server among those over one database; its host and port without it
     #[arg(long, value_name = "NAME", value_parser = super::node_name)]
     pub node: Option<String>,
@@ -196,6 +200,8 @@ pub struct Serving {
     grace: Duration,
     /// What keeps the tables in SQL, where that is wanted.
     tables: Option<tokio::task::JoinHandle<()>>,
+    /// What delivers hooks, where this server does.
+    hooks: Option<hooks::Running>,
 }
 
 /// Listens, and serves in the background; `engine` is how the executor was opened, `sql` where there are tables in SQL.
@@ -247,6 +253,7 @@ pub async fn start(
     let bodies = Arc::new(Bodies::new(mebibytes(options.max_bodies_mib)));
     let sql = sql.map(Arc::new);
     let proxy_time = Duration::from_secs(u64::from(options.proxy_seconds));
+    let hooks = Arc::new(Hooks::default());
     let proxies = Arc::new(Proxies::new(proxy_time, u64::from(options.proxy_body_mib) << 20));
     let site = Site::start(executor, Manner { engine, node: node_options }, |node| App {
         node,
@@ -256,6 +263,7 @@ pub async fn start(
         backups: Arc::new(Semaphore::new(MAX_BACKUPS)),
         lines,
         proxies,
+        hooks: hooks.clone(),
         schema_text,
         checking: Arc::default(),
         busy: RwLock::default(),
@@ -268,15 +276,16 @@ pub async fn start(
     let listening = Listening { listener, connections: options.max_connections as usize, tls };
     // The sender gone means the same as a signal.
     let served = tokio::spawn(listen::serve(listening, face, metrics, async { drop(stopped.await) }));
+    let hooks = options.hooks.then(|| hooks::start(site.clone(), hooks));
     let tables = sql.map(|place| sql::follow::start(site.clone(), place));
     let grace = Duration::from_secs(u64::from(options.grace_seconds));
-    Ok(Serving { address, site, stop, served, grace, tables })
+    Ok(Serving { address, site, stop, served, grace, tables, hooks })
 }
 
 impl Serving {
     /// Serves until `told` is done; then finishes what was accepted.
     pub async fn until(self, told: impl Future<Output = ()>) -> Result<(), Failure> {
-        let Serving { site, stop, mut served, grace, tables, .. } = self;
+        let Serving { site, stop, mut served, grace, tables, hooks, .. } = self;
         let (mut finished, mut failed) = (false, None);
         tokio::select! {
             () = told => {}
@@ -295,6 +304,10 @@ impl Serving {
             // What it was at happens as a whole or not at all, and whoever comes next goes on.
             tables.abort();
             let _ = tables.await;
+        }
+        if let Some(hooks) = hooks {
+            // What was delivered is kept while the executor is there.
+            hooks.end().await;
         }
         let stopped = site.stop().await;
         match failed.or(stopped.err()) {

@@ -23,6 +23,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::counts::durations;
+use crate::hooks::state;
 use crate::http::Bodies;
 use crate::path::PREFIX;
 use crate::site::Site;
@@ -69,6 +70,7 @@ impl Metrics {
         registry.register("http_requests_running", "Requests that have no reply yet", running.clone());
         registry.register("http_connections", "Connections that are open", connections.clone());
         site.current().node.counts().register(&mut registry);
+        site.current().hooks.counts.register(&mut registry);
         if let Some(place) = &site.current().sql {
             place.counts.register(&mut registry);
         }
@@ -170,6 +172,11 @@ impl fmt::Debug for Standing {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfHook {
+    hook: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct InState {
     state: &'static str,
 }
@@ -221,6 +228,19 @@ impl Collector for Standing {
             gauge("files", "Files that resources have", None, files.files)?;
             gauge("files_stored", "What they take", Some(&Unit::Bytes), files.bytes)?;
         }
+        // A store that is away tells nothing of hooks.
+        let (lag, letters): (Family<OfHook, Gauge>, Family<OfHook, Gauge>) = Default::default();
+        let states = engine.records(Timestamp::now(), state::all).unwrap_or_default();
+        for (hook, state) in states {
+            let behind = engine.revision().saturating_sub(state.cursor);
+            lag.get_or_create(&OfHook { hook: hook.clone() }).set(behind as i64);
+            letters.get_or_create(&OfHook { hook }).set(state.letters as i64);
+        }
+        let help =
+            "Revisions by which a hook is behind: what was not delivered, and what is of no concern to it";
+        lag.encode(encoder.encode_descriptor("hook_lag_revisions", help, None, lag.metric_type())?)?;
+        let help = "Events that a hook gave up, and that are kept";
+        letters.encode(encoder.encode_descriptor("hook_letters", help, None, letters.metric_type())?)?;
         let open: Family<InState, Gauge> = Family::default();
         for state in [State::Waiting, State::Running, State::Failed] {
             let here = updates.open.iter().filter(|update| update.record.state == state).count();

@@ -14,6 +14,7 @@ mod expand;
 mod explain;
 mod files;
 mod history;
+mod hooks;
 mod idempotency;
 pub mod lines;
 mod list;
@@ -33,6 +34,7 @@ mod why;
 mod write;
 
 pub use body::Bodies;
+pub use hooks::follow;
 pub(crate) use schema::tag;
 pub use write::{fresh_id, taken};
 
@@ -51,6 +53,7 @@ use tokio::sync::{RwLock, Semaphore};
 
 use body::Held;
 
+use crate::hooks::Hooks;
 use crate::json::encode::Encoder;
 use crate::mounts::proxy::{self, Proxies};
 use crate::node::Node;
@@ -117,6 +120,8 @@ pub struct App {
     pub lines: Arc<Semaphore>,
     /// The way to other servers.
     pub proxies: Arc<Proxies>,
+    /// Who is told of changes by HTTP.
+    pub hooks: Arc<Hooks>,
     /// The text of the schema.
     pub schema_text: String,
     /// Whose turn it is to look for what is wrong.
@@ -130,7 +135,7 @@ impl App {
     pub fn with(&self, node: Arc<Node>, schema_text: String) -> App {
         let (limits, bodies, checking) = (self.limits.clone(), self.bodies.clone(), self.checking.clone());
         let (backups, lines, sql) = (self.backups.clone(), self.lines.clone(), self.sql.clone());
-        let proxies = self.proxies.clone();
+        let (proxies, hooks) = (self.proxies.clone(), self.hooks.clone());
         App {
             node,
             limits,
@@ -139,6 +144,7 @@ impl App {
             backups,
             lines,
             proxies,
+            hooks,
             schema_text,
             checking,
             busy: RwLock::default(),
@@ -161,6 +167,8 @@ pub fn router(site: Site) -> Router {
         .route("/api/_backup", get(backup::handle))
         .route("/api/_batch", any(|site, request| answer(Face::Batch, site, request)))
         .route("/api/_check", any(check::handle))
+        .route("/api/_hooks", any(hooks::handle))
+        .route("/api/_hooks/{*rest}", any(hooks::handle))
         .route("/api/_move", any(|site, request| answer(Face::Moves, site, request)))
         .route("/api/_updates", any(updates::list))
         .route("/api/_updates/{id}", any(updates::one))

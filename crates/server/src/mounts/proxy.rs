@@ -17,15 +17,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, 
 use corollary_schema::Schema;
 use corollary_schema::mounts::{Mount, Proxy, Target};
 use futures_util::{Stream, StreamExt};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::permit::{self, Asks};
+use crate::outgoing::{Connections, connections};
 use crate::path::{self, PREFIX};
 use crate::problem::Problem;
 use rewrite::{Lines, Prefix};
@@ -38,13 +33,6 @@ const HOPS: HeaderName = HeaderName::from_static("corollary-hops");
 
 /// Bytes of a JSON reply whose paths are rewritten, and of one line of a stream; what is longer goes through as it is.
 pub const MAX_REWRITTEN_BYTES: usize = 8 << 20;
-
-/// Idle connections that are kept to one server, and for how long.
-const MAX_IDLE: usize = 32;
-const IDLE: Duration = Duration::from_secs(30);
-
-/// How long a connection may take to be there.
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// Headers that are of one connection, or that this server decides by itself.
 const HOP_BY_HOP: [HeaderName; 10] = [
@@ -59,8 +47,6 @@ const HOP_BY_HOP: [HeaderName; 10] = [
     header::UPGRADE,
     header::EXPECT,
 ];
-
-type Connections = Client<HttpsConnector<HttpConnector>, Body>;
 
 /// What all requests to other servers share.
 #[derive(Debug)]
@@ -83,29 +69,6 @@ impl Proxies {
         let made = self.client.get_or_init(|| connections().map_err(|error| error.to_string()));
         made.as_ref().map_err(|error| away(format!("no connections can be made: {error}")))
     }
-}
-
-fn connections() -> io::Result<Connections> {
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    http.set_connect_timeout(Some(CONNECT));
-    http.set_nodelay(true);
-    let provider = Arc::new(ring::default_provider());
-    let builder = match HttpsConnectorBuilder::new().with_provider_and_native_roots(provider.clone()) {
-        Ok(builder) => builder,
-        // A system without authorities trusts nobody, and reaches what is not encrypted all the same.
-        Err(_) => {
-            let config = ClientConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .map_err(io::Error::other)?;
-            let nobody = config.with_root_certificates(RootCertStore::empty());
-            HttpsConnectorBuilder::new().with_tls_config(nobody.with_no_client_auth())
-        }
-    };
-    let https = builder.https_or_http().enable_http1().wrap_connector(http);
-    let mut client = Client::builder(TokioExecutor::new());
-    client.pool_idle_timeout(IDLE).pool_max_idle_per_host(MAX_IDLE).pool_timer(TokioTimer::new());
-    Ok(client.build(https))
 }
 
 /// The other server is not there, or says nothing that can be understood.

@@ -20,6 +20,7 @@ mod files;
 mod front;
 mod fuzz;
 mod history;
+mod hooks;
 mod idempotency;
 mod import;
 mod language;
