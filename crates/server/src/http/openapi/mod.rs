@@ -1,6 +1,7 @@
 //! The OpenAPI 3.1 document of a schema: its resources, what may be written, and every path that this version serves.
 
 mod files;
+mod hooks;
 mod messages;
 mod mounts;
 mod parts;
@@ -68,6 +69,7 @@ pub fn document(schema: &Schema) -> Json {
             "patch": plain("Has an update that waits after a failure go on at once: `{\"state\": \"running\"}`"),
         }),
     );
+    hooks::add(&mut paths);
     paths.insert(
         format!("{PREFIX}/_schema"),
         json!({"get": plain("The schema: its name, its text, its JSON form"), "put": schema_change(true)}),
