@@ -52,6 +52,7 @@ impl Engine {
         let base = self.base();
         let last = stored_time(base.snapshot()?)?;
         let mut after = self.working(&base, now.max(last));
+        after.processors = self.processors()?.some();
         let mut ledger = Ledger { open: base.open_updates(), ended: Arc::default() };
         let mut revision = base.revision();
         let_come(&mut after, last, &mut revision, &mut ledger)?;

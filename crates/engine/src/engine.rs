@@ -24,6 +24,7 @@ use crate::error::EngineError;
 use crate::keys;
 use crate::log::{self, Commit};
 use crate::nodes::{Head, Nodes};
+use crate::processors::Line;
 use crate::spans;
 use crate::updates::budget::Budgets;
 use crate::updates::gather::GATHERED_OWNERS;
@@ -89,6 +90,8 @@ pub struct Engine {
     retired: AtomicBool,
     /// Held by reads: whoever retires the engine waits for them.
     reading: RwLock<()>,
+    /// What writes pass.
+    pub(crate) line: Line,
 }
 
 impl Engine {
@@ -118,6 +121,7 @@ impl Engine {
             time: Mutex::new(Timestamp::MIN),
             retired: AtomicBool::new(false),
             reading: RwLock::default(),
+            line: Line::default(),
         })
     }
 

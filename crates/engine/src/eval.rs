@@ -62,6 +62,11 @@ impl<'a> Eval<'a> {
         self.expr(expr, &mut Vec::new())
     }
 
+    /// The value of an expression that knows items beside `self`, the last of them the innermost.
+    pub fn value_given(&self, expr: &Expr, mut items: Vec<Value>) -> Result<Value, EngineError> {
+        self.expr(expr, &mut items)
+    }
+
     /// Does a condition hold? An error value does not.
     pub fn holds(&self, condition: &Expr) -> Result<bool, EngineError> {
         Ok(self.value(condition)?.is_true())

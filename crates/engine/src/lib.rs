@@ -36,6 +36,7 @@ pub mod order;
 pub mod origin;
 pub mod past;
 pub mod paths;
+pub mod processors;
 pub mod propagate;
 pub mod query;
 pub mod ranks;

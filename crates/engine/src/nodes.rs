@@ -41,6 +41,7 @@ use crate::doc::{Doc, Key};
 use crate::engine::{Engine, Executor, stored_time};
 use crate::error::EngineError;
 use crate::keys;
+use crate::processors;
 use crate::updates::{Ledger, Update};
 
 /// Commits whose notes are kept. A node that is further behind forgets all that it has in memory.
@@ -129,6 +130,8 @@ struct Note {
     documents: Option<Vec<Vec<u8>>>,
     /// Has it changed updates?
     updates: bool,
+    /// Has it changed processors?
+    processors: bool,
     /// The earliest timer that it set.
     armed: Option<Timestamp>,
 }
@@ -136,11 +139,14 @@ struct Note {
 const UPDATES: u8 = 1;
 const ARMED: u8 = 2;
 const ALL: u8 = 4;
+const PROCESSORS: u8 = 8;
 
 impl Note {
     /// Of what is in a batch.
     fn of(batch: &Batch, sequence: u64) -> Note {
-        let mut note = Note { sequence, documents: Some(Vec::new()), updates: false, armed: None };
+        let processors = processors::are_changed(batch);
+        let mut note =
+            Note { sequence, documents: Some(Vec::new()), updates: false, processors, armed: None };
         for write in batch.writes() {
             match write {
                 Write::Put { keyspace: keys::DOC, key, .. } | Write::Delete { keyspace: keys::DOC, key } => {
@@ -168,6 +174,7 @@ impl Note {
         let flag = |holds: bool, flag: u8| if holds { flag } else { 0 };
         bytes.push(
             flag(self.updates, UPDATES)
+                | flag(self.processors, PROCESSORS)
                 | flag(self.armed.is_some(), ARMED)
                 | flag(self.documents.is_none(), ALL),
         );
@@ -206,6 +213,7 @@ impl Note {
             sequence: u64::from_be_bytes(*sequence),
             documents,
             updates: flags & UPDATES != 0,
+            processors: flags & PROCESSORS != 0,
             armed,
         })
     }
@@ -404,6 +412,9 @@ impl Engine {
                 self.cache.forget_all(head.revision);
             }
             self.publish_updates(Arc::new(ledger));
+        }
+        if notes.as_ref().is_none_or(|notes| notes.iter().any(|note| note.processors)) {
+            self.line.change();
         }
         let documents = notes
             .as_ref()
@@ -684,7 +695,7 @@ mod tests {
         for (documents, updates, armed) in
             [(documents(), true, Some(time)), (documents(), false, None), (None, true, None)]
         {
-            let note = Note { sequence: 7, documents, updates, armed };
+            let note = Note { sequence: 7, documents, updates, processors: !updates, armed };
             assert_eq!(Note::decode(&note.encode()), Some(note));
         }
         assert_eq!(Head::decode(b"short"), None);

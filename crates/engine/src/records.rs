@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use crate::engine::{Engine, Executor};
 use crate::error::EngineError;
 use crate::keys;
+use crate::processors;
 
 /// What a record is of; no two uses have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +119,11 @@ impl Executor {
                     None => batch.delete(keys::RECORD, row),
                 }
             }
+            let line = processors::are_changed(&batch);
             executor.commit_aside(batch)?;
+            if line {
+                executor.engine().line.change();
+            }
             Ok(made)
         })
     }

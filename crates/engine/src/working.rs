@@ -28,6 +28,7 @@ use crate::eval::{View, holds_many};
 use crate::files::Received;
 use crate::group::Shift;
 use crate::keys;
+use crate::processors::Processors;
 use crate::updates::Update;
 use crate::updates::budget::{Budgets, Deferred};
 
@@ -98,6 +99,8 @@ pub struct Working<'a> {
     pub(crate) open: Option<Vec<Arc<Update>>>,
     /// Of a state of the past its revision ([`crate::past`]).
     pub(crate) past: Option<u64>,
+    /// What its transactions pass; none where there is nothing.
+    pub(crate) processors: Option<Arc<Processors>>,
     /// Who has made the current transaction, where that is known.
     pub(crate) actor: Option<SmolStr>,
     /// What groups have yet to count, by node.
@@ -134,6 +137,7 @@ impl<'a> Working<'a> {
             deferred: Deferred::default(),
             open: None,
             past: None,
+            processors: None,
             actor: None,
             lags: Lags::new(),
             passing: None,

@@ -425,7 +425,7 @@ fn update(working: &mut Working<'_>, key: &Key, edits: &[(Slot, Edit)]) -> Resul
 }
 
 /// Puts a value into a field of an existing resource, if the rules allow it; what they do not is added to what was found.
-fn set(
+pub(crate) fn set(
     working: &mut Working<'_>,
     key: &Key,
     slot: Slot,

@@ -102,6 +102,20 @@ pub fn check_member(names: &dyn Names, element: &Element<'_>, expr: &ast::Expr) 
     (checker.whole(expr), checker.found.into_inner())
 }
 
+/// Checks an expression with names of its own beside `self`: what is given under each is an item, the last the innermost. The time
+/// may stand anywhere.
+pub(crate) fn check_given(
+    schema: &Schema,
+    ty: TypeIx,
+    given: &[(SmolStr, Type)],
+    expr: &ast::Expr,
+) -> (Expr, Vec<Diagnostic>) {
+    let mut checker = Checker::new(schema, Place::Lazy(ty), None);
+    checker.given = given;
+    checker.scopes = RefCell::new(given.iter().map(|(_, ty)| ty.clone()).collect());
+    (checker.whole(expr), checker.found.into_inner())
+}
+
 /// Checks an expression that must be a condition over resources of a type.
 pub fn check_condition(schema: &Schema, ty: TypeIx, expr: &ast::Expr) -> (Expr, Vec<Diagnostic>) {
     let (typed, mut found) = check_expr(schema, Place::Query(ty), expr);
@@ -112,11 +126,11 @@ pub fn check_condition(schema: &Schema, ty: TypeIx, expr: &ast::Expr) -> (Expr, 
     (typed, found)
 }
 
-fn is_condition(ty: &Type) -> bool {
+pub(crate) fn is_condition(ty: &Type) -> bool {
     ty.many == Many::One && matches!(ty.kind, Kind::Bool | Kind::Null | Kind::Json)
 }
 
-fn not_a_condition(span: Span, ty: &Type, is: &str) -> Diagnostic {
+pub(crate) fn not_a_condition(span: Span, ty: &Type, is: &str) -> Diagnostic {
     Diagnostic::error("not-a-condition", span, format!("a condition must be true or false, and this is {is}"))
         .help(help::condition(ty))
 }
@@ -126,7 +140,9 @@ struct Checker<'a> {
     place: Place,
     /// Where in an embedded object it stands.
     element: Option<&'a Element<'a>>,
-    /// Types of the items of the enclosing objects and filters, the innermost last.
+    /// Names that something is given under, the outermost items.
+    given: &'a [(SmolStr, Type)],
+    /// Types of the items of what is given, of the enclosing objects and filters, the innermost last.
     scopes: RefCell<Vec<Type>>,
     /// The places of the clock that a comparison allows.
     clocks: RefCell<Vec<Span>>,
@@ -144,7 +160,15 @@ fn new(node: Node, ty: Type) -> Expr {
 impl<'a> Checker<'a> {
     fn new(names: &'a dyn Names, place: Place, element: Option<&'a Element<'a>>) -> Checker<'a> {
         let scopes = RefCell::new(element.map_or(Vec::new(), |element| element.objects.to_vec()));
-        Checker { names, place, element, scopes, clocks: RefCell::default(), found: RefCell::default() }
+        Checker {
+            names,
+            place,
+            element,
+            given: &[],
+            scopes,
+            clocks: RefCell::default(),
+            found: RefCell::default(),
+        }
     }
 }
 
@@ -288,7 +312,7 @@ impl Checker<'_> {
     }
 
     fn bare_name(&self, name: &SmolStr, span: Span) -> Expr {
-        let objects = self.element.map_or(0, |element| element.objects.len());
+        let objects = self.element.map_or(self.given.len(), |element| element.objects.len());
         let scope = self.scopes.borrow().get(objects..).and_then(|scopes| scopes.last().cloned());
         let (base, ty) = match (scope, self.place) {
             (Some(item), _) => (new(Node::Item(0), item.clone()), item),
@@ -298,6 +322,9 @@ impl Checker<'_> {
                 (owner, ty)
             }
             (None, Place::Derived(owner) | Place::Lazy(owner) | Place::Default(owner)) => {
+                if let Some(at) = self.given.iter().position(|(given, _)| given == name) {
+                    return self.given_at(at);
+                }
                 if self.schema().has_root(name) {
                     return self.root(name, span);
                 }
@@ -352,6 +379,12 @@ impl Checker<'_> {
     fn object(&self, element: &Element<'_>, at: usize) -> Expr {
         let depth = self.scopes.borrow().len() - 1 - at;
         new(Node::Item(depth as u32), element.objects[at].clone())
+    }
+
+    /// What is given under a name.
+    fn given_at(&self, at: usize) -> Expr {
+        let depth = self.scopes.borrow().len() - 1 - at;
+        new(Node::Item(depth as u32), self.given[at].1.clone())
     }
 
     /// A field of `self`; within an embedded object perhaps of what holds it.

@@ -16,6 +16,7 @@ pub mod mounts;
 pub mod names;
 pub mod normalize;
 pub mod plan;
+pub mod processors;
 pub mod typed;
 
 pub use check::{Checked, check, check_parsed};

@@ -63,7 +63,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace { batch: 4_096, per_second: None, at_once: None, share: 50 }
+        Pace { batch: 4_096, per_second: None, at_once: None, share: 20 }
     }
 }
 

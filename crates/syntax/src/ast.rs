@@ -93,6 +93,25 @@ pub struct MountClause {
     pub span: Span,
 }
 
+/// What a processor does with a write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RuleText {
+    /// `deny when CONDITION, message TEXT`.
+    Deny {
+        /// The condition.
+        when: Expr,
+        /// What whoever writes is told.
+        message: Option<SmolStr>,
+    },
+    /// `set FIELD := EXPRESSION`.
+    Set {
+        /// The field.
+        field: Ident,
+        /// Its value.
+        value: Expr,
+    },
+}
+
 /// The kinds of parts of a mount.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MountClauseKind {

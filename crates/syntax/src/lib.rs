@@ -25,13 +25,14 @@ mod parse_member;
 mod parse_mount;
 mod parse_option;
 mod parse_path;
+mod parse_rule;
 mod parse_schema;
 mod parser;
 mod print_expression;
 mod render;
 mod token;
 
-use ast::{Expr, SchemaText};
+use ast::{Expr, RuleText, SchemaText};
 use diagnostic::Diagnostic;
 
 pub use dump::{dump, dump_schema};
@@ -77,6 +78,11 @@ pub fn parse_schema(text: &str) -> Parsed<SchemaText> {
 /// Parses a single expression.
 pub fn parse_expression(text: &str) -> Parsed<Expr> {
     parse_expression::parse(text)
+}
+
+/// Parses what a processor does with writes.
+pub fn parse_rule(text: &str) -> Parsed<RuleText> {
+    parse_rule::parse(text)
 }
 
 /// The canonical text of an expression, on one line and with only the brackets that it needs. It parses to the same tree

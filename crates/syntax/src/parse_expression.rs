@@ -123,7 +123,7 @@ pub(crate) fn parse(text: &str) -> Parsed<Expr> {
 
 impl Parser<'_> {
     /// Behind a whole expression: reports the next token, and reads on for further mistakes.
-    fn leftover(&mut self) {
+    pub(crate) fn leftover(&mut self) {
         let next = self.peek();
         let shown = self.shown(next);
         if self.value_starts(next) {

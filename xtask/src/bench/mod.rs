@@ -62,7 +62,7 @@ const OPTIONS: &str = "options:
   --hub N               orders of the customer that fanout renames (100000)
   --store postgres      (point) Corollary in the same database as PostgreSQL's tables, by as many servers as --nodes says
   --nodes A,B,…         servers over one database, one setting after the other (1,2,3)
-  --shares A,B,…        (fanout) of a hundred parts of the time, how many updates have while others write (50,100)
+  --shares A,B,…        (fanout) of a hundred parts of the time, how many updates have while others write (20,50)
   --only SIDE           corollary or postgres alone
   --dir DIR             where the data goes while it is needed (the folder for temporary files)";
 

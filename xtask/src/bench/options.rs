@@ -66,7 +66,7 @@ impl Default for Options {
             only: None,
             store: Place::Folder,
             nodes: vec![1, 2, 3],
-            shares: vec![50, 100],
+            shares: vec![20, 50],
             dir: std::env::temp_dir(),
         }
     }
@@ -96,7 +96,7 @@ impl Options {
                 "--customers" => options.customers = number(100)?,
                 "--hub" => options.hub = number(1)?,
                 "--connections" => options.connections = numbers(1_000, "1,8,32")?,
-                "--shares" => options.shares = numbers(100, "50,100")?,
+                "--shares" => options.shares = numbers(100, "20,50")?,
                 "--nodes" => {
                     options.nodes = numbers(MOST_NODES, "1,2,3")?;
                     // A server that has been started stays.
@@ -180,7 +180,7 @@ mod tests {
             ("--only mysql", "corollary or postgres, not mysql"),
             ("--store redis", "folder or postgres, not redis"),
             ("--store postgres --only postgres", "--only corollary or neither"),
-            ("--shares 101", "from 1 to 100 such as 50,100, not 101"),
+            ("--shares 101", "from 1 to 100 such as 20,50, not 101"),
             ("--nodes 0", "from 1 to 16 such as 1,2,3, not 0"),
             ("--quick yes", "no option --quick"),
         ] {

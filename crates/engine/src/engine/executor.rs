@@ -25,6 +25,7 @@ use crate::keys;
 use crate::log::{self, Commit};
 use crate::nodes::{Head, Rivals};
 use crate::origin;
+use crate::processors;
 use crate::propagate::{Work, propagate};
 use crate::receipt;
 use crate::reply::{self, Request, Shown};
@@ -193,6 +194,7 @@ impl Executor {
         let base = engine.base();
         let mut working = engine.working(&base, now);
         working.gathered = self.gatherings.reaches();
+        working.processors = engine.processors()?.some();
         let mut ledger = Ledger::clone(&engine.updates());
         let mut revision = self.head.revision;
         let mut outcomes = Vec::with_capacity(group.len());
@@ -496,8 +498,10 @@ pub(crate) fn run(
     working.open = Some(ledger.open.clone());
     working.actor = request.wants.origin.as_ref().map(|origin| origin.actor.clone());
     debug_span!(target: spans::COMMIT, "write").in_scope(|| write::apply(working, &transaction.writes))?;
+    processors::mutate(working, &transaction.writes)?;
     let mut work = debug_span!(target: spans::COMMIT, "evaluate").in_scope(|| propagate(working))?;
     write::ensure(working, &transaction.writes)?;
+    processors::validate(working, &transaction.writes)?;
     let Finished { revision, commit, updates, rows_written } =
         finish(working, &transaction.writes, revision, ledger, None)?;
     work.rows_written = rows_written;

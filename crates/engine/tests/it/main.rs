@@ -27,6 +27,7 @@ mod origins;
 mod owners;
 mod parents;
 mod paths;
+mod processors;
 mod queries;
 mod readers;
 mod receipts;

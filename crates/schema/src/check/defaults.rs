@@ -45,7 +45,9 @@ fn computed(
         mistakes.extend(reads_more_than_facts(schema, &expr, source.span));
     }
     let expr = match mistakes.is_empty() {
-        true => fitting(schema, expr, holds, source.span).map_err(|mistake| mistakes.push(mistake)).ok(),
+        true => fitting(schema, expr, holds, ("default", "its default"), source.span)
+            .map_err(|mistake| mistakes.push(mistake))
+            .ok(),
         false => None,
     };
     found.append(&mut mistakes);
@@ -75,8 +77,15 @@ fn reads_more_than_facts(schema: &Schema, expr: &Expr, span: Span) -> Option<Dia
     found
 }
 
-/// The expression with the conversion that its field needs.
-fn fitting(schema: &Schema, expr: Expr, holds: &ValueType, span: Span) -> Result<Expr, Diagnostic> {
+/// The expression with the conversion that its field needs; `told` is the code of the finding where it does not fit, and what
+/// the expression is to the field.
+pub(crate) fn fitting(
+    schema: &Schema,
+    expr: Expr,
+    holds: &ValueType,
+    told: (&'static str, &str),
+    span: Span,
+) -> Result<Expr, Diagnostic> {
     let wanted = Type::of_value(holds);
     let convert = |expr: Expr, function: Function| {
         let ty = Type::one(wanted.kind.clone());
@@ -96,6 +105,6 @@ fn fitting(schema: &Schema, expr: Expr, holds: &ValueType, span: Span) -> Result
     }
     let name = |ty: TypeIx| schema.ty(ty).name.clone();
     let message =
-        format!("the field is {}, and its default {}", wanted.describe(&name), expr.ty.describe(&name));
-    Err(Diagnostic::error("default", span, message))
+        format!("the field is {}, and {} {}", wanted.describe(&name), told.1, expr.ty.describe(&name));
+    Err(Diagnostic::error(told.0, span, message))
 }

@@ -13,7 +13,7 @@
 //! - `mounts` what stands at paths besides.
 
 mod declare;
-mod defaults;
+pub(crate) mod defaults;
 mod derive;
 mod elements;
 mod files;

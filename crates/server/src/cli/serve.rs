@@ -105,7 +105,7 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     pub updates_at_once: Option<NonZeroUsize>,
     /// Of a hundred parts of the time, how many updates may store something in while somebody writes
-    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "PERCENT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub update_share: u32,
     /// Whether this server delivers hooks; one over a copy of the data had better not
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]

@@ -15,13 +15,11 @@ use smol_str::SmolStr;
 
 use super::MAX_HOOKS;
 use super::sign::Secret;
+use crate::http::records::{merged, wrong};
 use crate::path::PREFIX;
 
 /// Records of hooks, by their ids.
 pub const HOOK: Kind = Kind(0);
-
-/// Bytes that an id may have.
-const MAX_ID: usize = 64;
 
 /// Headers that a hook may add, at most.
 const MAX_HEADERS: usize = 16;
@@ -108,11 +106,6 @@ pub struct Hook {
     pub created: Timestamp,
     /// When it was changed last.
     pub changed: Timestamp,
-}
-
-/// What is wrong with a member.
-fn wrong(errors: &mut Vec<Refusal>, code: &'static str, path: &str, message: impl Into<String>) {
-    errors.push(Refusal { code, path: Some(path.into()), message: message.into(), write: None });
 }
 
 impl Hook {
@@ -264,20 +257,7 @@ impl Hook {
             wrong(&mut errors, "immutable", "_id", "the id of a hook stays");
             return Err(errors);
         }
-        for (name, value) in patch {
-            match (json.get_mut(name), value) {
-                (_, Json::Null) => drop(json.remove(name)),
-                (Some(Json::Object(inner)), Json::Object(parts)) => {
-                    for (part, value) in parts {
-                        match value {
-                            Json::Null => drop(inner.remove(part)),
-                            value => drop(inner.insert(part.clone(), value.clone())),
-                        }
-                    }
-                }
-                (_, value) => drop(json.insert(name.clone(), value.clone())),
-            }
-        }
+        let json = merged(json, patch);
         // Who takes the secret away wants another one.
         let changed = Hook::read(&json, self.id.clone(), now)?;
         Ok(Hook { created: self.created, ..changed })
@@ -324,25 +304,6 @@ pub(super) fn encoded(value: &impl Serialize) -> Vec<u8> {
 pub(super) fn decoded<T: for<'d> Deserialize<'d>>(bytes: &[u8]) -> Result<T, EngineError> {
     serde_json::from_slice(bytes)
         .map_err(|error| EngineError::Corrupt(format!("a record of a hook: {error}")))
-}
-
-/// The id that somebody gives a hook.
-///
-/// # Errors
-///
-/// Why it is none.
-pub fn read_id(id: &Json) -> Result<SmolStr, Vec<Refusal>> {
-    let fits = |id: &&str| {
-        let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        (1..=MAX_ID).contains(&id.len()) && id.bytes().all(letter) && !id.starts_with('_')
-    };
-    id.as_str().filter(fits).map(SmolStr::from).ok_or_else(|| {
-        let mut errors = Vec::new();
-        let message =
-            format!("an id has 1 to {MAX_ID} letters, digits, `-` and `_`, and does not begin with `_`");
-        wrong(&mut errors, "id", "_id", message);
-        errors
-    })
 }
 
 /// Why something is no address that can be posted to.

@@ -15,15 +15,16 @@ use axum::extract::State as Extracted;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use corollary_engine::EngineError;
 use corollary_engine::records::Records;
-use corollary_engine::{EngineError, Refusal};
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 use smol_str::SmolStr;
 use tokio::task::block_in_place;
 
+use super::records::{invalid, no_content, no_parameters, object, read_id};
 use super::{App, json, with_header};
-use crate::hooks::hook::{self, HOOK, Hook};
+use crate::hooks::hook::{HOOK, Hook};
 use crate::hooks::letters::{self, LETTER};
 use crate::hooks::state::{STATE, State};
 use crate::hooks::{MAX_HOOKS, MAX_LETTERS};
@@ -101,25 +102,8 @@ async fn serve(site: Site, request: Request<Body>) -> Result<Response<Body>, Pro
     }
 }
 
-/// The JSON object of a body.
-async fn object(sent: Body, app: &App) -> Result<Map<String, Json>, Problem> {
-    match super::resource::parse_json(&super::body::read(sent, app).await?)? {
-        Json::Object(members) => Ok(members),
-        _ => Err(Problem::malformed("json", "the body is not a JSON object")),
-    }
-}
-
-fn none_of_it(query: &str) -> Result<(), Problem> {
-    super::commit::check_parameters(Some(query).filter(|query| !query.is_empty()), "it takes no parameters")
-}
-
 fn no_hook(id: &str) -> Problem {
     Problem::not_found(format!("there is no hook `{id}`"))
-}
-
-fn invalid(path: &str, message: String) -> Problem {
-    let refusal = Refusal { code: "invalid", path: Some(path.into()), message, write: None };
-    Problem::refused(vec![refusal])
 }
 
 /// Reads records.
@@ -138,7 +122,7 @@ fn shown(app: &App, hook: &Hook, state: Option<&State>, secret: bool) -> Map<Str
 }
 
 fn list(app: &App, query: &str) -> Result<Response<Body>, Problem> {
-    none_of_it(query)?;
+    no_parameters(Some(query))?;
     let hooks = read(app, |records| {
         let hooks = Hook::all(records)?;
         hooks
@@ -161,7 +145,7 @@ fn load(app: &App, id: &str) -> Result<(Hook, State), Problem> {
 }
 
 fn one(app: &App, query: &str, id: &str) -> Result<Response<Body>, Problem> {
-    none_of_it(query)?;
+    no_parameters(Some(query))?;
     let (hook, state) = load(app, id)?;
     Ok(json(StatusCode::OK, Json::Object(shown(app, &hook, Some(&state), false)).to_string()))
 }
@@ -173,7 +157,7 @@ fn since(app: &App, members: &mut Map<String, Json>) -> Result<Option<u64>, Prob
         Some(given) => given,
     };
     let revision = given.as_u64().or_else(|| given.as_str()?.parse().ok());
-    let revision = revision.ok_or_else(|| invalid("since", "`since` is a revision, as \"123\"".into()))?;
+    let revision = revision.ok_or_else(|| invalid("since", "`since` is a revision, as \"123\""))?;
     let last = app.node.engine().revision();
     if revision > last {
         let message = format!("revision {revision} has not happened yet; the last is {last}");
@@ -200,15 +184,7 @@ async fn declare(
     put: Option<&str>,
 ) -> Result<Response<Body>, Problem> {
     let since = since(app, &mut members)?;
-    let given = members.get("_id").filter(|id| !id.is_null());
-    let id = match (put, given) {
-        (Some(put), Some(given)) if given.as_str() != Some(put) => {
-            return Err(invalid("_id", format!("the path names the hook `{put}`")));
-        }
-        (Some(put), _) => hook::read_id(&json!(put))?,
-        (None, Some(given)) => hook::read_id(given)?,
-        (None, None) => SmolStr::from(super::fresh_id().to_string()),
-    };
+    let id = read_id(&members, put)?;
     let keeps_secret = members.get("secret").is_none_or(Json::is_null);
     let hook = Hook::read(&members, id, Timestamp::now())?;
     check(site, &hook).await?;
@@ -285,12 +261,6 @@ async fn patch(
     Ok(json(StatusCode::OK, Json::Object(shown(app, &hook, Some(&state), false)).to_string()))
 }
 
-fn no_content() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
-}
-
 async fn remove(app: &Arc<App>, id: &str) -> Result<Response<Body>, Problem> {
     let id = SmolStr::from(id);
     let of = id.clone();
@@ -313,7 +283,7 @@ async fn remove(app: &Arc<App>, id: &str) -> Result<Response<Body>, Problem> {
 }
 
 fn deliveries(app: &App, query: &str, id: &str) -> Result<Response<Body>, Problem> {
-    none_of_it(query)?;
+    no_parameters(Some(query))?;
     let (_, state) = load(app, id)?;
     let told = state.told.iter().rev().map(|told| {
         let mut shown = json!({
@@ -425,7 +395,7 @@ async fn replay(app: &Arc<App>, id: &str, body: &Map<String, Json>) -> Result<Re
     let ids = match (body.get("ids"), body.get("all"), body.len()) {
         (Some(Json::Array(ids)), None, 1) => {
             let ids: Option<Vec<String>> = ids.iter().map(|id| id.as_str().map(str::to_owned)).collect();
-            Some(ids.ok_or_else(|| invalid("ids", "`ids` are the ids of letters".into()))?)
+            Some(ids.ok_or_else(|| invalid("ids", "`ids` are the ids of letters"))?)
         }
         (None, Some(Json::Bool(true)), 1) => None,
         _ => {

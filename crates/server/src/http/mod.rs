@@ -22,6 +22,8 @@ mod moves;
 pub mod openapi;
 mod params;
 mod pipe;
+mod processors;
+pub(crate) mod records;
 mod resource;
 mod schema;
 mod several;
@@ -170,6 +172,8 @@ pub fn router(site: Site) -> Router {
         .route("/api/_hooks", any(hooks::handle))
         .route("/api/_hooks/{*rest}", any(hooks::handle))
         .route("/api/_move", any(|site, request| answer(Face::Moves, site, request)))
+        .route("/api/_processors", any(processors::handle))
+        .route("/api/_processors/{*rest}", any(processors::handle))
         .route("/api/_updates", any(updates::list))
         .route("/api/_updates/{id}", any(updates::one))
         .route("/api/{*path}", any(|site, request| answer(Face::Resources, site, request)))

@@ -37,6 +37,7 @@ mod ordered;
 mod owners;
 mod patches;
 mod postgres;
+mod processors;
 mod proxies;
 mod readme;
 mod relations;

@@ -183,7 +183,7 @@ fn what_is_asked_for_and_is_not_there_is_told() {
     let mut client = server.client();
     assert_eq!(
         client.read("/api/_updates"),
-        json!({"results": [], "pace": {"at_once": null, "batch": 4096, "rate": null, "share": 50}})
+        json!({"results": [], "pace": {"at_once": null, "batch": 4096, "rate": null, "share": 20}})
     );
     client.get("/api/_updates/7-0").problem(404, "not-found");
     client.get("/api/_updates/nonsense").problem(404, "not-found");

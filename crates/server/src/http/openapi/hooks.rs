@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::parts::{plain, problem};
+use super::parts::{id, plain, removes, writes};
 use crate::hooks::hook::{EVENTS, MAX_PARALLEL};
 use crate::path::PREFIX;
 
@@ -65,32 +65,9 @@ fn shown() -> Json {
     })
 }
 
-fn content(schema: Json) -> Json {
-    json!({"application/json": {"schema": schema}})
-}
-
-/// An operation with a body, and the replies that are told by their status.
-fn writes(summary: &str, body: Json, replies: &[(&str, &str, Json)]) -> Json {
-    let mut responses = Map::new();
-    for (status, what, schema) in replies {
-        responses.insert((*status).into(), json!({"description": what, "content": content(schema.clone())}));
-    }
-    responses.insert("default".into(), problem());
-    json!({
-        "summary": summary,
-        "requestBody": {"required": true, "content": content(body)},
-        "responses": responses,
-    })
-}
-
-fn removes(summary: &str) -> Json {
-    json!({"summary": summary, "responses": {"204": {"description": "It is gone"}, "default": problem()}})
-}
-
 /// Adds their paths.
 pub fn add(paths: &mut Map<String, Json>) {
     let base = format!("{PREFIX}/_hooks");
-    let id = |name: &str| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}});
     let mut changed = declared();
     if let Some(members) = changed.as_object_mut() {
         members.remove("required");

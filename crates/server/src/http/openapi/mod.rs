@@ -6,6 +6,7 @@ mod messages;
 mod mounts;
 mod parts;
 mod paths;
+mod processors;
 mod resources;
 
 use corollary_schema::Schema;
@@ -70,6 +71,7 @@ pub fn document(schema: &Schema) -> Json {
         }),
     );
     hooks::add(&mut paths);
+    processors::add(&mut paths);
     paths.insert(
         format!("{PREFIX}/_schema"),
         json!({"get": plain("The schema: its name, its text, its JSON form"), "put": schema_change(true)}),

@@ -121,6 +121,34 @@ pub(super) fn plain(summary: &str) -> Json {
     json!({"summary": summary, "responses": {"200": {"description": "It is"}, "default": problem()}})
 }
 
+/// A parameter of the path that is a text.
+pub(super) fn id(name: &str) -> Json {
+    json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})
+}
+
+fn content(schema: Json) -> Json {
+    json!({"application/json": {"schema": schema}})
+}
+
+/// An operation with a body, and the replies that are told by their status.
+pub(super) fn writes(summary: &str, body: Json, replies: &[(&str, &str, Json)]) -> Json {
+    let mut responses = Map::new();
+    for (status, what, schema) in replies {
+        responses.insert((*status).into(), json!({"description": what, "content": content(schema.clone())}));
+    }
+    responses.insert("default".into(), problem());
+    json!({
+        "summary": summary,
+        "requestBody": {"required": true, "content": content(body)},
+        "responses": responses,
+    })
+}
+
+/// One that removes.
+pub(super) fn removes(summary: &str) -> Json {
+    json!({"summary": summary, "responses": {"204": {"description": "It is gone"}, "default": problem()}})
+}
+
 pub(super) fn body(schema: Json) -> Json {
     json!({"required": true, "content": {"application/json": {"schema": schema}}})
 }

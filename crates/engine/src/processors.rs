@@ -1,0 +1,260 @@
+//! The line of processors that writes pass: what sets fields before anything follows from a transaction, and what refuses it when all
+//! that follows has come about.
+//!
+//! They are declared in records ([`crate::records`]), by the names of the schema, and are as of the same commit as all else: who
+//! changes one changes it between two groups, and a node that shares its store looks anew where another one has changed any
+//! (`nodes`). One that does not fit the schema any more refuses all writes that it is for: nothing passes unseen.
+//!
+//! What always holds: a processor sees each resource of its type of which a transaction changed a fact, whoever made the transaction and
+//! whichever way, what goes with a deletion included. What only follows from facts it does not look at, nor what the clock does
+//! or an update.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use corollary_schema::processors::{OPERATIONS, Rule, check_rule, old_fields};
+use corollary_schema::{FieldRef, Schema, TypeIx};
+use corollary_store::{Batch, Write as Change};
+use corollary_value::Value;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use jiff::Timestamp;
+use parking_lot::RwLock;
+use serde_json::Value as Json;
+use smol_str::SmolStr;
+
+use crate::doc::{Doc, Key};
+use crate::engine::Engine;
+use crate::error::{EngineError, Refusal};
+use crate::eval::Eval;
+use crate::keys;
+use crate::records::{Kind, Records};
+use crate::rules::Fill;
+use crate::working::{Touched, Working};
+use crate::write::{self, Write};
+
+/// Records of processors, by their ids. The engine reads the members `type`, `on`, `order`, `paused` and `rule` of an object in
+/// JSON; the rest is for whoever keeps it.
+pub const PROCESSOR: Kind = Kind(3);
+
+/// Processors of a store, at most.
+pub const MAX_PROCESSORS: usize = 1_000;
+
+/// Does a batch change any?
+pub(crate) fn are_changed(batch: &Batch) -> bool {
+    let prefix = keys::record(PROCESSOR, &[]);
+    batch.writes().iter().any(|write| match write {
+        Change::Put { keyspace: keys::RECORD, key, .. } | Change::Delete { keyspace: keys::RECORD, key } => {
+            key.starts_with(&prefix)
+        }
+        _ => false,
+    })
+}
+
+/// One of the line.
+#[derive(Debug)]
+struct Processor {
+    id: SmolStr,
+    /// For which of [`OPERATIONS`].
+    on: [bool; 3],
+    rule: Result<Rule, String>,
+}
+
+/// All that are not paused, by the types of whose resources they are.
+#[derive(Debug, Default)]
+pub struct Processors {
+    by_type: HashMap<TypeIx, Vec<Processor>, RandomState>,
+}
+
+impl Processors {
+    /// None where there are none, which costs nothing.
+    pub(crate) fn some(self: Arc<Processors>) -> Option<Arc<Processors>> {
+        (!self.by_type.is_empty()).then_some(self)
+    }
+
+    fn load(records: &Records<'_>, schema: &Schema) -> Result<Processors, EngineError> {
+        let mut line = Vec::new();
+        for (id, bytes) in records.list(PROCESSOR, &[], None, MAX_PROCESSORS)? {
+            let declared: Json =
+                serde_json::from_slice(&bytes).map_err(|_| EngineError::corrupt("a processor"))?;
+            if declared["paused"] == Json::Bool(true) {
+                continue;
+            }
+            line.push((
+                declared["order"].as_i64().unwrap_or(0),
+                String::from_utf8_lossy(&id).into_owned(),
+                declared,
+            ));
+        }
+        line.sort_by(|left, right| (left.0, &left.1).cmp(&(right.0, &right.1)));
+        let mut processors = Processors::default();
+        for (_, id, declared) in line {
+            // Of a type that is not there nothing is written.
+            let Some(ty) = declared["type"].as_str().and_then(|name| schema.type_named(name)) else {
+                continue;
+            };
+            let on = declared["on"].as_array();
+            let on = OPERATIONS.map(|name| on.is_none_or(|on| on.iter().any(|wanted| wanted == name)));
+            let rule = check_rule(schema, ty, declared["rule"].as_str().unwrap_or_default());
+            let rule =
+                rule.map_err(|found| found.first().map_or_else(String::new, |found| found.message.clone()));
+            processors.by_type.entry(ty).or_default().push(Processor { id: id.into(), on, rule });
+        }
+        Ok(processors)
+    }
+}
+
+/// The line that an engine has, as far as it knows.
+#[derive(Debug)]
+pub(crate) struct Line {
+    current: RwLock<Arc<Processors>>,
+    stale: AtomicBool,
+}
+
+impl Default for Line {
+    fn default() -> Line {
+        Line { current: RwLock::default(), stale: AtomicBool::new(true) }
+    }
+}
+
+impl Line {
+    /// Some have been changed.
+    pub(crate) fn change(&self) {
+        self.stale.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Engine {
+    /// The processors, as they are stored.
+    pub(crate) fn processors(&self) -> Result<Arc<Processors>, EngineError> {
+        let line = &self.line;
+        // Before they are read: what is changed meanwhile is looked at again.
+        if line.stale.swap(false, Ordering::SeqCst) {
+            // The clock does not come into it.
+            let loaded = self.records(Timestamp::MIN, |records| Processors::load(records, self.schema()));
+            match loaded {
+                Ok(loaded) => *line.current.write() = Arc::new(loaded),
+                Err(error) => {
+                    line.change();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(line.current.read().clone())
+    }
+}
+
+/// What a transaction does to a resource, as a number of [`OPERATIONS`]; none where it changes no fact of it.
+fn operation(schema: &Schema, key: &Key, touched: &Touched) -> Option<usize> {
+    match (&touched.before, &touched.after) {
+        (None, Some(_)) => Some(0),
+        (Some(before), Some(after)) => {
+            let mut facts = schema.ty(key.ty).slots().filter(|(_, field)| field.is_fact());
+            facts.any(|(slot, _)| before.get(slot) != after.get(slot)).then_some(1)
+        }
+        (Some(_), None) => Some(2),
+        (None, None) => None,
+    }
+}
+
+/// The resources that processors look at, in the order of their keys.
+fn written(working: &Working<'_>, processors: &Processors) -> Vec<Key> {
+    let is_looked_at = |(key, touched): &(&Key, &Touched)| {
+        processors.by_type.contains_key(&key.ty) && operation(working.schema, key, touched).is_some()
+    };
+    let mut keys: Vec<Key> =
+        working.touched.iter().filter(is_looked_at).map(|(key, _)| key.clone()).collect();
+    keys.sort_unstable();
+    keys
+}
+
+/// What a rule knows beside `self`.
+fn given(working: &Working<'_>, key: &Key, before: Option<&Doc>, operation: usize) -> Vec<Value> {
+    let old = before.map_or(Value::Null, |before| {
+        let members = old_fields(working.schema, key.ty).into_iter();
+        let values = members.map(|(slot, field)| (field.name.clone(), before.get(slot).clone()));
+        Value::Object(values.filter(|(_, value)| !matches!(value, Value::Absent)).collect())
+    });
+    let actor = working.actor.clone().map_or(Value::Null, Value::Str);
+    vec![old, Value::Str(OPERATIONS[operation].into()), actor]
+}
+
+/// A refusal that names the write of a resource, where there is one.
+fn refusal(writes: &[Write], key: &Key, code: &'static str, field: Option<&str>, message: String) -> Refusal {
+    let write = writes.iter().position(|write| write.key() == key);
+    Refusal { write, ..Refusal::new(code, field, message) }
+}
+
+/// Sets what processors set, before anything follows from the facts of a transaction.
+pub(crate) fn mutate(working: &mut Working<'_>, writes: &[Write]) -> Result<(), EngineError> {
+    let Some(processors) = working.processors.clone() else { return Ok(()) };
+    let is_set = |processor: &&Processor| matches!(processor.rule, Ok(Rule::Set { .. }));
+    let (mut found, mut any) = (Vec::new(), false);
+    for key in written(working, &processors) {
+        for processor in processors.by_type[&key.ty].iter().filter(is_set) {
+            let Ok(Rule::Set { slot, value }) = &processor.rule else { continue };
+            let Some(touched) = working.touched.get(&key).cloned() else { continue };
+            let (Some(at), Some(doc)) = (operation(working.schema, &key, &touched), &touched.after) else {
+                continue;
+            };
+            if !processor.on[at] {
+                continue;
+            }
+            let items = given(working, &key, touched.before.as_deref(), at);
+            let value = Eval::of(working, &key.id, doc).value_given(value, items)?;
+            let name = &working.schema.field(FieldRef { ty: key.ty, slot: *slot }).name;
+            if let Value::Error(_) = value {
+                let message =
+                    format!("the processor `{}` sets `{name}` to {value} for these values", processor.id);
+                found.push(refusal(writes, &key, "processor", Some(name), message));
+                continue;
+            }
+            let value = if value.is_null() { Value::Absent } else { value };
+            drop(touched);
+            let now = working.now;
+            let so_far = found.len();
+            write::set(working, &key, *slot, value, Fill::All(now), &mut found)?;
+            let write = writes.iter().position(|write| *write.key() == key);
+            found[so_far..].iter_mut().for_each(|refusal| refusal.write = write);
+            any = true;
+        }
+    }
+    if !found.is_empty() {
+        return Err(EngineError::Refused(found));
+    }
+    if any {
+        write::note_updates(working);
+    }
+    Ok(())
+}
+
+/// Refuses what processors refuse, when all that follows from a transaction has come about; all of it at once.
+pub(crate) fn validate(working: &Working<'_>, writes: &[Write]) -> Result<(), EngineError> {
+    let Some(processors) = &working.processors else { return Ok(()) };
+    let mut found = Vec::new();
+    for key in written(working, processors) {
+        let Some(touched) = working.touched.get(&key) else { continue };
+        let Some(at) = operation(working.schema, &key, touched) else { continue };
+        // Of what is deleted `self` is what it was.
+        let Some(doc) = touched.after.as_ref().or(touched.before.as_ref()) else { continue };
+        for processor in processors.by_type[&key.ty].iter().filter(|processor| processor.on[at]) {
+            let id = &processor.id;
+            match &processor.rule {
+                Err(why) => {
+                    let message = format!("the processor `{id}` does not fit the schema any more: {why}");
+                    found.push(refusal(writes, &key, "processor", None, message));
+                }
+                Ok(Rule::Deny { when, message }) => {
+                    let items = given(working, &key, touched.before.as_deref(), at);
+                    if Eval::of(working, &key.id, doc).value_given(when, items)?.is_true() {
+                        let message = message.as_ref().map(SmolStr::to_string);
+                        let message = message.unwrap_or_else(|| format!("the processor `{id}` denies it"));
+                        found.push(refusal(writes, &key, "denied", None, message));
+                    }
+                }
+                Ok(Rule::Set { .. }) => {}
+            }
+        }
+    }
+    if found.is_empty() { Ok(()) } else { Err(EngineError::Refused(found)) }
+}

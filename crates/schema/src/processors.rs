@@ -1,0 +1,168 @@
+//! What a processor does with writes of a type: rules in the expression language.
+//!
+//! ```text
+//! deny when self.amount > 1000 and old.amount <= 1000, message "ask for it first"
+//! set slug := lower(self.title)
+//! ```
+//!
+//! Beside `self`, the resource as it is written, a rule knows `old`, as it was before (null where it is new), `operation` and
+//! `actor`. `old` is an object: what its links lead to is read as it is now.
+
+use corollary_syntax::ast::RuleText;
+use corollary_syntax::diagnostic::Diagnostic;
+use corollary_syntax::{nearest, parse_rule};
+use smol_str::SmolStr;
+
+use crate::check::defaults::fitting;
+use crate::expr::{check_given, is_condition, not_a_condition};
+use crate::members::{Member, Members};
+use crate::model::{Field, FieldKind, FieldRef, Rules, Schema, Slot, TypeIx, ValueType};
+use crate::names::PATH_FIELD;
+use crate::plan::reads::fields;
+use crate::typed::{Expr, Kind, Many, Type};
+
+/// What a write does to a resource, by the names that rules know.
+pub const OPERATIONS: [&str; 3] = ["create", "update", "delete"];
+
+/// What is given to a rule beside `self`, in this order.
+const OLD: &str = "old";
+const OPERATION: &str = "operation";
+const ACTOR: &str = "actor";
+
+/// See the module. Its expressions are evaluated with the items `old`, `operation` and `actor`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rule {
+    /// Refuses the write where a condition holds, when all that follows from it has come about.
+    Deny {
+        /// The condition.
+        when: Expr,
+        /// What whoever writes is told.
+        message: Option<SmolStr>,
+    },
+    /// Sets a stored field, before anything follows.
+    Set {
+        /// The field.
+        slot: Slot,
+        /// Its value.
+        value: Expr,
+    },
+}
+
+/// The fields that `old` has, in the order of its members: all that are kept with the resource, by the names that people know.
+pub fn old_fields(schema: &Schema, ty: TypeIx) -> Vec<(Slot, &Field)> {
+    let resource = schema.ty(ty);
+    let is_kept = |field: &Field| match &field.kind {
+        FieldKind::Stored(_) | FieldKind::Link { .. } | FieldKind::Links { .. } => true,
+        FieldKind::Derived { lazy, .. } => !lazy,
+        FieldKind::Aggregate { .. } => true,
+        _ => false,
+    };
+    resource
+        .slots()
+        .filter(|(_, field)| field.visible() && field.name != PATH_FIELD && is_kept(field))
+        .collect()
+}
+
+/// The type of `old`.
+fn old(schema: &Schema, ty: TypeIx) -> Type {
+    let members = old_fields(schema, ty).into_iter().map(|(slot, field)| {
+        let via = FieldRef { ty, slot };
+        let link = |target: TypeIx, on_delete| ValueType::Link { target, on_delete, via };
+        let holds = match &field.kind {
+            FieldKind::Stored(holds) => holds.clone(),
+            FieldKind::Link { target, on_delete } => link(*target, *on_delete),
+            FieldKind::Links { target, on_delete } => ValueType::List(Box::new(link(*target, *on_delete))),
+            FieldKind::Derived { expr, .. } => expr.ty.stored(),
+            FieldKind::Aggregate { ty, .. } => ty.stored(),
+            _ => ValueType::Json,
+        };
+        Member { name: field.name.clone(), ty: holds, rules: Rules::default(), derived: false }
+    });
+    Type { kind: Kind::Object(members.collect::<Members>()), many: Many::One }
+}
+
+/// Reads and checks a rule over writes of a type.
+///
+/// # Errors
+///
+/// What is wrong with it, with places in the text.
+pub fn check_rule(schema: &Schema, ty: TypeIx, text: &str) -> Result<Rule, Vec<Diagnostic>> {
+    let parsed = parse_rule(text);
+    if !parsed.diagnostics.is_empty() {
+        return Err(parsed.diagnostics);
+    }
+    let operations = Kind::Enum(OPERATIONS.iter().map(|name| SmolStr::from(*name)).collect());
+    let given = [
+        (OLD.into(), old(schema, ty)),
+        (OPERATION.into(), Type::one(operations)),
+        (ACTOR.into(), Type::one(Kind::Str)),
+    ];
+    match parsed.tree {
+        RuleText::Deny { when, message } => {
+            let (typed, mut found) = check_given(schema, ty, &given, &when);
+            if found.is_empty() && !is_condition(&typed.ty) {
+                let is = typed.ty.describe(&|ty| schema.ty(ty).name.clone());
+                found.push(not_a_condition(when.span, &typed.ty, &is));
+            }
+            if found.is_empty() { Ok(Rule::Deny { when: typed, message }) } else { Err(found) }
+        }
+        RuleText::Set { field, value } => {
+            let (typed, mut found) = check_given(schema, ty, &given, &value);
+            let slot = match settable(schema, ty, &field.name) {
+                Ok(found) => Some(found),
+                Err((code, message, near)) => {
+                    let diagnostic = Diagnostic::error(code, field.span, message);
+                    found.push(match near {
+                        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                        None => diagnostic,
+                    });
+                    None
+                }
+            };
+            if let Some(derived) = fields(&typed).into_iter().find(|field| !schema.field(*field).is_fact()) {
+                let name = &schema.field(derived).name;
+                let message = format!("`{name}` follows from facts, and is not known yet when these are set");
+                found.push(Diagnostic::error("rule", value.span, message));
+            }
+            match slot {
+                Some((slot, holds)) if found.is_empty() => {
+                    let told = ("rule", "what it is set to");
+                    let value =
+                        fitting(schema, typed, holds, told, value.span).map_err(|found| vec![found])?;
+                    Ok(Rule::Set { slot, value })
+                }
+                _ => Err(found),
+            }
+        }
+    }
+}
+
+/// A field that a rule may set, and what it holds.
+fn settable<'s>(
+    schema: &'s Schema,
+    ty: TypeIx,
+    name: &str,
+) -> Result<(Slot, &'s ValueType), (&'static str, String, Option<&'s str>)> {
+    let resource = schema.ty(ty);
+    let Some((slot, field)) = resource.named(name) else {
+        let near = nearest(name, resource.by_name.keys().map(SmolStr::as_str));
+        return Err(("unknown-field", format!("`{}` has no field `{name}`", resource.name), near));
+    };
+    match &field.kind {
+        FieldKind::Stored(holds) if field.rules.kept.is_none() && !field.is_file() && !has_links(holds) => {
+            Ok((slot, holds))
+        }
+        FieldKind::Stored(_) => Err(("rule", format!("`{name}` is not set by rules"), None)),
+        _ => Err(("rule", format!("a rule sets stored values, and `{name}` is none"), None)),
+    }
+}
+
+/// Are there links in what it holds? These have to lead somewhere, which is known only when all facts are there.
+fn has_links(holds: &ValueType) -> bool {
+    match holds {
+        ValueType::Link { .. } => true,
+        ValueType::List(of) | ValueType::Set(of) | ValueType::Map(of) => has_links(of),
+        ValueType::Object(members) => members.iter().any(|member| has_links(&member.ty)),
+        _ => false,
+    }
+}

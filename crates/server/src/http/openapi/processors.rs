@@ -1,0 +1,54 @@
+//! Processors in the OpenAPI document.
+
+use corollary_schema::processors::OPERATIONS;
+use serde_json::{Map, Value as Json, json};
+
+use super::parts::{id, plain, removes, writes};
+use crate::path::PREFIX;
+
+/// Adds their paths.
+pub fn add(paths: &mut Map<String, Json>) {
+    let base = format!("{PREFIX}/_processors");
+    let properties = json!({
+        "_id": {"type": "string"},
+        "type": {"type": "string", "description": "The type of the resources"},
+        "on": {"type": ["array", "null"], "items": {"type": "string", "enum": OPERATIONS}},
+        "rule": {"type": "string", "description": "deny when CONDITION, message \"TEXT\"; or set FIELD := EXPRESSION"},
+        "order": {"type": ["integer", "null"], "format": "int64"},
+        "paused": {"type": ["boolean", "null"]},
+    });
+    let declared = json!({
+        "type": "object",
+        "required": ["type", "rule"],
+        "additionalProperties": false,
+        "properties": properties,
+    });
+    let changed = json!({"type": "object", "additionalProperties": false, "properties": properties});
+    let mut shown = properties;
+    shown["_self"] = json!({"type": "string"});
+    shown["status"] = json!({"type": "string", "enum": ["active", "paused", "unfit"]});
+    shown["error"] = json!({"type": "string"});
+    let shown = json!({
+        "type": "object",
+        "required": ["_id", "_self", "on", "order", "paused", "rule", "status", "type"],
+        "properties": shown,
+    });
+    paths.insert(
+        base.clone(),
+        json!({
+            "get": plain("The line that writes pass, in its order"),
+            "post": writes("Declare a processor", declared.clone(), &[("201", "It is declared", shown.clone())]),
+        }),
+    );
+    let replaced = [("200", "It is replaced", shown.clone()), ("201", "It is declared", shown.clone())];
+    paths.insert(
+        format!("{base}/{{id}}"),
+        json!({
+            "parameters": [id("id")],
+            "get": plain("One processor"),
+            "put": writes("Declare a processor, or replace it", declared, &replaced),
+            "patch": writes("Change a processor, by a merge patch", changed, &[("200", "It is changed", shown)]),
+            "delete": removes("Remove a processor"),
+        }),
+    );
+}
