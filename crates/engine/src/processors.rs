@@ -5,6 +5,9 @@
 //! changes one changes it between two groups, and a node that shares its store looks anew where another one has changed any
 //! (`nodes`). One that does not fit the schema any more refuses all writes that it is for: nothing passes unseen.
 //!
+//! Somebody outside who has to agree is asked by whoever brings the transaction, before it: what it would do is found out by a [dry
+//! run](crate::dry_run) and shown ([`to_review`]), and the commit goes through if it does just that ([`Reviewed`]).
+//!
 //! What always holds: a processor sees each resource of its type of which a transaction changed a fact, whoever made the transaction and
 //! whichever way, what goes with a deletion included. What only follows from facts it does not look at, nor what the clock does
 //! or an update.
@@ -13,8 +16,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use corollary_schema::processors::{OPERATIONS, Rule, check_rule, old_fields};
-use corollary_schema::{FieldRef, Schema, TypeIx};
+use corollary_schema::{DefaultValue, Field, FieldKind, FieldRef, Schema, Slot, TypeIx};
 use corollary_store::{Batch, Write as Change};
+use corollary_syntax::diagnostic::Diagnostic;
 use corollary_value::Value;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -37,6 +41,9 @@ use crate::write::{self, Write};
 /// JSON; the rest is for whoever keeps it.
 pub const PROCESSOR: Kind = Kind(3);
 
+/// The code of the refusal of what others have yet to be asked about.
+pub const UNREVIEWED: &str = "unreviewed";
+
 /// Processors of a store, at most.
 pub const MAX_PROCESSORS: usize = 1_000;
 
@@ -57,7 +64,85 @@ struct Processor {
     id: SmolStr,
     /// For which of [`OPERATIONS`].
     on: [bool; 3],
-    rule: Result<Rule, String>,
+    does: Does,
+}
+
+/// What a processor does.
+#[derive(Debug)]
+enum Does {
+    Rule(Rule),
+    /// Somebody outside is asked, before the transaction.
+    Review {
+        mutates: bool,
+    },
+    /// It does not fit the schema, and why.
+    Unfit(String),
+}
+
+/// What is asked of somebody outside: one resource that a transaction changes.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// The processor.
+    pub processor: SmolStr,
+    /// May it want something changed?
+    pub mutates: bool,
+    /// The resource.
+    pub key: Key,
+    /// One of [`OPERATIONS`].
+    pub operation: &'static str,
+    facts: Facts,
+}
+
+/// The facts of a resource that somebody has seen; none of one that goes. What the clock or the place among siblings makes of it is
+/// none of them: it may be another one at the commit.
+type Facts = Option<Vec<(Slot, Value)>>;
+
+/// What was agreed to: each resource with its facts, for each processor.
+#[derive(Clone, Debug, Default)]
+pub struct Reviewed {
+    /// Is nobody to be asked?
+    tries: bool,
+    agreed: HashMap<(SmolStr, Key), Facts, RandomState>,
+}
+
+impl Reviewed {
+    /// For who finds out what is to be asked: nobody is.
+    pub fn trying() -> Reviewed {
+        Reviewed { tries: true, ..Reviewed::default() }
+    }
+
+    /// It was agreed to this one.
+    pub fn agree(&mut self, item: &Item) {
+        self.agreed.insert((item.processor.clone(), item.key.clone()), item.facts.clone());
+    }
+}
+
+fn facts(schema: &Schema, ty: TypeIx, operation: usize, doc: &Doc) -> Vec<(Slot, Value)> {
+    let is_seen = |field: &Field| {
+        let comes = matches!(field.rules.default, Some(DefaultValue::Now | DefaultValue::Computed(_)));
+        let placed = matches!(field.kind, FieldKind::Position { .. });
+        field.is_fact() && field.rules.kept.is_none() && !placed && !(operation == 0 && comes)
+    };
+    let slots = schema.ty(ty).slots().filter(|(_, field)| is_seen(field));
+    slots.map(|(slot, _)| (slot, doc.get(slot).clone())).collect()
+}
+
+/// What others have to be asked about a transaction that has come about in a state, in the order of the line.
+pub fn to_review(working: &Working<'_>) -> Vec<Item> {
+    let Some(processors) = &working.processors else { return Vec::new() };
+    let mut items = Vec::new();
+    for key in written(working, processors) {
+        let Some(touched) = working.touched.get(&key) else { continue };
+        let Some(at) = operation(working.schema, &key, touched) else { continue };
+        for (place, processor) in processors.by_type[&key.ty].iter().enumerate().filter(|(_, it)| it.on[at]) {
+            let Does::Review { mutates } = processor.does else { continue };
+            let facts = touched.after.as_ref().map(|doc| facts(working.schema, key.ty, at, doc));
+            let (processor, operation) = (processor.id.clone(), OPERATIONS[at]);
+            items.push((place, Item { processor, mutates, key: key.clone(), operation, facts }));
+        }
+    }
+    items.sort_by_key(|(place, _)| *place);
+    items.into_iter().map(|(_, item)| item).collect()
 }
 
 /// All that are not paused, by the types of whose resources they are.
@@ -95,10 +180,15 @@ impl Processors {
             };
             let on = declared["on"].as_array();
             let on = OPERATIONS.map(|name| on.is_none_or(|on| on.iter().any(|wanted| wanted == name)));
-            let rule = check_rule(schema, ty, declared["rule"].as_str().unwrap_or_default());
-            let rule =
-                rule.map_err(|found| found.first().map_or_else(String::new, |found| found.message.clone()));
-            processors.by_type.entry(ty).or_default().push(Processor { id: id.into(), on, rule });
+            let does = match &declared["webhook"] {
+                Json::Null => {
+                    let rule = check_rule(schema, ty, declared["rule"].as_str().unwrap_or_default());
+                    let first = |found: Vec<Diagnostic>| found.into_iter().next().map(|it| it.message);
+                    rule.map_or_else(|found| Does::Unfit(first(found).unwrap_or_default()), Does::Rule)
+                }
+                webhook => Does::Review { mutates: webhook["mutates"] == Json::Bool(true) },
+            };
+            processors.by_type.entry(ty).or_default().push(Processor { id: id.into(), on, does });
         }
         Ok(processors)
     }
@@ -125,6 +215,17 @@ impl Line {
 }
 
 impl Engine {
+    /// Is there a processor that asks somebody outside?
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub fn has_reviews(&self) -> Result<bool, EngineError> {
+        let processors = self.processors()?;
+        let mut all = processors.by_type.values().flatten();
+        Ok(all.any(|processor| matches!(processor.does, Does::Review { .. })))
+    }
+
     /// The processors, as they are stored.
     pub(crate) fn processors(&self) -> Result<Arc<Processors>, EngineError> {
         let line = &self.line;
@@ -188,11 +289,11 @@ fn refusal(writes: &[Write], key: &Key, code: &'static str, field: Option<&str>,
 /// Sets what processors set, before anything follows from the facts of a transaction.
 pub(crate) fn mutate(working: &mut Working<'_>, writes: &[Write]) -> Result<(), EngineError> {
     let Some(processors) = working.processors.clone() else { return Ok(()) };
-    let is_set = |processor: &&Processor| matches!(processor.rule, Ok(Rule::Set { .. }));
+    let is_set = |processor: &&Processor| matches!(processor.does, Does::Rule(Rule::Set { .. }));
     let (mut found, mut any) = (Vec::new(), false);
     for key in written(working, &processors) {
         for processor in processors.by_type[&key.ty].iter().filter(is_set) {
-            let Ok(Rule::Set { slot, value }) = &processor.rule else { continue };
+            let Does::Rule(Rule::Set { slot, value }) = &processor.does else { continue };
             let Some(touched) = working.touched.get(&key).cloned() else { continue };
             let (Some(at), Some(doc)) = (operation(working.schema, &key, &touched), &touched.after) else {
                 continue;
@@ -231,7 +332,7 @@ pub(crate) fn mutate(working: &mut Working<'_>, writes: &[Write]) -> Result<(), 
 /// Refuses what processors refuse, when all that follows from a transaction has come about; all of it at once.
 pub(crate) fn validate(working: &Working<'_>, writes: &[Write]) -> Result<(), EngineError> {
     let Some(processors) = &working.processors else { return Ok(()) };
-    let mut found = Vec::new();
+    let (mut found, mut unreviewed) = (Vec::new(), Vec::new());
     for key in written(working, processors) {
         let Some(touched) = working.touched.get(&key) else { continue };
         let Some(at) = operation(working.schema, &key, touched) else { continue };
@@ -239,12 +340,12 @@ pub(crate) fn validate(working: &Working<'_>, writes: &[Write]) -> Result<(), En
         let Some(doc) = touched.after.as_ref().or(touched.before.as_ref()) else { continue };
         for processor in processors.by_type[&key.ty].iter().filter(|processor| processor.on[at]) {
             let id = &processor.id;
-            match &processor.rule {
-                Err(why) => {
+            match &processor.does {
+                Does::Unfit(why) => {
                     let message = format!("the processor `{id}` does not fit the schema any more: {why}");
                     found.push(refusal(writes, &key, "processor", None, message));
                 }
-                Ok(Rule::Deny { when, message }) => {
+                Does::Rule(Rule::Deny { when, message }) => {
                     let items = given(working, &key, touched.before.as_deref(), at);
                     if Eval::of(working, &key.id, doc).value_given(when, items)?.is_true() {
                         let message = message.as_ref().map(SmolStr::to_string);
@@ -252,9 +353,22 @@ pub(crate) fn validate(working: &Working<'_>, writes: &[Write]) -> Result<(), En
                         found.push(refusal(writes, &key, "denied", None, message));
                     }
                 }
-                Ok(Rule::Set { .. }) => {}
+                Does::Rule(Rule::Set { .. }) => {}
+                Does::Review { .. } => {
+                    let agreed = working.reviewed.as_ref().is_some_and(|reviewed| {
+                        let seen = touched.after.as_ref().map(|doc| facts(working.schema, key.ty, at, doc));
+                        reviewed.tries || reviewed.agreed.get(&(id.clone(), key.clone())) == Some(&seen)
+                    });
+                    if !agreed {
+                        let message =
+                            format!("the processor `{id}` has to be asked, and is asked of requests only");
+                        unreviewed.push(refusal(writes, &key, UNREVIEWED, None, message));
+                    }
+                }
             }
         }
     }
+    // What is refused anyway is asked of nobody.
+    let found = if found.is_empty() { unreviewed } else { found };
     if found.is_empty() { Ok(()) } else { Err(EngineError::Refused(found)) }
 }

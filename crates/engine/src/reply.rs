@@ -16,9 +16,11 @@ use crate::doc::{Doc, Key};
 use crate::engine::Transaction;
 use crate::error::EngineError;
 use crate::origin::Origin;
+use crate::processors::Reviewed;
 use crate::receipt::Keep;
 use crate::updates::settled::{READ_LIMIT, Settled, SettledDoc};
 use crate::working::Working;
+use crate::write::Write;
 
 /// Values and resources that one transaction may look at to compute what is behind in its results, besides
 /// [`LOOKUPS_PER_RESULT`] for each: it holds up all that wait behind it.
@@ -52,6 +54,10 @@ pub struct Wants {
     pub kept: Option<Arc<Keep>>,
     /// Where it comes from, if it is on record there: it is done once, and the log tells who made it.
     pub origin: Option<Arc<Origin>>,
+    /// What others have agreed to, where they have to be asked.
+    pub reviewed: Option<Arc<Reviewed>>,
+    /// Writes behind those of the transaction, of which nothing is told.
+    pub more: Vec<Write>,
     /// The span that it belongs to, for those who collect [`crate::spans`].
     pub span: Option<tracing::Span>,
 }
@@ -66,12 +72,12 @@ impl Wants {
 
     /// The resource of each write.
     pub const fn results() -> Wants {
-        Wants { results: true, kept: None, origin: None, span: None }
+        Wants { results: true, kept: None, origin: None, reviewed: None, more: Vec::new(), span: None }
     }
 
     /// Nothing.
     pub const fn nothing() -> Wants {
-        Wants { results: false, kept: None, origin: None, span: None }
+        Wants { results: false, kept: None, origin: None, reviewed: None, more: Vec::new(), span: None }
     }
 }
 

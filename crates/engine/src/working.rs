@@ -28,7 +28,7 @@ use crate::eval::{View, holds_many};
 use crate::files::Received;
 use crate::group::Shift;
 use crate::keys;
-use crate::processors::Processors;
+use crate::processors::{Processors, Reviewed};
 use crate::updates::Update;
 use crate::updates::budget::{Budgets, Deferred};
 
@@ -101,6 +101,8 @@ pub struct Working<'a> {
     pub(crate) past: Option<u64>,
     /// What its transactions pass; none where there is nothing.
     pub(crate) processors: Option<Arc<Processors>>,
+    /// What others have agreed to of the current transaction.
+    pub(crate) reviewed: Option<Arc<Reviewed>>,
     /// Who has made the current transaction, where that is known.
     pub(crate) actor: Option<SmolStr>,
     /// What groups have yet to count, by node.
@@ -138,6 +140,7 @@ impl<'a> Working<'a> {
             open: None,
             past: None,
             processors: None,
+            reviewed: None,
             actor: None,
             lags: Lags::new(),
             passing: None,

@@ -24,6 +24,7 @@ mod outgoing;
 pub mod patch;
 pub mod path;
 pub mod problem;
+pub mod review;
 pub mod site;
 pub mod sql;
 mod updater;

@@ -3,6 +3,7 @@
 //! Each transaction of a group works on what the ones before it left; one that is refused is undone alone. What is kept of a
 //! group ([`Kept`]) is put into the store, then into the cache, then published.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -497,13 +498,20 @@ pub(crate) fn run(
     let read_before = working.base.rows_read();
     working.open = Some(ledger.open.clone());
     working.actor = request.wants.origin.as_ref().map(|origin| origin.actor.clone());
-    debug_span!(target: spans::COMMIT, "write").in_scope(|| write::apply(working, &transaction.writes))?;
-    processors::mutate(working, &transaction.writes)?;
+    working.reviewed = request.wants.reviewed.clone();
+    let more = &request.wants.more;
+    let writes: Cow<'_, [Write]> = match more.is_empty() {
+        true => Cow::Borrowed(&transaction.writes),
+        false => Cow::Owned(transaction.writes.iter().chain(more).cloned().collect()),
+    };
+    let writes = &*writes;
+    debug_span!(target: spans::COMMIT, "write").in_scope(|| write::apply(working, writes))?;
+    processors::mutate(working, writes)?;
     let mut work = debug_span!(target: spans::COMMIT, "evaluate").in_scope(|| propagate(working))?;
-    write::ensure(working, &transaction.writes)?;
-    processors::validate(working, &transaction.writes)?;
+    write::ensure(working, writes)?;
+    processors::validate(working, writes)?;
     let Finished { revision, commit, updates, rows_written } =
-        finish(working, &transaction.writes, revision, ledger, None)?;
+        finish(working, writes, revision, ledger, None)?;
     work.rows_written = rows_written;
     work.rows_read = working.base.rows_read() - read_before;
     let results = match request.wants.results {

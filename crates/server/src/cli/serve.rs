@@ -264,6 +264,7 @@ pub async fn start(
         lines,
         proxies,
         hooks: hooks.clone(),
+        reviews: Arc::default(),
         schema_text,
         checking: Arc::default(),
         busy: RwLock::default(),

@@ -307,7 +307,7 @@ pub(super) fn decoded<T: for<'d> Deserialize<'d>>(bytes: &[u8]) -> Result<T, Eng
 }
 
 /// Why something is no address that can be posted to.
-fn no_address(url: &str) -> Option<String> {
+pub(crate) fn no_address(url: &str) -> Option<String> {
     let parsed: Result<Uri, _> = url.parse();
     match parsed {
         Err(error) => Some(format!("`{url}` is no address: {error}")),
@@ -344,7 +344,7 @@ fn read_events(json: &Map<String, Json>, errors: &mut Vec<Refusal>) -> Vec<SmolS
     events
 }
 
-fn read_headers(json: &Map<String, Json>, errors: &mut Vec<Refusal>) -> BTreeMap<String, String> {
+pub(crate) fn read_headers(json: &Map<String, Json>, errors: &mut Vec<Refusal>) -> BTreeMap<String, String> {
     let given = match json.get("headers") {
         None | Some(Json::Null) => return BTreeMap::new(),
         Some(Json::Object(given)) => given,
@@ -374,7 +374,7 @@ fn read_headers(json: &Map<String, Json>, errors: &mut Vec<Refusal>) -> BTreeMap
 }
 
 /// A number of seconds, more than nothing.
-fn seconds(
+pub(crate) fn seconds(
     json: &Map<String, Json>,
     within: &str,
     name: &str,

@@ -15,6 +15,7 @@ use super::idempotency::Keyed;
 use super::updates::{self, UPDATES_HEADER, Wait};
 use super::{App, Call, REVISION_HEADER, dry_run, idempotency, json, read, with_header};
 use crate::problem::{Problem, SUPERSEDED};
+use crate::review;
 
 /// What a write tells, from the state that it left or a later one, and from what is told of it.
 pub(crate) type Tell = Arc<dyn Fn(&Working<'_>, &Committed) -> Result<Told, EngineError> + Send + Sync>;
@@ -83,6 +84,7 @@ pub(crate) async fn carry_out(
     tell: Tell,
 ) -> Result<Response<Body>, Problem> {
     if manner.dry_run {
+        let wants = review::tried(app, &transaction, wants).await?;
         return dry_run::reply(app, &Request { transaction: &transaction, wants: &wants }, &tell);
     }
     if let Some(keyed) = manner.keyed {

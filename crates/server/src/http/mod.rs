@@ -61,6 +61,7 @@ use crate::mounts::proxy::{self, Proxies};
 use crate::node::Node;
 use crate::path::PathError;
 use crate::problem::{Problem, SUPERSEDED};
+use crate::review::ask::Reviews;
 use crate::site::Site;
 
 /// The header that carries the revision of a write.
@@ -124,6 +125,8 @@ pub struct App {
     pub proxies: Arc<Proxies>,
     /// Who is told of changes by HTTP.
     pub hooks: Arc<Hooks>,
+    /// Who is asked before writes.
+    pub reviews: Arc<Reviews>,
     /// The text of the schema.
     pub schema_text: String,
     /// Whose turn it is to look for what is wrong.
@@ -137,7 +140,7 @@ impl App {
     pub fn with(&self, node: Arc<Node>, schema_text: String) -> App {
         let (limits, bodies, checking) = (self.limits.clone(), self.bodies.clone(), self.checking.clone());
         let (backups, lines, sql) = (self.backups.clone(), self.lines.clone(), self.sql.clone());
-        let (proxies, hooks) = (self.proxies.clone(), self.hooks.clone());
+        let (proxies, hooks, reviews) = (self.proxies.clone(), self.hooks.clone(), self.reviews.clone());
         App {
             node,
             limits,
@@ -147,6 +150,7 @@ impl App {
             lines,
             proxies,
             hooks,
+            reviews,
             schema_text,
             checking,
             busy: RwLock::default(),

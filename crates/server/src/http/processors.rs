@@ -27,6 +27,7 @@ use super::records::{merged, no_content, no_parameters, object, read_id, wrong};
 use super::{App, json, with_header};
 use crate::path::PREFIX;
 use crate::problem::Problem;
+use crate::review::webhook::Webhook;
 
 /// Bytes of a rule.
 const MAX_RULE: usize = 16 << 10;
@@ -34,7 +35,7 @@ const MAX_RULE: usize = 16 << 10;
 /// The place of one in the line that says nothing of it.
 const ORDER: i64 = 100;
 
-const MEMBERS: [&str; 6] = ["_id", "on", "order", "paused", "rule", "type"];
+const MEMBERS: [&str; 7] = ["_id", "on", "order", "paused", "rule", "type", "webhook"];
 
 /// Serves `/api/_processors` and all below.
 pub async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
@@ -52,7 +53,7 @@ async fn serve(app: Arc<App>, request: Request<Body>) -> Result<Response<Body>, 
         ([], &Method::POST) => declare(&app, object(sent, &app).await?, None).await,
         ([], _) => Err(Problem::not_allowed("GET,HEAD,POST")),
         ([id], &Method::GET | &Method::HEAD) => {
-            Ok(json(StatusCode::OK, shown(&app, &load(&app, id)?).to_string()))
+            Ok(json(StatusCode::OK, shown(&app, &load(&app, id)?, false).to_string()))
         }
         ([id], &Method::PUT) => declare(&app, object(sent, &app).await?, Some(id)).await,
         ([id], &Method::PATCH) => patch(&app, id, object(sent, &app).await?).await,
@@ -89,12 +90,12 @@ fn list(app: &App) -> Result<Response<Body>, Problem> {
     let mut line = rows.iter().map(|(_, bytes)| decoded(bytes)).collect::<Result<Vec<_>, _>>()?;
     // As writes pass them; those of one place by their ids.
     line.sort_by_key(|declared| declared["order"].as_i64());
-    let results: Vec<Json> = line.iter().map(|declared| shown(app, declared)).collect();
+    let results: Vec<Json> = line.iter().map(|declared| shown(app, declared, false)).collect();
     Ok(json(StatusCode::OK, json!({ "results": results }).to_string()))
 }
 
-/// One as it is shown: as it was declared, and whether it fits the schema.
-fn shown(app: &App, declared: &Map<String, Json>) -> Json {
+/// One as it is shown: as it was declared, and whether it fits the schema; the secret of a webhook only where it is to be.
+fn shown(app: &App, declared: &Map<String, Json>, secret: bool) -> Json {
     let mut shown = declared.clone();
     let id = declared["_id"].as_str().unwrap_or_default();
     shown.insert("_self".into(), format!("{PREFIX}/_processors/{id}").into());
@@ -105,6 +106,11 @@ fn shown(app: &App, declared: &Map<String, Json>) -> Json {
         () => "unfit",
     };
     shown.insert("status".into(), status.into());
+    if let Some(webhook) = Webhook::kept(&declared["webhook"]) {
+        shown.insert("webhook".into(), webhook.to_json(secret));
+    }
+    // One of the two says what it does.
+    shown.retain(|_, value| !value.is_null());
     if let Some(error) = errors.first() {
         shown.insert("error".into(), error.message.as_str().into());
     }
@@ -122,7 +128,7 @@ fn misfits(schema: &Schema, declared: &Map<String, Json>) -> Vec<Refusal> {
         wrong(&mut errors, "unknown-type", "type", format!("there is no type `{name}`{help}"));
         return errors;
     };
-    let text = declared["rule"].as_str().unwrap_or_default();
+    let Some(text) = declared["rule"].as_str() else { return errors };
     if let Err(found) = check_rule(schema, ty, text) {
         for Diagnostic { message, span, help, .. } in found {
             let before = text.get(..span.start as usize).unwrap_or(text);
@@ -134,11 +140,13 @@ fn misfits(schema: &Schema, declared: &Map<String, Json>) -> Vec<Refusal> {
     errors
 }
 
-/// One as it is kept: all members, those that were left out with their defaults.
+/// One as it is kept: all members, those that were left out with their defaults; the secret of a webhook is the one `before`
+/// where none is given.
 fn checked(
     schema: &Schema,
     members: &Map<String, Json>,
     id: &str,
+    before: Option<&Map<String, Json>>,
 ) -> Result<Map<String, Json>, Vec<Refusal>> {
     let mut errors = Vec::new();
     for name in members.keys().filter(|name| !MEMBERS.contains(&name.as_str())) {
@@ -152,9 +160,29 @@ fn checked(
             Some(_) => {
                 wrong(&mut errors, "type", name, format!("`{name}` is a text of at most {MAX_RULE} bytes"))
             }
+            None if name == "rule" => {}
             None => wrong(&mut errors, "required", name, format!("`{name}` is required")),
         }
     }
+    let webhook = match (given("rule"), given("webhook")) {
+        (Some(_), None) => None,
+        (None, Some(Json::Object(webhook))) => {
+            let before = before.and_then(|before| Webhook::kept(before.get("webhook")?));
+            Webhook::read(webhook, before.as_ref(), &mut errors)
+        }
+        (None, Some(_)) => {
+            wrong(&mut errors, "type", "webhook", "`webhook` is an object");
+            None
+        }
+        (Some(_), Some(_)) => {
+            wrong(&mut errors, "invalid", "webhook", "a processor has a `rule` or a `webhook`, not both");
+            None
+        }
+        (None, None) => {
+            wrong(&mut errors, "required", "rule", "a `rule` or a `webhook` is required");
+            None
+        }
+    };
     let mut on: Vec<&str> = Vec::new();
     match given("on") {
         None => on.extend(OPERATIONS),
@@ -187,6 +215,7 @@ fn checked(
     kept.insert("order".into(), order.unwrap_or(ORDER).into());
     kept.insert("paused".into(), paused.unwrap_or(false).into());
     kept.insert("rule".into(), members.get("rule").cloned().unwrap_or_default());
+    kept.insert("webhook".into(), webhook.map_or(Ok(Json::Null), serde_json::to_value).unwrap_or_default());
     if errors.is_empty() {
         errors = misfits(schema, &kept);
     }
@@ -200,23 +229,25 @@ async fn declare(
     put: Option<&str>,
 ) -> Result<Response<Body>, Problem> {
     let id = read_id(&members, put)?;
-    let kept = checked(app.node.engine().schema(), &members, &id)?;
-    let (of, may_replace, row) = (id.clone(), put.is_some(), Json::Object(kept.clone()).to_string());
+    let (of, may_replace, schema) = (id.clone(), put.is_some(), app.node.engine().schema().clone());
+    let secret_is_given = members.get("webhook").is_some_and(|webhook| !webhook["secret"].is_null());
     let step = move |records: &mut Records<'_>| {
-        let is_new = records.get(PROCESSOR, of.as_bytes())?.is_none();
-        if !is_new && !may_replace {
+        let before = records.get(PROCESSOR, of.as_bytes())?.map(|before| decoded(&before)).transpose()?;
+        if before.is_some() && !may_replace {
             let message = format!("there is a processor `{of}` already");
             return Err(EngineError::refused("exists", Some("_id"), message));
         }
-        if is_new && records.list(PROCESSOR, &[], None, MAX_PROCESSORS)?.len() >= MAX_PROCESSORS {
+        if before.is_none() && records.list(PROCESSOR, &[], None, MAX_PROCESSORS)?.len() >= MAX_PROCESSORS {
             let message = format!("there are at most {MAX_PROCESSORS} processors");
             return Err(EngineError::refused("processor-limit", None, message));
         }
-        records.put(PROCESSOR, of.as_bytes(), row.clone().into_bytes());
-        Ok(is_new)
+        let kept = checked(&schema, &members, &of, before.as_ref()).map_err(EngineError::Refused)?;
+        records.put(PROCESSOR, of.as_bytes(), Json::Object(kept.clone()).to_string().into_bytes());
+        Ok((before.is_none(), kept))
     };
-    let is_new = app.node.records(step).await?;
-    let body = shown(app, &kept).to_string();
+    let (is_new, kept) = app.node.records(step).await?;
+    // Nobody could know a secret that was made here otherwise.
+    let body = shown(app, &kept, is_new && !secret_is_given).to_string();
     Ok(match is_new {
         true => {
             with_header(json(StatusCode::CREATED, body), "location", &format!("{PREFIX}/_processors/{id}"))
@@ -235,13 +266,18 @@ async fn patch(app: &Arc<App>, id: &str, members: Map<String, Json>) -> Result<R
     let of = id.clone();
     let step = move |records: &mut Records<'_>| {
         let Some(before) = records.get(PROCESSOR, of.as_bytes())? else { return Ok(None) };
-        let kept =
-            checked(&schema, &merged(decoded(&before)?, &members), &of).map_err(EngineError::Refused)?;
+        let before = decoded(&before)?;
+        let mut declared = before.clone();
+        if let Some(webhook) = Webhook::kept(&before["webhook"]) {
+            declared.insert("webhook".into(), webhook.to_json(true));
+        }
+        let kept = checked(&schema, &merged(declared, &members), &of, Some(&before));
+        let kept = kept.map_err(EngineError::Refused)?;
         records.put(PROCESSOR, of.as_bytes(), Json::Object(kept.clone()).to_string().into_bytes());
         Ok(Some(kept))
     };
     let kept = app.node.records(step).await?.ok_or_else(|| none(&id))?;
-    Ok(json(StatusCode::OK, shown(app, &kept).to_string()))
+    Ok(json(StatusCode::OK, shown(app, &kept, false).to_string()))
 }
 
 async fn remove(app: &Arc<App>, id: &str) -> Result<Response<Body>, Problem> {

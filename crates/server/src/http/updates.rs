@@ -30,6 +30,7 @@ use tokio::time::Instant;
 use super::{App, Call, REVISION_HEADER, json, read, steer, with_header};
 use crate::path;
 use crate::problem::{Problem, SUPERSEDED};
+use crate::review;
 
 /// Names the updates that a write began and that have not ended.
 pub const UPDATES_HEADER: &str = "corollary-updates";
@@ -96,7 +97,7 @@ pub(crate) async fn commit(
         false => Vec::new(),
     };
     let mut moved = app.node.moved();
-    let mut committed = app.node.commit(transaction, wants).await?;
+    let mut committed = review::commit(app, transaction, wants).await?;
     let Some(wait) = wait.0.filter(|_| !committed.updates.is_empty()) else { return Ok(committed) };
     let engine = app.node.engine();
     let deadline = Instant::now() + wait.min(app.limits.waiting());

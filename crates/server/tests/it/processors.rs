@@ -1,13 +1,17 @@
 //! Processors over HTTP: what writes of any kind pass, declared and taken away while the server runs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use crate::common::receiver::Receiver;
 use crate::common::*;
 use corollary_store::postgres::testing::Server as Database;
 
 const SCHEMA: &str = "
 type Customer in customers { name: str, limit: int default 100, orders: inverse Order.customer, total := sum(self.orders.amount) }
-type Order in orders { customer: link Customer, amount: int default 0, title: str, slug: str unique }
+type Order in orders { customer: link Customer, amount: int default 0, title: str, slug: str unique, photo: file }
 ";
 
 fn limit() -> Json {
@@ -111,6 +115,11 @@ fn what_does_not_fit_is_told_and_lets_nothing_pass() {
     let mut client = server.client();
     for (body, errors) in [
         (json!({}), vec!["required /rule", "required /type"]),
+        (json!({"type": "Order", "rule": "deny when true", "webhook": {}}), vec!["invalid /webhook"]),
+        (
+            json!({"type": "Order", "webhook": {"url": "x", "mutate": 1}}),
+            vec!["unknown-field /webhook/mutate", "url /webhook/url"],
+        ),
         (json!({"type": "Ordr", "rule": "deny when true"}), vec!["unknown-type /type"]),
         (
             json!({"type": "Order", "rule": "deny if true", "on": ["make"], "oder": 1}),
@@ -175,4 +184,199 @@ fn one_that_is_declared_on_one_server_holds_on_the_other_at_once() {
     a.stop();
     b.stop();
     one.check();
+}
+
+fn allowed() -> (u16, String) {
+    (200, json!({"allowed": true}).to_string())
+}
+
+fn webhook(receiver: &Receiver) -> Json {
+    json!({"_id": "w", "type": "Order", "webhook": {"url": receiver.url(), "timeout_seconds": 2}})
+}
+
+#[test]
+fn a_webhook_sees_what_a_write_would_do_and_may_deny_it() {
+    let place = Place::new(SCHEMA);
+    let server = place.serve();
+    let mut client = server.client();
+    let receiver = Receiver::new();
+    receiver.reply(|asked| {
+        let each = asked.event["items"].as_array().unwrap().iter().map(|item| {
+            match item["new"]["amount"].as_i64() {
+                Some(amount) if amount > 100 => {
+                    json!({"allowed": false, "message": format!("{amount} is too much")})
+                }
+                _ => json!({"allowed": true}),
+            }
+        });
+        (200, json!({"items": each.collect::<Vec<Json>>()}).to_string())
+    });
+    let made = client.post("/api/_processors", &webhook(&receiver)).expect(201);
+    let secret = made["webhook"]["secret"].as_str().unwrap().to_owned();
+    assert_eq!(
+        client.read("/api/_processors/w")["webhook"],
+        json!({"url": receiver.url(), "timeout_seconds": 2.0, "on_failure": "deny", "mutates": false})
+    );
+    client.post("/api/customers", &json!({"_id": "c"})).expect(201);
+    assert!(receiver.came().is_empty(), "of other types it is not asked");
+    client.post("/api/orders", &json!({"_id": "a", "customer": "c", "amount": 7})).expect(201);
+    let asked = receiver.came();
+    assert!(asked[0].is_signed(&secret));
+    let item = &asked[0].event["items"][0];
+    assert_eq!(
+        (&item["operation"], &item["type"], &item["path"]),
+        (&json!("create"), &json!("Order"), &json!("/api/orders/a"))
+    );
+    assert_eq!(
+        (&item["old"], &item["new"]["amount"], &asked[0].event["dry_run"]),
+        (&Json::Null, &json!(7), &json!(false))
+    );
+    let problem = client.patch("/api/orders/a", &json!({"amount": 101})).problem(422, "denied");
+    assert_eq!(problem["detail"], json!("101 is too much"));
+    let item = receiver.came().last().unwrap().event["items"][0].clone();
+    assert_eq!(
+        (&item["operation"], &item["old"]["amount"], &item["new"]["amount"]),
+        (&json!("update"), &json!(7), &json!(101))
+    );
+    client.patch("/api/orders/a?dry_run=true", &json!({"amount": 102})).problem(422, "denied");
+    assert_eq!(receiver.came().last().unwrap().event["dry_run"], json!(true));
+    client.patch("/api/orders/a?dry_run=true", &json!({"amount": 8})).expect(200);
+    // Several at once are shown together, and each that is denied is told.
+    let several = json!([{"amount": 1}, {"amount": 200}, {"amount": 2}, {"amount": 300}]);
+    let refused = client.post("/api/orders", &several).problem(422, "denied");
+    assert_eq!(receiver.came().last().unwrap().event["items"].as_array().unwrap().len(), 4);
+    let told: Vec<&Json> =
+        refused["errors"].as_array().unwrap().iter().map(|error| &error["message"]).collect();
+    assert_eq!(told, [&json!("200 is too much"), &json!("300 is too much")]);
+    let key = [("idempotency-key", "k1"), ("content-type", "application/json")];
+    let first = client.request("POST", "/api/orders", &key, b"{\"amount\": 3}").expect(201);
+    assert_eq!(client.request("POST", "/api/orders", &key, b"{\"amount\": 3}").expect(201), first);
+    // What a rule denies nobody is asked about.
+    let before = receiver.came().len();
+    client
+        .post("/api/_processors", &json!({"_id": "r", "type": "Order", "rule": "deny when self.amount = 9"}))
+        .expect(201);
+    client.patch("/api/orders/a", &json!({"amount": 9})).problem(422, "denied");
+    assert_eq!(receiver.came().len(), before);
+    // A file is a fact too.
+    let kind = [("content-type", "image/png")];
+    client.request("PUT", "/api/orders/a/photo", &kind, b"png").expect_status(201);
+    assert_eq!(receiver.came().last().unwrap().event["items"][0]["new"]["photo"]["size"], json!(3));
+    assert_eq!(client.get("/api/orders/a/photo").text(), "png");
+    client.delete("/api/orders/a").expect_status(204);
+    assert_eq!(receiver.came().last().unwrap().event["items"][0]["operation"], json!("delete"));
+    client.patch("/api/_processors/w", &json!({"webhook": {"timeout_seconds": 3}})).expect(200);
+    client.post("/api/orders", &json!({"amount": 4})).expect(201);
+    assert!(receiver.came().last().unwrap().is_signed(&secret), "the secret stays");
+    server.stop();
+    place.check();
+}
+
+#[test]
+fn a_webhook_may_set_fields_before_the_others_are_asked() {
+    let place = Place::new(SCHEMA);
+    let server = place.serve();
+    let mut client = server.client();
+    let (first, second) = (Receiver::new(), Receiver::new());
+    first.reply(|asked| {
+        let title = asked.event["items"][0]["new"]["title"].as_str().unwrap_or_default().to_uppercase();
+        (200, json!({"allowed": true, "set": {"title": title}}).to_string())
+    });
+    second.reply(|_| allowed());
+    client.post("/api/_processors", &webhook(&second)).expect(201);
+    let mut mutating = webhook(&first);
+    (mutating["_id"], mutating["webhook"]["mutates"]) = (json!("m"), json!(true));
+    client.post("/api/_processors", &mutating).expect(201);
+    client
+        .post(
+            "/api/_processors",
+            &json!({"_id": "s", "type": "Order", "rule": "set slug := lower(self.title)"}),
+        )
+        .expect(201);
+    let made = client.post("/api/orders", &json!({"_id": "a", "title": "Big"})).expect(201);
+    assert_eq!((&made["title"], &made["slug"]), (&json!("BIG"), &json!("big")));
+    assert_eq!(second.came()[0].event["items"][0]["new"]["title"], json!("BIG"));
+    let tried = client.post("/api/orders?dry_run=true", &json!({"_id": "b", "title": "Two"})).expect(200);
+    assert_eq!(tried["reply"]["title"], json!("TWO"));
+    // A list tells of what was asked for, not of what was set besides.
+    let several = client.post("/api/orders", &json!([{"title": "x"}])).expect(201);
+    assert_eq!(several.as_array().unwrap().len(), 1);
+    first.reply(|_| (200, json!({"allowed": true, "set": {"amount": "many"}}).to_string()));
+    client.post("/api/orders", &json!({"title": "c"})).problem(422, "processor");
+    server.stop();
+    place.check();
+}
+
+#[test]
+fn one_that_does_not_answer_holds_up_or_is_passed_over_as_declared() {
+    let place = Place::new(SCHEMA);
+    let server = place.serve();
+    let mut client = server.client();
+    let receiver = Receiver::new();
+    client.post("/api/_processors", &webhook(&receiver)).expect(201);
+    receiver.set(|_| 500);
+    let reply = client.post("/api/orders", &json!({"_id": "a"}));
+    assert!(reply.header("retry-after").is_some());
+    let problem = reply.problem(503, "processor-away");
+    assert!(problem["detail"].as_str().unwrap().contains("500"), "{problem}");
+    client.get("/api/orders/a").expect_status(404);
+    receiver.reply(|_| (200, "what?".into()));
+    client.post("/api/orders", &json!({})).problem(503, "processor-away");
+    receiver.reply(|_| {
+        thread::sleep(Duration::from_secs(3));
+        allowed()
+    });
+    let begun = Instant::now();
+    client.post("/api/orders", &json!({})).problem(503, "processor-away");
+    assert!(begun.elapsed() < Duration::from_millis(2_900), "{:?}", begun.elapsed());
+    // After five failures it is left alone.
+    receiver.set(|_| 0);
+    for _ in 0..2 {
+        client.post("/api/orders", &json!({})).problem(503, "processor-away");
+    }
+    let calls = receiver.came().len();
+    receiver.reply(|_| allowed());
+    let problem = client.post("/api/orders", &json!({})).problem(503, "processor-away");
+    assert!(problem["detail"].as_str().unwrap().contains("in a row"), "{problem}");
+    assert_eq!(receiver.came().len(), calls);
+    // Who says so is passed over meanwhile.
+    client.patch("/api/_processors/w", &json!({"webhook": {"on_failure": "allow"}})).expect(200);
+    client.post("/api/orders", &json!({"_id": "a"})).expect(201);
+    server.stop();
+}
+
+#[test]
+fn what_changes_while_somebody_is_asked_is_shown_again() {
+    let place = Place::new(SCHEMA);
+    let server = place.serve();
+    let mut client = server.client();
+    let receiver = Receiver::new();
+    receiver.reply(|_| allowed());
+    client.post("/api/_processors", &webhook(&receiver)).expect(201);
+    client.post("/api/orders", &json!({"_id": "a", "amount": 1})).expect(201);
+    let (asked, went_on): (Arc<AtomicU64>, Arc<AtomicBool>) = Default::default();
+    let (asks, goes_on) = (asked.clone(), went_on.clone());
+    receiver.reply(move |delivery| {
+        // Only the first time: until the other one has been written.
+        if delivery.event["items"][0]["new"]["amount"] == json!(2) && asks.fetch_add(1, Ordering::SeqCst) == 0
+        {
+            while !goes_on.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        allowed()
+    });
+    let mut other = server.client();
+    let slow = thread::spawn(move || other.patch("/api/orders/a", &json!({"amount": 2})).expect(200));
+    while asked.load(Ordering::SeqCst) == 0 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    client.patch("/api/orders/a", &json!({"title": "meanwhile"})).expect(200);
+    went_on.store(true, Ordering::SeqCst);
+    let done = slow.join().unwrap();
+    assert_eq!((&done["amount"], &done["title"]), (&json!(2), &json!("meanwhile")));
+    let last = receiver.came().last().unwrap().event["items"][0].clone();
+    assert_eq!((&last["old"]["title"], &last["new"]["amount"]), (&json!("meanwhile"), &json!(2)));
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    server.stop();
 }

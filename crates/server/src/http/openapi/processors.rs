@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::parts::{id, plain, removes, writes};
 use crate::path::PREFIX;
+use crate::review::webhook::MAX_TIMEOUT_SECONDS;
 
 /// Adds their paths.
 pub fn add(paths: &mut Map<String, Json>) {
@@ -14,12 +15,24 @@ pub fn add(paths: &mut Map<String, Json>) {
         "type": {"type": "string", "description": "The type of the resources"},
         "on": {"type": ["array", "null"], "items": {"type": "string", "enum": OPERATIONS}},
         "rule": {"type": "string", "description": "deny when CONDITION, message \"TEXT\"; or set FIELD := EXPRESSION"},
+        "webhook": {
+            "type": "object",
+            "description": "Instead of a rule: who is asked before each write",
+            "properties": {
+                "url": {"type": "string", "format": "uri"},
+                "secret": {"type": ["string", "null"]},
+                "headers": {"type": ["object", "null"], "additionalProperties": {"type": "string"}},
+                "timeout_seconds": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": MAX_TIMEOUT_SECONDS},
+                "on_failure": {"type": ["string", "null"], "enum": ["deny", "allow", null]},
+                "mutates": {"type": ["boolean", "null"]},
+            },
+        },
         "order": {"type": ["integer", "null"], "format": "int64"},
         "paused": {"type": ["boolean", "null"]},
     });
     let declared = json!({
         "type": "object",
-        "required": ["type", "rule"],
+        "required": ["type"],
         "additionalProperties": false,
         "properties": properties,
     });
@@ -30,7 +43,7 @@ pub fn add(paths: &mut Map<String, Json>) {
     shown["error"] = json!({"type": "string"});
     let shown = json!({
         "type": "object",
-        "required": ["_id", "_self", "on", "order", "paused", "rule", "status", "type"],
+        "required": ["_id", "_self", "on", "order", "paused", "status", "type"],
         "properties": shown,
     });
     paths.insert(

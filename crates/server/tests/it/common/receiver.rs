@@ -47,7 +47,7 @@ impl Delivery {
     }
 }
 
-type Policy = dyn Fn(&Delivery) -> u16 + Send + Sync;
+type Policy = dyn Fn(&Delivery) -> (u16, String) + Send + Sync;
 
 /// A server that takes what is posted to it, or not, as it is told.
 pub struct Receiver {
@@ -63,7 +63,7 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let came: Arc<Mutex<Vec<Delivery>>> = Arc::default();
-        let policy: Arc<Mutex<Arc<Policy>>> = Arc::new(Mutex::new(Arc::new(|_| 204)));
+        let policy: Arc<Mutex<Arc<Policy>>> = Arc::new(Mutex::new(Arc::new(|_| (204, String::new()))));
         let ended: Arc<AtomicBool> = Arc::default();
         let receiver = Receiver { address, came: came.clone(), policy: policy.clone(), ended: ended.clone() };
         thread::spawn(move || {
@@ -86,6 +86,11 @@ impl Receiver {
 
     /// From now on it replies so; 0 is a connection that is cut without a reply.
     pub fn set(&self, policy: impl Fn(&Delivery) -> u16 + Send + Sync + 'static) {
+        self.reply(move |delivery| (policy(delivery), String::new()));
+    }
+
+    /// From now on it replies so, with a body.
+    pub fn reply(&self, policy: impl Fn(&Delivery) -> (u16, String) + Send + Sync + 'static) {
         *self.policy.lock().unwrap() = Arc::new(policy);
     }
 
@@ -160,8 +165,8 @@ fn answer(
     let id = header("webhook-id").unwrap_or_default();
     let mut delivery = Delivery { id, headers, body, event, status: 0 };
     let policy = policy.lock().unwrap().clone();
-    delivery.status = policy(&delivery);
-    let status = delivery.status;
+    let (status, reply) = policy(&delivery);
+    delivery.status = status;
     if ended.load(Ordering::Relaxed) {
         return None;
     }
@@ -171,5 +176,6 @@ fn answer(
         connection.shutdown(Shutdown::Both).ok()?;
         return None;
     }
-    write!(connection, "HTTP/1.1 {status} told\r\ncontent-length: 0\r\n\r\n").ok()
+    let length = reply.len();
+    write!(connection, "HTTP/1.1 {status} told\r\ncontent-length: {length}\r\n\r\n{reply}").ok()
 }
