@@ -18,6 +18,7 @@ mod conditions;
 mod cursor;
 mod first;
 mod plan;
+mod usable;
 
 use std::cmp::Ordering;
 use std::sync::Arc;

@@ -16,6 +16,7 @@ mod files;
 mod filling;
 mod group_updates;
 mod incremental;
+mod index_updates;
 mod interfaces;
 mod lazy;
 mod lifetime;
