@@ -22,6 +22,7 @@ mod fuzz;
 mod history;
 mod idempotency;
 mod import;
+mod index_updates;
 mod language;
 mod lazy;
 mod lines;
