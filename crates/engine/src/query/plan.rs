@@ -72,7 +72,7 @@ pub struct Explained {
 /// How a query would be answered.
 pub fn explain(working: &Working<'_>, query: &Query) -> Result<Explained, EngineError> {
     let usable = Usable::new(working);
-    let mut paths = usable_paths(&usable, query)?.into_iter();
+    let mut paths = ranked(&usable, query)?.of_page().into_iter();
     let Some(path) = paths.next() else { return Err(EngineError::corrupt("a plan without a path")) };
     let candidates = path.rows.estimate(working, EXPLAINED)?;
     Ok(Explained {
@@ -88,10 +88,32 @@ pub fn explain(working: &Working<'_>, query: &Query) -> Result<Explained, Engine
 
 /// The paths worth trying, the most selective first; the last is the one that must do.
 pub(super) fn paths(working: &Working<'_>, query: &Query) -> Result<Vec<Path>, EngineError> {
-    usable_paths(&Usable::new(working), query)
+    Ok(ranked(&Usable::new(working), query)?.paths)
 }
 
-fn usable_paths(usable: &Usable<'_, '_>, query: &Query) -> Result<Vec<Path>, EngineError> {
+/// The same for one page, with which a walk in order ends: those that come in order go before all others but those that are
+/// known to be few. Such a walk may give way to one of the others (`rivals`).
+pub(super) fn paths_of_page(working: &Working<'_>, query: &Query) -> Result<Vec<Path>, EngineError> {
+    Ok(ranked(&Usable::new(working), query)?.of_page())
+}
+
+/// Paths, the most selective first.
+struct Ranked {
+    paths: Vec<Path>,
+    /// So many at the beginning are known to be few rows.
+    few: usize,
+}
+
+impl Ranked {
+    /// In the order in which they are tried for a page.
+    fn of_page(self) -> Vec<Path> {
+        let mut paths: Vec<(usize, Path)> = self.paths.into_iter().enumerate().collect();
+        paths.sort_by_key(|(at, path)| (*at >= self.few, *at >= self.few && !path.ordered));
+        paths.into_iter().map(|(_, path)| path).collect()
+    }
+}
+
+fn ranked(usable: &Usable<'_, '_>, query: &Query) -> Result<Ranked, EngineError> {
     let working = usable.working;
     let by_id = query.order.is_empty();
     let listed = match &query.from {
@@ -105,7 +127,8 @@ fn usable_paths(usable: &Usable<'_, '_>, query: &Query) -> Result<Vec<Path>, Eng
         ids.sort();
         ids.dedup();
         let (rows, direction) = (Rows::Trail(Trail::Listed(ids.into_iter())), Direction::Forward);
-        return Ok(vec![Path { rows, direction, ordered: by_id, access: Access::Listed }]);
+        let paths = vec![Path { rows, direction, ordered: by_id, access: Access::Listed }];
+        return Ok(Ranked { paths, few: 1 });
     }
     let (conjuncts, comparisons) = said(query);
     let mut choice = Choice::default();
@@ -119,7 +142,7 @@ fn usable_paths(usable: &Usable<'_, '_>, query: &Query) -> Result<Vec<Path>, Eng
     }
     if let From::Referring(field, target) = &query.from {
         choice.selective.push(references(working, *field, target, query));
-        return choice.fewest_first(working);
+        return choice.fewest_first(working, false);
     }
     let by_field = match &query.order[..] {
         [(key, descending)] => {
@@ -136,14 +159,14 @@ fn usable_paths(usable: &Usable<'_, '_>, query: &Query) -> Result<Vec<Path>, Eng
     choice.certain.splice(0..0, unique);
     choice.selective.extend(selective);
     choice.ranges.extend(ranged(usable, &comparisons, by_field.map(|(field, _)| field)));
-    let mut paths = choice.fewest_first(working)?;
+    let Ranked { mut paths, few } = choice.fewest_first(working, by_id)?;
     let mut range = KeyRange::prefix(keys::docs_of(working.schema.ty(query.ty).id));
     if let (true, Some(after)) = (by_id, &query.after) {
         range = range.resume_after(keys::doc(working.schema.ty(query.ty).id, &after.id));
     }
     let (rows, direction) = (Rows::Trail(Trail::Docs(range)), Direction::Forward);
     paths.push(Path { rows, direction, ordered: by_id, access: Access::All });
-    Ok(paths)
+    Ok(Ranked { paths, few })
 }
 
 /// What all has to hold, and what of that is a comparison.
@@ -171,12 +194,16 @@ struct Choice {
 
 impl Choice {
     /// Paths that are few rows go first, the fewest before the others; then those that name values or targets, then those
-    /// that come in order, then ranges. Of alike ones those that come in order go first.
-    fn fewest_first(self, working: &Working<'_>) -> Result<Vec<Path>, EngineError> {
+    /// that come in order, then ranges. Of alike ones those that come in order go first. Where all resources come in order a
+    /// range has these to compete with.
+    fn fewest_first(self, working: &Working<'_>, all_ordered: bool) -> Result<Ranked, EngineError> {
         let Choice { certain, selective, ordered, ranges } = self;
-        let alone = selective.len() + ranges.len() + ordered.len() < 2;
+        let competes = all_ordered && !ranges.is_empty();
+        let alone = selective.len() + ranges.len() + ordered.len() + usize::from(competes) < 2;
         if !certain.is_empty() || alone {
-            return Ok(certain.into_iter().chain(selective).chain(ordered).chain(ranges).collect());
+            let few = certain.len();
+            let paths = certain.into_iter().chain(selective).chain(ordered).chain(ranges).collect();
+            return Ok(Ranked { paths, few });
         }
         let (mut few, mut many, mut wide) = (Vec::new(), Vec::new(), Vec::new());
         let named = selective.into_iter().map(|path| (path, true));
@@ -189,8 +216,10 @@ impl Choice {
         }
         few.sort_by_key(|(rows, path)| (*rows, !path.ordered));
         many.sort_by_key(|path| !path.ordered);
+        let known = few.len();
         let few = few.into_iter().map(|(_, path)| path);
-        Ok(few.chain(many).chain(ordered).chain(wide).collect())
+        let paths = few.chain(many).chain(ordered).chain(wide).collect();
+        Ok(Ranked { paths, few: known })
     }
 }
 
@@ -515,7 +544,7 @@ fn over_several_would(working: &Working<'_>, query: &Query) -> Option<String> {
 /// That an index is being built by which the query would be answered.
 fn being_built(working: &Working<'_>, query: &Query) -> Option<String> {
     let usable = Usable::new(working);
-    usable_paths(&usable, query).ok()?;
+    ranked(&usable, query).ok()?;
     usable.help()
 }
 

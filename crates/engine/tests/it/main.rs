@@ -35,6 +35,7 @@ mod recursion;
 mod recursion_random;
 mod repair;
 mod replies;
+mod rivals;
 mod rules;
 mod schema_changes;
 mod scripts;
