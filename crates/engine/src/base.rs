@@ -14,7 +14,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use corollary_schema::{Schema, TypeIx};
+use corollary_schema::{FieldId, Schema, TypeIx};
 use corollary_store::{Direction, KeyRange, Keyspace, Snapshot, Visit};
 use corollary_value::Id;
 
@@ -132,6 +132,12 @@ impl<'a> Base<'a> {
     /// The updates that are open at the revision that it shows.
     pub fn open_updates(&self) -> Vec<Arc<Update>> {
         self.updates.borrow().open_at(self.revision())
+    }
+
+    /// The indexes that updates have yet to fill at the revision that it shows. Which they are can only become fewer with later
+    /// revisions, so whoever asks has read nothing yet that a newer snapshot would not belong to.
+    pub(crate) fn filling(&self) -> Vec<FieldId> {
+        self.updates.borrow().filling_at(self.revision.get())
     }
 
     /// From now on it is for who goes through a great many resources once: what is asked for together does not take the

@@ -29,8 +29,8 @@ use crate::names;
 use crate::nodes::{Head, MAX_ATTEMPTS};
 use crate::order::Build;
 use crate::rebuild::{self, Structure};
-use crate::updates::filling::{self, Before, Plan};
-use crate::updates::ledger;
+use crate::updates::filling::{self, Before};
+use crate::updates::{Record, Task, indexing, ledger};
 
 /// In [`keys::META`]: the schema, the numbers of its names, and what is built.
 const SCHEMA: &[u8] = b"schema";
@@ -42,7 +42,8 @@ const SCHEMA: &[u8] = b"schema";
 /// | 2 | the counts of the children of ordered collections |
 /// | 3 | updates keep the sources of each level of their walk |
 /// | 4 | lists are indexed by their elements |
-const FORMAT: u64 = 4;
+/// | 5 | updates may fill indexes, which are not whole before |
+const FORMAT: u64 = 5;
 
 /// The form since which children of ordered collections are counted as they are.
 const COUNTED_CHILDREN: u64 = 2;
@@ -301,21 +302,28 @@ fn attempt(
     let changed = stored.as_ref().is_some_and(|stored| stored.text != text);
     let mut batch = Batch::new();
     if changed {
-        // What an update has not come to is brought about anew, together with what is computed from it.
-        let definitions = ledger::supersede(&*snapshot, &mut batch, now, &|_| true)?;
+        // What an update has not come to is brought about anew, together with what is computed from it. Indexes follow from
+        // what is stored alone, whatever it is computed from: their updates go on.
+        let of_values = |record: &Record| record.task != Task::Index;
+        let definitions = ledger::supersede(&*snapshot, &mut batch, now, &of_values)?;
         missing.extend(definitions.into_iter().map(Structure::Definition).filter(|it| wanted.contains(it)));
+        missing.extend(to_be_whole(&schema, &*snapshot)?);
     }
     let was = Before {
         schema: if changed { old.as_ref() } else { Some(&schema) },
         have: &have,
         highest: stored.as_ref().map_or(0, |catalog| catalog.ids.highest()),
     };
-    let Plan { build: missing, fill } =
-        filling::plan(&schema, &*snapshot, &was, &missing, options.update_budget)?;
-    let anew = filling::definitions(&schema, &missing, &fill);
-    if !changed {
-        ledger::supersede(&*snapshot, &mut batch, now, &|record| anew.contains(&record.definition))?;
-    }
+    let plan = filling::plan(&schema, &*snapshot, &was, &missing, options.update_budget)?;
+    let anew = plan.anew(&schema);
+    ledger::supersede(&*snapshot, &mut batch, now, &|record| match record.task {
+        Task::Index => {
+            anew.contains(&record.definition) || !wanted.contains(&Structure::Index(record.definition))
+        }
+        // Where the schema is another all of them have ended.
+        _ => !changed && anew.contains(&record.definition),
+    })?;
+    let missing = &plan.build;
     if let Some(old) = &old {
         let mut reasons = match turn {
             Turn::First => {
@@ -330,7 +338,7 @@ fn attempt(
             reasons = duplicates(&*snapshot, old, &schema)?;
         }
         if reasons.is_empty() {
-            reasons = errors(&*snapshot, old, &schema, &missing)?;
+            reasons = errors(&*snapshot, old, &schema, missing)?;
         }
         if reasons.is_empty() {
             reasons = names::unfit(&*snapshot, old, &schema)?;
@@ -339,17 +347,14 @@ fn attempt(
             return Err(OpenError::Refused(reasons).into());
         }
     }
-    filling::begin(&schema, &*snapshot, &fill, now, &mut batch)?;
+    filling::begin(&schema, &*snapshot, &plan, now, &mut batch)?;
     if let Some(old) = &old {
         files::retire(&*snapshot, old, &schema, &mut batch)?;
     }
-    let filled = |it: &Structure| {
-        fill.iter().any(|at| *it == Structure::Definition(schema.plan.nodes[*at].definition))
-    };
     let built = wanted
         .iter()
         .copied()
-        .filter(|it| filled(it) || have.contains(it) && !missing.contains(it))
+        .filter(|it| plan.fills(&schema, *it) || have.contains(it) && !missing.contains(it))
         .collect();
     let unmended = wrong.iter().copied().filter(|it| missing.contains(it)).collect();
     let instead_of = options.instead_of.clone();
@@ -395,7 +400,7 @@ fn attempt(
     executor.take_over_updates(now)?;
     if !empty {
         // Those whose type begins to expire count from now on.
-        rebuild::note_creations(&mut executor, &missing, now)?;
+        rebuild::note_creations(&mut executor, missing, now)?;
     }
     for structure in wanted {
         if !empty && missing.contains(&structure) {
@@ -419,6 +424,13 @@ fn attempt(
     }
     executor.end_building()?;
     Ok(executor)
+}
+
+/// The indexes that updates have yet to fill, and that have to be whole from the first moment on by another schema.
+fn to_be_whole(schema: &Schema, snapshot: &dyn Snapshot) -> Result<Vec<Structure>, EngineError> {
+    let filling = indexing::stored(snapshot)?.into_iter();
+    let wanted = filling.filter(|number| rebuild::indexed_by(schema, *number).is_some());
+    Ok(wanted.filter(|number| !indexing::may_fill(schema, *number)).map(Structure::Index).collect())
 }
 
 /// Is it the index of the places in an ordered collection?

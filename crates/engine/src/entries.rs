@@ -18,6 +18,7 @@ use crate::index;
 use crate::keys;
 use crate::rebuild::{self, Structure};
 use crate::side_state::{Part, count, each};
+use crate::updates::{Record, Task};
 use crate::working::{Working, linked};
 
 /// Rows that are mended with one commit.
@@ -74,7 +75,8 @@ impl<'s> Entries<'s> {
     }
 
     /// Those that are there and should not be, or should be and are not, in no order; at most about so many. `together` of
-    /// the resources are looked at at a time, about.
+    /// the resources are looked at at a time, about. Of an index that an update has yet to fill, those may be missing that it
+    /// has yet to come to.
     pub(crate) fn wrong(
         &self,
         working: &Working<'_>,
@@ -83,14 +85,23 @@ impl<'s> Entries<'s> {
     ) -> Result<Vec<Vec<u8>>, EngineError> {
         let range = KeyRange::prefix(self.number.0.to_be_bytes().to_vec());
         let mut wrong = Vec::new();
+        let open = working.open_updates();
+        // A link has the number of its references.
+        let is_index = self.by.is_some();
+        let fills =
+            |record: &Record| is_index && record.task == Task::Index && record.definition == self.number;
+        let filling = open.iter().map(|update| &update.record).find(|record| fills(record));
+        let is_left =
+            |id: &Id| filling.is_some_and(|it| it.place.cursor.as_ref().is_none_or(|passed| id > passed));
         for part in Part::all(count(working, self.ty())?, together) {
-            let mut expected = BTreeSet::new();
+            let (mut expected, mut allowed) = (BTreeSet::new(), BTreeSet::new());
             each(working, self.ty(), &mut |id, doc| {
-                expected.extend(self.given(&id, &doc).into_iter().filter(|row| part.has(row)));
+                let rows = if is_left(&id) { &mut allowed } else { &mut expected };
+                rows.extend(self.given(&id, &doc).into_iter().filter(|row| part.has(row)));
                 Ok(true)
             })?;
             working.base.scan(self.keyspace(), &range, Direction::Forward, &mut |key, _| {
-                if part.has(key) && !expected.remove(key) {
+                if part.has(key) && !expected.remove(key) && !allowed.contains(key) {
                     wrong.push(key.to_vec());
                 }
                 if wrong.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

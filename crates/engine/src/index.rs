@@ -216,7 +216,7 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
                     found.push(too_long(field, "an element of ", &key, writes));
                     continue;
                 }
-                old.difference(&new).for_each(|entry| working.delete_row(keys::INDEX, entry.clone()));
+                old.difference(&new).for_each(|entry| take_out(working, entry.clone()));
                 new.difference(&old)
                     .for_each(|entry| working.put_row(keys::INDEX, entry.clone(), Vec::new()));
             }
@@ -235,7 +235,7 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
                     continue;
                 }
                 if let Some(old) = old {
-                    working.delete_row(keys::INDEX, old.key);
+                    take_out(working, old.key);
                 }
                 let Some(new) = new else { continue };
                 if new.key.len() > MAX_KEY_BYTES {
@@ -278,12 +278,20 @@ fn maintain_over_several(
         if old == new {
             continue;
         }
-        old.into_iter().for_each(|old| working.delete_row(keys::INDEX, old));
+        old.into_iter().for_each(|old| take_out(working, old));
         let Some(new) = new else { continue };
         if new.len() > MAX_KEY_BYTES {
             found.push(too_long_together(ty, index, key, writes));
         }
         working.put_row(keys::INDEX, new, Vec::new());
+    }
+}
+
+/// Takes an entry out of its index. One that is longer than an index takes has never been there: it is of a value from before
+/// there was the index, which its update cannot enter ([`crate::updates::indexing`]).
+fn take_out(working: &mut Working<'_>, entry: Vec<u8>) {
+    if entry.len() <= MAX_KEY_BYTES {
+        working.delete_row(keys::INDEX, entry);
     }
 }
 

@@ -103,9 +103,9 @@ pub fn drop_rows(structure: Structure, batch: &mut corollary_store::Batch) {
 /// Builds one structure from what is stored; `places` says where children of ordered collections stand.
 pub fn build(executor: &mut Executor, structure: Structure, places: order::Build) -> Result<(), EngineError> {
     let schema = executor.engine().schema().clone();
-    let definition = match structure {
-        Structure::Definition(id) => Some(id),
-        Structure::References(_) | Structure::Index(_) => None,
+    let number = match structure {
+        Structure::Definition(id) | Structure::Index(id) => Some(id),
+        Structure::References(_) => None,
     };
     let node_at = match structure {
         Structure::Definition(id) => schema.plan.nodes.iter().position(|node| node.definition == id),
@@ -117,7 +117,7 @@ pub fn build(executor: &mut Executor, structure: Structure, places: order::Build
         return Ok(());
     }
     let others = stratum.map_or(&[][..], |stratum| &schema.plan.nodes[stratum.nodes.clone()]);
-    let begun: BTreeSet<FieldId> = others.iter().map(|node| node.definition).chain(definition).collect();
+    let begun: BTreeSet<FieldId> = others.iter().map(|node| node.definition).chain(number).collect();
     let open = executor.engine().updates();
     let is_open = open.open.iter().any(|update| begun.contains(&update.record.definition));
     executor.maintain(|working, batch| {

@@ -162,10 +162,10 @@ impl Executor {
             // Of an evaluated node these are timers, which the update sets again.
             rebuild::drop_rows(Structure::Definition(definition), &mut removed);
             let record = Record::repairing(engine.schema(), id, node, now);
-            let edge = record.edge(engine.schema());
+            let target = record.target(engine.schema());
             working.put_row(keys::UPDATE, keys::source(id, &Schema::shared_id()), Vec::new());
             working.put_row(keys::UPDATE, keys::update(id), record.encode());
-            let mut update = ledger::update(engine.schema(), record, edge, now);
+            let mut update = ledger::update(engine.schema(), record, target, now);
             update.sources = Some(BTreeSet::from([Schema::shared_id()]));
             update.counting = Some(Place::default());
             ledger.open.push(Arc::new(update));

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use corollary_schema::{FieldKind, FieldRef, Schema, Slot, TypeIx};
+use corollary_schema::{FieldId, FieldKind, FieldRef, Schema, Slot, TypeIx};
 use corollary_store::limits::MAX_KEY_BYTES;
 use corollary_store::{Direction, KeyRange, Keyspace, Visit};
 use corollary_value::{Id, Value};
@@ -34,6 +34,7 @@ use crate::updates::budget::{Budgets, Deferred};
 
 use self::changes::{Changes, bounds};
 use crate::updates::gather::Reach;
+use crate::updates::indexing;
 use crate::updates::lag::{Lag, Lags};
 
 type RowKey = (Keyspace, Vec<u8>);
@@ -163,6 +164,16 @@ impl<'a> Working<'a> {
     /// The updates that are open in this state: what they have yet to reach may be behind.
     pub fn open_updates(&self) -> Vec<Arc<Update>> {
         self.open.clone().unwrap_or_else(|| self.base.open_updates())
+    }
+
+    /// The numbers of the indexes that are not whole in this state: an entry that is there is right, and one may be missing.
+    /// Whoever finds something by an index asks this first; of those that rules are held to and paths found by none is ever
+    /// among them.
+    pub fn filling(&self) -> Vec<FieldId> {
+        match &self.open {
+            Some(open) => indexing::filling(open.iter()),
+            None => self.base.filling(),
+        }
     }
 
     /// Begins the transaction of the clock, in which time goes on from `then` to `now`.

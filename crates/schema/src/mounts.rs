@@ -2,7 +2,9 @@
 //!
 //! A mount of a type shows those of its resources that are in its scope, under names of its own. Its names are a schema of
 //! their own ([`View::names`]), in which types and fields stand at the same places; so what is typed or read with the one
-//! works with the other. Made by `check::mounts`; served by the server's `mounts`.
+//! works with the other. Made by `check::mounts`; served by the server's `mounts`; told in words by [`explain`].
+
+pub mod explain;
 
 use std::fmt;
 use std::sync::Arc;

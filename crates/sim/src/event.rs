@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use corollary_engine::catalog::{OpenError, stored_schema};
-use corollary_engine::updates::Progress;
+use corollary_engine::updates::{Progress, Task};
 use corollary_engine::{EngineError, EngineOptions, Executor, keys, open, oracle};
 use corollary_store::{Direction, Fault, KeyRange, Store};
 use jiff::Timestamp;
@@ -154,6 +154,9 @@ impl World {
                 (Ok(Some(progress)), _) => {
                     self.report.update_steps += 1;
                     self.report.updates += usize::from(progress.ended);
+                    let update = before.get(progress.id);
+                    let indexes = update.is_some_and(|it| it.record.task == Task::Index);
+                    self.report.indexes += usize::from(progress.ended && indexes);
                     if self.store.is_shared() && !late {
                         self.might_take(&before, progress.id, now)?;
                     }

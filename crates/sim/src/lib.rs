@@ -78,6 +78,8 @@ pub struct Report {
     pub update_steps: usize,
     /// Updates that came to their end.
     pub updates: usize,
+    /// Those of them that filled an index.
+    pub indexes: usize,
     /// Turns that went to another node.
     pub turns: usize,
     /// Nodes that died while others went on.
@@ -94,6 +96,8 @@ pub struct Report {
     pub cut_short: usize,
     /// Queries that were answered.
     pub queries: usize,
+    /// Those that were while an index was being filled.
+    pub queries_without: usize,
     /// Queries that the checker refused.
     pub refused_queries: usize,
     /// Times that all derived values were compared with the oracle's.
@@ -119,6 +123,7 @@ impl Report {
         self.expired += other.expired;
         self.update_steps += other.update_steps;
         self.updates += other.updates;
+        self.indexes += other.indexes;
         self.turns += other.turns;
         self.deaths += other.deaths;
         self.other_looks += other.other_looks;
@@ -127,6 +132,7 @@ impl Report {
         self.refused_versions += other.refused_versions;
         self.cut_short += other.cut_short;
         self.queries += other.queries;
+        self.queries_without += other.queries_without;
         self.refused_queries += other.refused_queries;
         self.oracles += other.oracles;
         self.resources = self.resources.max(other.resources);
@@ -141,9 +147,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} steps, {} transactions ({} refused, {} repeated), {} commits, {} of the clock ({} expired), {} failed groups, {} updates in {} steps, {} crashes, \
+            "{} steps, {} transactions ({} refused, {} repeated), {} commits, {} of the clock ({} expired), {} failed groups, {} updates in {} steps ({} of indexes), {} crashes, \
              {} turns of nodes ({} deaths, {} looks at others), \
-             {} schema versions ({} refused, {} cut short), {} derived fields, {} queries, {} looks of the oracle, \
+             {} schema versions ({} refused, {} cut short), {} derived fields, {} queries ({} while indexes were filled), {} looks of the oracle, \
              at most {} resources, digest {:016x}",
             self.steps,
             self.transactions,
@@ -155,6 +161,7 @@ impl fmt::Display for Report {
             self.failures,
             self.updates,
             self.update_steps,
+            self.indexes,
             self.crashes,
             self.turns,
             self.deaths,
@@ -164,6 +171,7 @@ impl fmt::Display for Report {
             self.cut_short,
             self.written.derived - self.written.refused,
             self.queries,
+            self.queries_without,
             self.oracles,
             self.resources,
             self.digest,

@@ -66,6 +66,7 @@ fn all_that_must_hold_holds() {
     assert!(all.turns > 600 && all.deaths > 30 && all.other_looks > 200, "{all}");
     assert!(all.written.members > 300, "{:?}", all.written);
     assert!(all.versions > 300 && all.refused_versions > 20 && all.cut_short > 60, "{all}");
+    assert!(all.indexes > 100 && all.queries_without > 100, "{all}");
     assert!(all.oracles > 1_500 && all.resources > 60, "{all}");
 }
 

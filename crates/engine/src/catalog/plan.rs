@@ -12,10 +12,10 @@ use corollary_value::{Value, compare};
 use smol_str::{SmolStr, format_smolstr};
 
 use super::fit::{alike, duplicates, errors, holds_type, losses};
-use super::{Catalog, OpenError, add_changed, describe};
+use super::{Catalog, OpenError, add_changed, describe, to_be_whole};
 use crate::names;
 use crate::rebuild::{self, Structure};
-use crate::updates::filling::{self, Before, Plan};
+use crate::updates::filling::{self, Before};
 
 /// What a change means to those who use the data, from the least to the most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,17 +94,17 @@ pub fn plan(store: &dyn Store, text: &str, budget: usize) -> Result<Planned, Ope
     let mut missing: BTreeSet<Structure> =
         wanted.iter().copied().filter(|it| !stored.built.contains(it)).collect();
     add_changed(&old, &new, &mut missing);
+    missing.extend(to_be_whole(&new, &*snapshot)?);
     let highest = stored.ids.highest();
     let was = Before { schema: Some(&old), have: &stored.built, highest };
-    let Plan { build, fill } = filling::plan(&new, &*snapshot, &was, &missing, budget)?;
+    let plan = filling::plan(&new, &*snapshot, &was, &missing, budget)?;
     let told = |it: Structure| describe(&new, it);
-    planned.build = wanted.iter().filter(|it| build.contains(it)).map(|it| told(*it)).collect();
-    planned.fill =
-        fill.iter().map(|at| told(Structure::Definition(new.plan.nodes[*at].definition))).collect();
+    planned.build = wanted.iter().filter(|it| plan.build.contains(it)).map(|it| told(*it)).collect();
+    planned.fill = wanted.iter().filter(|it| plan.fills(&new, **it)).map(|it| told(*it)).collect();
     planned.refused = losses(&*snapshot, &old, &new, &stored.built)?;
     planned.refused.extend(duplicates(&*snapshot, &old, &new)?);
     if planned.refused.is_empty() {
-        planned.refused = errors(&*snapshot, &old, &new, &build)?;
+        planned.refused = errors(&*snapshot, &old, &new, &plan.build)?;
         planned.refused.extend(names::unfit(&*snapshot, &old, &new)?);
     }
     Ok(planned)

@@ -23,7 +23,7 @@ use crate::working::Working;
 const CHUNK: usize = 256;
 
 /// A walk over candidates.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Path {
     pub rows: Rows,
     pub direction: Direction,
@@ -102,7 +102,7 @@ impl Source {
 }
 
 /// Candidates that are walked as they stand.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Trail {
     /// Documents themselves.
     Docs(KeyRange),
@@ -112,7 +112,7 @@ pub(super) enum Trail {
     Listed(vec::IntoIter<Id>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Rows {
     /// As they stand.
     Trail(Trail),

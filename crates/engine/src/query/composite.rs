@@ -17,9 +17,9 @@ use corollary_value::Value;
 use super::access::{IdAt, Path, Rows, Scan, Trail};
 use super::conditions::{Comparison, own_field};
 use super::plan::Access;
+use super::usable::Usable;
 use super::{From, Query};
 use crate::keys;
-use crate::working::Working;
 
 /// What a query says of the fields of its candidates.
 struct Asked<'q> {
@@ -46,17 +46,20 @@ pub(super) struct Over {
 
 /// The paths over indexes of several fields, the best first.
 pub(super) fn over_several(
-    working: &Working<'_>,
+    usable: &Usable<'_, '_>,
     query: &Query,
     conjuncts: &[&Expr],
     comparisons: &[Comparison],
 ) -> Vec<Over> {
-    let ty = working.schema.ty(query.ty);
+    let schema = usable.working.schema;
+    let ty = schema.ty(query.ty);
     if ty.indexes.is_empty() {
         return Vec::new();
     }
-    let asked = Asked::new(working.schema, query, conjuncts, comparisons);
-    let mut found: Vec<Over> = ty.indexes.iter().filter_map(|index| asked.over(working, index)).collect();
+    let asked = Asked::new(schema, query, conjuncts, comparisons);
+    let of_use = ty.indexes.iter().filter_map(|index| Some((index.number, asked.over(usable, index)?)));
+    let mut found: Vec<Over> =
+        of_use.filter(|(number, _)| usable.has(*number)).map(|(_, over)| over).collect();
     found.sort_by_key(|over| (Reverse(over.direct), Reverse(over.path.ordered), Reverse(over.answered)));
     found
 }
@@ -88,7 +91,7 @@ impl<'q> Asked<'q> {
     }
 
     /// The part of an index that the query needs; none where it is of no use.
-    fn over(&self, working: &Working<'_>, index: &Composite) -> Option<Over> {
+    fn over(&self, usable: &Usable<'_, '_>, index: &Composite) -> Option<Over> {
         let ty = self.query.ty;
         let keys = &index.keys;
         let fixed = keys.iter().take_while(|key| self.value(key.slot).is_some()).count();
@@ -105,8 +108,9 @@ impl<'q> Asked<'q> {
         let (mut range, ranged) = range.unwrap_or_else(|| (KeyRange::prefix(prefix), false));
         let answered = fixed + usize::from(ranged);
         let direction = self.direction(index);
-        let leading = working.schema.field(FieldRef { ty, slot: keys[0].slot });
-        let has_own = leading.index || (fixed == 1 && leading.reference_index);
+        let leading = usable.working.schema.field(FieldRef { ty, slot: keys[0].slot });
+        let has_index = leading.index && usable.is_whole(leading.id);
+        let has_own = has_index || (fixed == 1 && leading.reference_index);
         if direction.is_none() && (answered == 0 || (answered == 1 && has_own)) {
             return None;
         }

@@ -1,7 +1,7 @@
 //! What a condition compares: the parts of it that an index can answer.
 
 use corollary_schema::typed::{Expr, Node};
-use corollary_schema::{FieldRef, Schema, SearchBy};
+use corollary_schema::{FieldRef, Search, SearchBy};
 use corollary_store::KeyRange;
 use corollary_syntax::ast::BinaryOp;
 use corollary_value::{Id, Value};
@@ -49,12 +49,8 @@ pub(super) fn search(expr: &Expr) -> Option<(SearchBy, FieldRef, &str)> {
     }
 }
 
-/// The ranges of an index that a search needs, the longest part first; none where no index has it, or nothing is asked for.
-pub(super) fn ranges(
-    schema: &Schema,
-    (by, field, wanted): (SearchBy, FieldRef, &str),
-) -> Option<Vec<Vec<KeyRange>>> {
-    let index = schema.field(field).rules.search.filter(|search| search.by == by)?.index;
+/// The ranges of an index that a search needs, the longest part first; none where nothing is asked for.
+pub(super) fn ranges(Search { by, index }: Search, wanted: &str) -> Option<Vec<Vec<KeyRange>>> {
     let exactly = |part: &String| KeyRange::prefix(keys::searched(index, words::cut(part)));
     let parts = match Wanted::of(by, wanted) {
         Wanted::Beginning(beginning) if beginning.is_empty() => return None,

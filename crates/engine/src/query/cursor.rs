@@ -13,6 +13,7 @@ use tracing::debug_span;
 
 use super::access::{Come, Path, Rows, Trail, step};
 use super::plan::{paths, too_far, unsorted};
+use super::rivals::Rivals;
 use super::{DEFAULT_SCAN_LIMIT, Item, Query, item, walk};
 use crate::error::EngineError;
 use crate::spans;
@@ -55,7 +56,8 @@ impl Cursor {
                 true => along(working, &query, path)?,
                 false => {
                     let all = query.limit > MAX_SORTED;
-                    let page = walk(working, &query, path, query.limit.min(MAX_SORTED), all)?;
+                    let page =
+                        walk(working, &query, path, query.limit.min(MAX_SORTED), all, &mut Rivals::none())?;
                     too_many |= page.as_ref().is_some_and(|page| all && page.more);
                     page.filter(|page| !(all && page.more)).map(|page| Way::Sorted(page.items.into_iter()))
                 }

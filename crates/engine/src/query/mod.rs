@@ -3,7 +3,8 @@
 //! A query walks one path of access: an index, the references to a resource, a given list, or all resources of the
 //! type. What a path yields is always checked against the whole condition, so a path only ever saves work. Where the
 //! path's order is the one asked for, the walk ends with the page; otherwise all are visited, and no more of them are kept
-//! than the page needs (`first`). A walk that would visit more resources than its limit is refused, and the refusal names
+//! than the page needs (`first`). A walk in order that finds little on its way gives way to a path with fewer rows (`rivals`). A
+//! walk that would visit more resources than its limit is refused, and the refusal names
 //! the index that would help.
 //!
 //! Which path that is the planner says (`plan`), from what the condition compares (`conditions`); `access` walks it. Who
@@ -18,8 +19,11 @@ mod conditions;
 mod cursor;
 mod first;
 mod plan;
+mod rivals;
+mod usable;
 
 use std::cmp::Ordering;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use corollary_schema::typed::{Expr, Kind, Node, Type};
@@ -30,7 +34,8 @@ use tracing::debug_span;
 
 use self::access::{Path, Rows, Trail, each};
 use self::first::First;
-use self::plan::{paths, too_far};
+use self::plan::{paths, paths_of_page, too_far};
+use self::rivals::Rivals;
 use crate::doc::{Doc, Key};
 use crate::error::EngineError;
 use crate::eval::{Eval, Over, View};
@@ -134,12 +139,20 @@ pub fn by_position(position: FieldRef) -> (Expr, bool) {
 
 /// Runs a query.
 pub fn run(working: &Working<'_>, query: &Query) -> Result<Page, EngineError> {
-    let paths = debug_span!(target: spans::READ, "plan").in_scope(|| paths(working, query))?;
-    for path in paths {
+    let paths = debug_span!(target: spans::READ, "plan").in_scope(|| paths_of_page(working, query))?;
+    let mut paths = VecDeque::from(paths);
+    while let Some(path) = paths.pop_front() {
         let _walk = debug_span!(target: spans::READ, "walk", access = ?path.access).entered();
         let ends = path.ordered;
-        if let Some(page) = walk(working, query, path, query.limit, ends)? {
+        let mut rivals = Rivals::of(&path, paths.make_contiguous());
+        if let Some(page) = walk(working, query, path.clone(), query.limit, ends, &mut rivals)? {
             return Ok(page);
+        }
+        if let Some(better) = rivals.better() {
+            let better = paths.remove(better);
+            // Its rows were counted; should they lead to more, the walk has to do without it.
+            paths.push_front(path);
+            better.into_iter().for_each(|better| paths.push_front(better));
         }
     }
     Err(too_far(working, query))
@@ -178,13 +191,14 @@ fn counted(working: &Working<'_>, query: &Query, path: Path) -> Result<Option<u6
 }
 
 /// The first so many that a path finds; none where it visits more than the limit. A walk that `ends` does so when it has
-/// found one more than is wanted.
+/// found one more than is wanted; one with rivals when one of them is better, with no page then.
 fn walk(
     working: &Working<'_>,
     query: &Query,
     path: Path,
     limit: usize,
     ends: bool,
+    rivals: &mut Rivals<'_>,
 ) -> Result<Option<Page>, EngineError> {
     let (mut first, mut visited) = (First::new(query, path.ordered, limit), 0);
     // What ends with the page reads no more than that, where all of it is found.
@@ -197,7 +211,7 @@ fn walk(
         if let Some(item) = item(working, query, key, doc)? {
             first.add(item);
         }
-        Ok(!(ends && first.is_full()))
+        Ok(!(ends && first.is_full()) && !rivals.are_better(working, query, visited)?)
     })?;
     Ok((complete || (ends && first.is_full())).then(|| first.page()))
 }

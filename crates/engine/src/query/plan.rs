@@ -13,6 +13,7 @@ use corollary_value::{Id, Value};
 use super::access::{IdAt, Path, Rows, Scan, Source, Trail};
 use super::composite::{self, over_several};
 use super::conditions::{Comparison, behind_link, comparison, own_field, ranges, search, split};
+use super::usable::Usable;
 use super::{From, Query};
 use crate::error::EngineError;
 use crate::eval::View;
@@ -64,11 +65,14 @@ pub struct Explained {
     pub counted: usize,
     /// What else could have been walked, in the order in which it would be tried.
     pub others: Vec<Access>,
+    /// The numbers of the indexes that would be among these, and that an update has yet to fill.
+    pub building: Vec<FieldId>,
 }
 
 /// How a query would be answered.
 pub fn explain(working: &Working<'_>, query: &Query) -> Result<Explained, EngineError> {
-    let mut paths = paths(working, query)?.into_iter();
+    let usable = Usable::new(working);
+    let mut paths = ranked(&usable, query)?.of_page().into_iter();
     let Some(path) = paths.next() else { return Err(EngineError::corrupt("a plan without a path")) };
     let candidates = path.rows.estimate(working, EXPLAINED)?;
     Ok(Explained {
@@ -78,11 +82,39 @@ pub fn explain(working: &Working<'_>, query: &Query) -> Result<Explained, Engine
         complete: candidates < EXPLAINED,
         counted: EXPLAINED,
         others: paths.map(|path| path.access).collect(),
+        building: usable.missed(),
     })
 }
 
 /// The paths worth trying, the most selective first; the last is the one that must do.
 pub(super) fn paths(working: &Working<'_>, query: &Query) -> Result<Vec<Path>, EngineError> {
+    Ok(ranked(&Usable::new(working), query)?.paths)
+}
+
+/// The same for one page, with which a walk in order ends: those that come in order go before all others but those that are
+/// known to be few. Such a walk may give way to one of the others (`rivals`).
+pub(super) fn paths_of_page(working: &Working<'_>, query: &Query) -> Result<Vec<Path>, EngineError> {
+    Ok(ranked(&Usable::new(working), query)?.of_page())
+}
+
+/// Paths, the most selective first.
+struct Ranked {
+    paths: Vec<Path>,
+    /// So many at the beginning are known to be few rows.
+    few: usize,
+}
+
+impl Ranked {
+    /// In the order in which they are tried for a page.
+    fn of_page(self) -> Vec<Path> {
+        let mut paths: Vec<(usize, Path)> = self.paths.into_iter().enumerate().collect();
+        paths.sort_by_key(|(at, path)| (*at >= self.few, *at >= self.few && !path.ordered));
+        paths.into_iter().map(|(_, path)| path).collect()
+    }
+}
+
+fn ranked(usable: &Usable<'_, '_>, query: &Query) -> Result<Ranked, EngineError> {
+    let working = usable.working;
     let by_id = query.order.is_empty();
     let listed = match &query.from {
         From::Listed(ids) => Some(ids.clone()),
@@ -95,11 +127,12 @@ pub(super) fn paths(working: &Working<'_>, query: &Query) -> Result<Vec<Path>, E
         ids.sort();
         ids.dedup();
         let (rows, direction) = (Rows::Trail(Trail::Listed(ids.into_iter())), Direction::Forward);
-        return Ok(vec![Path { rows, direction, ordered: by_id, access: Access::Listed }]);
+        let paths = vec![Path { rows, direction, ordered: by_id, access: Access::Listed }];
+        return Ok(Ranked { paths, few: 1 });
     }
     let (conjuncts, comparisons) = said(query);
     let mut choice = Choice::default();
-    for over in over_several(working, query, &conjuncts, &comparisons) {
+    for over in over_several(usable, query, &conjuncts, &comparisons) {
         match (over.fixed, over.path.ordered) {
             _ if over.direct => choice.certain.push(over.path),
             (1.., _) => choice.selective.push(over.path),
@@ -109,11 +142,11 @@ pub(super) fn paths(working: &Working<'_>, query: &Query) -> Result<Vec<Path>, E
     }
     if let From::Referring(field, target) = &query.from {
         choice.selective.push(references(working, *field, target, query));
-        return choice.fewest_first(working);
+        return choice.fewest_first(working, false);
     }
     let by_field = match &query.order[..] {
         [(key, descending)] => {
-            let indexed = own_field(key).filter(|field| working.schema.field(*field).index);
+            let indexed = own_field(key).filter(|field| usable.by_value(*field));
             indexed.map(|field| (field, *descending))
         }
         _ => None,
@@ -122,18 +155,18 @@ pub(super) fn paths(working: &Working<'_>, query: &Query) -> Result<Vec<Path>, E
         in_order(working, query, field, bounds(working, field, &comparisons), descending)
     });
     choice.ordered.extend(ordered);
-    let (unique, selective) = selective(working, query, &conjuncts, &comparisons);
+    let (unique, selective) = selective(usable, query, &conjuncts, &comparisons);
     choice.certain.splice(0..0, unique);
     choice.selective.extend(selective);
-    choice.ranges.extend(ranged(working, &comparisons, by_field.map(|(field, _)| field)));
-    let mut paths = choice.fewest_first(working)?;
+    choice.ranges.extend(ranged(usable, &comparisons, by_field.map(|(field, _)| field)));
+    let Ranked { mut paths, few } = choice.fewest_first(working, by_id)?;
     let mut range = KeyRange::prefix(keys::docs_of(working.schema.ty(query.ty).id));
     if let (true, Some(after)) = (by_id, &query.after) {
         range = range.resume_after(keys::doc(working.schema.ty(query.ty).id, &after.id));
     }
     let (rows, direction) = (Rows::Trail(Trail::Docs(range)), Direction::Forward);
     paths.push(Path { rows, direction, ordered: by_id, access: Access::All });
-    Ok(paths)
+    Ok(Ranked { paths, few })
 }
 
 /// What all has to hold, and what of that is a comparison.
@@ -161,12 +194,16 @@ struct Choice {
 
 impl Choice {
     /// Paths that are few rows go first, the fewest before the others; then those that name values or targets, then those
-    /// that come in order, then ranges. Of alike ones those that come in order go first.
-    fn fewest_first(self, working: &Working<'_>) -> Result<Vec<Path>, EngineError> {
+    /// that come in order, then ranges. Of alike ones those that come in order go first. Where all resources come in order a
+    /// range has these to compete with.
+    fn fewest_first(self, working: &Working<'_>, all_ordered: bool) -> Result<Ranked, EngineError> {
         let Choice { certain, selective, ordered, ranges } = self;
-        let alone = selective.len() + ranges.len() + ordered.len() < 2;
+        let competes = all_ordered && !ranges.is_empty();
+        let alone = selective.len() + ranges.len() + ordered.len() + usize::from(competes) < 2;
         if !certain.is_empty() || alone {
-            return Ok(certain.into_iter().chain(selective).chain(ordered).chain(ranges).collect());
+            let few = certain.len();
+            let paths = certain.into_iter().chain(selective).chain(ordered).chain(ranges).collect();
+            return Ok(Ranked { paths, few });
         }
         let (mut few, mut many, mut wide) = (Vec::new(), Vec::new(), Vec::new());
         let named = selective.into_iter().map(|path| (path, true));
@@ -179,8 +216,10 @@ impl Choice {
         }
         few.sort_by_key(|(rows, path)| (*rows, !path.ordered));
         many.sort_by_key(|path| !path.ordered);
+        let known = few.len();
         let few = few.into_iter().map(|(_, path)| path);
-        Ok(few.chain(many).chain(ordered).chain(wide).collect())
+        let paths = few.chain(many).chain(ordered).chain(wide).collect();
+        Ok(Ranked { paths, few: known })
     }
 }
 
@@ -214,11 +253,12 @@ fn by_value(range: KeyRange) -> Scan {
 /// What a condition names: values of unique fields; and besides values of other indexed fields, parts of searches, targets of
 /// links, and any of several of these.
 fn selective(
-    working: &Working<'_>,
+    usable: &Usable<'_, '_>,
     query: &Query,
     conjuncts: &[&Expr],
     comparisons: &[Comparison],
 ) -> (Vec<Path>, Vec<Path>) {
+    let working = usable.working;
     let (by_id, schema) = (query.order.is_empty(), working.schema);
     let after = || query.after.as_ref().filter(|_| by_id).map(|after| after.id.clone());
     let path = |rows, access| Path { rows, direction: Direction::Forward, ordered: by_id, access };
@@ -231,7 +271,7 @@ fn selective(
             }
             _ => continue,
         };
-        if !field.index {
+        if !usable.by_value(at) {
             continue;
         }
         let mut range = KeyRange::prefix(keys::indexed(field.id, value));
@@ -243,7 +283,9 @@ fn selective(
     }
     let wanted: Option<(FieldRef, _)> = conjuncts.iter().find_map(|it| {
         let found: (SearchBy, FieldRef, &str) = search(it)?;
-        Some((found.1, ranges(schema, found)?))
+        let index = schema.field(found.1).rules.search.filter(|index| index.by == found.0)?;
+        let ranges = ranges(index, found.2)?;
+        usable.has(index.index).then_some((found.1, ranges))
     });
     if let Some((field, parts)) = wanted {
         let rows = Rows::Search { parts, after: after(), limit: query.scan_limit };
@@ -258,7 +300,7 @@ fn selective(
     }
     for it in conjuncts {
         let (mut sources, mut fields) = (Vec::new(), Vec::new());
-        if any_of(working, it, &mut sources, &mut fields) && !sources.is_empty() {
+        if any_of(usable, it, &mut sources, &mut fields) && !sources.is_empty() {
             fields.dedup();
             let access = match behind_link(it) {
                 Some(_) => Access::Through(fields),
@@ -273,34 +315,35 @@ fn selective(
 /// What has to be looked at for a condition that is an `or` of parts with an index, `in` some values, or one on what a link
 /// leads to; false where a part of it has none.
 fn any_of(
-    working: &Working<'_>,
+    usable: &Usable<'_, '_>,
     condition: &Expr,
     sources: &mut Vec<Source>,
     fields: &mut Vec<FieldRef>,
 ) -> bool {
     match &condition.node {
         Node::Binary(BinaryOp::Or, left, right) => {
-            part(working, left, sources, fields) && part(working, right, sources, fields)
+            part(usable, left, sources, fields) && part(usable, right, sources, fields)
         }
         Node::Binary(BinaryOp::In, ..) if comparison(condition).is_none() => {
-            part(working, condition, sources, fields)
+            part(usable, condition, sources, fields)
         }
-        _ => behind_link(condition).is_some() && part(working, condition, sources, fields),
+        _ => behind_link(condition).is_some() && part(usable, condition, sources, fields),
     }
 }
 
 /// The rows that hold all for which a part of a condition can hold.
 fn part(
-    working: &Working<'_>,
+    usable: &Usable<'_, '_>,
     condition: &Expr,
     sources: &mut Vec<Source>,
     fields: &mut Vec<FieldRef>,
 ) -> bool {
+    let working = usable.working;
     let schema = working.schema;
     if let Some((link, inner)) = behind_link(condition) {
         let so_far = sources.len();
         fields.push(link);
-        if !schema.field(link).reference_index || !part(working, &inner, sources, fields) {
+        if !schema.field(link).reference_index || !part(usable, &inner, sources, fields) {
             return false;
         }
         sources[so_far..].iter_mut().for_each(|source| source.back.push(schema.field(link).id));
@@ -308,19 +351,19 @@ fn part(
     }
     match &condition.node {
         Node::Binary(BinaryOp::Or, left, right) => {
-            return part(working, left, sources, fields) && part(working, right, sources, fields);
+            return part(usable, left, sources, fields) && part(usable, right, sources, fields);
         }
         Node::Binary(BinaryOp::And, left, right) => {
             let so_far = (sources.len(), fields.len());
-            return part(working, left, sources, fields) || {
+            return part(usable, left, sources, fields) || {
                 sources.truncate(so_far.0);
                 fields.truncate(so_far.1);
-                part(working, right, sources, fields)
+                part(usable, right, sources, fields)
             };
         }
         Node::Binary(BinaryOp::In, subject, list) if own_field(subject).is_some() => {
-            let field = own_field(subject)
-                .filter(|field| schema.field(*field).index && subject.ty.resource().is_none());
+            let field =
+                own_field(subject).filter(|field| subject.ty.resource().is_none() && usable.by_value(*field));
             let (Some(field), Some(values)) = (field, constants(list)) else { return false };
             let id = schema.field(field).id;
             let values = values.into_iter().filter(|value| !value.is_null());
@@ -333,13 +376,13 @@ fn part(
     }
     let Some(compared) = comparison(condition) else { return false };
     let (scan, field) = match &compared {
-        Comparison::Equal(field, value) if schema.field(*field).index => {
+        Comparison::Equal(field, value) if usable.by_value(*field) => {
             (by_value(KeyRange::prefix(keys::indexed(schema.field(*field).id, value))), *field)
         }
-        Comparison::Has(field, value) if schema.field(*field).indexes_elements() => {
+        Comparison::Has(field, value) if usable.by_element(*field) => {
             (by_value(KeyRange::prefix(keys::indexed(schema.field(*field).id, value))), *field)
         }
-        Comparison::AtLeast(field, _) | Comparison::AtMost(field, _) if schema.field(*field).index => {
+        Comparison::AtLeast(field, _) | Comparison::AtMost(field, _) if usable.by_value(*field) => {
             let field = *field;
             (by_value(bounds(working, field, std::slice::from_ref(&compared))), field)
         }
@@ -369,19 +412,19 @@ fn constants(list: &Expr) -> Option<Vec<Value>> {
 }
 
 /// Ranges of indexes that a condition leaves, of other fields than the one that is walked in order.
-fn ranged(working: &Working<'_>, comparisons: &[Comparison], but: Option<FieldRef>) -> Vec<Path> {
+fn ranged(usable: &Usable<'_, '_>, comparisons: &[Comparison], but: Option<FieldRef>) -> Vec<Path> {
     let mut fields: Vec<FieldRef> = Vec::new();
     for it in comparisons {
         if let Comparison::AtLeast(field, _) | Comparison::AtMost(field, _) = it
-            && working.schema.field(*field).index
             && but != Some(*field)
+            && usable.by_value(*field)
             && !fields.contains(field)
         {
             fields.push(*field);
         }
     }
     let path = |field: FieldRef| Path {
-        rows: Rows::Trail(Trail::Ids(by_value(bounds(working, field, comparisons)))),
+        rows: Rows::Trail(Trail::Ids(by_value(bounds(usable.working, field, comparisons)))),
         direction: Direction::Forward,
         ordered: false,
         access: Access::Index(field),
@@ -485,11 +528,9 @@ pub(super) fn too_far(working: &Working<'_>, query: &Query) -> EngineError {
         let (of, field) = (&working.schema.ty(field.ty).name, working.schema.field(field));
         format!("`{option}` on {of}.{}", field.name)
     };
-    let help = search.map(option).or_else(|| over_several_would(working, query)).or(index.map(option));
-    let help = match help {
-        Some(help) => format!("{help} would help"),
-        None => "narrow the filter by a field with an index".to_string(),
-    };
+    let declared = || search.map(option).or_else(|| over_several_would(working, query)).or(index.map(option));
+    let help = being_built(working, query).or_else(|| Some(format!("{} would help", declared()?)));
+    let help = help.unwrap_or_else(|| "narrow the filter by a field with an index".to_string());
     let message =
         format!("the query would visit more than {} resources of {}; {help}", query.scan_limit, ty.name);
     EngineError::refused("scan-limit", None, message)
@@ -498,6 +539,13 @@ pub(super) fn too_far(working: &Working<'_>, query: &Query) -> EngineError {
 /// The index over several fields that would help.
 fn over_several_would(working: &Working<'_>, query: &Query) -> Option<String> {
     composite::hint(working.schema, query, &said(query).1)
+}
+
+/// That an index is being built by which the query would be answered.
+fn being_built(working: &Working<'_>, query: &Query) -> Option<String> {
+    let usable = Usable::new(working);
+    ranked(&usable, query).ok()?;
+    usable.help()
 }
 
 /// The refusal of an order that would have to be made of more than so many, with the index that would help.
@@ -509,7 +557,8 @@ pub(super) fn unsorted(working: &Working<'_>, query: &Query, most: usize) -> Eng
             .map(|field| format!("`index` on {}.{}", ty.name, working.schema.field(field).name)),
         _ => None,
     };
-    let help = over_several_would(working, query).or_else(by_one).map(|help| format!("{help} would help"));
+    let declared = || over_several_would(working, query).or_else(by_one);
+    let help = being_built(working, query).or_else(|| Some(format!("{} would help", declared()?)));
     let help = help.unwrap_or_else(|| "ask for another order, or narrow the filter".to_string());
     let message = format!(
         "more than {most} resources of {} would have to be sorted before the first is told; {help}, or a `limit` of at most {most}",

@@ -34,7 +34,7 @@ pub(crate) fn count_step(
     place: &mut Place,
 ) -> Result<(u64, bool), EngineError> {
     let (found, complete) = count(working, update, place, COUNT)?;
-    let is_counted_once = update.edge.as_ref().is_some_and(|edge| edge.path.len() > 1);
+    let is_counted_once = update.target.as_ref().is_some_and(|target| target.path().len() > 1);
     Ok((found, complete || is_counted_once))
 }
 
@@ -44,12 +44,12 @@ fn count(
     place: &mut Place,
     limit: usize,
 ) -> Result<(u64, bool), EngineError> {
-    let Some(edge) = &update.edge else { return Ok((0, true)) };
-    let id = update.record.id;
-    if edge.path.len() > 1 {
-        return count_levels(working, id, &edge.path, limit);
+    let Some(target) = &update.target else { return Ok((0, true)) };
+    let (id, path) = (update.record.id, target.path());
+    if path.len() > 1 {
+        return count_levels(working, id, &path, limit);
     }
-    if *place == Place::default() && matches!(update.record.task, Task::Follow | Task::Fill) {
+    if *place == Place::default() && matches!(update.record.task, Task::Follow | Task::Fill | Task::Index) {
         *place = update.record.place.clone();
     }
     let mut found = 0;
@@ -62,7 +62,7 @@ fn count(
         if from.as_ref() != Some(&source) {
             place.cursor = None;
         }
-        let reached = match hop(&edge.path, 0) {
+        let reached = match hop(&path, 0) {
             Some(hop) => children(working, hop, &source, place.cursor.as_ref(), limit - found)?,
             None => vec![source.clone()],
         };

@@ -1,9 +1,11 @@
-//! What a changed schema brings about while it is served: new and changed derived fields over data that is there.
+//! What a changed schema brings about while it is served: new and changed derived fields over data that is there, and
+//! indexes of it.
 //!
 //! A definition that is not in the data yet is *filled* by an update, in the order of keys, or *built* before anything is
 //! served. Filled is what is too large to be built at once, unless something has to be right from the first moment on.
 //! From the first moment on its values are maintained like all others: what is stored of it is what it was, or nothing,
-//! and the update brings it about; so what is computed from it follows in the same way, and needs no work of its own.
+//! and the update brings it about; so what is computed from it follows in the same way, and needs no work of its own. An
+//! index of a large type gets its entries so, where nobody has to rely on them before ([`super::indexing`]).
 //!
 //! What always holds: what is stored of a field that is filled is of the kind that the field has. So whoever reads it goes
 //! on from what it gives, whether it is replaced already or not.
@@ -19,6 +21,7 @@ use corollary_store::{Batch, Direction, KeyRange, Snapshot};
 use hashbrown::HashMap;
 use jiff::Timestamp;
 
+use super::indexing::{self, Indexed};
 use super::record::{Record, UpdateId};
 use crate::error::EngineError;
 use crate::index;
@@ -42,6 +45,29 @@ pub(crate) struct Plan {
     pub build: BTreeSet<Structure>,
     /// By updates: positions in the plan.
     pub fill: Vec<usize>,
+    /// By updates: the numbers of indexes.
+    pub index: Vec<FieldId>,
+}
+
+impl Plan {
+    /// Does an update bring it about?
+    pub fn fills(&self, schema: &Schema, structure: Structure) -> bool {
+        match structure {
+            Structure::Definition(id) => self.fill.iter().any(|at| schema.plan.nodes[*at].definition == id),
+            Structure::Index(number) => self.index.contains(&number),
+            Structure::References(_) => false,
+        }
+    }
+
+    /// The numbers of the definitions and indexes that are brought about in either way.
+    pub fn anew(&self, schema: &Schema) -> BTreeSet<FieldId> {
+        let built = self.build.iter().filter_map(|it| match it {
+            Structure::Definition(id) | Structure::Index(id) => Some(*id),
+            Structure::References(_) => None,
+        });
+        let filled = self.fill.iter().map(|at| schema.plan.nodes[*at].definition);
+        built.chain(filled).chain(self.index.iter().copied()).collect()
+    }
 }
 
 /// What may stand where a field's values are going to be.
@@ -66,8 +92,8 @@ pub(crate) fn plan(
     let held = held(schema);
     let mut sizes = Sizes { schema, snapshot, budget, known: HashMap::new() };
     let is_definition = |it: &&Structure| matches!(it, Structure::Definition(_));
-    let mut plan =
-        Plan { build: missing.iter().filter(|it| !is_definition(it)).copied().collect(), fill: Vec::new() };
+    let build = missing.iter().filter(|it| !is_definition(it)).copied().collect();
+    let mut plan = Plan { build, ..Plan::default() };
     // Nodes that read what is brought about without their being told.
     let mut upset = BTreeSet::new();
     let is_due = |at: usize, upset: &BTreeSet<usize>| {
@@ -100,6 +126,14 @@ pub(crate) fn plan(
             upset.extend(schema.plan.readers(node.result).iter().map(|reader| reader.node));
         }
     }
+    for structure in plan.build.clone() {
+        let Structure::Index(number) = structure else { continue };
+        let Some((at, _)) = rebuild::indexed_by(schema, number) else { continue };
+        if indexing::may_fill(schema, number) && sizes.has_many(at.ty)? {
+            plan.build.remove(&structure);
+            plan.index.push(number);
+        }
+    }
     Ok(plan)
 }
 
@@ -107,7 +141,7 @@ pub(crate) fn plan(
 pub(crate) fn begin(
     schema: &Schema,
     snapshot: &dyn Snapshot,
-    fill: &[usize],
+    plan: &Plan,
     now: Timestamp,
     batch: &mut Batch,
 ) -> Result<(), EngineError> {
@@ -125,11 +159,21 @@ pub(crate) fn begin(
     if corrupt {
         return Err(EngineError::corrupt("the key of an update"));
     }
-    for (number, node) in (number..).zip(fill) {
-        let record = Record::filling(schema, UpdateId { revision, number }, *node, now);
+    let mut ids = (number..).map(|number| UpdateId { revision, number });
+    let mut records = Vec::with_capacity(plan.fill.len() + plan.index.len());
+    for (node, id) in plan.fill.iter().zip(&mut ids) {
+        let record = Record::filling(schema, id, *node, now);
         if let Rule::Group(_) = schema.plan.nodes[*node].rule {
             rebuild::drop_rows(Structure::Definition(record.definition), batch);
         }
+        records.push(record);
+    }
+    for (index, id) in plan.index.iter().filter_map(|number| Indexed::of(schema, *number)).zip(&mut ids) {
+        // Of what it was before, nothing may stand among its entries.
+        rebuild::drop_rows(Structure::Index(index.number), batch);
+        records.push(Record::indexing(schema, id, &index, now));
+    }
+    for record in records {
         batch.put(keys::UPDATE, keys::source(record.id, &Schema::shared_id()), Vec::new());
         batch.put(keys::UPDATE, keys::update(record.id), record.encode());
     }
@@ -224,13 +268,4 @@ impl Sizes<'_> {
         self.known.insert(ty, many);
         Ok(many)
     }
-}
-
-/// The definitions that are brought about in either way.
-pub(crate) fn definitions(schema: &Schema, build: &BTreeSet<Structure>, fill: &[usize]) -> BTreeSet<FieldId> {
-    let built = build.iter().filter_map(|it| match it {
-        Structure::Definition(id) => Some(*id),
-        _ => None,
-    });
-    built.chain(fill.iter().map(|at| schema.plan.nodes[*at].definition)).collect()
 }

@@ -150,7 +150,7 @@ pub(crate) type Lags = BTreeMap<usize, Lag>;
 pub(crate) fn lags(schema: &Schema, open: &[Arc<Update>]) -> Lags {
     let mut lags = Lags::new();
     for update in open.iter().filter(|update| !update.record.is_done()) {
-        let Some(edge) = &update.edge else { continue };
+        let Some(edge) = update.edge() else { continue };
         if !matches!(schema.plan.nodes[edge.node].rule, Rule::Group(_)) {
             continue;
         }
@@ -163,7 +163,7 @@ pub(crate) fn lags(schema: &Schema, open: &[Arc<Update>]) -> Lags {
             (Task::Follow, [Hop::Link(via)], Some((source, doc))) => {
                 lag.push(Image { via: *via, source: source.clone(), doc: doc.clone(), passed });
             }
-            (Task::Follow, ..) => {}
+            (Task::Follow | Task::Index, ..) => {}
         }
     }
     lags

@@ -4,10 +4,12 @@
 //! commit that it belongs to, and each update tells from which revision on, and up to which, it was open: so a reader
 //! takes from whatever ledger what holds at its own revision.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use corollary_schema::plan::Hop;
 use corollary_schema::plan::follows::linked_type;
 use corollary_schema::{FieldId, FieldRef, Schema, Slot, TypeIx};
 use corollary_store::{Batch, Direction, KeyRange, Snapshot};
@@ -15,6 +17,7 @@ use corollary_value::Id;
 use jiff::{SignedDuration, Timestamp};
 
 use super::budget::{Deferred, Edge, Left};
+use super::indexing::{self, Indexed};
 use super::lag;
 use super::record::{Record, State, Task, UpdateId};
 use super::trail::Trail;
@@ -40,13 +43,32 @@ const KNOWN_ORIGINS: usize = 16;
 /// Sources of an update that are kept in memory; of one with more it is not known whom it reaches.
 const KNOWN_SOURCES: usize = 64;
 
+/// What an update brings about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// What follows along an edge of the plan.
+    Edge(Edge),
+    /// The entries of an index.
+    Index(Indexed),
+}
+
+impl Target {
+    /// The way from a source to those who are visited, to be walked backwards.
+    pub(crate) fn path(&self) -> Cow<'_, [Hop]> {
+        match self {
+            Target::Edge(edge) => Cow::Borrowed(&edge.path),
+            Target::Index(index) => Cow::Owned(index.path()),
+        }
+    }
+}
+
 /// An update, and what is known of it in memory.
 #[derive(Clone, Debug)]
 pub struct Update {
     /// As it is stored.
     pub record: Record,
-    /// Its edge in the plan; none for one of a plan that is no more.
-    pub edge: Option<Edge>,
+    /// What it brings about; none for one of a schema that is no more.
+    pub target: Option<Target>,
     /// From where it comes; none where there are too many to know.
     pub sources: Option<BTreeSet<Id>>,
     /// The revision that its values have to be marked up to; none as long as it is open.
@@ -80,6 +102,14 @@ impl Update {
             }
         }
         known.drain(..known.len().saturating_sub(KNOWN_ORIGINS));
+    }
+
+    /// Its edge in the plan; none where it is of no plan, or of one that is no more.
+    pub fn edge(&self) -> Option<&Edge> {
+        match &self.target {
+            Some(Target::Edge(edge)) => Some(edge),
+            Some(Target::Index(_)) | None => None,
+        }
     }
 
     /// May a field be behind as long as it is open?
@@ -149,6 +179,13 @@ impl Ledger {
         open.map(as_of).collect()
     }
 
+    /// The numbers of the indexes that have yet to be filled for a reader of a revision. None of them is whole again for an
+    /// earlier one.
+    pub(crate) fn filling_at(&self, revision: u64) -> Vec<FieldId> {
+        let later = self.ended.iter().rev().take_while(|update| update.closed > Some(revision));
+        indexing::filling(self.open.iter().chain(later).filter(|update| update.is_open_at(revision)))
+    }
+
     /// What stands in a store; `taken_by` says which node takes all of it over, if one does.
     pub fn load(
         snapshot: &dyn Snapshot,
@@ -166,13 +203,13 @@ impl Ledger {
         })?;
         for record in records {
             let mut record = record?;
-            let edge = record.edge(schema);
+            let target = record.target(schema);
             if record.is_done() {
                 let closed = Some(record.id.revision);
-                ended.push(Arc::new(Update { closed, ..update(schema, record, edge, now) }));
+                ended.push(Arc::new(Update { closed, ..update(schema, record, target, now) }));
                 continue;
             }
-            let edge = edge.ok_or_else(|| EngineError::corrupt("an update of an unknown field"))?;
+            let target = target.ok_or_else(|| EngineError::corrupt("an update of an unknown field"))?;
             if let Some(node) = taken_by {
                 // Whoever held it before may write nothing any more.
                 record.owner = node.into();
@@ -181,7 +218,10 @@ impl Ledger {
             let mut sources = BTreeSet::new();
             let prefix = keys::sources_of(record.id);
             let (length, mut corrupt) = (prefix.len(), false);
-            let via = edge.link_of_members(schema).filter(|_| record.task == Task::Follow);
+            let via = match &target {
+                Target::Edge(edge) => edge.link_of_members(schema).filter(|_| record.task == Task::Follow),
+                Target::Index(_) => None,
+            };
             let of = via.and_then(|via| linked_type(schema, via));
             let mut image = None;
             let range = KeyRange::prefix(prefix);
@@ -217,7 +257,7 @@ impl Ledger {
             })?;
             let sources = Some(sources).filter(|_| is_known);
             let counting = (record.state == State::Waiting).then(Place::default);
-            let update = update(schema, record, Some(edge), now);
+            let update = update(schema, record, Some(target), now);
             ledger.open.push(Arc::new(Update { sources, image, counting, ..update }));
         }
         ended.sort_by_key(|update: &Arc<Update>| update.record.ended);
@@ -294,7 +334,7 @@ impl Ledger {
             let Left { mut sources, cause } = left;
             let is_same = |at: &usize| {
                 let update = &self.open[*at];
-                update.edge.as_ref() == Some(&edge) && !update.record.is_done()
+                update.edge() == Some(&edge) && !update.record.is_done()
             };
             let same: Vec<usize> = (0..self.open.len()).filter(is_same).collect();
             // What is to be walked already begins anew, so that the newest facts win.
@@ -340,7 +380,8 @@ impl Ledger {
                     let id = UpdateId { revision, number };
                     number += 1;
                     let record = Record::new(working.schema, id, &edge, &cause, working.now);
-                    let mut update = update(working.schema, record, Some(edge.clone()), working.now);
+                    let target = Some(Target::Edge(edge.clone()));
+                    let mut update = update(working.schema, record, target, working.now);
                     update.sources = Some(BTreeSet::new());
                     update.counting = (!edge.path.is_empty()).then(Place::default);
                     self.open.push(Arc::new(update));
@@ -382,7 +423,7 @@ impl Ledger {
             let Some((key, doc)) = lag::image(working, via, source)? else { continue };
             let is_left = |update: &&mut Arc<Update>| {
                 let of_it = update.image.as_ref().is_some_and(|(image, _)| *image == key);
-                of_it && update.edge.as_ref() == Some(edge) && update.record.place.cursor.is_none()
+                of_it && update.edge() == Some(edge) && update.record.place.cursor.is_none()
             };
             if let Some(update) = self.open.iter_mut().find(is_left) {
                 let update = Arc::make_mut(update);
@@ -394,7 +435,8 @@ impl Ledger {
             let id = UpdateId { revision, number: *number };
             *number += 1;
             let record = Record::new(working.schema, id, edge, &(key.clone(), left.cause.1), working.now);
-            let mut update = update(working.schema, record, Some(edge.clone()), working.now);
+            let target = Some(Target::Edge(edge.clone()));
+            let mut update = update(working.schema, record, target, working.now);
             update.sources = Some(BTreeSet::from([source.clone()]));
             update.counting = Some(Place::default());
             update.record.estimated = 1;
@@ -421,7 +463,7 @@ impl Ledger {
         let Some((source, _)) = &update.image else { return false };
         let older = self.open.iter().take_while(|older| older.record.id < update.record.id);
         older.into_iter().any(|older| {
-            older.edge == update.edge && older.image.as_ref().is_some_and(|(key, _)| key == source)
+            older.target == update.target && older.image.as_ref().is_some_and(|(key, _)| key == source)
         })
     }
 
@@ -457,7 +499,11 @@ pub(crate) fn supersede(
             Ok(mut record) => {
                 definitions.push(record.definition);
                 record.state = State::Done;
-                record.error = Some("superseded: all values of the field are brought about anew".into());
+                let why = match record.task {
+                    Task::Index => "superseded: the index is dropped, or brought about anew",
+                    _ => "superseded: all values of the field are brought about anew",
+                };
+                record.error = Some(why.into());
                 record.ended = Some(now);
                 batch.put(keys::UPDATE, key.to_vec(), record.encode());
                 batch.delete_range(keys::UPDATE, KeyRange::prefix(keys::sources_of(record.id)));
@@ -474,11 +520,14 @@ pub(crate) fn supersede(
 }
 
 /// What is known of an update by its record.
-pub(crate) fn update(schema: &Schema, record: Record, edge: Option<Edge>, now: Timestamp) -> Update {
-    let behind = Arc::new(edge.as_ref().map_or_else(Vec::new, |edge| behind(schema, edge.node)));
+pub(crate) fn update(schema: &Schema, record: Record, target: Option<Target>, now: Timestamp) -> Update {
+    let behind = Arc::new(match &target {
+        Some(Target::Edge(edge)) => behind(schema, edge.node),
+        Some(Target::Index(_)) | None => Vec::new(),
+    });
     Update {
         record,
-        edge,
+        target,
         sources: None,
         closed: None,
         image: None,

@@ -4,7 +4,8 @@
 //! written down in the same batch as the change: an update ([`record`]), with the sources from which the way back has
 //! yet to be walked ([`walk`]). The executor does a part of an open update whenever it is told to ([`step`]), each part
 //! one ordinary commit with the place that it came to, so an update goes on from there whatever happens. Sums and counts
-//! that are filled come together in memory first ([`gather`]). The [`ledger`] is the list of all; readers ask it what may
+//! that are filled come together in memory first ([`gather`]); an index that is added gets its entries in the same way
+//! ([`indexing`]). The [`ledger`] is the list of all; readers ask it what may
 //! be behind, and compute that from the facts ([`settled`]).
 //!
 //! What always holds:
@@ -17,6 +18,7 @@ pub mod budget;
 pub(crate) mod estimate;
 pub(crate) mod filling;
 pub mod gather;
+pub mod indexing;
 pub(crate) mod lag;
 pub mod ledger;
 pub mod record;
@@ -26,7 +28,8 @@ pub(crate) mod trail;
 pub mod walk;
 
 pub use budget::OwnBudget;
-pub use ledger::{Ledger, Update};
+pub use indexing::Indexed;
+pub use ledger::{Ledger, Target, Update};
 pub use record::{Record, State, Task, UpdateId};
 pub use settled::Settled;
 pub use step::Progress;

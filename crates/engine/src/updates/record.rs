@@ -11,6 +11,8 @@ use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
 
 use super::budget::Edge;
+use super::indexing::Indexed;
+use super::ledger::Target;
 use super::walk::Place;
 use crate::doc::Key;
 use crate::error::EngineError;
@@ -98,10 +100,12 @@ pub enum Task {
     Gather,
     /// A definition that is new, or was found wrong, is brought about for all of them.
     Fill,
+    /// They are given their entries in an index.
+    Index,
 }
 
 impl Task {
-    const ALL: [Task; 4] = [Task::Follow, Task::Empty, Task::Gather, Task::Fill];
+    const ALL: [Task; 5] = [Task::Follow, Task::Empty, Task::Gather, Task::Fill, Task::Index];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -110,6 +114,7 @@ impl Task {
             Task::Empty => "empty",
             Task::Gather => "gather",
             Task::Fill => "fill",
+            Task::Index => "index",
         }
     }
 
@@ -150,13 +155,13 @@ pub struct Record {
     pub cause: Cause,
     /// What it does.
     pub task: Task,
-    /// The node that is brought up to date.
+    /// The node that is brought up to date, or the number of the index.
     pub definition: FieldId,
-    /// From the node's `self` to a source, true where against the link.
+    /// From the node's `self` to a source, true where against the link; of an index to all of a type.
     pub path: Vec<(bool, FieldId)>,
     /// The type of the resources that are brought up to date, by name, as it was then.
     pub ty: SmolStr,
-    /// The derived field, by name, as it was then.
+    /// The derived field, by name, as it was then; of an index what it is of, as in `a, b desc`.
     pub field: SmolStr,
     /// Where it is.
     pub state: State,
@@ -235,22 +240,43 @@ impl Record {
         task: Task,
         now: Timestamp,
     ) -> Record {
+        let shown = visible(schema, edge.node);
+        let definition = schema.plan.nodes[edge.node].definition;
+        // A hidden field goes by the name of what it is for.
+        let field = schema.field(shown).name.trim_start_matches('#').into();
+        let record = Record::begun(schema, id, (task, definition), &edge.path, (shown.ty, field), now);
+        Record { cause: Cause { change, ..record.cause }, ..record }
+    }
+
+    /// A new one, that fills an index.
+    pub fn indexing(schema: &Schema, id: UpdateId, index: &Indexed, now: Timestamp) -> Record {
+        let of = (index.at.ty, index.label(schema).into());
+        Record::begun(schema, id, (Task::Index, index.number), &index.path(), of, now)
+    }
+
+    /// A new one without a change.
+    fn begun(
+        schema: &Schema,
+        id: UpdateId,
+        (task, definition): (Task, FieldId),
+        path: &[Hop],
+        (ty, field): (TypeIx, SmolStr),
+        now: Timestamp,
+    ) -> Record {
         let hop = |hop: &Hop| match hop {
             Hop::Link(field) => (false, schema.field(*field).id),
             Hop::Reverse(field) => (true, schema.field(*field).id),
             // No type has the number of a field.
             Hop::Everywhere(ty) => (true, FieldId(schema.ty(*ty).id.0)),
         };
-        let shown = visible(schema, edge.node);
         Record {
             id,
-            cause: Cause { revision: id.revision, change, repair: false },
+            cause: Cause { revision: id.revision, change: None, repair: false },
             task,
-            definition: schema.plan.nodes[edge.node].definition,
-            path: edge.path.iter().map(hop).collect(),
-            ty: schema.ty(shown.ty).name.clone(),
-            // A hidden field goes by the name of what it is for.
-            field: schema.field(shown).name.trim_start_matches('#').into(),
+            definition,
+            path: path.iter().map(hop).collect(),
+            ty: schema.ty(ty).name.clone(),
+            field,
             state: State::Waiting,
             error: None,
             estimated: 0,
@@ -288,8 +314,16 @@ impl Record {
         }
     }
 
-    /// Its edge in a plan; none where the schema has the node no more, or not in this form.
-    pub fn edge(&self, schema: &Schema) -> Option<Edge> {
+    /// What it is to bring about; none where the schema has that no more, or not in this form.
+    pub fn target(&self, schema: &Schema) -> Option<Target> {
+        match self.task {
+            Task::Index => Indexed::of(schema, self.definition).map(Target::Index),
+            _ => self.edge(schema).map(Target::Edge),
+        }
+    }
+
+    /// Its edge in a plan.
+    fn edge(&self, schema: &Schema) -> Option<Edge> {
         let node = schema.plan.nodes.iter().position(|node| node.definition == self.definition)?;
         let path = self.path.iter().map(|(reverse, field)| {
             if let Some((ty, _)) = schema.types().find(|(_, ty)| ty.id.0 == field.0) {

@@ -19,6 +19,7 @@ use jiff::Timestamp;
 
 use super::budget::Edge;
 use super::ledger::{Update, slots_behind};
+use super::record::Task;
 use crate::doc::{Doc, Key};
 use crate::error::EngineError;
 use crate::eval::{Eval, View};
@@ -57,9 +58,12 @@ pub struct Settled<'w, 'a> {
 impl<'w, 'a> Settled<'w, 'a> {
     /// What a read of the state shows, by the updates that are open in it.
     pub fn new(working: &'w Working<'a>) -> Settled<'w, 'a> {
+        let mut open = working.open_updates();
+        // Of an index nobody reads a value.
+        open.retain(|update| update.record.task != Task::Index);
         Settled {
             working,
-            open: working.open_updates(),
+            open,
             known: RefCell::default(),
             left: Cell::new(0),
             depth: Cell::new(0),
@@ -67,7 +71,7 @@ impl<'w, 'a> Settled<'w, 'a> {
         }
     }
 
-    /// Is no update open? Then everything stored is right.
+    /// Is no update of values open? Then everything stored is right.
     pub fn is_trivial(&self) -> bool {
         self.open.is_empty()
     }
@@ -98,7 +102,7 @@ impl<'w, 'a> Settled<'w, 'a> {
         if !update.concerns(field) {
             return Ok(false);
         }
-        let Some(edge) = &update.edge else { return Ok(true) };
+        let Some(edge) = update.edge() else { return Ok(true) };
         let result = self.working.schema.plan.nodes[edge.node].result;
         Ok(result != field || self.reaches(update, edge, id)?)
     }

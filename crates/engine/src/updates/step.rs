@@ -9,6 +9,7 @@
 //! Groups that are filled are made empty first, which counts for nothing; then the members are counted. Where that goes,
 //! the members are gathered first, without a commit ([`super::gather`]).
 
+use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -19,11 +20,10 @@ use corollary_value::SumState;
 use jiff::{SignedDuration, Timestamp};
 use tracing::debug_span;
 
-use super::budget::Edge;
 use super::estimate::count_step;
 use super::gather::OWNER_COST;
 use super::lag::lags;
-use super::ledger::{Ledger, Update};
+use super::ledger::{Ledger, Target, Update};
 use super::record::{LEASE, State, Task, UpdateId};
 use super::walk::{Part, Place, walk};
 use crate::clock;
@@ -32,7 +32,7 @@ use crate::error::EngineError;
 use crate::group;
 use crate::keys;
 use crate::log::Commit;
-use crate::propagate::{empty_result, put_groups, recompute};
+use crate::propagate::{Work, empty_result, put_groups, recompute};
 use crate::spans;
 use crate::working::Working;
 
@@ -196,7 +196,9 @@ impl Executor {
         let engine = self.engine().clone();
         let id = update.record.id;
         let _update = debug_span!(target: spans::UPDATE, "update", %id, limit).entered();
-        let Some(edge) = &update.edge else { return Err(EngineError::corrupt("an open update has no plan")) };
+        let Some(target) = &update.target else {
+            return Err(EngineError::corrupt("an open update has no plan"));
+        };
         let base = engine.base();
         base.pass();
         // Timers are let come by commits of their own.
@@ -223,6 +225,7 @@ impl Executor {
             }
         }
         if next.record.task == Task::Gather
+            && let Target::Edge(edge) = target
             && let Some(progress) = self.gather(&working, &mut next, edge.node, limit)?
         {
             ledger.open[at] = Arc::new(next);
@@ -232,7 +235,7 @@ impl Executor {
         }
         let task = next.record.task;
         let limit = if task == Task::Gather { limit.div_ceil(OWNER_COST) } else { limit };
-        let (path, mut place) = (path(&working, edge, task), next.record.place.clone());
+        let (path, mut place) = (path(&working, target, task), next.record.place.clone());
         let Part { subjects, walked, complete } = walk(&mut working, id, &path, &mut place, limit)?;
         // Who is made empty is visited again, and of whom something was gathered has been.
         let visited = if matches!(task, Task::Empty | Task::Gather) { 0 } else { subjects.len() };
@@ -246,18 +249,27 @@ impl Executor {
         record.state = if ended { State::Done } else { State::Running };
         let next_is_repair = record.cause.repair;
         ledger.open[at] = Arc::new(next);
-        let work = match task {
-            Task::Empty => put_groups(&mut working, edge.node, subjects, &|group, _| group::Place {
-                state: SumState::default(),
-                result: empty_result(group),
-            })?,
-            Task::Gather => {
+        // From a revision on that is told to all, an index is whole.
+        working.keeps_time |= ended && task == Task::Index;
+        let work = match (task, target) {
+            (_, Target::Index(index)) => {
+                index.enter(&mut working, &subjects)?;
+                Work::default()
+            }
+            (Task::Index, Target::Edge(_)) => return Err(EngineError::corrupt("the task of an update")),
+            (Task::Empty, Target::Edge(edge)) => {
+                put_groups(&mut working, edge.node, subjects, &|group, _| group::Place {
+                    state: SumState::default(),
+                    result: empty_result(group),
+                })?
+            }
+            (Task::Gather, Target::Edge(edge)) => {
                 let gathered = &self.gatherings;
                 put_groups(&mut working, edge.node, subjects, &|group, owner| {
                     gathered.part(edge.node, owner).place(group)
                 })?
             }
-            Task::Follow | Task::Fill => {
+            (Task::Follow | Task::Fill, Target::Edge(edge)) => {
                 let mut behind = lags(working.schema, &ledger.open);
                 working.passing = Some((edge.node, behind.remove(&edge.node)));
                 // The rows of the timers that a repair has to do with are gone: they are set whatever is kept of them.
@@ -303,7 +315,7 @@ impl Executor {
         drop(base);
         worked_out();
         self.put(kept, ledger, time)?;
-        if task == Task::Gather {
+        if let (Task::Gather, Target::Edge(edge)) = (task, target) {
             self.gatherings.written(edge.node, upto.as_ref().filter(|_| !ended));
         }
         Ok(Progress { id, ended, visited, walked, commit })
@@ -311,14 +323,16 @@ impl Executor {
 }
 
 /// The way from a source to the subjects of an update, backwards, by what it does with them.
-fn path(working: &Working<'_>, edge: &Edge, task: Task) -> Vec<Hop> {
+fn path<'t>(working: &Working<'_>, target: &'t Target, task: Task) -> Cow<'t, [Hop]> {
+    let Target::Edge(edge) = target else { return target.path() };
     let owner = working.schema.plan.nodes[edge.node].result.ty;
-    match task {
+    let way = match task {
         // The one that keeps what is the same for all is there before it is stored; it is the source itself.
         Task::Gather if working.schema.shared == Some(owner) => Vec::new(),
         Task::Empty | Task::Gather => vec![Hop::Everywhere(owner)],
-        Task::Follow | Task::Fill => edge.path.clone(),
-    }
+        Task::Follow | Task::Fill | Task::Index => return target.path(),
+    };
+    Cow::Owned(way)
 }
 
 /// Has counting not yet begun?

@@ -1,10 +1,11 @@
-//! What `corollary schema explain` says of every derived field of the examples, and of one schema with a field of each
-//! kind.
+//! What `corollary schema explain` says of every derived field of the examples, and of one schema with a field and a mount of
+//! each kind.
 //!
 //! With `UPDATE_EXPECT=1` in the environment `explain/*.txt` are rewritten with what is said now; read the difference.
 
 use std::path::{Path, PathBuf};
 
+use corollary_schema::mounts::explain::explain_all as explain_mounts;
 use corollary_schema::plan::explain::explain_all;
 use corollary_schema::{FieldKind, Ids, Schema, check};
 use corollary_syntax::render;
@@ -30,7 +31,8 @@ fn read(path: &str) -> Schema {
 fn derived_fields_are_explained_as_written_down() {
     for (path, name) in SCHEMAS {
         let schema = read(path);
-        let said = explain_all(&schema);
+        let said = [explain_all(&schema), explain_mounts(&schema)];
+        let said = said.into_iter().filter(|said| !said.is_empty()).collect::<Vec<_>>().join("\n");
         let derived = schema.types.iter().flat_map(|ty| &ty.fields);
         let derived = derived.filter(|field| matches!(field.kind, FieldKind::Derived { .. })).count();
         assert_eq!(said.matches(" := ").count(), derived, "each derived field is explained: {said}");

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use corollary_schema::mounts::explain::explain_all as explain_mounts;
 use corollary_schema::plan::describe::describe;
 use corollary_schema::plan::explain::explain_all;
 use corollary_schema::{Ids, check, check_parsed};
@@ -169,6 +170,7 @@ fn look_at(text: &str) -> bool {
     if let Some(schema) = &checked.schema {
         describe(schema);
         explain_all(schema);
+        explain_mounts(schema);
     } else {
         assert!(!checked.diagnostics.is_empty());
     }

@@ -208,10 +208,11 @@ enum SchemaCommand {
         #[arg(default_value = "schema.cor")]
         file: PathBuf,
     },
-    /// Tell in words how a derived field is kept true, and what a change of each input costs; and what indexes over several
-    /// fields answer
+    /// Tell in words how a derived field is kept true, and what a change of each input costs; what indexes over several
+    /// fields answer; and what mounts show
     Explain {
-        /// `TYPE.FIELD`, or `TYPE` for all of a type; everything without it. A name that ends in .cor or .json is the file
+        /// `TYPE.FIELD`, `TYPE` for all of a type, or the path of a mount as it is written; everything without it. A name
+        /// that ends in .cor or .json is the file
         what: Option<String>,
         /// The schema, as text or JSON
         file: Option<PathBuf>,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use corollary_schema::mounts::explain::{explain as explain_mount, explain_all as explain_mounts};
 use corollary_schema::plan::describe::describe;
 use corollary_schema::plan::explain::{explain as explain_field, explain_all, explain_type};
 use corollary_schema::{Field, FieldKind, FieldRef, Schema};
@@ -22,7 +23,7 @@ fn checked(file: &Path) -> Result<Schema, Failure> {
     Ok(schema)
 }
 
-/// Explains one derived field, those of a type and its indexes over several fields, or all.
+/// Explains one derived field, those of a type and its indexes over several fields, one mount, or all.
 pub fn explain(what: Option<&str>, file: Option<&Path>) -> Result<(), Failure> {
     let is_file = |what: &&str| what.ends_with(".cor") || what.ends_with(".json");
     let (what, file) = match (what, file) {
@@ -31,9 +32,14 @@ pub fn explain(what: Option<&str>, file: Option<&Path>) -> Result<(), Failure> {
     };
     let schema = checked(file)?;
     let Some(what) = what else {
-        print!("{}", explain_all(&schema));
+        let said = [explain_all(&schema), explain_mounts(&schema)];
+        print!("{}", said.into_iter().filter(|said| !said.is_empty()).collect::<Vec<_>>().join("\n"));
         return Ok(());
     };
+    if let Some(mount) = schema.mounts.iter().find(|mount| mount.name() == what) {
+        print!("{}", explain_mount(&schema, mount));
+        return Ok(());
+    }
     let usage = |message: String| Failure { message, code: 2 };
     let Some((ty, field)) = what.split_once('.') else {
         let ty = open::type_named(&schema, what).map_err(|failure| {

@@ -51,11 +51,10 @@ fn line(update: &Json) -> String {
         None => "of what is gone".to_string(),
     };
     let mut line = format!(
-        "{:<12} {:<8} {}.{} {of}: {} of {} visited, {} changed, since {}",
+        "{:<12} {:<8} {} {of}: {} of {} visited, {} changed, since {}",
         text("_id"),
         text("state"),
-        text("type"),
-        text("field"),
+        subject(update),
         update["visited"],
         update["estimated"],
         update["changed"],
@@ -65,6 +64,12 @@ fn line(update: &Json) -> String {
         line.push_str(&format!(" ({error})"));
     }
     line
+}
+
+/// What an update brings about.
+fn subject(update: &Json) -> String {
+    let text = |name: &str| update[name].as_str().unwrap_or("-").to_string();
+    update["index"].as_str().map_or_else(|| format!("{}.{}", text("type"), text("field")), str::to_string)
 }
 
 /// A bar for each update that is open.
@@ -83,8 +88,7 @@ impl Bars {
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);
             }
-            let name = |name: &str| update[name].as_str().unwrap_or("-").to_string();
-            bar.set_prefix(format!("{}.{}", name("type"), name("field")));
+            bar.set_prefix(subject(update));
             bar
         });
         bar.set_length(update["estimated"].as_u64().unwrap_or(0));

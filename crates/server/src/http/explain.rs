@@ -2,9 +2,11 @@
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
+use corollary_engine::catalog::describe;
 use corollary_engine::query::{self, Access, Query};
+use corollary_engine::rebuild::Structure;
 use corollary_engine::working::Working;
-use corollary_schema::{FieldRef, IndexKey, Schema};
+use corollary_schema::{FieldId, FieldRef, IndexKey, Schema};
 use serde_json::{Value as Json, json};
 
 use super::list::Found;
@@ -28,6 +30,10 @@ pub(crate) fn reply(
         told["candidates"] = found.candidates.into();
         told["complete"] = found.complete.into();
         told["others"] = found.others.iter().map(|access| shown(schema, &query, access)).collect();
+        if !found.building.is_empty() {
+            let index = |number: &FieldId| describe(schema, Structure::Index(*number));
+            told["building"] = found.building.iter().map(index).collect();
+        }
         let revision = working.base.revision().to_string();
         Ok((json!({"explain": told, "revision": revision}).to_string(), revision))
     })?;

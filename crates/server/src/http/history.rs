@@ -1,7 +1,7 @@
 //! The past of a resource: `GET …?at=REV`, `GET …/_versions`, `POST …/_revert`. That of a list: `GET …?at=REV`.
 //!
 //! A past resource is shown as it was kept: nothing is computed from what there is now, so its place among siblings is
-//! left out. A way back is an ordinary write of the facts of then, held to the rules of now.
+//! left out. What stands in it by `expand` is shown as it was at that revision, too. A way back is an ordinary write of the facts of then, held to the rules of now.
 
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
@@ -141,11 +141,14 @@ pub(crate) fn at(
     }
     let key = named(engine, segments)?;
     params.only_for_one()?;
-    if params.expand.is_some() || params.watch {
-        let detail = "`at` shows one resource as it was: it takes no `expand` and no `watch`";
+    if params.watch {
+        let detail = "`at` shows one resource as it was: it takes no `watch`";
         return Err(Problem::malformed("parameter", detail));
     }
     let shape = params.shape(engine.schema(), engine.schema(), key.ty)?;
+    if params.expand.is_some() {
+        return tokio::task::block_in_place(|| expanded_at(engine, &key, &shape, revision));
+    }
     let doc = tokio::task::block_in_place(|| past(engine, &key, revision))?;
     let (body, place) = read(engine, |working| {
         let mut encoder = Encoder::past(working);
@@ -154,6 +157,24 @@ pub(crate) fn at(
     })?;
     let response = with_header(json(StatusCode::OK, body), REVISION_HEADER, &revision.to_string());
     Ok(with_header(with_header(response, "etag", &etag(doc.revision)), "content-location", &place))
+}
+
+/// A resource as it was, with what stood in it then: all of it is told from the log, whatever history the resource has.
+fn expanded_at(engine: &Engine, key: &Key, shape: &Shape, revision: u64) -> Result<Response<Body>, Problem> {
+    check_happened(engine, revision)?;
+    let (body, place) = read_at(engine, Some(revision), |working| {
+        let Some(doc) = working.after(key)? else {
+            let name = &working.schema.ty(key.ty).name;
+            let detail = format!("there was no {name} {} at revision {revision}", key.id);
+            return Err(Problem::not_found(detail).into());
+        };
+        let mut encoder = Encoder::past(working);
+        encoder.ahead(key.ty, &[&key.id], shape)?;
+        encoder.resource(key, &doc, shape)?;
+        Ok((encoder.out, path::canonical(working, key, Some(&doc))?))
+    })?;
+    let response = with_header(json(StatusCode::OK, body), REVISION_HEADER, &revision.to_string());
+    Ok(with_header(response, "content-location", &place))
 }
 
 /// A resource as it was, or why that cannot be told.

@@ -17,9 +17,9 @@ use bytes::Bytes;
 use corollary_engine::reply::{Shown, Wants};
 use corollary_engine::updates::State as UpdateState;
 use corollary_engine::updates::settled::READ_LIMIT;
-use corollary_engine::updates::{Record, Settled, Update, UpdateId};
+use corollary_engine::updates::{Record, Settled, Target, Update, UpdateId};
 use corollary_engine::working::Working;
-use corollary_engine::{Committed, Engine, EngineError, Key, Transaction};
+use corollary_engine::{Committed, Engine, EngineError, Key, Transaction, index};
 use corollary_schema::plan::reads::fields as fields_read;
 use corollary_schema::typed::Expr;
 use corollary_schema::{FieldId, FieldRef, Schema, Slot};
@@ -265,6 +265,11 @@ pub(crate) fn shown(engine: &Engine, update: &Update) -> Json {
         "started_at": record.started.to_string(),
     });
     if let Some(members) = shown.as_object_mut() {
+        // One that the schema has no more is known by its fields alone.
+        if let Some(Target::Index(index)) = &update.target {
+            let index = index::describe(engine.schema(), index.at, index.by);
+            members.insert("index".into(), index.into());
+        }
         if let Some(ended) = record.ended {
             members.insert("ended_at".into(), ended.to_string().into());
         } else {

@@ -41,6 +41,16 @@ fn seen(page: &Json) -> Json {
     json!({"results": page["results"], "count": page["count"]})
 }
 
+/// Replaces a resource, or creates it where there is none.
+fn put(client: &mut Client, path: &str, body: &Json) -> Reply {
+    let replaced = client.put(path, body);
+    match replaced.status {
+        404 => client.with("PUT", path, &[("if-none-match", "*")], body),
+        _ => replaced,
+    }
+}
+
+/// It compared lists of nothing: what it put was not there, and a PUT alone creates nothing.
 #[test]
 fn lists_of_the_past_are_what_they_were() {
     let place = Place::new(WIKI);
@@ -70,13 +80,13 @@ fn lists_of_the_past_are_what_they_were() {
         let link = json!({"title": format!("w{step}"), "length": length, "topic": topic});
         // Some of them are refused: what is not there is not changed.
         let reply = match random.below(9) {
-            0..=2 => client.put(&path, &link),
+            0..=2 => put(&mut client, &path, &link),
             3 => client.patch(&path, &json!({"length": length})),
             4 => client.patch(&path, &json!({"topic": topic})),
             5 => client.delete(&path),
             6 => client.patch(&topic_path, &json!({"name": format!("n{}", random.below(9))})),
             7 if step % 3 == 0 => client.delete("/api/topics/t3"),
-            7 => client.put("/api/topics/t3", &json!({"name": "n3"})),
+            7 => put(&mut client, "/api/topics/t3", &json!({"name": "n3"})),
             _ => {
                 client.request("POST", &format!("{topic_path}/pages?position=0"), &JSON, br#"{"name": "p"}"#)
             }
@@ -122,6 +132,8 @@ fn lists_of_the_past_are_what_they_were() {
         .map(|it| it["_id"].as_str().unwrap())
         .collect();
     assert_eq!(all, whole);
+    let most = told.iter().filter_map(|(_, pages)| pages[0].as_ref()?["count"].as_u64()).max();
+    assert!(most > Some(4), "{most:?} articles at most");
     let last = told.last().unwrap().0;
     client.get(&format!("/api/articles?at={}", last + 1)).problem(400, "parameter");
     client.get(&format!("/api/articles?at={last}&explain=true")).problem(400, "parameter");
@@ -165,9 +177,76 @@ fn a_resource_is_shown_as_it_was() {
 
     was(&mut client, 99).problem(400, "parameter");
     client.get("/api/articles/a?at=x").problem(400, "parameter");
-    client.get("/api/articles/a?at=2&expand=topic").problem(400, "parameter");
     client.get("/api/articles/a?at=2&watch=true").problem(400, "parameter");
     client.with("PATCH", "/api/topics/t?at=2", &[], &json!({"name": "x"})).problem(400, "parameter");
+    drop(server.stop());
+    place.check();
+}
+
+/// It was refused, and lists did it.
+#[test]
+fn a_resource_of_the_past_shows_what_stood_in_it_then() {
+    let place = Place::new(WIKI);
+    let server = place.serve();
+    let mut client = server.client();
+    let mut random = Random::new(seed());
+    for n in 0..2 {
+        client.post("/api/topics", &json!({"_id": format!("t{n}"), "name": format!("n{n}")})).expect(201);
+        put(&mut client, &format!("/api/articles/a{n}"), &json!({"title": format!("w{n}"), "topic": "t0"}))
+            .expect(201);
+    }
+    let ways = [
+        "/api/topics/t0?expand=articles{title,label},pages{name}",
+        "/api/topics/t0?expand=articles[length%3E10 order by -length limit 2]&fields=name,length",
+        "/api/articles/a0?expand=topic.articles",
+        "/api/articles/a1?expand=topic{name,length}&fields=title",
+    ]
+    .map(|path| path.replace(' ', "%20"));
+    let strip = |json: &mut Json| {
+        for list in ["articles", "pages"] {
+            let members = json.get_mut(list).and_then(Json::as_array_mut).into_iter().flatten();
+            members.for_each(|it| drop(it.as_object_mut().unwrap().remove("_position")));
+        }
+    };
+    let mut told = Vec::new();
+    for step in 0..40 {
+        let article = format!("/api/articles/a{}", random.below(4));
+        let topic = format!("t{}", random.below(2));
+        let reply = match random.below(6) {
+            0 | 1 => {
+                let body = json!({"title": format!("v{step}"), "length": random.below(30), "topic": topic});
+                put(&mut client, &article, &body)
+            }
+            2 => client.patch(&article, &json!({"topic": topic})),
+            3 => client.patch(&format!("/api/topics/{topic}"), &json!({"name": format!("m{step}")})),
+            4 => client.delete(&article),
+            _ => client.post(&format!("/api/topics/{topic}/pages"), &json!({"name": format!("p{step}")})),
+        };
+        assert!(reply.status < 500, "{}", reply.text());
+        let revision = client.read("/api")["revision"].as_str().unwrap().to_string();
+        let seen = ways.each_ref().map(|path| {
+            let reply = client.get(path);
+            let mut json = reply.json();
+            strip(&mut json);
+            (reply.status == 200).then_some(json)
+        });
+        told.push((revision, seen));
+    }
+    assert!(told.iter().flat_map(|(_, seen)| seen).filter(|seen| seen.is_none()).count() > 3);
+    for (revision, seen) in &told {
+        for (path, seen) in ways.iter().zip(seen) {
+            let reply = client.get(&format!("{path}&at={revision}"));
+            let mut json = reply.json();
+            strip(&mut json);
+            match seen {
+                Some(seen) => assert_eq!((reply.status, &json), (200, seen), "{path} at {revision}"),
+                None => drop(reply.problem(404, "not-found")),
+            }
+            assert!(reply.header("etag").is_none(), "what is expanded has revisions of its own");
+        }
+    }
+    client.get("/api/topics/t0?at=9999&expand=articles").problem(400, "parameter");
+    client.get("/api/topics/t0?at=3&expand=artcles").problem(400, "parameter");
     drop(server.stop());
     place.check();
 }

@@ -23,6 +23,7 @@ mod history;
 mod hooks;
 mod idempotency;
 mod import;
+mod index_updates;
 mod language;
 mod lazy;
 mod lines;

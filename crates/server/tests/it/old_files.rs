@@ -11,7 +11,7 @@ use crate::common::company::COMPANY;
 use crate::common::*;
 
 /// The files of a format begin with this.
-const FORMATS: [&str; 2] = ["2", "4"];
+const FORMATS: [&str; 3] = ["2", "4", "5"];
 
 fn stored(format: &str, name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/{format}-{name}"))

@@ -72,6 +72,19 @@ fn derived_fields_are_explained() {
 }
 
 #[test]
+fn mounts_are_explained() {
+    let mount = "mount customers/{who}/bought of Order { where customer = who, allow read }";
+    let place = Place::new(&format!("{SHOP}\n{mount}\n"));
+    let file = place.schema();
+    let file = file.to_str().unwrap();
+    let one = succeeded(&run(&["schema", "explain", "customers/{who}/bought", file]));
+    assert_says(&one, &["mount customers/{who}/bought of Order\n", "the Customer that {who} stands for"]);
+    assert_says(&one, &["a list is found by: the references of `customer`", "allows: read\n"]);
+    let all = succeeded(&run(&["schema", "explain", file]));
+    assert!(all.ends_with(&format!("\n\n{one}")), "{all}");
+}
+
+#[test]
 fn mistakes_in_json_are_told_where_they_stand() {
     let place = Place::new("");
     // What only the checker finds has its place in the JSON too.

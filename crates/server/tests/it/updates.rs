@@ -33,7 +33,7 @@ fn rename(client: &mut Client, name: &str, headers: &[(&str, &str)]) -> Reply {
 
 /// Waits until no update is open.
 #[track_caller]
-fn settled(client: &mut Client) -> Vec<Json> {
+pub fn settled(client: &mut Client) -> Vec<Json> {
     let (mut begun, mut before) = (Instant::now(), Vec::new());
     loop {
         let updates = client.read("/api/_updates")["results"].as_array().unwrap().clone();

@@ -234,6 +234,8 @@ impl World {
         for _ in 0..queries {
             if ask::ask(&engine, &draft, &mut self.random, self.clock)? {
                 self.report.queries += 1;
+                let filling = judge::read(&engine, self.clock, |working| Ok(working.filling()))?;
+                self.report.queries_without += usize::from(!filling.is_empty());
             } else {
                 self.report.refused_queries += 1;
             }
