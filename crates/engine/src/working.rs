@@ -311,6 +311,13 @@ impl<'a> Working<'a> {
         Ok(())
     }
 
+    /// Has a document be what it was at another time. Nothing of what follows from it is changed along.
+    pub(crate) fn put_back(&mut self, key: &Key, doc: Option<Arc<Doc>>) -> Result<(), EngineError> {
+        let before = self.before(key)?;
+        self.touched.insert(key.clone(), Touched { before, after: doc });
+        Ok(())
+    }
+
     /// Puts a value into a slot, references along with it; was it another one before?
     pub fn set(&mut self, key: &Key, slot: Slot, value: Value) -> Result<bool, EngineError> {
         let Some(doc) = self.after(key)? else { return Ok(false) };
