@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::common::client::encoded;
 use crate::common::watch::Event;
 use crate::common::*;
+use corollary_store::postgres::testing::Server as Database;
 
 const TEAMS: &str = r#"
 type Team in teams {
@@ -239,7 +240,7 @@ fn shown(client: &mut Client, path: &str) -> (u64, Held) {
 
 /// Plays events over what was shown at some revisions.
 fn compare(path: &str, mut held: Held, mut begun: u64, events: &[Event], seen: &[(u64, Held)]) {
-    let mut events = events.iter().filter(|event| event.data["revision"].is_string()).peekable();
+    let mut events = events.iter().peekable();
     if begun == 0 {
         while let Some(event) = events.next() {
             if event.kind() == "synced" {
@@ -259,21 +260,25 @@ fn compare(path: &str, mut held: Held, mut begun: u64, events: &[Event], seen: &
         assert_eq!(&held, wanted, "{path} at {revision}");
         looked += 1;
     }
-    assert!(looked > 3, "{path}: {looked}");
+    assert!(looked > 2, "{path}: {looked}");
 }
 
-#[test]
-fn the_fold_of_what_is_told_is_what_a_get_shows_at_every_revision() {
-    const WRITES: u64 = 1_500;
-    let (place, server) = teams();
+/// Plays random writes on some servers, and compares what is told on another one.
+fn play(
+    writing: &[&str],
+    watching: &str,
+    writes: u64,
+    compare: impl Fn(&str, Held, u64, &[Event], &[(u64, Held)]),
+) {
     let (written, done) = (AtomicU64::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
-        let (address, written, done) = (&server.address, &written, &done);
+        let (written, done) = (&written, &done);
         let writers: Vec<_> = (0..2)
             .map(|at| {
                 scope.spawn(move || {
+                    let address = writing[at as usize % writing.len()];
                     let (mut client, mut random) = (Client::new(address), Random::new(at + 21));
-                    while written.fetch_add(1, Ordering::Relaxed) < WRITES {
+                    while written.fetch_add(1, Ordering::Relaxed) < writes {
                         write(&mut client, &mut random);
                     }
                 })
@@ -282,11 +287,11 @@ fn the_fold_of_what_is_told_is_what_a_get_shows_at_every_revision() {
         let watched: Vec<_> = WATCHED
             .iter()
             .map(|path| {
-                let mut client = Client::new(address);
-                let mut whole = Watch::begin(address, &asked(path, "watch=true"), &[]);
+                let mut client = Client::new(watching);
+                let mut whole = Watch::begin(watching, &asked(path, "watch=true"), &[]);
                 let first = shown(&mut client, path);
                 let since = format!("watch=true&since={}", first.0);
-                let mut since = Watch::begin(address, &asked(path, &since), &[]);
+                let mut since = Watch::begin(watching, &asked(path, &since), &[]);
                 let lister = scope.spawn(move || {
                     let mut seen = vec![first];
                     while !done.load(Ordering::Relaxed) {
@@ -314,7 +319,121 @@ fn the_fold_of_what_is_told_is_what_a_get_shows_at_every_revision() {
             compare(path, seen[0].1.clone(), seen[0].0, &since, &seen);
         }
     });
+}
+
+#[test]
+fn the_fold_of_what_is_told_is_what_a_get_shows_at_every_revision() {
+    let (place, server) = teams();
+    play(&[&server.address], &server.address, 1_500, compare);
     let (status, _) = server.stop();
     assert!(status.success());
+    place.check();
+}
+
+/// The same where nearly all that follows comes later: who is a member goes by what is stored, as lists do, and what an update
+/// brings is a change like any other. What a reply shows of a member is computed ahead, so only who is there is compared.
+#[test]
+fn what_updates_bring_later_is_told_when_it_comes() {
+    let place = Place::new(TEAMS);
+    let server = Server::start(&place, &["--update-budget", "1", "--update-batch", "2"]);
+    fill(&mut server.client());
+    play(&[&server.address], &server.address, 700, compare_names);
+    let (status, _) = server.stop();
+    assert!(status.success());
+    place.check();
+}
+
+/// As [`compare`], of who is there alone.
+fn compare_names(path: &str, held: Held, begun: u64, events: &[Event], seen: &[(u64, Held)]) {
+    let mut held = held;
+    let mut begun = begun;
+    let names = |held: &Held| -> (Vec<String>, Json) {
+        (held.items.iter().map(|(path, _)| path.clone()).collect(), held.value.clone())
+    };
+    let mut events = events.iter().peekable();
+    if begun == 0 {
+        for event in events.by_ref() {
+            if event.kind() == "synced" {
+                begun = event.revision();
+                break;
+            }
+            held.take(event, is_page(path));
+        }
+    }
+    let mut looked = 0;
+    for (revision, wanted) in seen.iter().filter(|(revision, _)| *revision >= begun) {
+        while let Some(event) = events.next_if(|event| event.revision() <= *revision) {
+            if !matches!(event.kind(), "synced" | "bookmark") {
+                held.take(event, is_page(path));
+            }
+        }
+        assert_eq!(names(&held), names(wanted), "{path} at {revision}");
+        looked += 1;
+    }
+    assert!(looked > 2, "{path}: {looked}");
+}
+
+/// What is told after a revision, up to now.
+fn missed(address: &str, path: &str, since: u64, by_header: bool) -> Vec<Event> {
+    let since = since.to_string();
+    let mut watch = match by_header {
+        true => Watch::begin(address, &asked(path, "watch=true"), &[("last-event-id", &since)]),
+        false => Watch::begin(address, &asked(path, &format!("watch=true&since={since}")), &[]),
+    };
+    let mut events = watch.synced();
+    events.pop();
+    events
+}
+
+#[test]
+fn whatever_is_watched_resumes_anywhere_also_across_a_crash() {
+    let (place, mut server) = teams();
+    let mut random = Random::new(5);
+    let mut client = server.client();
+    let begun: Vec<(u64, Held)> = WATCHED.iter().map(|path| shown(&mut client, path)).collect();
+    for round in 0..3 {
+        let mut client = server.client();
+        (0..60).for_each(|_| write(&mut client, &mut random));
+        if round == 1 {
+            server.kill();
+            server = place.serve();
+        }
+        let mut client = server.client();
+        for (path, (revision, first)) in WATCHED.iter().zip(&begun) {
+            let (_, now) = shown(&mut client, path);
+            let story = missed(&server.address, path, *revision, round == 2);
+            let ids: Vec<u64> = story.iter().filter_map(|event| event.id).collect();
+            let mut held = first.clone();
+            story.iter().for_each(|event| held.take(event, is_page(path)));
+            // A path that leads nowhere by now shows nothing.
+            assert_eq!(held, now, "{path} after {revision}");
+            for _ in 0..3.min(ids.len()) {
+                let from = ids[random.below(ids.len() as u64) as usize];
+                let mut held = first.clone();
+                let (before, _) = story.split_at(story.partition_point(|event| event.revision() <= from));
+                before.iter().for_each(|event| held.take(event, is_page(path)));
+                let rest = missed(&server.address, path, from, true);
+                rest.iter().for_each(|event| held.take(event, is_page(path)));
+                assert_eq!(held, now, "{path} after {revision}, resumed at {from}");
+            }
+        }
+    }
+    let (status, _) = server.stop();
+    assert!(status.success());
+    place.check();
+}
+
+#[test]
+fn what_several_servers_write_is_told_on_each() {
+    let database = Database::new();
+    let mut place = Place::new(TEAMS);
+    place.store = Some(database.url());
+    let (a, b) = (place.serve(), place.serve());
+    fill(&mut a.client());
+    play(&[&a.address, &b.address], &b.address, 400, compare);
+    for server in [a, b] {
+        let (status, _) = server.stop();
+        assert!(status.success());
+    }
     place.check();
 }
