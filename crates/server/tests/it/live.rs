@@ -240,6 +240,7 @@ fn shown(client: &mut Client, path: &str) -> (u64, Held) {
 
 /// Plays events over what was shown at some revisions.
 fn compare(path: &str, mut held: Held, mut begun: u64, events: &[Event], seen: &[(u64, Held)]) {
+    let all = events;
     let mut events = events.iter().peekable();
     if begun == 0 {
         while let Some(event) = events.next() {
@@ -257,7 +258,11 @@ fn compare(path: &str, mut held: Held, mut begun: u64, events: &[Event], seen: &
                 held.take(event, is_page(path));
             }
         }
-        assert_eq!(&held, wanted, "{path} at {revision}");
+        let around = || {
+            let near = all.iter().filter(|it| it.revision().abs_diff(*revision) < 8);
+            near.map(|it| format!("{} {} {}", it.revision(), it.kind(), it.data["path"])).collect::<Vec<_>>()
+        };
+        assert_eq!(&held, wanted, "{path} at {revision}: {:?}", around());
         looked += 1;
     }
     assert!(looked > 2, "{path}: {looked}");
