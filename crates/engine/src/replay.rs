@@ -50,6 +50,8 @@ pub fn replay(
     visit: &mut dyn FnMut(&Step<'_, '_>) -> Result<ControlFlow<()>, EngineError>,
 ) -> Result<Then<u64>, EngineError> {
     let base = engine.settled_base()?;
+    // Each step asks before it and after it, for all who watch.
+    base.remember();
     let to = base.revision();
     let commits = match gathered(engine, since, to, fed)? {
         Then::Was(commits) => commits,

@@ -520,6 +520,9 @@ impl View for Working<'_> {
     fn referrers(&self, of: FieldRef, target: &Id) -> Result<Vec<Id>, EngineError> {
         let prefix = keys::references_to(self.schema.field(of).id, target);
         let length = prefix.len();
+        if let Some(ids) = self.remembered_referrers(&prefix)? {
+            return Ok(ids);
+        }
         let rows = self.rows(keys::REFERENCE, &KeyRange::prefix(prefix))?;
         rows.keys()
             .map(|key| keys::id_behind(key, length).ok_or_else(|| EngineError::corrupt("a reference")))

@@ -273,6 +273,7 @@ fn play(
     writing: &[&str],
     watching: &str,
     writes: u64,
+    settles: Duration,
     compare: impl Fn(&str, Held, u64, &[Event], &[(u64, Held)]),
 ) {
     let (written, done) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -317,6 +318,8 @@ fn play(
         for writer in writers {
             writer.join().unwrap();
         }
+        // What has been written is told by then, also where each look at what is stored is a journey.
+        thread::sleep(settles);
         done.store(true, Ordering::Relaxed);
         for (path, lister, whole, since) in watched {
             let (seen, whole, since) = (lister.join().unwrap(), whole.join().unwrap(), since.join().unwrap());
@@ -329,7 +332,7 @@ fn play(
 #[test]
 fn the_fold_of_what_is_told_is_what_a_get_shows_at_every_revision() {
     let (place, server) = teams();
-    play(&[&server.address], &server.address, 1_500, compare);
+    play(&[&server.address], &server.address, 1_500, Duration::ZERO, compare);
     let (status, _) = server.stop();
     assert!(status.success());
     place.check();
@@ -342,7 +345,7 @@ fn what_updates_bring_later_is_told_when_it_comes() {
     let place = Place::new(TEAMS);
     let server = Server::start(&place, &["--update-budget", "1", "--update-batch", "2"]);
     fill(&mut server.client());
-    play(&[&server.address], &server.address, 700, compare_names);
+    play(&[&server.address], &server.address, 700, Duration::ZERO, compare_names);
     let (status, _) = server.stop();
     assert!(status.success());
     place.check();
@@ -435,7 +438,7 @@ fn what_several_servers_write_is_told_on_each() {
     place.store = Some(database.url());
     let (a, b) = (place.serve(), place.serve());
     fill(&mut a.client());
-    play(&[&a.address, &b.address], &b.address, 400, compare);
+    play(&[&a.address, &b.address], &b.address, 400, Duration::from_secs(5), compare);
     for server in [a, b] {
         let (status, _) = server.stop();
         assert!(status.success());
