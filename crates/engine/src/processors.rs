@@ -15,7 +15,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use corollary_schema::processors::{OPERATIONS, Rule, check_rule, old_fields};
+use corollary_schema::processors::{OPERATIONS, Rule, Selected, check_rule, old_fields, selected};
 use corollary_schema::{DefaultValue, Field, FieldKind, FieldRef, Schema, Slot, TypeIx};
 use corollary_store::{Batch, Write as Change};
 use corollary_syntax::diagnostic::Diagnostic;
@@ -37,8 +37,8 @@ use crate::rules::Fill;
 use crate::working::{Touched, Working};
 use crate::write::{self, Write};
 
-/// Records of processors, by their ids. The engine reads the members `type`, `on`, `order`, `paused` and `rule` of an object in
-/// JSON; the rest is for whoever keeps it.
+/// Records of processors, by their ids. The engine reads the members `type` or `path`, `on`, `order`, `paused`, `rule` and
+/// `webhook` of an object in JSON; the rest is for whoever keeps it.
 pub const PROCESSOR: Kind = Kind(3);
 
 /// The code of the refusal of what others have yet to be asked about.
@@ -64,6 +64,8 @@ struct Processor {
     id: SmolStr,
     /// For which of [`OPERATIONS`].
     on: [bool; 3],
+    /// For those that one collection holds: the link to the parent.
+    via: Option<Slot>,
     does: Does,
 }
 
@@ -134,7 +136,9 @@ pub fn to_review(working: &Working<'_>) -> Vec<Item> {
     for key in written(working, processors) {
         let Some(touched) = working.touched.get(&key) else { continue };
         let Some(at) = operation(working.schema, &key, touched) else { continue };
-        for (place, processor) in processors.by_type[&key.ty].iter().enumerate().filter(|(_, it)| it.on[at]) {
+        for (place, processor) in
+            processors.by_type[&key.ty].iter().enumerate().filter(|(_, it)| it.is_for(at, touched))
+        {
             let Does::Review { mutates } = processor.does else { continue };
             let facts = touched.after.as_ref().map(|doc| facts(working.schema, key.ty, at, doc));
             let (processor, operation) = (processor.id.clone(), OPERATIONS[at]);
@@ -175,9 +179,14 @@ impl Processors {
         let mut processors = Processors::default();
         for (_, id, declared) in line {
             // Of a type that is not there nothing is written.
-            let Some(ty) = declared["type"].as_str().and_then(|name| schema.type_named(name)) else {
-                continue;
+            let at = match declared["path"].as_str() {
+                Some(path) => selected(schema, path).ok(),
+                None => {
+                    let ty = declared["type"].as_str().and_then(|name| schema.type_named(name));
+                    ty.map(|ty| Selected { ty, via: None })
+                }
             };
+            let Some(Selected { ty, via }) = at else { continue };
             let on = declared["on"].as_array();
             let on = OPERATIONS.map(|name| on.is_none_or(|on| on.iter().any(|wanted| wanted == name)));
             let does = match &declared["webhook"] {
@@ -188,7 +197,7 @@ impl Processors {
                 }
                 webhook => Does::Review { mutates: webhook["mutates"] == Json::Bool(true) },
             };
-            processors.by_type.entry(ty).or_default().push(Processor { id: id.into(), on, does });
+            processors.by_type.entry(ty).or_default().push(Processor { id: id.into(), on, via, does });
         }
         Ok(processors)
     }
@@ -245,6 +254,17 @@ impl Engine {
     }
 }
 
+impl Processor {
+    /// Is it for what is done to a resource?
+    fn is_for(&self, operation: usize, touched: &Touched) -> bool {
+        let held = |via: Slot| {
+            let docs = [&touched.before, &touched.after];
+            docs.into_iter().flatten().any(|doc| matches!(doc.get(via), Value::Ref(_)))
+        };
+        self.on[operation] && self.via.is_none_or(held)
+    }
+}
+
 /// What a transaction does to a resource, as a number of [`OPERATIONS`]; none where it changes no fact of it.
 fn operation(schema: &Schema, key: &Key, touched: &Touched) -> Option<usize> {
     match (&touched.before, &touched.after) {
@@ -298,7 +318,7 @@ pub(crate) fn mutate(working: &mut Working<'_>, writes: &[Write]) -> Result<(), 
             let (Some(at), Some(doc)) = (operation(working.schema, &key, &touched), &touched.after) else {
                 continue;
             };
-            if !processor.on[at] {
+            if !processor.is_for(at, &touched) {
                 continue;
             }
             let items = given(working, &key, touched.before.as_deref(), at);
@@ -338,7 +358,8 @@ pub(crate) fn validate(working: &Working<'_>, writes: &[Write]) -> Result<(), En
         let Some(at) = operation(working.schema, &key, touched) else { continue };
         // Of what is deleted `self` is what it was.
         let Some(doc) = touched.after.as_ref().or(touched.before.as_ref()) else { continue };
-        for processor in processors.by_type[&key.ty].iter().filter(|processor| processor.on[at]) {
+        for processor in processors.by_type[&key.ty].iter().filter(|processor| processor.is_for(at, touched))
+        {
             let id = &processor.id;
             match &processor.does {
                 Does::Unfit(why) => {

@@ -81,6 +81,52 @@ fn old(schema: &Schema, ty: TypeIx) -> Type {
     Type { kind: Kind::Object(members.collect::<Members>()), many: Many::One }
 }
 
+/// The resources that a processor is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selected {
+    /// Their type.
+    pub ty: TypeIx,
+    /// Of several collections that may hold them, the one that does: the link to the parent.
+    pub via: Option<Slot>,
+}
+
+/// The resources at a path of collections, as `/orders` or `/divisions/*/sections`.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn selected(schema: &Schema, path: &str) -> Result<Selected, String> {
+    let mut segments = path.trim_matches('/').split('/');
+    let root = segments.next().unwrap_or_default();
+    let Some(ty) = schema.roots.get(root) else {
+        let near = nearest(root, schema.roots.keys().map(SmolStr::as_str));
+        let help = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+        return Err(format!("there is no root collection of one type `{root}`{help}"));
+    };
+    let mut selected = Selected { ty: *ty, via: None };
+    while let Some(star) = segments.next() {
+        let Some(name) = segments.next().filter(|_| star == "*") else {
+            return Err(
+                "behind a collection stands `*`, and behind that a collection, as in `/divisions/*/sections`"
+                    .into(),
+            );
+        };
+        let resource = schema.ty(selected.ty);
+        match resource.named(name).map(|(_, field)| &field.kind) {
+            Some(FieldKind::Collection { child, via }) => {
+                selected = Selected { ty: *child, via: Some(via.slot) }
+            }
+            Some(_) => return Err(format!("`{name}` of `{}` is no collection of one type", resource.name)),
+            None => {
+                let near = nearest(name, resource.by_name.keys().map(SmolStr::as_str));
+                let help = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+                return Err(format!("`{}` has no collection `{name}`{help}", resource.name));
+            }
+        }
+    }
+    Ok(selected)
+}
+
 /// Reads and checks a rule over writes of a type.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use corollary_engine::processors::{MAX_PROCESSORS, PROCESSOR};
 use corollary_engine::records::Records;
 use corollary_engine::{EngineError, Refusal};
 use corollary_schema::Schema;
-use corollary_schema::processors::{OPERATIONS, check_rule};
+use corollary_schema::processors::{OPERATIONS, check_rule, selected};
 use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::nearest;
 use jiff::Timestamp;
@@ -35,7 +35,7 @@ const MAX_RULE: usize = 16 << 10;
 /// The place of one in the line that says nothing of it.
 const ORDER: i64 = 100;
 
-const MEMBERS: [&str; 7] = ["_id", "on", "order", "paused", "rule", "type", "webhook"];
+const MEMBERS: [&str; 8] = ["_id", "on", "order", "path", "paused", "rule", "type", "webhook"];
 
 /// Serves `/api/_processors` and all below.
 pub async fn handle(State(app): State<Arc<App>>, request: Request<Body>) -> Response<Body> {
@@ -120,13 +120,26 @@ fn shown(app: &App, declared: &Map<String, Json>, secret: bool) -> Json {
 /// What does not fit the schema.
 fn misfits(schema: &Schema, declared: &Map<String, Json>) -> Vec<Refusal> {
     let mut errors = Vec::new();
-    let name = declared["type"].as_str().unwrap_or_default();
-    let found = schema.type_named(name).filter(|ty| schema.ty(*ty).visible());
-    let Some(ty) = found else {
-        let names = schema.types().filter(|(_, ty)| ty.visible()).map(|(_, ty)| ty.name.as_str());
-        let help = nearest(name, names).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-        wrong(&mut errors, "unknown-type", "type", format!("there is no type `{name}`{help}"));
-        return errors;
+    let ty = match (declared["path"].as_str(), declared["type"].as_str()) {
+        (Some(path), _) => match selected(schema, path) {
+            Ok(selected) => selected.ty,
+            Err(why) => {
+                wrong(&mut errors, "path", "path", why);
+                return errors;
+            }
+        },
+        (None, name) => {
+            let name = name.unwrap_or_default();
+            let found = schema.type_named(name).filter(|ty| schema.ty(*ty).visible());
+            let Some(ty) = found else {
+                let names = schema.types().filter(|(_, ty)| ty.visible()).map(|(_, ty)| ty.name.as_str());
+                let help =
+                    nearest(name, names).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+                wrong(&mut errors, "unknown-type", "type", format!("there is no type `{name}`{help}"));
+                return errors;
+            };
+            ty
+        }
     };
     let Some(text) = declared["rule"].as_str() else { return errors };
     if let Err(found) = check_rule(schema, ty, text) {
@@ -154,15 +167,26 @@ fn checked(
         wrong(&mut errors, "unknown-field", name, format!("a processor has no `{name}`{help}"));
     }
     let given = |name: &str| members.get(name).filter(|value| !value.is_null());
-    for name in ["type", "rule"] {
+    for name in ["type", "path", "rule"] {
         match given(name).map(Json::as_str) {
             Some(Some(text)) if text.len() <= MAX_RULE => {}
             Some(_) => {
                 wrong(&mut errors, "type", name, format!("`{name}` is a text of at most {MAX_RULE} bytes"))
             }
-            None if name == "rule" => {}
-            None => wrong(&mut errors, "required", name, format!("`{name}` is required")),
+            None => {}
         }
+    }
+    match (given("type"), given("path")) {
+        (None, None) => wrong(&mut errors, "required", "type", "a `type` or a `path` is required"),
+        (Some(_), Some(_)) => {
+            wrong(
+                &mut errors,
+                "invalid",
+                "path",
+                "a processor is for a `type` or for a `path`, not for both",
+            );
+        }
+        _ => {}
     }
     let webhook = match (given("rule"), given("webhook")) {
         (Some(_), None) => None,
@@ -211,6 +235,7 @@ fn checked(
     let mut kept = Map::new();
     kept.insert("_id".into(), id.into());
     kept.insert("type".into(), members.get("type").cloned().unwrap_or_default());
+    kept.insert("path".into(), members.get("path").cloned().unwrap_or_default());
     kept.insert("on".into(), json!(on));
     kept.insert("order".into(), order.unwrap_or(ORDER).into());
     kept.insert("paused".into(), paused.unwrap_or(false).into());

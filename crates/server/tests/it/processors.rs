@@ -380,3 +380,39 @@ fn what_changes_while_somebody_is_asked_is_shown_again() {
     assert_eq!(asked.load(Ordering::SeqCst), 2);
     server.stop();
 }
+
+#[test]
+fn one_for_a_path_is_for_what_that_collection_holds() {
+    let place = Place::new(
+        "type Shelf in shelves { books: collection Book, gifts: collection Book }
+         type Book in books { n: int default 0 }",
+    );
+    let server = place.serve();
+    let mut client = server.client();
+    client.post("/api/shelves", &json!({"_id": "s"})).expect(201);
+    let rule = "deny when self.n > 1";
+    client.put("/api/_processors/p", &json!({"path": "/shelves/*/gifts", "rule": rule})).expect(201);
+    client.post("/api/shelves/s/books", &json!({"_id": "b", "n": 2})).expect(201);
+    client.post("/api/books", &json!({"n": 2})).expect(201);
+    client.post("/api/shelves/s/gifts", &json!({"n": 2})).problem(422, "denied");
+    // What comes into the collection, and what leaves it.
+    let to = json!({"from": "/api/shelves/s/books/b", "to": "/api/shelves/s/gifts"});
+    client.post("/api/_move", &to).problem(422, "denied");
+    client.put("/api/_processors/p", &json!({"path": "books", "rule": rule})).expect(200);
+    client.patch("/api/shelves/s/books/b", &json!({"n": 3})).problem(422, "denied");
+    for (path, near) in [
+        ("/shelfs", "shelves"),
+        ("/shelves/*/gift", "gifts"),
+        ("/shelves/s/gifts", "*"),
+        ("/books/*/n", "books"),
+    ] {
+        let problem =
+            client.put("/api/_processors/q", &json!({ "path": path, "rule": rule })).problem(422, "path");
+        assert!(problem["detail"].as_str().unwrap().contains(near) || path == "/books/*/n", "{problem}");
+    }
+    client
+        .put("/api/_processors/q", &json!({"path": "/books", "type": "Book", "rule": rule}))
+        .problem(422, "invalid");
+    server.stop();
+    place.check();
+}

@@ -65,6 +65,31 @@ fn shown() -> Json {
     })
 }
 
+/// What a hook sends.
+pub fn sent() -> Json {
+    let event = json!({
+        "type": "object",
+        "required": ["type", "revision"],
+        "properties": {
+            "type": {"type": "string", "enum": ["added", "modified", "removed", "left", "expired"]},
+            "revision": {"type": "string"},
+            "path": {"type": "string"},
+            "resource": {"type": ["object", "null"]},
+            "changed": {"type": "array", "items": {"type": "string"}},
+            "old": {"type": "object", "description": "Of what has changed the values before"},
+        },
+    });
+    json!({
+        "summary": "Something has changed that a hook is about",
+        "requestBody": {"required": true, "content": {"application/json": {"schema": event}}},
+        "responses": {
+            "2XX": {"description": "It is taken"},
+            "410": {"description": "Nothing more is wanted: the hook pauses"},
+            "default": {"description": "It is sent again"},
+        },
+    })
+}
+
 /// Adds their paths.
 pub fn add(paths: &mut Map<String, Json>) {
     let base = format!("{PREFIX}/_hooks");

@@ -107,6 +107,7 @@ pub fn document(schema: &Schema) -> Json {
         "openapi": "3.1.0",
         "info": {"title": schema.name.as_str(), "version": env!("CARGO_PKG_VERSION")},
         "paths": paths,
+        "webhooks": {"event": {"post": hooks::sent()}, "question": {"post": processors::asked()}},
         "components": {"schemas": schemas, "parameters": shared_parameters()},
     })
 }

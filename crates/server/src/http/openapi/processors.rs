@@ -5,7 +5,57 @@ use serde_json::{Map, Value as Json, json};
 
 use super::parts::{id, plain, removes, writes};
 use crate::path::PREFIX;
+use crate::review::ask::MAX_ITEMS;
 use crate::review::webhook::MAX_TIMEOUT_SECONDS;
+
+/// What a webhook is asked before a write, and what it says.
+pub fn asked() -> Json {
+    let item = json!({
+        "type": "object",
+        "required": ["operation", "type", "path", "old", "new"],
+        "properties": {
+            "operation": {"type": "string", "enum": OPERATIONS},
+            "type": {"type": "string"},
+            "path": {"type": "string"},
+            "old": {"type": ["object", "null"], "description": "As it was; null where it is new"},
+            "new": {"type": ["object", "null"], "description": "As it would be; null where it goes"},
+        },
+    });
+    let answer = json!({
+        "type": "object",
+        "required": ["allowed"],
+        "properties": {
+            "allowed": {"type": "boolean"},
+            "message": {"type": "string", "description": "What whoever writes is told"},
+            "set": {"type": "object", "description": "A merge patch, from one that mutates"},
+        },
+    });
+    let question = json!({
+        "type": "object",
+        "required": ["id", "processor", "dry_run", "items"],
+        "properties": {
+            "id": {"type": "string"},
+            "processor": {"type": "string"},
+            "dry_run": {"type": "boolean"},
+            "items": {"type": "array", "items": item, "maxItems": MAX_ITEMS},
+        },
+    });
+    let each = json!({
+        "type": "object",
+        "required": ["items"],
+        "properties": {"items": {"type": "array", "items": answer}},
+    });
+    json!({
+        "summary": "May this be written? A processor asks before a write",
+        "requestBody": {"required": true, "content": {"application/json": {"schema": question}}},
+        "responses": {
+            "200": {
+                "description": "For all items, or for each in their order",
+                "content": {"application/json": {"schema": {"oneOf": [answer, each]}}},
+            },
+        },
+    })
+}
 
 /// Adds their paths.
 pub fn add(paths: &mut Map<String, Json>) {
@@ -13,6 +63,7 @@ pub fn add(paths: &mut Map<String, Json>) {
     let properties = json!({
         "_id": {"type": "string"},
         "type": {"type": "string", "description": "The type of the resources"},
+        "path": {"type": "string", "description": "Instead of a type: the collection that holds them, as /divisions/*/sections"},
         "on": {"type": ["array", "null"], "items": {"type": "string", "enum": OPERATIONS}},
         "rule": {"type": "string", "description": "deny when CONDITION, message \"TEXT\"; or set FIELD := EXPRESSION"},
         "webhook": {
@@ -32,7 +83,6 @@ pub fn add(paths: &mut Map<String, Json>) {
     });
     let declared = json!({
         "type": "object",
-        "required": ["type"],
         "additionalProperties": false,
         "properties": properties,
     });
@@ -43,7 +93,7 @@ pub fn add(paths: &mut Map<String, Json>) {
     shown["error"] = json!({"type": "string"});
     let shown = json!({
         "type": "object",
-        "required": ["_id", "_self", "on", "order", "paused", "status", "type"],
+        "required": ["_id", "_self", "on", "order", "paused", "status"],
         "properties": shown,
     });
     paths.insert(
