@@ -146,8 +146,8 @@ impl<'a> Base<'a> {
         self.updates.borrow().open_at(self.revision())
     }
 
-    /// The indexes that updates have yet to fill at the revision that it shows. Which they are can only become fewer with later
-    /// revisions, so whoever asks has read nothing yet that a newer snapshot would not belong to.
+    /// The indexes that updates have yet to fill at the revision that it shows. They only become fewer as long as there is the
+    /// engine: who asks goes by what holds of a newer snapshot as well, and has not read anything yet.
     pub(crate) fn filling(&self) -> Vec<FieldId> {
         self.updates.borrow().filling_at(self.revision.get())
     }

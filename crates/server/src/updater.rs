@@ -197,6 +197,8 @@ impl Updater {
                 let ended = Instant::now();
                 if let Some(commit) = &progress.commit {
                     feed.publish(commit);
+                }
+                if progress.stored {
                     self.give_way(ended, ended - begun);
                 }
                 self.learn(progress.walked, worked, (ended - begun).saturating_sub(worked));

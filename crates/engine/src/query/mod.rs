@@ -146,14 +146,14 @@ pub fn run(working: &Working<'_>, query: &Query) -> Result<Page, EngineError> {
         let _walk = debug_span!(target: spans::READ, "walk", access = ?path.access).entered();
         let ends = path.ordered;
         let mut rivals = Rivals::of(&path, paths.make_contiguous());
-        if let Some(page) = walk(working, query, path.clone(), query.limit, ends, &mut rivals)? {
+        let again = (!rivals.are_none()).then(|| path.clone());
+        if let Some(page) = walk(working, query, path, query.limit, ends, &mut rivals)? {
             return Ok(page);
         }
         if let Some(better) = rivals.better() {
             let better = paths.remove(better);
             // Its rows were counted; should they lead to more, the walk has to do without it.
-            paths.push_front(path);
-            better.into_iter().for_each(|better| paths.push_front(better));
+            again.into_iter().chain(better).for_each(|path| paths.push_front(path));
         }
     }
     Err(too_far(working, query))
@@ -212,7 +212,8 @@ fn walk(
         if let Some(item) = item(working, query, key, doc)? {
             first.add(item);
         }
-        Ok(!(ends && first.is_full()) && !rivals.are_better(working, query, visited)?)
+        let ended = ends && first.is_full() || rivals.are_better(working, query, visited)?;
+        Ok(!ended)
     })?;
     Ok((complete || (ends && first.is_full())).then(|| first.page()))
 }

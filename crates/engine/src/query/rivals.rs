@@ -41,6 +41,11 @@ impl<'p> Rivals<'p> {
         Rivals { rows: Vec::new(), next: FIRST, better: None }
     }
 
+    /// Are there none?
+    pub fn are_none(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// Is one of them better, now that so many were visited?
     pub fn are_better(
         &mut self,
@@ -48,7 +53,7 @@ impl<'p> Rivals<'p> {
         query: &Query,
         visited: usize,
     ) -> Result<bool, EngineError> {
-        if visited < self.next || self.rows.is_empty() {
+        if visited < self.next || self.are_none() {
             return Ok(false);
         }
         self.next = visited.saturating_mul(STEP);

@@ -152,7 +152,7 @@ impl Executor {
         }
         update.record.state = State::Running;
         update.record.visited = gathering.members;
-        Ok(Some(Progress { id, ended: false, visited, walked: visited, commit: None }))
+        Ok(Some(Progress { id, ended: false, visited, walked: visited, commit: None, stored: false }))
     }
 }
 

@@ -10,13 +10,12 @@
 //! to, and what paths are found by.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use corollary_schema::plan::Hop;
 use corollary_schema::{FieldId, FieldRef, Schema};
+use corollary_store::Snapshot;
 use corollary_store::limits::MAX_KEY_BYTES;
-use corollary_store::{Direction, KeyRange, Snapshot};
 use corollary_value::Id;
 
 use super::ledger::Update;
@@ -110,20 +109,6 @@ pub(crate) fn filling<'u>(open: impl Iterator<Item = &'u Arc<Update>>) -> Vec<Fi
 
 /// The numbers of the indexes that updates have yet to fill, as they stand in a store.
 pub(crate) fn stored(snapshot: &dyn Snapshot) -> Result<BTreeSet<FieldId>, EngineError> {
-    let (mut numbers, mut corrupt) = (BTreeSet::new(), None);
-    let range = KeyRange::prefix(keys::UPDATE_RECORDS);
-    snapshot.scan(keys::UPDATE, &range, Direction::Forward, usize::MAX, &mut |key, value| {
-        match Record::decode(key, value) {
-            Ok(record) if record.task == Task::Index && !record.is_done() => {
-                numbers.insert(record.definition);
-            }
-            Ok(_) => {}
-            Err(error) => {
-                corrupt = Some(error);
-                return ControlFlow::Break(());
-            }
-        }
-        ControlFlow::Continue(())
-    })?;
-    corrupt.map_or(Ok(numbers), Err)
+    let open = Record::all(snapshot)?.into_iter().filter(|it| it.task == Task::Index && !it.is_done());
+    Ok(open.map(|record| record.definition).collect())
 }

@@ -195,14 +195,8 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<Ledger, EngineError> {
         let mut ledger = Ledger::default();
-        let (mut records, mut ended) = (Vec::new(), Vec::new());
-        let range = KeyRange::prefix(keys::UPDATE_RECORDS);
-        snapshot.scan(keys::UPDATE, &range, Direction::Forward, usize::MAX, &mut |key, value| {
-            records.push(Record::decode(key, value));
-            ControlFlow::Continue(())
-        })?;
-        for record in records {
-            let mut record = record?;
+        let mut ended = Vec::new();
+        for mut record in Record::all(snapshot)? {
             let target = record.target(schema);
             if record.is_done() {
                 let closed = Some(record.id.revision);
@@ -491,32 +485,18 @@ pub(crate) fn supersede(
     which: &dyn Fn(&Record) -> bool,
 ) -> Result<Vec<FieldId>, EngineError> {
     let mut definitions = Vec::new();
-    let mut corrupt = None;
-    let range = KeyRange::prefix(keys::UPDATE_RECORDS);
-    snapshot.scan(keys::UPDATE, &range, Direction::Forward, usize::MAX, &mut |key, value| {
-        match Record::decode(key, value) {
-            Ok(record) if record.is_done() || !which(&record) => {}
-            Ok(mut record) => {
-                definitions.push(record.definition);
-                record.state = State::Done;
-                let why = match record.task {
-                    Task::Index => "superseded: the index is dropped, or brought about anew",
-                    _ => "superseded: all values of the field are brought about anew",
-                };
-                record.error = Some(why.into());
-                record.ended = Some(now);
-                batch.put(keys::UPDATE, key.to_vec(), record.encode());
-                batch.delete_range(keys::UPDATE, KeyRange::prefix(keys::sources_of(record.id)));
-                batch.delete_range(keys::UPDATE, KeyRange::prefix(keys::frontier_of(record.id)));
-            }
-            Err(error) => {
-                corrupt = Some(error);
-                return ControlFlow::Break(());
-            }
-        }
-        ControlFlow::Continue(())
-    })?;
-    corrupt.map_or(Ok(definitions), Err)
+    for mut record in Record::all(snapshot)?.into_iter().filter(|record| !record.is_done() && which(record)) {
+        definitions.push(record.definition);
+        let why = match record.task {
+            Task::Index => "superseded: the index is dropped, or brought about anew",
+            _ => "superseded: all values of the field are brought about anew",
+        };
+        (record.state, record.error, record.ended) = (State::Done, Some(why.into()), Some(now));
+        batch.put(keys::UPDATE, keys::update(record.id), record.encode());
+        batch.delete_range(keys::UPDATE, KeyRange::prefix(keys::sources_of(record.id)));
+        batch.delete_range(keys::UPDATE, KeyRange::prefix(keys::frontier_of(record.id)));
+    }
+    Ok(definitions)
 }
 
 /// What is known of an update by its record.

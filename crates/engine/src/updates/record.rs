@@ -1,9 +1,11 @@
 //! The record of an update: what it is, how far it is, who is at it; and its form in the store.
 
 use std::fmt;
+use std::ops::ControlFlow;
 
 use corollary_schema::plan::{Hop, Rule};
 use corollary_schema::{FieldId, FieldKind, FieldRef, Schema, Slot, TypeId, TypeIx};
+use corollary_store::{Direction, KeyRange, Snapshot};
 use corollary_value::Id;
 use hashbrown::HashMap;
 use jiff::{SignedDuration, Timestamp};
@@ -17,6 +19,7 @@ use super::walk::Place;
 use crate::doc::Key;
 use crate::error::EngineError;
 use crate::group::Gathered;
+use crate::keys;
 use crate::log::Commit;
 
 /// How long whoever works on an update holds it without a sign of life.
@@ -371,6 +374,16 @@ impl Record {
         })
         .to_string()
         .into_bytes()
+    }
+
+    /// All that stand in a store, in the order in which they began.
+    pub(crate) fn all(snapshot: &dyn Snapshot) -> Result<Vec<Record>, EngineError> {
+        let (mut records, range) = (Vec::new(), KeyRange::prefix(keys::UPDATE_RECORDS));
+        snapshot.scan(keys::UPDATE, &range, Direction::Forward, usize::MAX, &mut |key, value| {
+            records.push(Record::decode(key, value));
+            ControlFlow::Continue(())
+        })?;
+        records.into_iter().collect()
     }
 
     /// From the store: a row's key and value.

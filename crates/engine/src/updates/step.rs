@@ -61,6 +61,8 @@ pub struct Progress {
     pub walked: usize,
     /// What changed; nothing where nothing did.
     pub commit: Option<Arc<Commit>>,
+    /// Has it stored more than how far it is? Entries of an index are no change.
+    pub stored: bool,
 }
 
 impl Executor {
@@ -221,7 +223,7 @@ impl Executor {
                 next.counting = Some(place);
                 ledger.open[at] = Arc::new(next);
                 engine.note_updates(&self.head, ledger);
-                return Ok(Progress { id, ended: false, visited: 0, walked: 0, commit: None });
+                return Ok(Progress { id, ended: false, visited: 0, walked: 0, commit: None, stored: false });
             }
         }
         if next.record.task == Task::Gather
@@ -318,7 +320,8 @@ impl Executor {
         if let (Task::Gather, Target::Edge(edge)) = (task, target) {
             self.gatherings.written(edge.node, upto.as_ref().filter(|_| !ended));
         }
-        Ok(Progress { id, ended, visited, walked, commit })
+        let stored = commit.is_some() || task == Task::Index;
+        Ok(Progress { id, ended, visited, walked, commit, stored })
     }
 }
 

@@ -189,7 +189,7 @@ fn indexes_of_many_resources_come_about_step_by_step_and_queries_do_without_them
     let mut steps = 0;
     while let Some(progress) = db.step(7).unwrap() {
         let ended = db.engine().updates().get(progress.id).unwrap().record.is_done();
-        assert_eq!((progress.commit.is_some(), progress.ended), (ended, ended));
+        assert_eq!((progress.commit.is_some(), progress.ended, progress.stored), (ended, ended, true));
         queries_agree(&db);
         steps += 1;
     }
@@ -318,14 +318,13 @@ fn a_query_that_would_visit_too_many_is_told_that_its_index_is_being_built() {
         ("age = 7", "", "the index of Person.age"),
         ("has_words(name, 'of')", "", "the index for the search of Person.name"),
         ("'g1' in tags", "", "the index of Person.tags"),
-        ("team = 't1'", "-age", "the index (team, age desc) of Person"),
     ];
-    for (filter, order, index) in &of[..3] {
+    for (filter, order, index) in &of {
         assert_eq!(refusal(filter, order), would(index));
     }
     db.finish_updates();
     for (filter, order, _) in &of {
-        assert_ne!(refusal(filter, order).is_some_and(|it| it.contains("is being built")), true);
+        assert!(!refusal(filter, order).is_some_and(|it| it.contains("is being built")), "{filter}");
     }
 }
 
