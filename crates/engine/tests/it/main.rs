@@ -33,6 +33,7 @@ mod receipts;
 mod recursion;
 mod recursion_random;
 mod repair;
+mod replay;
 mod replies;
 mod rules;
 mod schema_changes;
