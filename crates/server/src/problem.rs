@@ -70,7 +70,9 @@ impl Problem {
             "exists" | "unique" | "restrict" | "move-cycle" => StatusCode::CONFLICT,
             "precondition" => StatusCode::PRECONDITION_FAILED,
             "reply-limit" => StatusCode::PAYLOAD_TOO_LARGE,
-            "scan-limit" | "sort-limit" | "expand-limit" | "watch-limit" => StatusCode::BAD_REQUEST,
+            "scan-limit" | "sort-limit" | "expand-limit" | "watch-limit" | "value-limit" => {
+                StatusCode::BAD_REQUEST
+            }
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };
         let detail = match (errors.len(), first) {

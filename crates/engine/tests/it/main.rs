@@ -35,6 +35,7 @@ mod receipts;
 mod recursion;
 mod recursion_random;
 mod repair;
+mod replay;
 mod replies;
 mod rivals;
 mod rules;

@@ -45,6 +45,8 @@ pub fn face(api: Router, front: &Front, metrics: Arc<Metrics>, site: &Site) -> R
         .layer(compress::layer())
         .layer(from_fn(compress::weaken))
         .layer(from_fn_with_state(site.clone(), leaving::tell));
+    let allowed: Arc<[HeaderValue]> = front.origins.clone().into();
+    router = router.layer(from_fn_with_state(allowed, origins::guard));
     if !front.origins.is_empty() {
         router = router.layer(origins::layer(&front.origins));
     }

@@ -1,9 +1,17 @@
 //! Scripts of pages from other origins: which may use the API (CORS), and what they see of its replies.
+//!
+//! A browser asks nobody before it opens a WebSocket, so whose pages may is asked here ([`guard`]).
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+
+use crate::problem::Problem;
 
 /// How long a browser remembers what it was told.
 const MAX_AGE: Duration = Duration::from_secs(3_600);
@@ -35,6 +43,27 @@ pub fn layer(origins: &[HeaderValue]) -> CorsLayer {
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(SHOWN)
         .max_age(MAX_AGE)
+}
+
+/// Refuses a WebSocket to a page of an origin that is not this server's own and not among those that may use the API. What is
+/// no page says of no origin.
+pub async fn guard(State(origins): State<Arc<[HeaderValue]>>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let opens_socket = headers.contains_key(header::UPGRADE);
+    if let (true, Some(origin)) = (opens_socket, headers.get(header::ORIGIN))
+        && !is_own(origin, headers.get(header::HOST))
+        && !origins.iter().any(|allowed| allowed == "*" || allowed == origin)
+    {
+        let detail = "pages of this origin may not use the API: the server is started with `--cors` for those that may";
+        return Problem::new(StatusCode::FORBIDDEN, "origin", detail).response();
+    }
+    next.run(request).await
+}
+
+/// Is an origin that of the server itself, by the name under which it was asked?
+fn is_own(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
+    let name = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, name)| name);
+    name.zip(host.and_then(|host| host.to_str().ok())).is_some_and(|(name, host)| name == host)
 }
 
 /// Reads an origin: a scheme and a host, perhaps a port; or `*`.

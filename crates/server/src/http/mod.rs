@@ -39,7 +39,7 @@ mod write;
 pub use body::Bodies;
 pub use hooks::follow;
 pub(crate) use schema::tag;
-pub(crate) use values::held;
+pub(crate) use values::{MAX_VALUES, held};
 pub use write::{fresh_id, taken};
 
 use std::sync::Arc;

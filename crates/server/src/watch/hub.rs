@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread;
 
 use corollary_engine::{Commit, Engine};
@@ -120,13 +120,23 @@ impl Queue {
 
     /// What waits already, and the number of its watch.
     pub fn at_hand(&mut self) -> Option<(u64, Handed)> {
-        self.receiver.try_recv().ok()
+        let next = self.receiver.try_recv().ok();
+        next.inspect(|(_, handed)| self.note(handed))
+    }
+
+    /// What is taken out makes room, whether its watch is still there or not.
+    fn note(&self, handed: &Handed) {
+        if matches!(handed, Handed::Told(_)) {
+            self.together.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// The next that was handed over, and the number of its watch.
     pub async fn next(&mut self) -> (u64, Handed) {
         // It has a sender itself.
-        self.receiver.recv().await.unwrap_or((0, Handed::Ended))
+        let next = self.receiver.recv().await.unwrap_or((0, Handed::Ended));
+        self.note(&next.1);
+        next
     }
 }
 
@@ -143,7 +153,6 @@ pub struct Place {
     /// The number under which it is handed something.
     pub number: u64,
     waiting: Arc<AtomicUsize>,
-    together: Arc<AtomicUsize>,
     entered: Arc<AtomicBool>,
 }
 
@@ -159,15 +168,11 @@ impl Place {
     /// A delivery has been taken out of the queue.
     pub fn taken(&self) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.together.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // What still waits for it is passed over, and does not count for the others.
-        let left = self.waiting.swap(0, Ordering::Relaxed);
-        self.together.fetch_sub(left, Ordering::Relaxed);
         self.hub.wishes.lock().push(Wish::Go(self.number));
         self.hub.look();
         self.hub.count.fetch_sub(1, Ordering::SeqCst);
@@ -250,22 +255,20 @@ impl Hub {
         let waiting: Arc<AtomicUsize> = Arc::default();
         let (queue, together) = (entrance.sender.clone(), entrance.together.clone());
         let entered: Arc<AtomicBool> = Arc::default();
-        let outlet = Outlet {
-            number,
-            queue,
-            waiting: waiting.clone(),
-            together: together.clone(),
-            entered: entered.clone(),
-        };
+        let outlet = Outlet { number, queue, waiting: waiting.clone(), together, entered: entered.clone() };
         self.count.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         self.wishes.lock().push(Wish::Come(number, tracker, after, outlet));
-        self.look();
-        Place { hub: self.clone(), number, waiting, together, entered }
+        if !self.look() {
+            // It would wait for nothing.
+            let detail = "the thread of the watches has ended".into();
+            let _ = entrance.sender.send((number, Handed::Failed(detail)));
+        }
+        Place { hub: self.clone(), number, waiting, entered }
     }
 
-    /// Has the thread look at the wishes. Where its feed is full it will look anyway.
-    fn look(&self) {
-        let _ = self.feed.try_send(Fed::Look);
+    /// Has the thread look at the wishes; false where there is none any more. Where its feed is full it will look anyway.
+    fn look(&self) -> bool {
+        !matches!(self.feed.try_send(Fed::Look), Err(TrySendError::Disconnected(_)))
     }
 }

@@ -195,15 +195,13 @@ impl Page {
     }
 }
 
+/// Says to what something happened: a resource, as it was told and as it is.
+type Describe<'w> = &'w dyn Fn(&Key, Option<&Arc<Doc>>, Option<&Arc<Doc>>) -> What;
+
 /// What brings a client from the page that it was told to the one that is there: first who goes, then who comes or moves, in
 /// the order of the page, each with the member before it. So a client that takes out whoever is told, and puts those with a
 /// place behind that member, has the page.
-fn difference(
-    told: &[Item],
-    shown: &[Item],
-    since: &Since,
-    what: &dyn Fn(&Key, Option<&Arc<Doc>>, Option<&Arc<Doc>>) -> What,
-) -> Vec<Told> {
+fn difference(told: &[Item], shown: &[Item], since: &Since, what: Describe<'_>) -> Vec<Told> {
     let before: HashMap<&Key, &Item> = told.iter().map(|item| (&item.key, item)).collect();
     let after: HashSet<&Key> = shown.iter().map(|item| &item.key).collect();
     let mut events = Vec::new();

@@ -147,7 +147,10 @@ async fn listen(
 ) -> Result<(), Gone> {
     let say = async |out| orders.send(Order::Say(out)).await.map_err(|_| Gone);
     match Said::parse(text) {
-        Err((name, problem)) => say(refusal(name.as_deref(), &problem)).await,
+        Err(misunderstood) => {
+            let (name, problem) = *misunderstood;
+            say(refusal(name.as_deref(), &problem)).await
+        }
         Ok(Said::Leave(name)) => {
             let (told, was) = oneshot::channel();
             orders.send(Order::Leave(name.clone(), told)).await.map_err(|_| Gone)?;
@@ -394,14 +397,17 @@ enum Said {
 }
 
 /// What is wrong with a message, and the name of the subscription that it is about.
-type Misunderstood = (Option<String>, Problem);
+type Misunderstood = Box<(Option<String>, Problem)>;
+
+fn misunderstood(name: Option<&str>, code: &'static str, detail: impl Into<String>) -> Misunderstood {
+    Box::new((name.map(String::from), Problem::malformed(code, detail)))
+}
 
 impl Said {
     fn parse(text: &str) -> Result<Said, Misunderstood> {
-        let wrong = |detail: &str| (None, Problem::malformed("message", detail));
-        let said: Json = serde_json::from_str(text).map_err(|error| {
-            (None, Problem::malformed("json", format!("the message is no JSON: {error}")))
-        })?;
+        let wrong = |detail: &str| misunderstood(None, "message", detail);
+        let said: Json = serde_json::from_str(text)
+            .map_err(|error| misunderstood(None, "json", format!("the message is no JSON: {error}")))?;
         let members = said.as_object().ok_or_else(|| wrong("a message is an object"))?;
         let only = members.iter().next().filter(|_| members.len() == 1);
         match only {
@@ -421,9 +427,9 @@ impl Said {
         let name = asked.get("id").and_then(Json::as_str).filter(|id| !id.is_empty());
         let Some(name) = name.filter(|id| id.len() <= MAX_ID_BYTES) else {
             let detail = format!("a subscription has an `id`, a text of 1 to {MAX_ID_BYTES} bytes");
-            return Err((None, Problem::malformed("message", detail)));
+            return Err(misunderstood(None, "message", detail));
         };
-        let wrong = |detail: String| (Some(name.to_string()), Problem::malformed("message", detail));
+        let wrong = |detail: String| misunderstood(Some(name), "message", detail);
         let Some(path) = asked.get("path").and_then(Json::as_str) else {
             return Err(wrong("a subscription has a `path`, as /api/people".into()));
         };

@@ -360,6 +360,13 @@ impl Teller {
     }
 }
 
+/// However the thread ends, nobody waits for it.
+impl Drop for Teller {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 impl FoundBy {
     fn of(tracker: &Tracker) -> FoundBy {
         let watched = &tracker.watched;

@@ -16,6 +16,7 @@ use hashbrown::HashSet;
 use super::event::Happened;
 use super::page::Page;
 use super::watched::{Led, MAX_INITIAL_RESOURCES, Of, Own, Watched, WatchedList, Which};
+use crate::http::MAX_VALUES;
 
 /// Resources that one commit may concern by what it changed of others, and members of a path that is watched.
 pub const MAX_CONCERNED: usize = 100_000;
@@ -105,7 +106,7 @@ impl Tracker {
                 (State::Page(page), Present::Resources(items))
             }
             Of::Value(led, _) => {
-                let value = led.value(working)?;
+                let value = value_of(led, working)?;
                 (State::Value(value.clone()), Present::Value(value))
             }
         };
@@ -164,7 +165,7 @@ impl Tracker {
                 if !concerns(led, step)? {
                     return Ok(Vec::new());
                 }
-                let now = led.value(step.after)?;
+                let now = value_of(led, step.after)?;
                 if *value == now {
                     return Ok(Vec::new());
                 }
@@ -282,6 +283,18 @@ fn concerns(led: &Led, step: &Step<'_, '_>) -> Result<bool, EngineError> {
             Ok(concerned.is_none_or(|concerned| concerned.contains(&owner.id)))
         }
         None => Ok(led.reach.is_touched(step)),
+    }
+}
+
+/// The value that a path leads to.
+fn value_of(led: &Led, working: &Working<'_>) -> Result<Value, EngineError> {
+    let value = led.value(working)?;
+    match &value {
+        Value::List(elements) if elements.len() > MAX_VALUES => {
+            let message = format!("there are more than {MAX_VALUES} values; narrow the path by a condition");
+            Err(EngineError::refused("value-limit", None, message))
+        }
+        _ => Ok(value),
     }
 }
 

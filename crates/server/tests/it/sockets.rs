@@ -249,6 +249,35 @@ fn what_is_wrong_with_one_subscription_is_told_and_ends_nothing_else() {
     client.post("/api/_watch", &json!({})).problem(405, "method-not-allowed");
 }
 
+/// A browser lets any page open a WebSocket, to servers on the own machine too.
+#[test]
+fn a_page_of_another_origin_opens_no_socket() {
+    let place = Place::new(SHOP);
+    let server = Server::start(&place, &["--cors", "https://friend.example"]);
+    let address = &server.address;
+    // The name by which it is asked.
+    let own = "http://localhost".to_string();
+    for (origin, status) in [
+        (None, 101),
+        (Some(own.as_str()), 101),
+        (Some("https://friend.example"), 101),
+        (Some("http://evil.example"), 403),
+        (Some("null"), 403),
+    ] {
+        let mut headers = vec![
+            ("connection", "upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        headers.extend(origin.map(|origin| ("origin", origin)));
+        let mut connection = Client::connect(address).unwrap();
+        crate::common::client::send(connection.get_mut(), "GET", "/api/_watch", &headers, b"").unwrap();
+        let head = crate::common::client::read_head(&mut connection).unwrap();
+        assert_eq!(head.status, status, "{origin:?}");
+    }
+}
+
 #[test]
 fn a_connection_has_so_many_subscriptions_and_ends_with_the_server() {
     let place = Place::new(SHOP);

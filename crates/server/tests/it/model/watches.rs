@@ -57,7 +57,8 @@ pub struct Watches(Vec<Watched>);
 
 impl Watches {
     pub fn begin(address: &str, state: &State) -> Result<Watches, String> {
-        let dear = || Some(Filter::Compare("cost".into(), ">", json!(10)));
+        let over = |path: &str, least: u32| Some(Filter::Compare(path.into(), ">", json!(least)));
+        let dear = || over("cost", 10);
         let lists = [
             ("/api/shops", None),
             ("/api/people", None),
@@ -71,6 +72,11 @@ impl Watches {
             ("/api/shops/s0/steps", None),
             ("/api/shops/s0/orders", None),
             ("/api/people/p2", None),
+            // What a change of another resource brings in and takes out.
+            ("/api/orders", over("buyer.spent", 10)),
+            ("/api/orders", over("shop.many", 1)),
+            ("/api/people", over("boss.reports", 1)),
+            ("/api/desk", over("client.spent", 10)),
         ];
         let mut all = Vec::new();
         for (path, filter) in lists {
