@@ -23,7 +23,7 @@ use super::{
 };
 use crate::json::encode::{Encoder, Shape};
 use crate::mounts::permit::permit;
-use crate::mounts::{Scope, names_of, narrowed};
+use crate::mounts::{Scope, names_of, narrowed, reads_own_fields_only};
 use crate::patch::Kind;
 use crate::path::{self, Target};
 use crate::problem::Problem;
@@ -264,7 +264,7 @@ fn watched_list(
 
 /// A condition that can be watched: it follows from the resource itself.
 fn watchable(filter: Option<Expr>) -> Result<Option<Expr>, Problem> {
-    if filter.as_ref().is_some_and(|filter| !stream::reads_own_fields_only(filter)) {
+    if filter.as_ref().is_some_and(|filter| !reads_own_fields_only(filter)) {
         let detail = "a watch's filter, and the conditions of a mount that is watched, may read fields of the item itself only, and no clock; so must the lazy fields in them: derive a stored copy of the others";
         return Err(Problem::malformed("filter", detail));
     }

@@ -6,18 +6,13 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use corollary_engine::{Change, Commit, Doc, Engine, EngineError, Key, among, order};
-use corollary_schema::{FieldKind, FieldRef, Slot};
-use corollary_value::Value;
+use corollary_engine::{Change, Commit, Doc, Engine, EngineError, Key};
 use jiff::Timestamp;
 
+use crate::json::changes::{Fields, ITSELF};
 use crate::json::encode::{Encoder, Shape, text};
-use crate::json::held::Held;
-use crate::mounts::{Scope, names_of};
+use crate::mounts::Scope;
 use crate::path;
-
-/// The name by which a change of the path is told.
-pub const ITSELF: &str = "_self";
 
 /// What happened to a resource, as seen by one watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,37 +121,13 @@ pub fn body(engine: &Engine, commit: &Commit, change: &Change, scope: Option<&Ar
                 encoder.out.extend_from_slice(b",\"resource\":null");
             }
         }
+        let fields = Fields::new(engine.schema(), scope, change);
         encoder.out.extend_from_slice(b",\"changed\":[");
-        let resource = names_of(scope, engine.schema()).ty(change.key.ty);
-        // Objects with derived members are told of by the name under which they are shown.
-        let shown = || {
-            let fields = resource.slots().filter(|(_, field)| field.visible());
-            let is_told = |slot: &Slot| {
-                let is_changed = |slot: &Slot| change.changed.contains(slot);
-                is_changed(slot)
-                    || is_changed(&resource.shown(*slot))
-                    || resource.parts(*slot).iter().any(is_changed)
-            };
-            fields.map(|(slot, _)| slot).filter(is_told)
-        };
-        let place = change.changed.iter().find_map(|slot| match resource.field(*slot).kind {
-            FieldKind::Position { .. } => Some(order::NAME),
-            _ => None,
-        });
-        // In a mount a resource has its path by its id.
-        let moved = scope.is_none() && change.moved(engine.schema());
-        let itself = moved.then_some(ITSELF);
-        let names = shown().map(|slot| resource.field(slot).name.as_str()).chain(place).chain(itself);
-        for (at, name) in names.enumerate() {
-            encoder.out.extend_from_slice(if at > 0 { b",\"" } else { b"\"" });
-            encoder.out.extend_from_slice(name.as_bytes());
-            encoder.out.push(b'"');
-        }
+        fields.push_names(&mut encoder.out);
         encoder.out.push(b']');
         if let Some(before) = &change.before {
             encoder.out.extend_from_slice(b",\"old\":{");
-            let mut first = true;
-            if moved {
+            if fields.moved() {
                 encoder.out.extend_from_slice(format!("\"{ITSELF}\":\"").as_bytes());
                 path::push_canonical_among(
                     encoder.working(),
@@ -166,28 +137,8 @@ pub fn body(engine: &Engine, commit: &Commit, change: &Change, scope: Option<&Ar
                     &mut encoder.out,
                 )?;
                 encoder.out.push(b'"');
-                first = false;
             }
-            for slot in shown() {
-                let ty = change.key.ty;
-                let is_among = !resource.parts(slot).is_empty();
-                let value = before.get(resource.shown(slot));
-                let is_set = match is_among {
-                    true => among::is_set(engine.schema(), ty, slot, before),
-                    false => !matches!(value, Value::Absent),
-                };
-                if !is_set {
-                    continue;
-                }
-                encoder.out.extend_from_slice(if std::mem::take(&mut first) { b"\"" } else { b",\"" });
-                encoder.out.extend_from_slice(resource.field(slot).name.as_bytes());
-                encoder.out.extend_from_slice(b"\":");
-                if is_among {
-                    encoder.among_value(ty, slot, before)?;
-                    continue;
-                }
-                encoder.value(value, Held::by(engine.schema(), FieldRef { ty, slot }))?;
-            }
+            fields.push_values(encoder, before, fields.told(), !fields.moved())?;
             encoder.out.push(b'}');
         }
         if let Some(actor) = &commit.actor {

@@ -13,7 +13,7 @@ use corollary_engine::eval::{Eval, View};
 use corollary_engine::query::{self, From, Query};
 use corollary_engine::working::targets;
 use corollary_engine::{Commit, Doc, Engine, EngineError, Key};
-use corollary_schema::typed::{Expr, Node};
+use corollary_schema::typed::Expr;
 use corollary_schema::{FieldRef, Schema, TypeIx};
 use corollary_value::Id;
 use jiff::Timestamp;
@@ -69,18 +69,6 @@ pub enum Which {
     All,
     /// Those whose field refers to this one.
     Referring(FieldRef, Id),
-}
-
-/// Does a condition read nothing but fields of the resource itself?
-pub fn reads_own_fields_only(expr: &Expr) -> bool {
-    let own = match &expr.node {
-        Node::Get(base, _) => matches!(base.node, Node::Owner),
-        Node::Reverse(..) | Node::All(_) | Node::Now => false,
-        _ => true,
-    };
-    let mut all = own;
-    expr.for_parts(&mut |part, _| all = all && reads_own_fields_only(part));
-    all
 }
 
 impl Watched {

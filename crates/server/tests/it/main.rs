@@ -28,6 +28,7 @@ mod language;
 mod lazy;
 mod lines;
 mod lists;
+mod log;
 mod model;
 mod mounts;
 mod moves;
