@@ -52,6 +52,7 @@ mod schema_forms;
 mod secure;
 mod several;
 mod siblings;
+mod sinks;
 mod sql;
 mod unions;
 mod updates;
