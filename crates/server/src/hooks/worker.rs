@@ -316,7 +316,8 @@ impl Worker {
     /// Has letters sent that somebody wants to be sent again; true where there may be more.
     fn send_again(&mut self) -> bool {
         let node = self.site.current().node.clone();
-        let (mut after, mut found): (Option<Vec<u8>>, Vec<(Vec<u8>, Letter)>) = (None, Vec::new());
+        let mut after: Option<Vec<u8>> = None;
+        let mut found: Vec<(Vec<u8>, Letter)> = Vec::new();
         let room = MAX_WAITING - self.lanes.len().min(MAX_WAITING);
         while found.len() < room {
             let read = tokio::task::block_in_place(|| {

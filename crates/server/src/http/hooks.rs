@@ -375,9 +375,8 @@ async fn each_letter(
         let step = move |records: &mut Records<'_>| {
             let page = letters::list(records, &id, from.as_deref(), LETTERS_AT_A_TIME)?;
             let last = page.last().map(|(key, _)| key.clone());
-            let is_wanted = |letter: &letters::Letter| {
-                wanted.as_ref().is_none_or(|ids| ids.iter().any(|id| *id == letter.id))
-            };
+            let is_wanted =
+                |letter: &letters::Letter| wanted.as_ref().is_none_or(|ids| ids.contains(&letter.id));
             let mut changed = 0;
             for (key, mut letter) in page.into_iter().filter(|(_, letter)| is_wanted(letter)) {
                 changed += 1;

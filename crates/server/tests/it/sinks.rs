@@ -386,3 +386,48 @@ fn a_stream_that_is_missing_or_full_is_told_of_and_letters_are_sent_again() {
     until(&mut client, "n", "no letter is left", |state| state["letters"] == json!(0));
     server.stop();
 }
+
+#[test]
+fn a_stream_is_spoken_to_in_secret_by_who_trusts_it() {
+    let mut place = Place::new(SCHEMA);
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_string()]).unwrap();
+    let (key, cert) =
+        (place.write("key.pem", made.signing_key.serialize_pem()), place.write("cert.pem", made.cert.pem()));
+    let nats = Nats::with(&["--tls", "--tlscert", &cert, "--tlskey", &key], json!({}));
+    let url = nats.url("orders").replace("nats://", "tls://");
+    // Who does not trust the certificate sends nothing.
+    let server = place.serve();
+    let mut client = server.client();
+    client.post("/api/_hooks", &hook("n", "/orders", &url)).expect_status(201);
+    client.post("/api/orders", &json!({"_id": "a"})).expect_status(201);
+    let state = until(&mut client, "n", "it fails", |state| state["status"] == json!("failing"));
+    assert!(text(&state, "error").contains("certificate"), "{state}");
+    server.stop();
+    place.environment.push(("SSL_CERT_FILE".into(), cert));
+    let server = place.serve();
+    let mut client = server.client();
+    // Here nobody has made a stream; that is known from what came through.
+    let state = until(&mut client, "n", "it comes through", |state| {
+        state["error"].as_str().is_some_and(|error| error.contains("no stream"))
+    });
+    assert_eq!(state["delivered"], json!(0));
+    server.stop();
+}
+
+#[test]
+fn a_hook_that_goes_elsewhere_is_signed_where_that_is_needed() {
+    let place = Place::new(SCHEMA);
+    let server = serve(&place);
+    let mut client = server.client();
+    let wanted = hook("h", "/orders", "https://localhost:1/in");
+    let first = client.post("/api/_hooks", &wanted).expect(201);
+    assert!(text(&first, "secret").starts_with("whsec_"));
+    let changed = client.patch("/api/_hooks/h", &json!({"url": "file:orders"})).expect(200);
+    assert_eq!(changed["secret"], Json::Null);
+    client.post("/api/orders", &json!({"_id": "a"})).expect_status(201);
+    until(&mut client, "h", "it is written", caught_up);
+    let changed = client.patch("/api/_hooks/h", &json!({"url": "https://localhost:1/in"})).expect(200);
+    assert!(text(&changed, "secret").starts_with("whsec_"), "nobody could know it otherwise: {changed}");
+    assert_ne!(changed["secret"], first["secret"]);
+    server.stop();
+}
