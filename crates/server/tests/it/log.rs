@@ -185,8 +185,7 @@ fn the_log_is_followed_line_by_line() {
         .unwrap();
     assert_eq!(read_head(&mut connection).unwrap().status, 200);
     let mut next = || loop {
-        let chunk = client::read_chunk(&mut connection).unwrap();
-        let Some(chunk) = chunk else { return None };
+        let chunk = client::read_chunk(&mut connection).unwrap()?;
         let text = String::from_utf8(chunk).unwrap();
         let lines: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 1, "{text}");

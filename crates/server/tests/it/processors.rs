@@ -175,7 +175,7 @@ fn one_that_is_declared_on_one_server_holds_on_the_other_at_once() {
     let (mut to_a, mut to_b) = (a.client(), b.client());
     to_b.post("/api/orders", &json!({"_id": "a", "amount": 1})).expect(201);
     for round in 0..15 {
-        to_a.put("/api/_processors/p", &json!({"type": "Order", "rule": "deny when true"})).status;
+        to_a.put("/api/_processors/p", &json!({"type": "Order", "rule": "deny when true"}));
         to_b.patch("/api/orders/a", &json!({"amount": round + 2})).problem(422, "denied");
         to_b.patch("/api/_processors/p", &json!({"paused": true})).expect(200);
         to_a.patch("/api/orders/a", &json!({"amount": round + 2})).expect(200);

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::common::nats::Nats;
+use crate::common::receiver::until;
 use crate::common::*;
+use corollary_store::postgres::testing::Server as Database;
 
 const SCHEMA: &str = "
 type Customer in customers { name: str, orders: inverse Order.customer, total := sum(self.orders.amount) }
@@ -30,19 +32,6 @@ fn serve(place: &Place) -> Server {
 
 fn folder(place: &Place) -> PathBuf {
     place.path("sinks")
-}
-
-/// Waits until the state of a hook is so.
-fn until(client: &mut Client, hook: &str, what: &str, is_so: impl Fn(&Json) -> bool) -> Json {
-    let begun = Instant::now();
-    loop {
-        let state = client.read(&format!("/api/_hooks/{hook}"))["state"].clone();
-        if is_so(&state) {
-            return state;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{what}: {state}");
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 fn caught_up(state: &Json) -> bool {
@@ -385,6 +374,40 @@ fn a_stream_that_is_missing_or_full_is_told_of_and_letters_are_sent_again() {
     assert!(!headers.to_lowercase().contains("authorization"), "{headers}");
     until(&mut client, "n", "no letter is left", |state| state["letters"] == json!(0));
     server.stop();
+}
+
+#[test]
+fn of_two_servers_the_one_with_a_folder_writes() {
+    let database = Database::new();
+    let place = || {
+        let mut place = Place::new(SCHEMA);
+        place.store = Some(database.url());
+        place
+    };
+    let (one, other) = (place(), place());
+    fs::create_dir_all(folder(&other)).unwrap();
+    let a = Server::start(&one, &["--node", "a"]);
+    let b = Server::start(&other, &["--node", "b", "--sink-folder", folder(&other).to_str().unwrap()]);
+    let (mut to_a, mut to_b) = (a.client(), b.client());
+    to_a.post("/api/_hooks", &hook("f", "/orders", "file:orders")).problem(422, "sink-folder");
+    to_b.post("/api/_hooks", &hook("f", "/orders", "file:orders")).expect_status(201);
+    to_a.post("/api/orders", &json!({"_id": "x"})).expect_status(201);
+    to_b.post("/api/orders", &json!({"_id": "y"})).expect_status(201);
+    until(&mut to_a, "f", "b writes", |state| state["node"] == json!("b") && state["delivered"] == json!(2));
+    assert_eq!(lines(&folder(&other).join("orders")).len(), 2);
+    drop(to_b);
+    b.stop();
+    // Who has no folder leaves it to others.
+    to_a.post("/api/orders", &json!({"_id": "z"})).expect_status(201);
+    until(&mut to_a, "f", "it waits", |state| state["status"] == json!("waiting"));
+    let b = Server::start(&other, &["--node", "b", "--sink-folder", folder(&other).to_str().unwrap()]);
+    until(&mut to_a, "f", "b goes on", |state| state["delivered"] == json!(3));
+    let paths: Vec<String> =
+        lines(&folder(&other).join("orders")).iter().map(|line| text(line, "path").to_owned()).collect();
+    assert_eq!(paths, ["/api/orders/x", "/api/orders/y", "/api/orders/z"]);
+    drop(to_a);
+    b.stop();
+    a.stop();
 }
 
 #[test]
