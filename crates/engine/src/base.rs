@@ -11,12 +11,14 @@
 //! ([`crate::nodes`]), so that the cache and the ledger are no older than the snapshot.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use corollary_schema::{FieldId, Schema, TypeIx};
 use corollary_store::{Direction, KeyRange, Keyspace, Snapshot, Visit};
 use corollary_value::Id;
+use hashbrown::HashMap;
 
 use crate::cache::Lookup;
 use crate::doc::{Doc, Key};
@@ -98,7 +100,16 @@ pub struct Base<'a> {
     ahead: RefCell<Ahead>,
     /// How often the snapshot was asked.
     reads: Cell<u64>,
+    /// Rows of references that have been read, by the key that they begin with, where the same are asked for many times.
+    remembered: RefCell<Option<Remembered>>,
 }
+
+/// Keys of rows by the beginning that they have in common.
+type Remembered = HashMap<Vec<u8>, Arc<Vec<Vec<u8>>>>;
+
+/// The most rows with one beginning that are remembered, and the most beginnings.
+const REMEMBERED_ROWS: usize = 1_000;
+const REMEMBERED: usize = 10_000;
 
 impl<'a> Base<'a> {
     /// The last published revision; the store is opened when it is needed.
@@ -119,6 +130,7 @@ impl<'a> Base<'a> {
             passing: Cell::new(false),
             ahead: RefCell::default(),
             reads: Cell::new(0),
+            remembered: RefCell::new(None),
         }
     }
 
@@ -144,6 +156,40 @@ impl<'a> Base<'a> {
     /// place of what others have asked for in the cache.
     pub(crate) fn pass(&self) {
         self.passing.set(true);
+    }
+
+    /// From now on it is for who asks for the same references many times.
+    pub(crate) fn remember(&self) {
+        self.remembered.replace(Some(Remembered::new()));
+    }
+
+    /// The keys of the rows of references that begin so, read once; none where that is not what it is for, or they are many.
+    pub(crate) fn references(&self, prefix: &[u8]) -> Result<Option<Arc<Vec<Vec<u8>>>>, EngineError> {
+        match &*self.remembered.borrow() {
+            None => return Ok(None),
+            Some(remembered) => {
+                if let Some(keys) = remembered.get(prefix) {
+                    return Ok(Some(keys.clone()));
+                }
+            }
+        }
+        let mut keys = Vec::new();
+        let range = KeyRange::prefix(prefix.to_vec());
+        self.scan(keys::REFERENCE, &range, Direction::Forward, &mut |key, _| {
+            keys.push(key.to_vec());
+            if keys.len() > REMEMBERED_ROWS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        if keys.len() > REMEMBERED_ROWS {
+            return Ok(None);
+        }
+        let keys = Arc::new(keys);
+        if let Some(remembered) = &mut *self.remembered.borrow_mut() {
+            if remembered.len() == REMEMBERED {
+                remembered.clear();
+            }
+            remembered.insert(prefix.to_vec(), keys.clone());
+        }
+        Ok(Some(keys))
     }
 
     /// Is it for who goes through a great many once?

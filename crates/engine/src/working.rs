@@ -329,6 +329,13 @@ impl<'a> Working<'a> {
         Ok(())
     }
 
+    /// Has a document be what it was at another time. Nothing of what follows from it is changed along.
+    pub(crate) fn put_back(&mut self, key: &Key, doc: Option<Arc<Doc>>) -> Result<(), EngineError> {
+        let before = self.before(key)?;
+        self.touched.insert(key.clone(), Touched { before, after: doc });
+        Ok(())
+    }
+
     /// Puts a value into a slot, references along with it; was it another one before?
     pub fn set(&mut self, key: &Key, slot: Slot, value: Value) -> Result<bool, EngineError> {
         let Some(doc) = self.after(key)? else { return Ok(false) };
@@ -531,6 +538,9 @@ impl View for Working<'_> {
     fn referrers(&self, of: FieldRef, target: &Id) -> Result<Vec<Id>, EngineError> {
         let prefix = keys::references_to(self.schema.field(of).id, target);
         let length = prefix.len();
+        if let Some(ids) = self.remembered_referrers(&prefix)? {
+            return Ok(ids);
+        }
         let rows = self.rows(keys::REFERENCE, &KeyRange::prefix(prefix))?;
         rows.keys()
             .map(|key| keys::id_behind(key, length).ok_or_else(|| EngineError::corrupt("a reference")))

@@ -186,6 +186,11 @@ impl Corollary {
         self.server.peak_memory()
     }
 
+    /// The time that it has had of the processors.
+    pub fn cpu_time(&self) -> Option<Duration> {
+        self.server.server.cpu_time()
+    }
+
     /// Stops it, which must end well, and gives its data back.
     pub fn stop(self) -> Result<Data> {
         let Corollary { server, data } = self;

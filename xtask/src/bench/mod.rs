@@ -11,6 +11,7 @@ mod bootstrap;
 mod client;
 pub mod corollary;
 mod engine;
+mod etcd;
 mod fanout;
 mod hot;
 mod http;
@@ -26,7 +27,9 @@ pub mod process;
 mod read;
 mod sample;
 mod shop;
+mod streams;
 mod table;
+mod watch;
 mod work;
 
 use options::Options;
@@ -38,7 +41,7 @@ pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 type Benchmark = fn(&Options) -> Result<()>;
 
 /// The benchmarks, with what each measures.
-const BENCHMARKS: [(&str, Benchmark, &str); 8] = [
+const BENCHMARKS: [(&str, Benchmark, &str); 9] = [
     ("point", point::run, "set the amount of a random order, which changes its customer's total"),
     ("hot", hot::run, "the same with all orders of one customer, beside the spread-out numbers"),
     (
@@ -50,6 +53,7 @@ const BENCHMARKS: [(&str, Benchmark, &str); 8] = [
     ("read", read::run, "read an order with its customer"),
     ("list", list::run, "read 100 orders, chosen and ordered by an index"),
     ("load", load::run, "bring in the flights example from CSV until every derived value stands"),
+    ("watch", watch::run, "tell 10,000 watches of a change, and change beside watches of others"),
     ("engine", engine::run, "point in process, without HTTP, in groups of 256 (Corollary only)"),
 ];
 

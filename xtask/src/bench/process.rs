@@ -84,6 +84,15 @@ impl Running {
         Some(kib * 1024)
     }
 
+    /// The time that it has had of the processors; none if it has ended or the system does not tell.
+    pub fn cpu_time(&self) -> Option<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        // Behind the name, which may hold anything: the 12th and the 13th, in ticks.
+        let mut fields = stat.rsplit(") ").next()?.split(' ').skip(11);
+        let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+        Some(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+    }
+
     /// Asks it and what it started to end, and waits until it has; kills them after [`STOP_TIMEOUT`].
     pub fn stop(&mut self) -> Result<ExitStatus> {
         if let Some(status) = self.ended()? {

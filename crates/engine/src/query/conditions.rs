@@ -111,6 +111,21 @@ pub(super) fn comparison(expr: &Expr) -> Option<Comparison> {
     }
 }
 
+/// The values of a list that is written out.
+pub(super) fn constants(list: &Expr) -> Option<Vec<Value>> {
+    match &list.node {
+        Node::Const(Value::List(values)) => Some(values.to_vec()),
+        Node::List(items) => {
+            let value = |item: &Expr| match &item.node {
+                Node::Const(value) => Some(value.clone()),
+                _ => None,
+            };
+            items.iter().map(value).collect()
+        }
+        _ => None,
+    }
+}
+
 /// A condition on what a link of the resource leads to: the link, and the condition as one of what is there. Where the link
 /// leads nowhere it does not hold.
 pub(super) fn behind_link(condition: &Expr) -> Option<(FieldRef, Expr)> {

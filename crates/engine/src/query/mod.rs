@@ -20,6 +20,7 @@ mod cursor;
 mod first;
 mod plan;
 mod rivals;
+pub mod select;
 mod usable;
 
 use std::cmp::Ordering;
@@ -217,17 +218,18 @@ fn walk(
 }
 
 /// Does the condition hold of a resource?
-fn holds(working: &Working<'_>, query: &Query, key: &Key, doc: &Arc<Doc>) -> Result<bool, EngineError> {
+fn holds(view: &dyn View, query: &Query, key: &Key, doc: &Arc<Doc>) -> Result<bool, EngineError> {
     let Some(filter) = &query.filter else { return Ok(true) };
-    Eval::of(&Row { working, key, doc }, &key.id, doc).holds(filter)
+    Eval::of(&Row { view, key, doc }, &key.id, doc).holds(filter)
 }
 
-/// A candidate with its place in the order, where it is found.
-fn item(working: &Working<'_>, query: &Query, key: Key, doc: Arc<Doc>) -> Result<Option<Item>, EngineError> {
-    if !holds(working, query, &key, &doc)? {
+/// A candidate with its place in the order, where it is found: the condition holds, and it stands behind where the page
+/// begins. Where it comes from is not asked.
+pub fn item(view: &dyn View, query: &Query, key: Key, doc: Arc<Doc>) -> Result<Option<Item>, EngineError> {
+    if !holds(view, query, &key, &doc)? {
         return Ok(None);
     }
-    let row = Row { working, key: &key, doc: &doc };
+    let row = Row { view, key: &key, doc: &doc };
     let eval = Eval::of(&row, &key.id, &doc);
     let mut values = Vec::with_capacity(query.order.len());
     for (by, _) in &query.order {
@@ -240,7 +242,7 @@ fn item(working: &Working<'_>, query: &Query, key: Key, doc: Arc<Doc>) -> Result
 }
 
 /// The order of a query, which no two resources share a place in.
-fn by_order(query: &Query, left: &Position, right: &Position) -> Ordering {
+pub fn by_order(query: &Query, left: &Position, right: &Position) -> Ordering {
     let mut order = Ordering::Equal;
     for ((left, right), (_, descending)) in left.values.iter().zip(&right.values).zip(&query.order) {
         let by_value = compare(left, right);
@@ -252,21 +254,21 @@ fn by_order(query: &Query, left: &Position, right: &Position) -> Ordering {
 }
 
 /// A view in which one document is at hand.
-struct Row<'r, 'a> {
-    working: &'r Working<'a>,
+struct Row<'r> {
+    view: &'r dyn View,
     key: &'r Key,
     doc: &'r Arc<Doc>,
 }
 
-impl Over for Row<'_, '_> {
+impl Over for Row<'_> {
     fn below(&self) -> &dyn View {
-        self.working
+        self.view
     }
 
     fn doc(&self, ty: TypeIx, id: &Id) -> Result<Option<Arc<Doc>>, EngineError> {
         if ty == self.key.ty && *id == self.key.id {
             return Ok(Some(self.doc.clone()));
         }
-        self.working.doc(ty, id)
+        self.view.doc(ty, id)
     }
 }

@@ -12,7 +12,7 @@ use corollary_value::{Id, Value};
 
 use super::access::{IdAt, Path, Rows, Scan, Source, Trail};
 use super::composite::{self, over_several};
-use super::conditions::{Comparison, behind_link, comparison, own_field, ranges, search, split};
+use super::conditions::{Comparison, behind_link, comparison, constants, own_field, ranges, search, split};
 use super::usable::Usable;
 use super::{From, Query};
 use crate::error::EngineError;
@@ -394,21 +394,6 @@ fn part(
     sources.push(Source::own(scan));
     fields.push(field);
     true
-}
-
-/// The values of a list that is written out.
-fn constants(list: &Expr) -> Option<Vec<Value>> {
-    match &list.node {
-        Node::Const(Value::List(values)) => Some(values.to_vec()),
-        Node::List(items) => {
-            let value = |item: &Expr| match &item.node {
-                Node::Const(value) => Some(value.clone()),
-                _ => None,
-            };
-            items.iter().map(value).collect()
-        }
-        _ => None,
-    }
 }
 
 /// Ranges of indexes that a condition leaves, of other fields than the one that is walked in order.

@@ -2,7 +2,7 @@
 //!
 //! What always holds: the store is read no further than the page goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use corollary_store::{Direction, KeyRange, Keyspace};
 use corollary_value::Id;
 
 use super::Working;
+use super::changes::bounds;
 use crate::error::EngineError;
 use crate::keys;
 
@@ -45,6 +46,12 @@ impl Working<'_> {
         let field = self.schema.field(of).id;
         let prefix = keys::references_to(field, target);
         let length = prefix.len();
+        if from.is_none()
+            && let Some(mut ids) = self.remembered_referrers(&prefix)?
+        {
+            ids.truncate(limit);
+            return Ok(ids);
+        }
         let mut range = KeyRange::prefix(prefix);
         if let Some((id, inclusive)) = from {
             let key = keys::reference(field, target, id);
@@ -56,6 +63,23 @@ impl Working<'_> {
         let keys = self.keys_page(keys::REFERENCE, &range, limit)?;
         let ids = keys.iter().map(|key| keys::id_behind(key, length));
         ids.map(|id| id.ok_or_else(|| EngineError::corrupt("a reference"))).collect()
+    }
+
+    /// All whose references begin so, where what is stored of them has been read, or is now to be asked for more often.
+    pub(super) fn remembered_referrers(&self, prefix: &[u8]) -> Result<Option<Vec<Id>>, EngineError> {
+        let Some(stored) = self.base.references(prefix)? else { return Ok(None) };
+        let mut keys: BTreeSet<&[u8]> = stored.iter().map(Vec::as_slice).collect();
+        for layer in [&self.rows, &self.changed_rows] {
+            for ((_, key), row) in layer.range(bounds(keys::REFERENCE, &KeyRange::prefix(prefix.to_vec()))) {
+                match row {
+                    Some(_) => keys.insert(key),
+                    None => keys.remove(key.as_slice()),
+                };
+            }
+        }
+        let ids = keys.into_iter().map(|key| keys::id_behind(key, prefix.len()));
+        let ids: Option<Vec<Id>> = ids.collect();
+        ids.map(Some).ok_or_else(|| EngineError::corrupt("a reference"))
     }
 
     /// Resources of a type, at most so many, in the order of their ids: those behind an id, or from it on where

@@ -59,6 +59,9 @@ pub struct Options {
     /// Lists that are told line by line at a time; further ones are refused with 503
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub max_lists: u32,
+    /// Subscriptions that one WebSocket may have; further ones are refused
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_subscriptions: u32,
     /// Seconds for which a server that is told to stop goes on as before, while /readyz already says no; told again it stops at once
     #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=3_600))]
     pub drain_seconds: u32,
@@ -261,6 +264,7 @@ pub async fn start(
         time: time_limit,
         stall: Duration::from_secs(u64::from(options.stall_seconds)),
         lines: options.max_lists as usize,
+        subscriptions: options.max_subscriptions as usize,
         ..Limits::default()
     };
     let lines = Arc::new(Semaphore::new(limits.lines));

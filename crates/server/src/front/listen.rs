@@ -3,6 +3,7 @@
 //!
 //! A connection that shakes hands over TLS, or sends its head slowly, holds nobody but itself.
 
+use std::any::Any;
 use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -43,6 +44,12 @@ const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs
 
 /// How long no connection is accepted after the system had no room for one more.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// Kept as long as a connection is there, also where it is no longer one of HTTP.
+#[derive(Clone)]
+pub struct Room(
+    #[expect(dead_code, reason = "what is held is given back when it is dropped")] Arc<dyn Any + Send + Sync>,
+);
 
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug)]
@@ -93,18 +100,18 @@ pub async fn serve(
         // Small replies should not wait for more of them. A connection that refuses works all the same.
         let _ = stream.set_nodelay(true);
         let (builder, router, watcher) = (builder.clone(), router.clone(), ending.watcher());
-        let (tls, counted) = (tls.clone(), metrics.connection());
+        let room = Room(Arc::new((place, metrics.connection())));
+        let tls = tls.clone();
         tokio::spawn(async move {
             match tls {
-                None if greeted(&stream).await => talk(&builder, stream, peer, router, watcher).await,
+                None if greeted(&stream).await => talk(&builder, stream, (peer, room), router, watcher).await,
                 None => {}
                 Some(tls) => match timeout(HEAD_TIME, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => talk(&builder, stream, peer, router, watcher).await,
+                    Ok(Ok(stream)) => talk(&builder, stream, (peer, room), router, watcher).await,
                     Ok(Err(error)) => tracing::debug!(%peer, %error, "no handshake"),
                     Err(_) => tracing::debug!(%peer, "the handshake took too long"),
                 },
             }
-            drop((place, counted));
         });
     }
     drop(listener);
@@ -139,15 +146,16 @@ fn builder() -> Builder<TokioExecutor> {
 async fn talk(
     builder: &Builder<TokioExecutor>,
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    peer: SocketAddr,
+    (peer, room): (SocketAddr, Room),
     router: Router,
     watcher: Watcher,
 ) {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(room.clone());
         router.clone().call(request)
     });
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
     if let Err(error) = watcher.watch(connection).await {
         // Who goes away in the middle, or speaks no HTTP, is told so by the connection's end.
         tracing::debug!(%peer, error = %error, "a connection broke");

@@ -33,12 +33,14 @@ mod steer;
 mod system;
 pub mod updates;
 mod values;
+mod watch;
 mod why;
 mod write;
 
 pub use body::Bodies;
 pub use hooks::follow;
 pub(crate) use schema::tag;
+pub(crate) use values::held;
 pub use write::{fresh_id, taken};
 
 use std::sync::Arc;
@@ -86,6 +88,8 @@ pub struct Limits {
     pub stall: Duration,
     /// Lists that are told [line by line](lines) at a time.
     pub lines: usize,
+    /// Subscriptions of one WebSocket.
+    pub subscriptions: usize,
 }
 
 impl Default for Limits {
@@ -97,6 +101,7 @@ impl Default for Limits {
             time: Duration::from_secs(60),
             stall: Duration::from_secs(60),
             lines: 32,
+            subscriptions: 1_000,
         }
     }
 }
@@ -180,6 +185,7 @@ pub fn router(site: Site) -> Router {
         .route("/api/_move", any(|site, request| answer(Face::Moves, site, request)))
         .route("/api/_processors", any(processors::handle))
         .route("/api/_processors/{*rest}", any(processors::handle))
+        .route("/api/_watch", any(watch::socket))
         .route("/api/_updates", any(updates::list))
         .route("/api/_updates/{id}", any(updates::one))
         .route("/api/{*path}", any(|site, request| answer(Face::Resources, site, request)))

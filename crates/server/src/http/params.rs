@@ -55,6 +55,8 @@ pub struct Params {
     pub order: Option<String>,
     /// Items of a page; of all that is told where it is told line by line.
     pub limit: usize,
+    /// Is it asked for so many?
+    pub has_limit: bool,
     /// Where the page begins.
     pub page_token: Option<String>,
     /// Is the number of all asked for?
@@ -121,7 +123,9 @@ impl Params {
                 "wait" => params.wait = Some(flag()),
                 "dry_run" => params.dry_run = Some(flag()),
                 "limit" => match value.parse() {
-                    Ok(limit) if (1..=most).contains(&limit) => params.limit = limit,
+                    Ok(limit) if (1..=most).contains(&limit) => {
+                        (params.limit, params.has_limit) = (limit, true);
+                    }
                     _ if most < usize::MAX => {
                         errors.push(refuse(&name, format!("`limit` is a number from 1 to {most}")));
                     }
@@ -179,6 +183,12 @@ impl Params {
             ("fields", self.fields.is_some()),
         ];
         refuse_given(&given, "is for resources, and at this path are values")
+    }
+
+    /// Refuses what asks for a page of what is watched as a whole.
+    pub fn only_for_whole(&self) -> Result<(), Problem> {
+        let given = [("order", self.order.is_some()), ("limit", self.has_limit)];
+        refuse_given(&given, "is for watches of one list of resources, and this is watched as a whole")
     }
 
     /// Refuses what means nothing where one value is asked about.

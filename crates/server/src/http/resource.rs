@@ -3,14 +3,11 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, Response, StatusCode, header};
-use corollary_engine::query::From;
+use axum::http::{Method, Response, StatusCode, header};
 use corollary_engine::reply::Wants;
 use corollary_engine::updates::Settled;
 use corollary_engine::working::Working;
 use corollary_engine::{Committed, EngineError, Key, Transaction};
-use corollary_schema::typed::Expr;
-use corollary_schema::{Schema, TypeIx};
 use serde_json::Value as Json;
 
 use super::commit::{self, Manner, Told};
@@ -19,16 +16,14 @@ use super::updates;
 use super::write::{self, Conditions, Prepared, Replies};
 use super::{
     Call, Fault, READS_HEADER, REVISION_HEADER, by_query, etag, etags, history, json, lines, list, read,
-    values, why, with_header,
+    values, watch, why, with_header,
 };
 use crate::json::encode::{Encoder, Shape};
 use crate::mounts::permit::permit;
-use crate::mounts::{Scope, names_of, narrowed, reads_own_fields_only};
+use crate::mounts::{Scope, names_of};
 use crate::patch::Kind;
 use crate::path::{self, Target};
 use crate::problem::Problem;
-use crate::watch::event::Format;
-use crate::watch::stream::{self, Watched, WatchedList, Which};
 
 /// Serves a request.
 pub(crate) async fn serve(call: &Call<'_>) -> Result<Response<Body>, Problem> {
@@ -86,9 +81,8 @@ fn get(
     if let Some(name) = &params.why {
         return why::answer(call, segments, params, name);
     }
-    let format = watch_format(&call.headers, params)?;
-    if let Some(format) = format {
-        return watch(call, segments, params, format);
+    if let Some(format) = watch::format(&call.headers, params) {
+        return watch::begin(call, segments, params, format);
     }
     if in_lines
         && !params.explain
@@ -176,99 +170,6 @@ pub(crate) fn one(
         return Ok(with_header(response, "etag", &etag(doc.revision)));
     }
     Ok(response)
-}
-
-fn watch_format(headers: &HeaderMap, params: &Params) -> Result<Option<Format>, Problem> {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
-    let sse = accept.contains("text/event-stream");
-    if !params.watch && !sse {
-        return Ok(None);
-    }
-    Ok(Some(if accept.contains("application/x-ndjson") && !sse { Format::Ndjson } else { Format::Sse }))
-}
-
-fn watch(
-    call: &Call<'_>,
-    segments: &[String],
-    params: &Params,
-    format: Format,
-) -> Result<Response<Body>, Problem> {
-    let node = &call.app.node;
-    let schema = node.engine().schema();
-    if values::is_one(call, segments)? {
-        let detail =
-            "what a path leads to behind a name is not watched; watch the resource or the list itself";
-        return Err(Problem::malformed("parameter", detail));
-    }
-    let target = read(node.engine(), |working| Ok(path::resolve(working, segments)?))?;
-    let refused = [
-        ("order", params.order.is_some()),
-        ("expand", params.expand.is_some()),
-        ("fields", params.fields.is_some()),
-        ("page_token", params.page_token.is_some()),
-        ("count", params.count),
-        ("explain", params.explain),
-    ];
-    if let Some((name, _)) = refused.into_iter().find(|(_, given)| *given) {
-        return Err(Problem::malformed("parameter", format!("a watch takes no `{name}`")));
-    }
-    let watched = match target {
-        Target::Several(several) => {
-            let lists = several.lists.into_iter();
-            let lists = lists.map(|(ty, from)| watched_list(schema, params, None, ty, from));
-            Watched { lists: lists.collect::<Result<_, _>>()?, typed: true, scope: None }
-        }
-        Target::Linked { linked: false, .. } => return Err(Problem::not_found("it is not linked here")),
-        Target::Resource { ref key, .. } | Target::Linked { ref key, .. } => {
-            if params.filter.is_some() {
-                return Err(Problem::malformed("parameter", "a watch of one resource takes no `filter`"));
-            }
-            let scope = target.scope().cloned();
-            let filter = watchable(narrowed(scope.as_ref(), None))?;
-            let one = WatchedList { ty: key.ty, which: Which::One(key.clone()), filter };
-            Watched { lists: vec![one], typed: false, scope }
-        }
-        Target::List(list) => {
-            let watched = watched_list(schema, params, list.scope.as_ref(), list.ty, list.from)?;
-            Watched { lists: vec![watched], typed: false, scope: list.scope }
-        }
-    };
-    let resumed = call.headers.get("last-event-id").map(|value| {
-        let id = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-        id.ok_or_else(|| Problem::malformed("last-event-id", "`Last-Event-ID` is a revision"))
-    });
-    let since = resumed.transpose()?.or(params.since);
-    tokio::task::block_in_place(|| stream::begin(&node.hub, watched, since, format))
-}
-
-/// What of one type is watched of a list.
-fn watched_list(
-    schema: &Schema,
-    params: &Params,
-    scope: Option<&Arc<Scope>>,
-    ty: TypeIx,
-    from: From,
-) -> Result<WatchedList, Problem> {
-    let which = match from {
-        From::All => Which::All,
-        From::Referring(field, id) => Which::Referring(field, id),
-        From::Listed(_) => {
-            let detail =
-                "links and derived lists cannot be watched as lists; watch the resource that has them";
-            return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "watch-links", detail));
-        }
-    };
-    let filter = params.filter(names_of(scope, schema), ty)?;
-    Ok(WatchedList { ty, which, filter: watchable(narrowed(scope, filter))? })
-}
-
-/// A condition that can be watched: it follows from the resource itself.
-fn watchable(filter: Option<Expr>) -> Result<Option<Expr>, Problem> {
-    if filter.as_ref().is_some_and(|filter| !reads_own_fields_only(filter)) {
-        let detail = "a watch's filter, and the conditions of a mount that is watched, may read fields of the item itself only, and no clock; so must the lazy fields in them: derive a stored copy of the others";
-        return Err(Problem::malformed("filter", detail));
-    }
-    Ok(filter)
 }
 
 /// The content type of a body, without its parameters.

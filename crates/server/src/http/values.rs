@@ -34,10 +34,10 @@ use crate::problem::Problem;
 pub const MAX_VALUES: usize = 10_000;
 
 /// A path, typed.
-struct Path {
+pub(crate) struct Path {
     /// The resource that is `self`, where it begins at one.
-    owner: Option<Key>,
-    expr: Expr,
+    pub(crate) owner: Option<Key>,
+    pub(crate) expr: Expr,
 }
 
 impl Path {
@@ -48,7 +48,7 @@ impl Path {
     }
 
     /// Refuses what leads to resources of several types.
-    fn is_of_one_type(&self) -> Result<(), Problem> {
+    pub(crate) fn is_of_one_type(&self) -> Result<(), Problem> {
         match self.expr.ty.kind {
             Kind::Among(_) => {
                 let detail = "the path leads to resources of several types; read them by a path of segments";
@@ -77,15 +77,6 @@ pub(crate) fn serve(
         None => values(call, segments, &cuts, params),
     });
     reply.map(Some)
-}
-
-/// Does the path of a request go on behind a name?
-pub(crate) fn is_one(call: &Call<'_>, segments: &[String]) -> Result<bool, Problem> {
-    let cuts = behind::cuts(call.uri.path())?;
-    if cuts.is_empty() {
-        return Ok(false);
-    }
-    read(call.app.node.engine(), |working| Ok(find(working, segments, &cuts)?.is_some()))
 }
 
 /// Does a path lead to a list, of resources or of values?
@@ -131,7 +122,7 @@ fn again(working: &Working<'_>, segments: &[String], cuts: &[Cut]) -> Result<Pat
 }
 
 /// What a path is; none where it is a name as a whole, or of nothing.
-fn find(working: &Working<'_>, segments: &[String], cuts: &[Cut]) -> Result<Option<Path>, Fault> {
+pub(crate) fn find(working: &Working<'_>, segments: &[String], cuts: &[Cut]) -> Result<Option<Path>, Fault> {
     let whole = path::resolve(working, segments);
     let is_name = match &whole {
         Ok(Target::Resource { key, .. } | Target::Linked { key, linked: true, .. }) => {
@@ -208,7 +199,8 @@ fn begin(
     })
 }
 
-fn typed(schema: &Schema, owner: Option<Key>, ty: TypeIx, text: &str) -> Result<Path, Fault> {
+/// A path from a resource (`self`), or from the root collections (`root`) where there is none.
+pub(crate) fn typed(schema: &Schema, owner: Option<Key>, ty: TypeIx, text: &str) -> Result<Path, Fault> {
     let parsed = parse_expression(text);
     if let Some(first) = parsed.diagnostics.first() {
         return Err(Problem::malformed("path", format!("`{text}`: {}", first.message)).into());

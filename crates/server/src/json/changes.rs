@@ -2,34 +2,34 @@
 //!
 //! Who watches and who reads the log are told the same of a change.
 
-use std::sync::Arc;
-
 use corollary_engine::{Change, Doc, EngineError, among, order};
 use corollary_schema::{FieldKind, FieldRef, ResourceType, Schema, Slot};
 use corollary_value::Value;
 
-use super::encode::Encoder;
+use super::encode::{Encoder, Shape};
 use super::held::Held;
-use crate::mounts::{Scope, names_of};
+use crate::mounts::names_of;
 
 /// The name by which a change of the path is told.
 pub const ITSELF: &str = "_self";
 
-/// The fields of a resource that has changed, by the names of a mount where it is told in one.
+/// The fields of a resource that has changed, of those that are told, by the names of a mount where it is told in one.
 pub struct Fields<'c> {
     schema: &'c Schema,
     resource: &'c ResourceType,
     change: &'c Change,
+    shape: &'c Shape,
     moved: bool,
 }
 
 impl<'c> Fields<'c> {
     /// Of a change.
-    pub fn new(schema: &'c Schema, scope: Option<&'c Arc<Scope>>, change: &'c Change) -> Fields<'c> {
+    pub fn new(schema: &'c Schema, shape: &'c Shape, change: &'c Change) -> Fields<'c> {
+        let scope = shape.scope.as_ref();
         let resource = names_of(scope, schema).ty(change.key.ty);
         // In a mount a resource has its path by its id.
         let moved = scope.is_none() && change.moved(schema);
-        Fields { schema, resource, change, moved }
+        Fields { schema, resource, change, shape, moved }
     }
 
     /// Has its path changed, with its parent?
@@ -39,7 +39,9 @@ impl<'c> Fields<'c> {
 
     /// Those that are shown.
     pub fn shown(&self) -> impl Iterator<Item = Slot> + 'c {
-        self.resource.slots().filter(|(_, field)| field.visible()).map(|(slot, _)| slot)
+        let shape = self.shape;
+        let fields = self.resource.slots().filter(|(slot, field)| field.visible() && shape.shows(*slot));
+        fields.map(|(slot, _)| slot)
     }
 
     /// Those of them that have changed. Objects with derived members are told of by the name under which they are shown.

@@ -7,8 +7,12 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use corollary_engine::{Change, Commit, Doc, Engine, EngineError, Key};
+use corollary_schema::Schema;
+use corollary_schema::typed::Expr;
+use corollary_value::{Id, Value};
 use jiff::Timestamp;
 
+use crate::http::held;
 use crate::json::changes::{Fields, ITSELF};
 use crate::json::encode::{Encoder, Shape, text};
 use crate::mounts::Scope;
@@ -25,56 +29,81 @@ pub enum Happened {
     Removed,
     /// It is no longer in the filter.
     Left,
+    /// What a path leads to is something else.
+    Changed,
 }
 
 impl Happened {
+    /// What a change means for who sees a resource where it counts.
+    pub fn of(before: bool, after: bool, is_there: bool) -> Option<Happened> {
+        match (before, after) {
+            (false, false) => None,
+            (false, true) => Some(Happened::Added),
+            (true, true) => Some(Happened::Modified),
+            (true, false) if is_there => Some(Happened::Left),
+            (true, false) => Some(Happened::Removed),
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Happened::Added => "added",
             Happened::Modified => "modified",
             Happened::Removed => "removed",
             Happened::Left => "left",
+            Happened::Changed => "changed",
         }
     }
 }
 
 /// How events are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
     /// `text/event-stream`.
     Sse,
     /// `application/x-ndjson`.
     Ndjson,
+    /// A line for each message of a WebSocket; each says of which subscription it is, by this JSON text.
+    Socket(Arc<str>),
+}
+
+/// What stands before the body of an event.
+pub struct Head<'e> {
+    /// What happened.
+    pub happened: Happened,
+    /// The name of the type, where the watch is of several.
+    pub type_name: Option<&'e str>,
+    /// Of a page: behind which member it stands, where its place is a new one; none at the beginning.
+    pub after: Option<Option<&'e Id>>,
 }
 
 impl Format {
-    /// An event about a resource, with the name of its type where the watch is of several; the last of its commit closes
-    /// with the revision, which resumes the watch.
-    pub fn change(
-        self,
-        happened: Happened,
-        type_name: Option<&str>,
-        body: &Bytes,
-        closes: Option<u64>,
-        out: &mut BytesMut,
-    ) {
-        self.open(out);
-        out.put_slice(b"{\"type\":\"");
-        out.put_slice(happened.name().as_bytes());
-        out.put_slice(b"\",");
-        if let Some(name) = type_name {
+    /// An event about a resource or a value; the last of its commit closes with the revision, which resumes the watch.
+    pub fn change(&self, head: &Head<'_>, body: &Bytes, closes: Option<u64>, out: &mut BytesMut) {
+        self.open(head.happened.name(), out);
+        if let Some(name) = head.type_name {
             out.put_slice(b"\"_type\":\"");
             out.put_slice(name.as_bytes());
             out.put_slice(b"\",");
         }
+        if let Some(after) = head.after {
+            match after {
+                Some(id) => out.put_slice(format!("\"after\":\"{id}\",").as_bytes()),
+                None => out.put_slice(b"\"after\":null,"),
+            }
+        }
         out.put_slice(body);
         self.close(closes, out);
+        if let (Some(revision), true) = (closes, *self != Format::Sse) {
+            // Lines have no ids: this is what tells that the commit is complete, and where to resume.
+            self.note("bookmark", revision, None, out);
+        }
     }
 
     /// An event about the watch itself.
-    pub fn note(self, name: &str, revision: u64, detail: Option<&str>, out: &mut BytesMut) {
-        self.open(out);
-        let mut body = format!("{{\"type\":\"{name}\",\"revision\":\"{revision}\"").into_bytes();
+    pub fn note(&self, name: &str, revision: u64, detail: Option<&str>, out: &mut BytesMut) {
+        self.open(name, out);
+        let mut body = format!("\"revision\":\"{revision}\"").into_bytes();
         if let Some(detail) = detail {
             body.extend_from_slice(b",\"detail\":");
             text(detail, &mut body);
@@ -85,15 +114,23 @@ impl Format {
         self.close((name != "expired" && name != "error").then_some(revision), out);
     }
 
-    fn open(self, out: &mut BytesMut) {
-        if self == Format::Sse {
+    fn open(&self, name: &str, out: &mut BytesMut) {
+        if *self == Format::Sse {
             out.put_slice(b"data: ");
+        }
+        out.put_slice(b"{\"type\":\"");
+        out.put_slice(name.as_bytes());
+        out.put_slice(b"\",");
+        if let Format::Socket(id) = self {
+            out.put_slice(b"\"id\":");
+            out.put_slice(id.as_bytes());
+            out.put_slice(b",");
         }
     }
 
-    fn close(self, revision: Option<u64>, out: &mut BytesMut) {
+    fn close(&self, revision: Option<u64>, out: &mut BytesMut) {
         out.put_slice(b"\n");
-        if self == Format::Sse {
+        if *self == Format::Sse {
             if let Some(revision) = revision {
                 out.put_slice(format!("id: {revision}\n").as_bytes());
             }
@@ -102,26 +139,31 @@ impl Format {
     }
 }
 
+/// Is there anything in a change for who is told so much of it?
+pub fn is_told(schema: &Schema, change: &Change, shape: &Shape) -> bool {
+    let fields = Fields::new(schema, shape, change);
+    shape.fields.is_none() || fields.moved() || fields.told().next().is_some()
+}
+
 /// The body of an event about a change of a commit: all behind its type, with the closing brace.
-pub fn body(engine: &Engine, commit: &Commit, change: &Change, scope: Option<&Arc<Scope>>) -> Bytes {
-    let revision = commit.revision;
+pub fn body(engine: &Engine, commit: &Commit, change: &Change, shape: &Shape) -> Bytes {
+    let (revision, scope) = (commit.revision, shape.scope.as_ref());
     // Its parents may be gone with it, or have moved with it: where they were is known from the commit itself.
     let gone = |key: &Key| {
         let at = commit.changes.binary_search_by(|other| other.key.cmp(key)).ok()?;
         commit.changes[at].before.clone()
     };
     let write = |encoder: &mut Encoder<'_, '_>, change: &Change| -> Result<(), EngineError> {
-        let shape = Shape { scope: scope.cloned(), ..Shape::default() };
         match &change.after {
             Some(doc) => {
                 encoder.out.extend_from_slice(b",\"resource\":");
-                encoder.resource(&change.key, doc, &shape)?;
+                encoder.resource(&change.key, doc, shape)?;
             }
             None => {
                 encoder.out.extend_from_slice(b",\"resource\":null");
             }
         }
-        let fields = Fields::new(engine.schema(), scope, change);
+        let fields = Fields::new(engine.schema(), shape, change);
         encoder.out.extend_from_slice(b",\"changed\":[");
         fields.push_names(&mut encoder.out);
         encoder.out.push(b']');
@@ -188,11 +230,32 @@ pub fn present(
     revision: u64,
     key: &Key,
     doc: &Doc,
-    scope: Option<&Arc<Scope>>,
+    shape: &Shape,
 ) -> Result<(), EngineError> {
-    start(encoder, revision, key, Some(doc), scope)?;
+    start(encoder, revision, key, Some(doc), shape.scope.as_ref())?;
     encoder.out.extend_from_slice(b",\"resource\":");
-    encoder.resource(key, doc, &Shape { scope: scope.cloned(), ..Shape::default() })?;
+    encoder.resource(key, doc, shape)?;
+    encoder.out.push(b'}');
+    Ok(())
+}
+
+/// The body of a `changed` event: what a path leads to by now.
+pub fn value(
+    encoder: &mut Encoder<'_, '_>,
+    revision: u64,
+    path: &str,
+    value: &Value,
+    expr: &Expr,
+) -> Result<(), EngineError> {
+    encoder.out.extend_from_slice(format!("\"revision\":\"{revision}\",\"path\":").as_bytes());
+    text(path, &mut encoder.out);
+    encoder.out.extend_from_slice(b",\"value\":");
+    if value.is_null() {
+        encoder.out.extend_from_slice(b"null");
+    } else {
+        let schema = encoder.working().schema;
+        encoder.value(value, held(schema, expr))?;
+    }
     encoder.out.push(b'}');
     Ok(())
 }

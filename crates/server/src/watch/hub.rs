@@ -1,138 +1,204 @@
-//! Who is told of which commit.
+//! Who is told of which commit: the feed of commits, and the places of those who watch.
 //!
-//! A thread of its own takes each commit from the executor and hands it to the watches of the resources that it
-//! changed and of their types; the others cost nothing. Every watch has a bounded queue: one that is too slow is
-//! dropped and learns that it has missed something, and nobody waits for it.
+//! A thread of its own ([`super::teller`]) takes each commit from the executor and finds what it means for whom; the others cost
+//! nothing. What it has found waits in the queue of whoever watches. Every watch may have so many commits waiting, and so may
+//! all of one connection together: one that is too slow is dropped and learns that it has missed something, and nobody
+//! waits for it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use bytes::Bytes;
-use corollary_engine::{Change, Commit, Engine, Key};
-use corollary_schema::TypeIx;
-use hashbrown::HashMap;
+use corollary_engine::{Commit, Engine};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::event;
-use crate::mounts;
+use super::published::Delivery;
+use super::teller::Teller;
+use super::tracker::Tracker;
 
 /// Commits that wait for a watch; one more and it has missed something.
-const WATCH_QUEUE_COMMITS: usize = 1_024;
+pub const WATCH_QUEUE_COMMITS: usize = 1_024;
+
+/// Commits that wait for all watches of one connection, each counted for each watch that it concerns.
+pub const CONNECTION_QUEUE_COMMITS: usize = 16_384;
 
 /// Commits that wait to be told; past that the executor waits.
 const FEED_COMMITS: usize = 16_384;
 
-/// A commit with the parts of its events that are the same for all watches, made once.
-pub struct Published {
-    /// The commit.
-    pub commit: Arc<Commit>,
-    bodies: Vec<OnceLock<Bytes>>,
-    /// The same for all watches of a mount, by its path and the change.
-    mounted: Mutex<HashMap<(String, usize), Bytes>>,
-}
+/// Why a watch has missed something.
+pub const TOO_SLOW: &str = "the watch was too slow; list again, or resume from the last revision seen";
 
-impl Published {
-    /// Nothing rendered yet.
-    pub fn new(commit: Arc<Commit>) -> Published {
-        let bodies = commit.changes.iter().map(|_| OnceLock::new()).collect();
-        Published { commit, bodies, mounted: Mutex::default() }
-    }
-
-    /// The change at a position, with what every watch shows of it.
-    pub fn change(&self, engine: &Engine, at: usize) -> (&Change, Bytes) {
-        let change = &self.commit.changes[at];
-        let body = self.bodies[at].get_or_init(|| event::body(engine, &self.commit, change, None));
-        (change, body.clone())
-    }
-
-    /// The same with what every watch of a mount shows of it.
-    pub fn change_in(&self, engine: &Engine, at: usize, scope: &Arc<mounts::Scope>) -> (&Change, Bytes) {
-        let change = &self.commit.changes[at];
-        let known = self.mounted.lock().get(&(scope.base().to_string(), at)).cloned();
-        let body = known.unwrap_or_else(|| {
-            let body = event::body(engine, &self.commit, change, Some(scope));
-            self.mounted.lock().insert((scope.base().to_string(), at), body.clone());
-            body
-        });
-        (change, body)
-    }
-}
-
-/// What a watch is of.
-#[derive(Clone, Debug)]
-pub enum Scope {
-    /// One resource.
-    Resource(Key),
-    /// All resources of some types; the watch itself looks which of them it is about.
-    Types(Vec<TypeIx>),
-}
-
-struct Watch {
-    number: u64,
-    queue: mpsc::Sender<Arc<Published>>,
-    missed: Arc<AtomicBool>,
-}
-
-#[derive(Default)]
-struct Registry {
-    /// Does nobody hear of anything any more?
-    closed: bool,
-    by_key: HashMap<Key, Vec<Watch>>,
-    /// There are no more of these than kinds of lists in the schema.
-    by_types: HashMap<Vec<TypeIx>, Vec<Watch>>,
-}
+/// The same where the log does not tell it.
+pub const TOO_OLD: &str = "the log no longer goes back that far (410): list again, and watch from there";
 
 /// What the thread is given, in order.
-enum Fed {
+pub(super) enum Fed {
     Commit(Arc<Commit>),
+    /// Somebody came or went; and there may be commits that nobody was told of.
+    Look,
     /// There were commits that nobody can tell any more.
     Gap,
     /// Nothing more is told.
     End,
 }
 
-/// See the module.
-pub struct Hub {
-    registry: Arc<Mutex<Registry>>,
-    count: AtomicUsize,
-    next: AtomicU64,
-    feed: SyncSender<Fed>,
-    engine: Arc<Engine>,
+/// Who comes and who goes.
+pub(super) enum Wish {
+    /// A watch that is to hear of all commits after a revision.
+    Come(u64, Tracker, u64, Outlet),
+    Go(u64),
+}
+
+/// What a watch is handed.
+pub enum Handed {
+    /// What it is told of a commit.
+    Told(Delivery),
+    /// It has missed something, for this reason, and ends.
+    Missed(String),
+    /// It cannot go on, and ends.
+    Failed(String),
+    /// Nothing more is told here; it may be resumed.
+    Ended,
+}
+
+/// The way to a watch.
+pub(super) struct Outlet {
+    number: u64,
+    queue: UnboundedSender<(u64, Handed)>,
+    waiting: Arc<AtomicUsize>,
+    together: Arc<AtomicUsize>,
+    entered: Arc<AtomicBool>,
+}
+
+impl Outlet {
+    /// From now on it is told of each commit with all others.
+    pub(super) fn enter(&self) {
+        self.entered.store(true, Ordering::Release);
+    }
+
+    /// Hands something over; false where there is no room, or nobody any more.
+    pub(super) fn hand(&self, delivery: Delivery) -> bool {
+        let has_room = self.waiting.load(Ordering::Relaxed) < WATCH_QUEUE_COMMITS
+            && self.together.load(Ordering::Relaxed) < CONNECTION_QUEUE_COMMITS;
+        if !has_room {
+            self.end(Handed::Missed(TOO_SLOW.into()));
+            return false;
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.together.fetch_add(1, Ordering::Relaxed);
+        self.queue.send((self.number, Handed::Told(delivery))).is_ok()
+    }
+
+    /// The last word, for which there is always room.
+    pub(super) fn end(&self, last: Handed) {
+        // Whoever has gone does not mind.
+        let _ = self.queue.send((self.number, last));
+    }
+}
+
+/// What waits for the watches of one connection.
+pub struct Queue {
+    sender: UnboundedSender<(u64, Handed)>,
+    receiver: UnboundedReceiver<(u64, Handed)>,
+    together: Arc<AtomicUsize>,
+}
+
+impl Default for Queue {
+    fn default() -> Queue {
+        let (sender, receiver) = unbounded_channel();
+        Queue { sender, receiver, together: Arc::default() }
+    }
+}
+
+impl Queue {
+    /// The way for those who watch.
+    pub fn entrance(&self) -> Entrance {
+        Entrance { sender: self.sender.clone(), together: self.together.clone() }
+    }
+
+    /// What waits already, and the number of its watch.
+    pub fn at_hand(&mut self) -> Option<(u64, Handed)> {
+        self.receiver.try_recv().ok()
+    }
+
+    /// The next that was handed over, and the number of its watch.
+    pub async fn next(&mut self) -> (u64, Handed) {
+        // It has a sender itself.
+        self.receiver.recv().await.unwrap_or((0, Handed::Ended))
+    }
+}
+
+/// Where watches of one connection come in.
+#[derive(Clone)]
+pub struct Entrance {
+    sender: UnboundedSender<(u64, Handed)>,
+    together: Arc<AtomicUsize>,
 }
 
 /// A place in the hub, given up when dropped.
-pub struct Subscription {
+pub struct Place {
     hub: Arc<Hub>,
-    scope: Scope,
-    number: u64,
-    queue: mpsc::Receiver<Arc<Published>>,
-    missed: Arc<AtomicBool>,
+    /// The number under which it is handed something.
+    pub number: u64,
+    waiting: Arc<AtomicUsize>,
+    together: Arc<AtomicUsize>,
+    entered: Arc<AtomicBool>,
+}
+
+impl Place {
+    /// The revision up to which all has been handed over; nothing before it has its turn.
+    pub fn told(&self) -> u64 {
+        match self.entered.load(Ordering::Acquire) {
+            true => self.hub.told.load(Ordering::Acquire),
+            false => 0,
+        }
+    }
+
+    /// A delivery has been taken out of the queue.
+    pub fn taken(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.together.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // What still waits for it is passed over, and does not count for the others.
+        let left = self.waiting.swap(0, Ordering::Relaxed);
+        self.together.fetch_sub(left, Ordering::Relaxed);
+        self.hub.wishes.lock().push(Wish::Go(self.number));
+        self.hub.look();
+        self.hub.count.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// See the module.
+pub struct Hub {
+    wishes: Arc<Mutex<Vec<Wish>>>,
+    count: AtomicUsize,
+    next: AtomicU64,
+    /// Up to where all have been told.
+    told: Arc<AtomicU64>,
+    feed: SyncSender<Fed>,
+    engine: Arc<Engine>,
 }
 
 impl Hub {
     /// A hub without watches, and its thread.
     pub fn new(engine: Arc<Engine>) -> Hub {
-        let (feed, commits) = sync_channel::<Fed>(FEED_COMMITS);
-        let registry: Arc<Mutex<Registry>> = Arc::default();
-        let told = registry.clone();
+        let (feed, fed) = sync_channel::<Fed>(FEED_COMMITS);
+        let wishes: Arc<Mutex<Vec<Wish>>> = Arc::default();
+        let told = Arc::new(AtomicU64::new(0));
+        let mut teller = Teller::new(&engine, wishes.clone(), told.clone());
         // The thread ends with the hub, which holds the other end.
-        let started = thread::Builder::new().name("watches".into()).spawn(move || {
-            for fed in commits {
-                match fed {
-                    Fed::Commit(commit) => tell(&mut told.lock(), &Arc::new(Published::new(commit))),
-                    Fed::Gap => lose(&mut told.lock()),
-                    Fed::End => *told.lock() = Registry { closed: true, ..Registry::default() },
-                }
-            }
-        });
+        let started = thread::Builder::new().name("watches".into()).spawn(move || teller.run(&fed));
         if let Err(error) = started {
             // Without it no watch hears of anything; better to say so at once.
             panic!("the thread of the watches could not be started: {error}");
         }
-        Hub { registry, count: AtomicUsize::new(0), next: AtomicU64::new(0), feed, engine }
+        Hub { wishes, count: AtomicUsize::new(0), next: AtomicU64::new(1), told, feed, engine }
     }
 
     /// Ends all watches when they have been told what is published, and those that begin after that.
@@ -158,8 +224,8 @@ impl Hub {
 
     /// Is there a watch to which a commit has to be told that is published by now?
     pub fn is_heard(&self) -> bool {
-        // A watch counts before it looks at the published revision, so one that this passes over will find the commit
-        // in what it reads. Both sides write first and read then; the fences keep it so.
+        // A watch counts before the thread looks for what it has to be told, so a commit that this passes over is found there.
+        // Both sides write first and read then; the fences keep it so.
         fence(Ordering::SeqCst);
         self.count.load(Ordering::SeqCst) > 0
     }
@@ -178,95 +244,28 @@ impl Hub {
         let _ = self.feed.send(Fed::Gap);
     }
 
-    /// Begins to hear of all commits from now on.
-    pub fn subscribe(self: &Arc<Hub>, scope: Scope) -> Subscription {
-        let (sender, queue) = mpsc::channel(WATCH_QUEUE_COMMITS);
-        let missed = Arc::new(AtomicBool::new(false));
+    /// Has a watch hear of all commits after a revision.
+    pub fn enter(self: &Arc<Hub>, tracker: Tracker, after: u64, entrance: &Entrance) -> Place {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let watch = Watch { number, queue: sender, missed: missed.clone() };
-        {
-            let mut registry = self.registry.lock();
-            match &scope {
-                // The watch goes, and so its queue ends.
-                _ if registry.closed => {}
-                Scope::Resource(key) => registry.by_key.entry(key.clone()).or_default().push(watch),
-                Scope::Types(types) => registry.by_types.entry(types.clone()).or_default().push(watch),
-            }
-        }
+        let waiting: Arc<AtomicUsize> = Arc::default();
+        let (queue, together) = (entrance.sender.clone(), entrance.together.clone());
+        let entered: Arc<AtomicBool> = Arc::default();
+        let outlet = Outlet {
+            number,
+            queue,
+            waiting: waiting.clone(),
+            together: together.clone(),
+            entered: entered.clone(),
+        };
         self.count.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        Subscription { hub: self.clone(), scope, number, queue, missed }
-    }
-}
-
-fn tell(registry: &mut Registry, published: &Arc<Published>) {
-    let mut types: Vec<TypeIx> = Vec::new();
-    for change in &published.commit.changes {
-        if let Some(watches) = registry.by_key.get_mut(&change.key) {
-            hand_out(watches, published);
-        }
-        if !types.contains(&change.key.ty) {
-            types.push(change.key.ty);
-        }
-    }
-    for (of, watches) in &mut registry.by_types {
-        if of.iter().any(|ty| types.contains(ty)) {
-            hand_out(watches, published);
-        }
-    }
-}
-
-fn hand_out(watches: &mut Vec<Watch>, published: &Arc<Published>) {
-    watches.retain(|watch| match watch.queue.try_send(published.clone()) {
-        Ok(()) => true,
-        Err(_) => {
-            watch.missed.store(true, Ordering::Release);
-            false
-        }
-    });
-}
-
-fn lose(registry: &mut Registry) {
-    let watches = registry.by_key.drain().map(|(_, watches)| watches);
-    for watch in watches.chain(registry.by_types.drain().map(|(_, watches)| watches)).flatten() {
-        watch.missed.store(true, Ordering::Release);
-    }
-}
-
-impl Subscription {
-    /// The next commit; none when it has missed one.
-    pub async fn next(&mut self) -> Option<Arc<Published>> {
-        self.queue.recv().await
+        self.wishes.lock().push(Wish::Come(number, tracker, after, outlet));
+        self.look();
+        Place { hub: self.clone(), number, waiting, together, entered }
     }
 
-    /// Has it missed a commit, for being too slow?
-    pub fn missed(&self) -> bool {
-        self.missed.load(Ordering::Acquire)
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        self.hub.count.fetch_sub(1, Ordering::SeqCst);
-        let mut registry = self.hub.registry.lock();
-        let registry = &mut *registry;
-        match &self.scope {
-            Scope::Resource(key) => {
-                if let Some(watches) = registry.by_key.get_mut(key) {
-                    watches.retain(|watch| watch.number != self.number);
-                    if watches.is_empty() {
-                        registry.by_key.remove(key);
-                    }
-                }
-            }
-            Scope::Types(types) => {
-                if let Some(watches) = registry.by_types.get_mut(types) {
-                    watches.retain(|watch| watch.number != self.number);
-                    if watches.is_empty() {
-                        registry.by_types.remove(types);
-                    }
-                }
-            }
-        }
+    /// Has the thread look at the wishes. Where its feed is full it will look anyway.
+    fn look(&self) {
+        let _ = self.feed.try_send(Fed::Look);
     }
 }

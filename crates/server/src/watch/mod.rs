@@ -1,6 +1,15 @@
-//! Watches: who is told of which commit ([`hub`]), what they are told ([`event`]), and the life of one watch
-//! ([`stream`]).
+//! Watches: what is watched ([`watched`]), what a commit means for one of them ([`tracker`], of a page [`page`]), who is told of
+//! which commit ([`hub`], [`teller`], found by [`index`]), what they are told ([`published`], [`event`]), how a watch begins and
+//! catches up ([`opening`]), and the life of one over HTTP ([`stream`]) or of many over a WebSocket ([`socket`]).
 
 pub mod event;
 pub mod hub;
+pub mod index;
+pub mod opening;
+pub mod page;
+pub mod published;
+pub mod socket;
 pub mod stream;
+pub mod teller;
+pub mod tracker;
+pub mod watched;

@@ -124,7 +124,7 @@ fn wrong_paths_name_the_step() {
         ("/api/divisions/D1/sections%5Btotal%3E.name", 400, "path", ""),
         ("/api/divisions/D1.name%2B1", 400, "path", "no path"),
         ("/api/divisions.sections.total?filter=true", 400, "parameter", "`filter`"),
-        ("/api/divisions.sections.total?watch=true", 400, "parameter", "watch"),
+        ("/api/divisions.sections.total?watch=true&limit=5", 400, "parameter", "limit"),
     ] {
         let problem = client.get(path).problem(status, code);
         assert!(problem["detail"].as_str().unwrap().contains(says), "{path}: {problem}");

@@ -16,7 +16,7 @@ use hashbrown::HashMap;
 use super::super::{Call, read};
 use super::asked::Asked;
 use crate::json::changes::{Fields, ITSELF};
-use crate::json::encode::{Encoder, text};
+use crate::json::encode::{Encoder, Shape, text};
 use crate::mounts::permit::permit;
 use crate::mounts::{Scope, reads_own_fields_only};
 use crate::path::{self, Target};
@@ -135,14 +135,16 @@ impl Seen {
 /// Writes commits.
 pub(super) struct Teller<'t, 'a> {
     working: &'t Working<'a>,
-    scope: Option<&'t Arc<Scope>>,
+    /// All of a resource, by the names of the mount where it is told in one.
+    shape: Shape,
     seen: &'t Seen,
 }
 
 impl<'t, 'a> Teller<'t, 'a> {
     /// From what is there now, and what was.
-    pub fn new(working: &'t Working<'a>, of: Option<&'t Of>, seen: &'t Seen) -> Teller<'t, 'a> {
-        Teller { working, scope: of.and_then(|of| of.scope.as_ref()), seen }
+    pub fn new(working: &'t Working<'a>, of: Option<&Of>, seen: &'t Seen) -> Teller<'t, 'a> {
+        let shape = Shape { scope: of.and_then(|of| of.scope.clone()), ..Shape::default() };
+        Teller { working, shape, seen }
     }
 
     /// A commit, with some of its changes.
@@ -191,7 +193,7 @@ impl<'t, 'a> Teller<'t, 'a> {
             None => self.push_path(key, last, &was, encoder)?,
         }
         let _ = write!(encoder.out, "\",\"_type\":\"{name}\",\"_id\":\"{}\",\"changed\":[", key.id);
-        let fields = Fields::new(schema, self.scope, change);
+        let fields = Fields::new(schema, &self.shape, change);
         fields.push_names(&mut encoder.out);
         encoder.out.push(b']');
         if let Some(before) = &change.before {
@@ -241,7 +243,7 @@ impl<'t, 'a> Teller<'t, 'a> {
         encoder: &mut Encoder<'_, '_>,
     ) -> Result<(), EngineError> {
         let doc = doc.map(|doc| &**doc);
-        if let Some(scope) = self.scope {
+        if let Some(scope) = &self.shape.scope {
             scope.push_self(self.working, key, doc, &mut encoder.out);
             return Ok(());
         }

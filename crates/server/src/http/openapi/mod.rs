@@ -80,6 +80,14 @@ pub fn document(schema: &Schema) -> Json {
     );
     paths.insert(format!("{PREFIX}/_schema/plan"), json!({"post": schema_change(false)}));
     schemas.insert("SchemaPlan".into(), schema_plan_schema());
+    let socket = "A WebSocket for many watches; see the documentation of watches for its messages";
+    paths.insert(
+        format!("{PREFIX}/_watch"),
+        json!({"get": {
+            "summary": socket,
+            "responses": {"101": {"description": "It is one from here on"}, "default": problem()},
+        }}),
+    );
     paths.insert(format!("{PREFIX}/_features"), json!({"get": plain("What the store can do")}));
     let tables = "How far the tables in SQL are, and the changes made there that were refused";
     paths.insert(format!("{PREFIX}/_sql"), json!({"get": plain(tables)}));

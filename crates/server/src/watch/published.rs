@@ -1,0 +1,108 @@
+//! A commit, with what watches are told of it: written once for all that are told the same.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::{Bytes, BytesMut};
+use corollary_engine::{Commit, Engine, EngineError, Key};
+use hashbrown::HashMap;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+
+use super::event::{self, Format, Head};
+use super::tracker::{Told, What};
+use super::watched::{Of, Watched};
+use crate::json::encode::Encoder;
+
+/// See the module.
+pub struct Published {
+    /// The commit.
+    pub commit: Arc<Commit>,
+    /// What all watches are told of each change that are told all, by no mount.
+    bodies: Vec<OnceLock<Bytes>>,
+    /// The same for others, by [`Watched::manner`] and the resource.
+    others: Mutex<HashMap<(Arc<str>, Key), Bytes>>,
+}
+
+/// What one watch is told of a commit.
+pub struct Delivery {
+    /// The commit.
+    pub published: Arc<Published>,
+    /// In order.
+    pub told: Vec<Told>,
+}
+
+impl Published {
+    /// Nothing written yet.
+    pub fn new(commit: Arc<Commit>) -> Published {
+        let bodies = commit.changes.iter().map(|_| OnceLock::new()).collect();
+        Published { commit, bodies, others: Mutex::default() }
+    }
+
+    /// What is told together as of a revision, without a commit of its own.
+    pub fn as_of(revision: u64) -> Published {
+        let commit = Commit { revision, time: Timestamp::UNIX_EPOCH, changes: Vec::new(), actor: None };
+        Published::new(Arc::new(commit))
+    }
+
+    fn body(&self, engine: &Engine, watched: &Watched, what: &What) -> Result<Bytes, EngineError> {
+        let change = match what {
+            What::Change(at) if watched.manner.is_empty() => {
+                let change = &self.commit.changes[*at];
+                let write = || event::body(engine, &self.commit, change, &watched.shape(change.key.ty));
+                return Ok(self.bodies[*at].get_or_init(write).clone());
+            }
+            What::Change(at) => &self.commit.changes[*at],
+            What::Reached(change) => change,
+            What::Value(value) => {
+                let Of::Value(led, path) = &watched.of else {
+                    return Err(EngineError::Corrupt("a value of a watch of resources".into()));
+                };
+                let revision = self.commit.revision;
+                return engine.read(Timestamp::now(), |working| {
+                    let mut encoder = Encoder::of_commit(working, engine.updates().open_at(revision));
+                    event::value(&mut encoder, revision, path, value, &led.expr)?;
+                    Ok(Bytes::from(encoder.out))
+                });
+            }
+        };
+        // What a page tells of several commits together is its own.
+        let is_shared = !self.commit.changes.is_empty();
+        let at = (watched.manner.clone(), change.key.clone());
+        if is_shared && let Some(known) = self.others.lock().get(&at) {
+            return Ok(known.clone());
+        }
+        let body = event::body(engine, &self.commit, change, &watched.shape(change.key.ty));
+        if is_shared {
+            self.others.lock().insert(at, body.clone());
+        }
+        Ok(body)
+    }
+}
+
+impl Delivery {
+    /// Writes all, closed by the revision.
+    pub fn write(
+        &self,
+        engine: &Engine,
+        watched: &Watched,
+        format: &Format,
+        out: &mut BytesMut,
+    ) -> Result<(), EngineError> {
+        let last = self.told.len().saturating_sub(1);
+        for (at, told) in self.told.iter().enumerate() {
+            let body = self.published.body(engine, watched, &told.what)?;
+            let type_name = match &told.what {
+                What::Change(at) => {
+                    watched.type_name(engine.schema(), &self.published.commit.changes[*at].key)
+                }
+                What::Reached(change) => watched.type_name(engine.schema(), &change.key),
+                What::Value(_) => None,
+            };
+            let after = told.after.as_ref().map(Option::as_ref);
+            let head = Head { happened: told.happened, type_name, after };
+            let closes = (at == last).then_some(self.published.commit.revision);
+            format.change(&head, &body, closes, out);
+        }
+        Ok(())
+    }
+}
