@@ -4,8 +4,13 @@ use std::process::{Command, Stdio};
 
 /// What is run: the program, and the package that has it (the same name in every package manager below but where
 /// [`package_of`] says otherwise).
-const TOOLS: [(&str, &str); 4] =
-    [("bash", "bash"), ("curl", "curl"), ("python3", "python3"), ("initdb", "postgresql")];
+const TOOLS: [(&str, &str); 5] = [
+    ("bash", "bash"),
+    ("curl", "curl"),
+    ("python3", "python3"),
+    ("initdb", "postgresql"),
+    ("nats-server", "nats-server"),
+];
 
 /// The ways to install packages, the first that is there is taken. Refreshing the index first, where it must be.
 const MANAGERS: [(&str, &[&[&str]]); 5] = [

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use smol_str::SmolStr;
 
 use crate::doc::{Doc, Key, Layout};
-use crate::engine::Executor;
+use crate::engine::{Engine, Executor};
 use crate::error::EngineError;
 use crate::eval::View;
 use crate::keys;
@@ -168,6 +168,61 @@ impl Executor {
             self.engine().store.commit(&batch)?;
         }
         Ok(dropped)
+    }
+}
+
+/// Which commits the log has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retained {
+    /// The first; the one to come where it has none.
+    pub first: u64,
+    /// The last that has happened.
+    pub last: u64,
+}
+
+impl Engine {
+    /// Visits the commits behind one revision (from the first that the log has without it) up to another (to the last), in order
+    /// or the latest first, each with its size in bytes, until `visit` breaks; tells what the log has. Where it does not go back to the first of them,
+    /// nothing is visited.
+    pub fn commits_within(
+        &self,
+        after: Option<u64>,
+        until: Option<u64>,
+        direction: Direction,
+        visit: &mut dyn FnMut(Commit, usize) -> ControlFlow<()>,
+    ) -> Result<Retained, EngineError> {
+        let _reading = self.reader()?;
+        let (snapshot, head) = self.look()?;
+        self.follow_to(&head, &*snapshot)?;
+        let last = head.revision;
+        // What is told from here on must be there for every later read, though it may not be published yet.
+        self.revisions.show(last);
+        let at = |key: &[u8]| key.try_into().map(u64::from_be_bytes).ok();
+        let mut first = last + 1;
+        let all = KeyRange::all();
+        snapshot.scan(keys::LOG, &all, Direction::Forward, 1, &mut |key, _| {
+            first = at(key).unwrap_or(first);
+            ControlFlow::Break(())
+        })?;
+        let retained = Retained { first, last };
+        let from = after.map_or(first, |after| after.saturating_add(1));
+        let to = until.unwrap_or(last).min(last);
+        if from < first || from > to {
+            return Ok(retained);
+        }
+        let range = KeyRange::between(keys::log(from), keys::log(to + 1));
+        let mut expected = if direction == Direction::Forward { from } else { to };
+        let mut corrupt = false;
+        snapshot.scan(keys::LOG, &range, direction, usize::MAX, &mut |key, value| {
+            let commit = at(key).and_then(|at| decode(self.schema(), self.layouts(), at, value).ok());
+            let Some(commit) = commit.filter(|commit| commit.revision == expected) else {
+                corrupt = true;
+                return ControlFlow::Break(());
+            };
+            expected = if direction == Direction::Forward { expected + 1 } else { expected - 1 };
+            visit(commit, value.len())
+        })?;
+        if corrupt { Err(EngineError::corrupt(format!("the log at {expected}"))) } else { Ok(retained) }
     }
 }
 

@@ -20,8 +20,8 @@ use crate::processors;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind(pub u8);
 
-/// A record with its key.
-pub type Row = (Vec<u8>, Vec<u8>);
+/// Records with their keys.
+pub type Rows = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Records as they are in a snapshot, and what is made of them.
 pub struct Records<'s> {
@@ -57,7 +57,7 @@ impl<'s> Records<'s> {
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Vec<Row>, EngineError> {
+    ) -> Result<Rows, EngineError> {
         let mut found = Vec::new();
         let mut range = KeyRange::prefix(keys::record(kind, prefix));
         if let Some(after) = after {

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use crate::common::*;
 use corollary_engine::eval::View;
 use corollary_engine::history::{self, Past};
+use corollary_engine::log::Retained;
 use corollary_engine::{Commit, Doc, EngineError, Key, OpenError, Transaction, Write};
+use corollary_store::Direction;
 use corollary_value::Value;
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -343,6 +345,32 @@ fn a_reader_of_the_log_may_stop_anywhere() {
     assert!(complete.unwrap());
     assert_eq!(seen, [2, 3]);
     assert_eq!(after(&db, u64::MAX).map(|commits| commits.len()), Some(0));
+}
+
+#[test]
+fn a_stretch_of_the_log_is_read_either_way() {
+    let db = counted(6);
+    db.trim_log(at(20), 100);
+    let read = |after: Option<u64>, until: Option<u64>, direction: Direction| {
+        let mut seen = Vec::new();
+        let retained = db.engine().commits_within(after, until, direction, &mut |commit, size| {
+            assert!(size > 0);
+            seen.push(commit.revision);
+            if seen.len() == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let Retained { first, last } = retained.unwrap();
+        assert_eq!((first, last), (3, 6));
+        seen
+    };
+    let (forward, backward) = (Direction::Forward, Direction::Backward);
+    assert_eq!(read(None, None, forward), [3, 4, 5]);
+    assert_eq!(read(None, None, backward), [6, 5, 4]);
+    assert_eq!(read(Some(2), Some(4), forward), [3, 4]);
+    assert_eq!(read(Some(4), Some(9), backward), [6, 5]);
+    assert_eq!(read(Some(6), None, forward), [0; 0]);
+    assert_eq!(read(Some(u64::MAX), None, backward), [0; 0]);
+    assert_eq!(read(None, Some(2), backward), [0; 0], "it is gone");
+    assert_eq!(read(Some(1), None, forward), [0; 0], "the first of them is gone");
 }
 
 #[test]

@@ -113,6 +113,12 @@ pub struct Options {
     /// Whether this server delivers hooks; one over a copy of the data had better not
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub hooks: bool,
+    /// The folder for the files that hooks with a url such as file:orders.ndjson are written to
+    #[arg(long, value_name = "DIR")]
+    pub sink_folder: Option<PathBuf>,
+    /// Tells each commit as a line of JSON, as GET /api/_log does: `-` is standard output, which has nothing else then
+    #[arg(long, value_name = "-", value_parser = ["-"])]
+    pub log_to: Option<String>,
     /// The name of this server among those over one database; its host and port without it
     #[arg(long, value_name = "NAME", value_parser = super::node_name)]
     pub node: Option<String>,
@@ -152,7 +158,12 @@ pub fn run(place: &Place, options: &Options) -> Result<(), Failure> {
         let mut told = StopSignal::receive()?;
         let serving = start(executor, text, engine, options, sql).await?;
         let scheme = if options.tls_cert.is_some() { "https" } else { "http" };
-        println!("Corollary is ready at {scheme}://{}", serving.address);
+        let ready = format!("Corollary is ready at {scheme}://{}", serving.address);
+        match options.log_to {
+            // Who reads the log reads nothing else.
+            Some(_) => eprintln!("{ready}"),
+            None => println!("{ready}"),
+        }
         let site = serving.site.clone();
         let drain = Duration::from_secs(u64::from(options.drain_seconds));
         let drained = async move {
@@ -227,6 +238,9 @@ pub async fn start(
     if let Some(tls) = &tls {
         tokio::spawn(renew(tls.clone(), signal(SignalKind::hangup()).map_err(unreceived)?));
     }
+    if let Some(folder) = options.sink_folder.as_ref().filter(|folder| !folder.is_dir()) {
+        return Err(format!("{} is no folder for the files of hooks", folder.display()).into());
+    }
     let listen = options.listen;
     let listener = TcpListener::bind(listen)
         .await
@@ -257,7 +271,7 @@ pub async fn start(
     let bodies = Arc::new(Bodies::new(mebibytes(options.max_bodies_mib)));
     let sql = sql.map(Arc::new);
     let proxy_time = Duration::from_secs(u64::from(options.proxy_seconds));
-    let hooks = Arc::new(Hooks::default());
+    let hooks = Arc::new(Hooks::new(options.sink_folder.clone()));
     let proxies = Arc::new(Proxies::new(proxy_time, u64::from(options.proxy_body_mib) << 20));
     let site = Site::start(executor, Manner { engine, node: node_options }, |node| App {
         node,
@@ -283,6 +297,9 @@ pub async fn start(
     let served = tokio::spawn(listen::serve(listening, face, metrics, async { drop(stopped.await) }));
     let hooks = options.hooks.then(|| hooks::start(site.clone(), hooks));
     let tables = sql.map(|place| sql::follow::start(site.clone(), place));
+    if options.log_to.is_some() {
+        tokio::spawn(http::log::tell(site.clone(), tokio::io::stdout()));
+    }
     let grace = Duration::from_secs(u64::from(options.grace_seconds));
     Ok(Serving { address, site, stop, served, grace, tables, hooks })
 }

@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use smol_str::SmolStr;
 
-use super::MAX_HOOKS;
 use super::sign::Secret;
+use super::target::Target;
+use super::{MAX_HOOKS, nats};
 use crate::http::records::{merged, wrong};
 use crate::path::PREFIX;
 
@@ -149,8 +150,13 @@ impl Hook {
                 "a path has no `?` and no `#`; a condition goes into `filter`",
             );
         }
-        if let Some(reason) = url.as_deref().and_then(no_address) {
-            wrong(&mut errors, "url", "url", reason);
+        let target = url.as_deref().map(Target::parse);
+        if let Some(Err(reason)) = &target {
+            wrong(&mut errors, "url", "url", reason.clone());
+        }
+        let target = target.and_then(Result::ok);
+        if secret.is_some() && target.as_ref().is_some_and(|target| *target != Target::Http) {
+            wrong(&mut errors, "secret", "secret", "only what is sent over HTTP is signed");
         }
         let secret = match secret.as_deref().map(Secret::from_str) {
             None => Secret::fresh(),
@@ -161,6 +167,17 @@ impl Hook {
             }
         };
         let (events, headers) = (read_events(json, &mut errors), read_headers(json, &mut errors));
+        match &target {
+            Some(Target::File(_)) if !headers.is_empty() => {
+                wrong(&mut errors, "header", "headers", "a file takes no headers");
+            }
+            Some(Target::Nats(_)) => {
+                if let Err((name, reason)) = nats::check_headers(&headers) {
+                    wrong(&mut errors, "header", &format!("headers/{name}"), reason);
+                }
+            }
+            _ => {}
+        }
         let paused = match json.get("paused") {
             None | Some(Json::Null) => false,
             Some(Json::Bool(paused)) => *paused,
@@ -215,7 +232,7 @@ impl Hook {
             shown.insert("events".into(), json!(self.events.iter().map(SmolStr::as_str).collect::<Vec<_>>()));
         }
         shown.insert("url".into(), self.url.as_str().into());
-        if secret {
+        if secret && self.is_signed() {
             shown.insert("secret".into(), self.secret.to_string().into());
         }
         if !self.headers.is_empty() {
@@ -257,10 +274,19 @@ impl Hook {
             wrong(&mut errors, "immutable", "_id", "the id of a hook stays");
             return Err(errors);
         }
-        let json = merged(json, patch);
+        let mut json = merged(json, patch);
+        let url = json.get("url").and_then(Json::as_str);
+        if url.is_some_and(|url| Target::parse(url) != Ok(Target::Http)) && !patch.contains_key("secret") {
+            json.remove("secret");
+        }
         // Who takes the secret away wants another one.
         let changed = Hook::read(&json, self.id.clone(), now)?;
         Ok(Hook { created: self.created, ..changed })
+    }
+
+    /// Is what is sent signed?
+    pub fn is_signed(&self) -> bool {
+        Target::parse(&self.url) == Ok(Target::Http)
     }
 
     /// Is an event of this kind sent?

@@ -1,4 +1,5 @@
 //! What may be sent next. Events of one resource are in one lane and go one after the other; lanes do not wait for each other.
+//! Where all is to stay in the order of the log there is one lane, of which many go at a time.
 //!
 //! The cursor is the last revision up to which all is done, whatever of later ones is done already.
 
@@ -43,12 +44,15 @@ pub struct Lanes {
     /// All up to here was read.
     read: u64,
     waiting: usize,
+    /// Is there one lane for everything?
+    is_one: bool,
 }
 
 impl Lanes {
-    /// With all done up to a revision.
-    pub fn new(cursor: u64) -> Lanes {
+    /// With all done up to a revision; `is_one` where all is to stay in the order of the log.
+    pub fn new(cursor: u64, is_one: bool) -> Lanes {
         Lanes {
+            is_one,
             lanes: HashMap::new(),
             ready: VecDeque::new(),
             resting: BTreeMap::new(),
@@ -96,7 +100,7 @@ impl Lanes {
 
     fn push(&mut self, event: Event) {
         self.waiting += 1;
-        let path = event.path.clone();
+        let path = self.lane_of(&event.path);
         let lane = self.lanes.entry(path.clone()).or_default();
         lane.push_back(event);
         if lane.len() == 1 {
@@ -104,20 +108,27 @@ impl Lanes {
         }
     }
 
-    /// An event that may be sent now; nothing else of its lane may until it is [done](Lanes::done) or has
-    /// [failed](Lanes::failed).
-    pub fn next(&mut self, now: Instant) -> Option<Event> {
+    fn lane_of(&self, path: &Arc<str>) -> Arc<str> {
+        if self.is_one { "".into() } else { path.clone() }
+    }
+
+    /// Events of one lane that may be sent now, together and in their order, at most so many; none where none may. Nothing else
+    /// of the lane may until they are [done](Lanes::done) or have [failed](Lanes::failed).
+    pub fn next(&mut self, now: Instant, most: usize) -> Vec<Event> {
         while let Some(entry) = self.resting.first_entry()
             && entry.key().0 <= now
         {
             let path = entry.remove();
             self.ready.push_back(path);
         }
-        let path = self.ready.pop_front()?;
-        let event = self.lanes.get_mut(&path)?.front_mut()?;
-        event.attempts += 1;
-        event.first.get_or_insert(now);
-        Some(event.clone())
+        let lane = self.ready.pop_front().and_then(|path| self.lanes.get_mut(&path));
+        let events = lane.into_iter().flat_map(|lane| lane.iter_mut().take(most));
+        let tried = events.map(|event| {
+            event.attempts += 1;
+            event.first.get_or_insert(now);
+            event.clone()
+        });
+        tried.collect()
     }
 
     /// When a lane that rests may go on, the first of them; none where one may at once, or none rests.
@@ -128,29 +139,31 @@ impl Lanes {
         }
     }
 
-    /// The event of a lane that was on its way is done: taken, or given up.
-    pub fn done(&mut self, path: &Arc<str>) {
-        let Some(lane) = self.lanes.get_mut(path) else { return };
-        let Some(event) = lane.pop_front() else { return };
-        self.waiting -= 1;
-        if event.letter.is_none()
-            && let Some(left) = self.open.get_mut(&event.revision)
-        {
-            *left -= 1;
-            if *left == 0 {
-                self.open.remove(&event.revision);
+    /// The first so many events of the lane of a resource, which were on their way, are done: taken, or given up.
+    pub fn done(&mut self, path: &Arc<str>, count: usize) {
+        let path = self.lane_of(path);
+        let Some(lane) = self.lanes.get_mut(&path) else { return };
+        for event in lane.drain(..count.min(lane.len())) {
+            self.waiting -= 1;
+            if event.letter.is_none()
+                && let Some(left) = self.open.get_mut(&event.revision)
+            {
+                *left -= 1;
+                if *left == 0 {
+                    self.open.remove(&event.revision);
+                }
             }
         }
         match lane.is_empty() {
-            true => drop(self.lanes.remove(path)),
-            false => self.ready.push_back(path.clone()),
+            true => drop(self.lanes.remove(&path)),
+            false => self.ready.push_back(path),
         }
     }
 
-    /// It was not taken: its lane rests until a time, and it is tried again.
+    /// They were not taken: the lane rests until a time, and they are tried again.
     pub fn failed(&mut self, path: &Arc<str>, until: Instant) {
         self.rests += 1;
-        self.resting.insert((until, self.rests), path.clone());
+        self.resting.insert((until, self.rests), self.lane_of(path));
     }
 }
 
@@ -177,34 +190,53 @@ mod tests {
     #[test]
     fn one_that_fails_holds_up_its_own_lane_and_the_cursor_only() {
         let now = Instant::now();
-        let mut lanes = Lanes::new(4);
+        let mut lanes = Lanes::new(4, false);
         lanes.commit(5, [event(5, "a"), event(5, "b")]);
         lanes.commit(7, [event(7, "a"), event(7, "c")]);
-        let sent: Vec<String> = std::iter::from_fn(|| lanes.next(now)).map(|event| event.id).collect();
+        let sent: Vec<String> =
+            std::iter::from_fn(|| lanes.next(now, 1).pop()).map(|event| event.id).collect();
         assert_eq!(sent, ["5a", "5b", "7c"]);
         lanes.failed(&"a".into(), now + Duration::from_secs(1));
-        lanes.done(&"b".into());
-        lanes.done(&"c".into());
+        lanes.done(&"b".into(), 1);
+        lanes.done(&"c".into(), 1);
         assert_eq!((lanes.cursor(), lanes.len(), lanes.due()), (4, 2, Some(now + Duration::from_secs(1))));
-        assert!(lanes.next(now).is_none());
-        let again = lanes.next(now + Duration::from_secs(1)).expect("the one that failed");
+        assert!(lanes.next(now, 1).is_empty());
+        let again = lanes.next(now + Duration::from_secs(1), 1).pop().expect("the one that failed");
         assert_eq!((again.id.as_str(), again.attempts), ("5a", 2));
-        lanes.done(&"a".into());
+        lanes.done(&"a".into(), 1);
         assert_eq!(lanes.cursor(), 6);
-        assert_eq!(lanes.next(now).expect("the next one").id, "7a");
-        lanes.done(&"a".into());
+        assert_eq!(lanes.next(now, 1).pop().expect("the next one").id, "7a");
+        lanes.done(&"a".into(), 1);
         assert_eq!((lanes.cursor(), lanes.is_empty()), (7, true));
     }
 
     #[test]
     fn a_letter_moves_no_cursor() {
         let now = Instant::now();
-        let mut lanes = Lanes::new(9);
+        let mut lanes = Lanes::new(9, false);
         lanes.again(Event { letter: Some(vec![1]), ..event(3, "a") });
         assert_eq!(lanes.cursor(), 9);
-        lanes.next(now).expect("the letter");
-        lanes.done(&"a".into());
+        lanes.next(now, 1).pop().expect("the letter");
+        lanes.done(&"a".into(), 1);
         assert_eq!((lanes.cursor(), lanes.is_empty()), (9, true));
+    }
+
+    #[test]
+    fn one_lane_goes_in_the_order_of_the_log() {
+        let now = Instant::now();
+        let mut lanes = Lanes::new(4, true);
+        lanes.commit(5, [event(5, "b"), event(5, "a")]);
+        lanes.commit(7, [event(7, "a"), event(7, "c")]);
+        let ids = |events: Vec<Event>| events.into_iter().map(|event| event.id).collect::<Vec<_>>();
+        assert_eq!(ids(lanes.next(now, 3)), ["5b", "5a", "7a"]);
+        assert_eq!(ids(lanes.next(now, 3)), [""; 0]);
+        lanes.failed(&"b".into(), now);
+        assert_eq!(ids(lanes.next(now, 3)), ["5b", "5a", "7a"], "in the same order again");
+        lanes.done(&"b".into(), 3);
+        assert_eq!((lanes.cursor(), lanes.len()), (6, 1));
+        assert_eq!(ids(lanes.next(now, 3)), ["7c"]);
+        lanes.done(&"c".into(), 1);
+        assert_eq!((lanes.cursor(), lanes.is_empty()), (7, true));
     }
 
     proptest! {
@@ -216,7 +248,7 @@ mod tests {
             luck in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..4), 0..400),
         ) {
             let now = Instant::now();
-            let mut lanes = Lanes::new(0);
+            let mut lanes = Lanes::new(0, false);
             let (mut taken, mut on_their_way) = (Vec::new(), Vec::new());
             let mut commits = commits.iter().enumerate();
             let mut luck = luck.into_iter();
@@ -230,13 +262,13 @@ mod tests {
                 } else if lanes.is_empty() {
                     break;
                 }
-                while let Some(event) = lanes.next(now) {
+                while let Some(event) = lanes.next(now, 1).pop() {
                     on_their_way.push(event);
                 }
                 let Some((which, fate)) = luck.next() else {
                     for event in on_their_way.drain(..) {
                         taken.push((event.revision, event.path.clone()));
-                        lanes.done(&event.path);
+                        lanes.done(&event.path, 1);
                     }
                     continue;
                 };
@@ -248,7 +280,7 @@ mod tests {
                     lanes.failed(&event.path, now);
                 } else {
                     taken.push((event.revision, event.path.clone()));
-                    lanes.done(&event.path);
+                    lanes.done(&event.path, 1);
                 }
                 let open = expected.iter().filter(|event| !taken.contains(event)).map(|(revision, _)| *revision);
                 prop_assert!(open.min().is_none_or(|first| lanes.cursor() < first));

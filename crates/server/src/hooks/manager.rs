@@ -1,6 +1,7 @@
 //! Sees to it that each hook which is not paused has a worker, on one of the nodes that share a store.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tokio::time::{sleep, timeout};
 
 use super::hook::Hook;
 use super::state::{LEASE, State};
+use super::target::{Target, Way};
 use super::worker::Worker;
 use crate::outgoing::{Connections, connections};
 use crate::problem::Problem;
@@ -69,11 +71,23 @@ impl Counts {
 pub struct Hooks {
     changed: Notify,
     client: OnceLock<Result<Connections, String>>,
+    /// Where files are written, if they are.
+    folder: Option<PathBuf>,
     /// What was delivered.
     pub counts: Counts,
 }
 
 impl Hooks {
+    /// With a folder for [files](super::file), where this server writes any.
+    pub fn new(folder: Option<PathBuf>) -> Hooks {
+        Hooks { folder, ..Hooks::default() }
+    }
+
+    /// Does this server write files?
+    pub fn writes_files(&self) -> bool {
+        self.folder.is_some()
+    }
+
     /// A hook has been changed, added, or removed.
     pub fn change(&self) {
         self.changed.notify_one();
@@ -166,7 +180,9 @@ async fn look(site: &Site, hooks: &Arc<Hooks>, workers: &mut HashMap<SmolStr, At
     let alone = !engine.is_shared();
     let (name, now) = (SmolStr::from(engine.node_name()), Timestamp::now());
     for hook in wanted.into_iter().filter(|hook| !hook.paused) {
-        if workers.contains_key(&hook.id) {
+        // What is written to a file is left to those who have a folder for it.
+        let is_file = matches!(Target::parse(&hook.url), Ok(Target::File(_)));
+        if workers.contains_key(&hook.id) || (is_file && !hooks.writes_files()) {
             continue;
         }
         // What somebody else has is not asked of the executor.
@@ -183,9 +199,10 @@ async fn look(site: &Site, hooks: &Arc<Hooks>, workers: &mut HashMap<SmolStr, At
         };
         let Some((token, state)) = node.records(step).await? else { continue };
         let Some(client) = hooks.client() else { continue };
+        let Some(way) = Way::of(&hook, &client, hooks.folder.as_deref()) else { continue };
         let (hook, (stop, stopped)) = (Arc::new(hook), watch::channel(false));
         let counts = hooks.counts.clone();
-        let worker = Worker::new(site.clone(), hook.clone(), client, counts, token, &state);
+        let worker = Worker::new(site.clone(), hook.clone(), way, counts, token, &state);
         let manager = hooks.clone();
         let task = tokio::spawn(async move {
             worker.run(stopped).await;

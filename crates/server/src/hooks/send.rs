@@ -26,7 +26,7 @@ const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 const HOOK: HeaderName = HeaderName::from_static("corollary-hook");
 
 /// What came of an attempt.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
     /// What is told of it.
     pub told: Told,
@@ -35,9 +35,10 @@ pub struct Outcome {
 }
 
 /// What a receiver wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Answer {
     /// It has the event.
+    #[default]
     Taken,
     /// It does not: try again, not before so long.
     Failed(Option<Duration>),

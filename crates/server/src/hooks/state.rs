@@ -33,7 +33,7 @@ pub struct Lease {
 }
 
 /// An attempt, as the log of deliveries tells of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Told {
     /// The id of the event.
     pub id: String,

@@ -20,10 +20,10 @@ use super::hook::Hook;
 use super::lanes::{Event, Lanes};
 use super::letters::{self, LETTER, Letter};
 use super::manager::Counts;
-use super::send::{Answer, Outcome, send};
+use super::send::{Answer, Outcome};
 use super::state::{LEASE, State, Told};
+use super::target::{Target, Way};
 use super::{MAX_LETTERS, MAX_TOLD};
-use crate::outgoing::Connections;
 use crate::site::Site;
 
 /// Events that wait to be delivered, at most; beyond them the log is read no further. A commit is read as a whole.
@@ -42,7 +42,8 @@ const LETTERS_AT_A_TIME: usize = 256;
 pub struct Worker {
     site: Site,
     hook: Arc<Hook>,
-    client: Connections,
+    target: Target,
+    way: Way,
     counts: Counts,
     /// The number of its lease.
     token: u64,
@@ -83,20 +84,16 @@ struct Kept {
 
 impl Worker {
     /// With the lease of that number, from the state as it was when the lease was taken.
-    pub fn new(
-        site: Site,
-        hook: Arc<Hook>,
-        client: Connections,
-        counts: Counts,
-        token: u64,
-        state: &State,
-    ) -> Worker {
+    pub fn new(site: Site, hook: Arc<Hook>, way: Way, counts: Counts, token: u64, state: &State) -> Worker {
+        let target = Target::parse(&hook.url).unwrap_or(Target::Http);
+        let lanes = Lanes::new(state.cursor, target.is_in_order());
         Worker {
             site,
-            client,
+            target,
+            way,
             counts,
             token,
-            lanes: Lanes::new(state.cursor),
+            lanes,
             hook,
             failing: 0,
             done: Done { changed: true, ..Done::default() },
@@ -110,17 +107,20 @@ impl Worker {
     /// Delivers until it is told to stop, or somebody else has the lease, or the hook is gone.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut source = Source::new(self.site.clone(), self.hook.clone(), self.lanes.read());
-        let mut sends: JoinSet<(Event, Outcome)> = JoinSet::new();
+        let mut sends: JoinSet<(Vec<Event>, Outcome)> = JoinSet::new();
         let mut kept = Instant::now();
         // Of an earlier run: they are asked for still.
         let mut look_for_letters = true;
         loop {
             while sends.len() < self.at_once() {
-                let Some(event) = self.lanes.next(Instant::now()) else { break };
-                let (client, hook) = (self.client.clone(), self.hook.clone());
+                let events = self.lanes.next(Instant::now(), self.target.at_a_time());
+                if events.is_empty() {
+                    break;
+                }
+                let (way, hook) = (self.way.clone(), self.hook.clone());
                 sends.spawn(async move {
-                    let outcome = send(&client, &hook, &event).await;
-                    (event, outcome)
+                    let outcome = way.deliver(&hook, &events).await;
+                    (events, outcome)
                 });
             }
             let due = self.lanes.due().filter(|_| sends.len() < self.at_once());
@@ -130,8 +130,8 @@ impl Worker {
                 _ = stop.changed() => break,
                 Some(sent) = sends.join_next(), if !sends.is_empty() => {
                     // One that panicked or was cut off has no outcome, and its lane would stand still: begin anew.
-                    let Ok((event, outcome)) = sent else { break };
-                    self.came(event, outcome);
+                    let Ok((events, outcome)) = sent else { break };
+                    self.came(&events, outcome);
                 }
                 () = sleep_until(keep_at) => {
                     match self.keep(false).await {
@@ -205,12 +205,15 @@ impl Worker {
     }
 
     /// An attempt has come to its end.
-    fn came(&mut self, event: Event, outcome: Outcome) {
+    fn came(&mut self, events: &[Event], outcome: Outcome) {
+        let [event, ..] = events else { return };
         let Outcome { told, answer } = outcome;
         self.done.changed = true;
-        self.counts.attempt(&self.hook.id, answer == Answer::Taken);
         let error = told.error.clone().unwrap_or_default();
-        self.done.told.push(told);
+        for event in events {
+            self.counts.attempt(&self.hook.id, answer == Answer::Taken);
+            self.done.told.push(Told { id: event.id.clone(), attempt: event.attempts, ..told.clone() });
+        }
         // What a store that is away cannot take is not kept for ever.
         let surplus = self.done.told.len().saturating_sub(MAX_TOLD);
         self.done.told.drain(..surplus);
@@ -218,13 +221,13 @@ impl Worker {
         match answer {
             Answer::Taken => {
                 self.failing = 0;
-                self.done.delivered += 1;
+                self.done.delivered += events.len() as u64;
                 self.done.success = Some(Timestamp::now());
-                if let Some(letter) = &event.letter {
+                for letter in events.iter().filter_map(|event| event.letter.as_ref()) {
                     self.done.taken.push(letter.clone());
                     self.again.remove(letter);
                 }
-                self.lanes.done(&event.path);
+                self.lanes.done(&event.path, events.len());
             }
             Answer::Gone => {
                 self.done.failures += 1;
@@ -232,18 +235,18 @@ impl Worker {
             }
             Answer::Failed(leave) => {
                 self.failing += 1;
-                self.done.failures += 1;
+                self.done.failures += events.len() as u64;
                 let rest = self.hook.retry.rest(event.attempts, fastrand::f64());
                 let rest = leave.map_or(rest, |leave| rest.max(leave));
-                let given_up =
-                    event.first.is_some_and(|first| now + rest > first + self.hook.retry.give_up());
+                let given_up = self.target.gives_up()
+                    && event.first.is_some_and(|first| now + rest > first + self.hook.retry.give_up());
                 let room = self.letters + (self.done.letters.len() as u64) < MAX_LETTERS;
                 if given_up && (room || event.letter.is_some()) {
                     if let Some(letter) = &event.letter {
                         self.again.remove(letter);
                     }
-                    self.done.letters.push(Arc::new(Letter::new(&event, error, Timestamp::now())));
-                    self.lanes.done(&event.path);
+                    self.done.letters.push(Arc::new(Letter::new(event, error, Timestamp::now())));
+                    self.lanes.done(&event.path, 1);
                 } else {
                     if given_up {
                         self.problem = Some(format!(
@@ -314,7 +317,7 @@ impl Worker {
     fn send_again(&mut self) -> bool {
         let node = self.site.current().node.clone();
         let mut after: Option<Vec<u8>> = None;
-        let mut found = Vec::new();
+        let mut found: Vec<(Vec<u8>, Letter)> = Vec::new();
         let room = MAX_WAITING - self.lanes.len().min(MAX_WAITING);
         while found.len() < room {
             let read = tokio::task::block_in_place(|| {

@@ -21,11 +21,11 @@ use super::params::Params;
 use super::resource::{body_json, perform};
 use super::write::Conditions;
 use super::{Call, Fault, REVISION_HEADER, etag, json, read, with_header};
+use crate::json::changes::ITSELF;
 use crate::json::encode::{Encoder, Shape, bare, bare_among, text};
 use crate::patch::Kind;
 use crate::path::{self, Target};
 use crate::problem::Problem;
-use crate::watch::event::ITSELF;
 
 /// What a resource can be asked behind its path.
 const VERBS: [&str; 2] = ["_versions", "_revert"];
@@ -91,7 +91,7 @@ pub(crate) fn read_at<T>(
 }
 
 /// Refuses a revision that has not happened.
-fn check_happened(engine: &Engine, revision: u64) -> Result<(), Problem> {
+pub(crate) fn check_happened(engine: &Engine, revision: u64) -> Result<(), Problem> {
     if revision > engine.revision() {
         // Another server may have told it.
         engine.catch_up()?;

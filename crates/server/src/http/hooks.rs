@@ -27,6 +27,7 @@ use super::{App, json, with_header};
 use crate::hooks::hook::{HOOK, Hook};
 use crate::hooks::letters::{self, LETTER};
 use crate::hooks::state::{STATE, State};
+use crate::hooks::target::Target;
 use crate::hooks::{MAX_HOOKS, MAX_LETTERS};
 use crate::path::PREFIX;
 use crate::problem::Problem;
@@ -166,14 +167,33 @@ fn since(app: &App, members: &mut Map<String, Json>) -> Result<Option<u64>, Prob
     Ok(Some(revision))
 }
 
-/// Refuses what cannot be followed.
+/// Refuses what cannot be followed, or not be written.
 async fn check(site: &Site, hook: &Hook) -> Result<(), Problem> {
+    let is_file = matches!(Target::parse(&hook.url), Ok(Target::File(_)));
+    if is_file && !site.current().hooks.writes_files() {
+        let message = "this server writes no files: it is to be started with `--sink-folder`";
+        return Err(EngineError::refused("sink-folder", Some("url"), message).into());
+    }
     let revision = site.current().node.engine().revision();
     let followed = follow(site, &hook.path, hook.filter.as_deref(), revision).await;
     followed.map(drop).map_err(|detail| {
         let of = if hook.filter.is_some() { "what `path` and `filter` name" } else { "what `path` names" };
         invalid("path", format!("{of} cannot be watched: {detail}"))
     })
+}
+
+/// Refuses a file that another hook writes.
+fn alone(records: &Records<'_>, hook: &Hook) -> Result<(), EngineError> {
+    if !matches!(Target::parse(&hook.url), Ok(Target::File(_))) {
+        return Ok(());
+    }
+    match Hook::all(records)?.into_iter().find(|other| other.url == hook.url && other.id != hook.id) {
+        Some(other) => {
+            let message = format!("`{}` is the file of the hook `{}`", hook.url, other.id);
+            Err(EngineError::refused("invalid", Some("url"), message))
+        }
+        None => Ok(()),
+    }
 }
 
 /// `POST` and `PUT`.
@@ -211,6 +231,7 @@ async fn declare(
             }
             None => {}
         }
+        alone(records, &hook)?;
         let mut state = State::load(records, &hook.id)?.unwrap_or_else(|| State::new(from));
         if let Some(since) = since {
             state.begin_at(since);
@@ -246,19 +267,23 @@ async fn patch(
     let step = move |records: &mut Records<'_>| {
         // Somebody else may have changed it meanwhile: other members stay as they are by now.
         let Some(hook) = Hook::load(records, &id)? else { return Ok(None) };
+        let was_signed = hook.is_signed();
         let hook = hook.patched(&members, now).map_err(EngineError::Refused)?;
+        alone(records, &hook)?;
         let mut state = State::load(records, &id)?.unwrap_or_else(|| State::new(0));
         if let Some(since) = since {
             state.begin_at(since);
         }
         state.keep(records, &id);
         hook.keep(records);
-        Ok(Some((hook, state)))
+        // Nobody could know the secret that was made here otherwise.
+        let is_fresh = hook.is_signed() && !was_signed && !members.contains_key("secret");
+        Ok(Some((hook, state, is_fresh)))
     };
     let changed = app.node.records(step).await?;
-    let (hook, state) = changed.ok_or_else(|| Problem::not_found("the hook is gone"))?;
+    let (hook, state, is_fresh) = changed.ok_or_else(|| Problem::not_found("the hook is gone"))?;
     app.hooks.change();
-    Ok(json(StatusCode::OK, Json::Object(shown(app, &hook, Some(&state), false)).to_string()))
+    Ok(json(StatusCode::OK, Json::Object(shown(app, &hook, Some(&state), is_fresh)).to_string()))
 }
 
 async fn remove(app: &Arc<App>, id: &str) -> Result<Response<Body>, Problem> {

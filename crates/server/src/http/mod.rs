@@ -18,6 +18,7 @@ mod hooks;
 mod idempotency;
 pub mod lines;
 mod list;
+pub mod log;
 mod moves;
 pub mod openapi;
 mod params;
@@ -180,6 +181,7 @@ pub fn router(site: Site) -> Router {
         .route("/api/_check", any(check::handle))
         .route("/api/_hooks", any(hooks::handle))
         .route("/api/_hooks/{*rest}", any(hooks::handle))
+        .route("/api/_log", any(|site, request| answer(Face::Log, site, request)))
         .route("/api/_move", any(|site, request| answer(Face::Moves, site, request)))
         .route("/api/_processors", any(processors::handle))
         .route("/api/_processors/{*rest}", any(processors::handle))
@@ -220,6 +222,7 @@ enum Face {
     Resources,
     Batch,
     Moves,
+    Log,
 }
 
 /// Answers a request by the version that is served; by the next one, where it finds that this one is gone before it has done
@@ -227,7 +230,7 @@ enum Face {
 async fn answer(face: Face, State(site): State<Site>, request: Request<Body>) -> Response<Body> {
     let reply = async {
         let (head, sent) = request.into_parts();
-        if face != Face::Resources && head.method != Method::POST {
+        if matches!(face, Face::Batch | Face::Moves) && head.method != Method::POST {
             return Err(Problem::not_allowed("POST"));
         }
         let mut app = site.current();
@@ -238,7 +241,7 @@ async fn answer(face: Face, State(site): State<Site>, request: Request<Body>) ->
         }
         check_headers(&head.headers, &app).await?;
         match face {
-            Face::Resources => {}
+            Face::Resources | Face::Log => {}
             Face::Batch => {
                 commit::check_parameters(head.uri.query(), "a batch takes its items in its body")?;
             }
@@ -264,6 +267,7 @@ async fn answer(face: Face, State(site): State<Site>, request: Request<Body>) ->
                 Face::Resources => idempotency::once(&call, resource::serve(&call)).await,
                 Face::Batch => idempotency::once(&call, batch::serve(&call)).await,
                 Face::Moves => idempotency::once(&call, moves::serve(&call)).await,
+                Face::Log => idempotency::once(&call, async { log::serve(&call, &site) }).await,
             };
             drop(busy);
             let is_gone = match &outcome {

@@ -351,7 +351,7 @@ impl Params {
     }
 }
 
-fn refuse(name: &str, message: String) -> Refusal {
+pub(super) fn refuse(name: &str, message: String) -> Refusal {
     Refusal::new("parameter", Some(&format!("?{name}")), message)
 }
 
@@ -361,7 +361,7 @@ fn refuse_given(given: &[(&str, bool)], why: &str) -> Result<(), Problem> {
     if errors.is_empty() { Ok(()) } else { Err(parameters(errors)) }
 }
 
-fn parameters(errors: Vec<Refusal>) -> Problem {
+pub(super) fn parameters(errors: Vec<Refusal>) -> Problem {
     let detail = match &errors[..] {
         [one] => one.message.clone(),
         many => format!("{} errors", many.len()),

@@ -3,6 +3,7 @@
 
 pub mod ahead;
 pub mod among;
+pub mod changes;
 pub mod decode;
 pub mod encode;
 pub mod held;

@@ -23,7 +23,7 @@ use corollary_engine::names;
 use corollary_engine::working::Working;
 use corollary_engine::{Doc, EngineError, Key, Refusal};
 use corollary_schema::mounts::{Mount, Segment, View, and};
-use corollary_schema::typed::Expr;
+use corollary_schema::typed::{Expr, Node};
 use corollary_schema::{Schema, Slot, TypeIx};
 use corollary_value::text::push_segment;
 use corollary_value::{Id, Value};
@@ -180,4 +180,16 @@ pub fn narrowed(scope: Option<&Arc<Scope>>, filter: Option<Expr>) -> Option<Expr
         Some(scope) => scope.narrowed(filter),
         None => filter,
     }
+}
+
+/// Does a condition read nothing but fields of the resource itself?
+pub fn reads_own_fields_only(expr: &Expr) -> bool {
+    let own = match &expr.node {
+        Node::Get(base, _) => matches!(base.node, Node::Owner),
+        Node::Reverse(..) | Node::All(_) | Node::Now => false,
+        _ => true,
+    };
+    let mut all = own;
+    expr.for_parts(&mut |part, _| all = all && reads_own_fields_only(part));
+    all
 }

@@ -6,20 +6,17 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use corollary_engine::{Change, Commit, Doc, Engine, EngineError, Key, among, order};
+use corollary_engine::{Change, Commit, Doc, Engine, EngineError, Key};
+use corollary_schema::Schema;
 use corollary_schema::typed::Expr;
-use corollary_schema::{FieldKind, FieldRef, Schema, Slot};
 use corollary_value::{Id, Value};
 use jiff::Timestamp;
 
 use crate::http::held;
+use crate::json::changes::{Fields, ITSELF};
 use crate::json::encode::{Encoder, Shape, text};
-use crate::json::held::Held;
-use crate::mounts::{Scope, names_of};
+use crate::mounts::Scope;
 use crate::path;
-
-/// The name by which a change of the path is told.
-pub const ITSELF: &str = "_self";
 
 /// What happened to a resource, as seen by one watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,23 +139,10 @@ impl Format {
     }
 }
 
-/// The fields of a change by the names under which they are shown, of those that are told.
-pub fn told<'c>(names: &'c Schema, change: &'c Change, shape: &'c Shape) -> impl Iterator<Item = Slot> + 'c {
-    let resource = names.ty(change.key.ty);
-    // Objects with derived members are told of by the name under which they are shown.
-    let is_told = move |slot: &Slot| {
-        let is_changed = |slot: &Slot| change.changed.contains(slot);
-        is_changed(slot) || is_changed(&resource.shown(*slot)) || resource.parts(*slot).iter().any(is_changed)
-    };
-    let fields = resource.slots().filter(|(slot, field)| field.visible() && shape.shows(*slot));
-    fields.map(|(slot, _)| slot).filter(is_told)
-}
-
 /// Is there anything in a change for who is told so much of it?
 pub fn is_told(schema: &Schema, change: &Change, shape: &Shape) -> bool {
-    shape.fields.is_none()
-        || (shape.scope.is_none() && change.moved(schema))
-        || told(names_of(shape.scope.as_ref(), schema), change, shape).next().is_some()
+    let fields = Fields::new(schema, shape, change);
+    shape.fields.is_none() || fields.moved() || fields.told().next().is_some()
 }
 
 /// The body of an event about a change of a commit: all behind its type, with the closing brace.
@@ -179,28 +163,13 @@ pub fn body(engine: &Engine, commit: &Commit, change: &Change, shape: &Shape) ->
                 encoder.out.extend_from_slice(b",\"resource\":null");
             }
         }
+        let fields = Fields::new(engine.schema(), shape, change);
         encoder.out.extend_from_slice(b",\"changed\":[");
-        let names = names_of(scope, engine.schema());
-        let resource = names.ty(change.key.ty);
-        let shown = || told(names, change, shape);
-        let place = change.changed.iter().find_map(|slot| match resource.field(*slot).kind {
-            FieldKind::Position { .. } => Some(order::NAME),
-            _ => None,
-        });
-        // In a mount a resource has its path by its id.
-        let moved = scope.is_none() && change.moved(engine.schema());
-        let itself = moved.then_some(ITSELF);
-        let names = shown().map(|slot| resource.field(slot).name.as_str()).chain(place).chain(itself);
-        for (at, name) in names.enumerate() {
-            encoder.out.extend_from_slice(if at > 0 { b",\"" } else { b"\"" });
-            encoder.out.extend_from_slice(name.as_bytes());
-            encoder.out.push(b'"');
-        }
+        fields.push_names(&mut encoder.out);
         encoder.out.push(b']');
         if let Some(before) = &change.before {
             encoder.out.extend_from_slice(b",\"old\":{");
-            let mut first = true;
-            if moved {
+            if fields.moved() {
                 encoder.out.extend_from_slice(format!("\"{ITSELF}\":\"").as_bytes());
                 path::push_canonical_among(
                     encoder.working(),
@@ -210,28 +179,8 @@ pub fn body(engine: &Engine, commit: &Commit, change: &Change, shape: &Shape) ->
                     &mut encoder.out,
                 )?;
                 encoder.out.push(b'"');
-                first = false;
             }
-            for slot in shown() {
-                let ty = change.key.ty;
-                let is_among = !resource.parts(slot).is_empty();
-                let value = before.get(resource.shown(slot));
-                let is_set = match is_among {
-                    true => among::is_set(engine.schema(), ty, slot, before),
-                    false => !matches!(value, Value::Absent),
-                };
-                if !is_set {
-                    continue;
-                }
-                encoder.out.extend_from_slice(if std::mem::take(&mut first) { b"\"" } else { b",\"" });
-                encoder.out.extend_from_slice(resource.field(slot).name.as_bytes());
-                encoder.out.extend_from_slice(b"\":");
-                if is_among {
-                    encoder.among_value(ty, slot, before)?;
-                    continue;
-                }
-                encoder.value(value, Held::by(engine.schema(), FieldRef { ty, slot }))?;
-            }
+            fields.push_values(encoder, before, fields.told(), !fields.moved())?;
             encoder.out.push(b'}');
         }
         if let Some(actor) = &commit.actor {

@@ -199,6 +199,7 @@ fn path() -> impl Strategy<Value = String> {
     ];
     prop_oneof![
         6 => vec(segment.clone(), 0..6).prop_map(|rest| format!("/api/things/{}", rest.join("/"))),
+        1 => vec(segment.clone(), 0..4).prop_map(|rest| format!("/api/_log?limit=3&path=things/{}", encoded(&rest.join("/")))),
         1 => vec(segment, 0..5).prop_map(|rest| format!("/{}", rest.join("/"))),
     ]
 }

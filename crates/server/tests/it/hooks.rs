@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::receiver::{Delivery, Receiver};
+use crate::common::receiver::{Delivery, Receiver, until};
 use crate::common::*;
 use corollary_store::postgres::testing::Server as Database;
 
@@ -19,19 +19,6 @@ type Order in orders { customer: link Customer, amount: int default 0 }
 fn hook(receiver: &Receiver, path: &str) -> Json {
     json!({ "_id": "h", "path": path, "url": receiver.url(),
         "retry": { "first_seconds": 0.02, "most_seconds": 0.1, "give_up_seconds": 60 } })
-}
-
-/// Waits until the state of a hook is so.
-fn until(client: &mut Client, hook: &str, what: &str, is_so: impl Fn(&Json) -> bool) -> Json {
-    let begun = Instant::now();
-    loop {
-        let state = client.read(&format!("/api/_hooks/{hook}"))["state"].clone();
-        if is_so(&state) {
-            return state;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{what}: {state}");
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Of each resource the first deliveries are in the order of revisions, and what came twice is the same.
@@ -385,7 +372,10 @@ fn of_two_servers_one_delivers_and_the_other_takes_over() {
     a.stop();
     to_b.post("/api/orders", &json!({ "_id": "p" })).expect(201);
     receiver.until_taken(11);
-    until(&mut to_b, "h", "b delivers", |state| state["node"] == json!("b"));
+    // What is not kept yet when it dies is delivered again, which is right, but not what is asked here.
+    until(&mut to_b, "h", "b delivers", |state| {
+        state["node"] == json!("b") && state["delivered"] == json!(11)
+    });
     let a = Server::start(&one, &["--node", "a"]);
     let mut to_a = a.client();
     drop(to_b);

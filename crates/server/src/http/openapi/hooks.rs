@@ -18,7 +18,7 @@ fn declared() -> Json {
             "path": {"type": "string", "description": "What is watched, as /orders"},
             "filter": {"type": ["string", "null"], "description": "A condition over what is there"},
             "events": {"type": ["array", "null"], "items": {"type": "string", "enum": EVENTS}},
-            "url": {"type": "string", "format": "uri"},
+            "url": {"type": "string", "description": "https://…, nats://host:port/SUBJECT, or file:NAME"},
             "secret": {"type": ["string", "null"], "description": "whsec_ and 24 to 64 bytes in base64"},
             "headers": {"type": ["object", "null"], "additionalProperties": {"type": "string"}, "maxProperties": 16},
             "paused": {"type": ["boolean", "null"]},
@@ -100,7 +100,7 @@ pub fn add(paths: &mut Map<String, Json>) {
     paths.insert(
         base.clone(),
         json!({
-            "get": plain("The hooks: who is told of changes by HTTP, and how far each has come"),
+            "get": plain("The hooks: who is told of changes, and how far each has come"),
             "post": writes("Declare a hook", declared(), &[("201", "It is declared", shown())]),
         }),
     );

@@ -2,6 +2,7 @@
 
 mod files;
 mod hooks;
+mod log;
 mod messages;
 mod mounts;
 mod parts;
@@ -71,6 +72,7 @@ pub fn document(schema: &Schema) -> Json {
         }),
     );
     hooks::add(&mut paths);
+    log::add(&mut paths);
     processors::add(&mut paths);
     paths.insert(
         format!("{PREFIX}/_schema"),

@@ -6,6 +6,7 @@
 pub mod client;
 pub mod company;
 pub mod hub;
+pub mod nats;
 pub mod receiver;
 pub mod shop;
 pub mod watch;

@@ -11,8 +11,23 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value as Json;
 
+use super::Client;
+
 /// How long something that is on its way may take.
 const SOON: Duration = Duration::from_secs(20);
+
+/// Waits until the state of a hook is so.
+pub fn until(client: &mut Client, hook: &str, what: &str, is_so: impl Fn(&Json) -> bool) -> Json {
+    let begun = Instant::now();
+    loop {
+        let state = client.read(&format!("/api/_hooks/{hook}"))["state"].clone();
+        if is_so(&state) {
+            return state;
+        }
+        assert!(begun.elapsed() < SOON, "{what}: {state}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
 
 /// A request that came, and what was replied.
 #[derive(Clone, Debug)]
