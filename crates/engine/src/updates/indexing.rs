@@ -2,11 +2,11 @@
 //!
 //! From the first moment on the index is maintained with each write like all others, wherever the update is; so an entry that
 //! is there is right, and it is entries of resources that the update has yet to come to that may be missing. No query goes by
-//! such an index ([`filling`] says which they are), and none is answered otherwise because of it. The last step is a commit
+//! such an index (`filling` says which they are), and none is answered otherwise because of it. The last step is a commit
 //! with a revision of its own, though it changes nothing that anybody sees: from that revision on the index is whole,
 //! for each reader of each node, as an update that has ended is for any other.
 //!
-//! What has to be whole from the first moment on is built before anything is served ([`may_fill`]): what a rule is held
+//! What has to be whole from the first moment on is built before anything is served (`may_fill`): what a rule is held
 //! to, and what paths are found by.
 
 use std::collections::BTreeSet;

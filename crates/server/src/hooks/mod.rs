@@ -10,7 +10,7 @@
 //! - [`hook`]: what is declared of a hook. [`state`]: how far it has come, and who delivers it.
 //! - [`worker`]: follows (`follow`) the log from the cursor and delivers; one for each hook, on one node of those that share a store.
 //! - [`lanes`]: what may be sent next: events of one resource one after the other, those of others meanwhile.
-//! - [`target`]: where events go, and the way there: [`send`] (one POST, with its signature, [`sign`]), [`nats`], [`file`].
+//! - [`target`]: where events go, and the way there: [`send`] (one POST, with its signature, [`sign`]), [`nats`], [`mod@file`].
 //! - [`letters`]: what was given up, until somebody has it sent again or drops it.
 //! - [`manager`]: sees to it that each hook has its worker.
 //!

@@ -1,9 +1,9 @@
 //! `GET /api/_log`: who changed what when, commit by commit, for people and programs.
 //!
 //! A page costs what it shows and what it passes over: it looks at a limited number of commits, and `next` goes on where it
-//! stopped, with whatever it found. The same line by line, to the end or on and on: [`lines`].
+//! stopped, with whatever it found. The same line by line, to the end or on and on: `lines`.
 //!
-//! What may be asked is the business of [`asked`], which changes are meant and how they are told that of [`told`].
+//! What may be asked is the business of `asked`, which changes are meant and how they are told that of `told`.
 
 mod asked;
 mod lines;
