@@ -8,7 +8,7 @@
 //! Beside `self`, the resource as it is written, a rule knows `old`, as it was before (null where it is new), `operation` and
 //! `actor`. `old` is an object: what its links lead to is read as it is now.
 
-use corollary_syntax::ast::RuleText;
+use corollary_syntax::ast::{Ident, RuleText};
 use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::{nearest, parse_rule};
 use smol_str::SmolStr;
@@ -154,17 +154,7 @@ pub fn check_rule(schema: &Schema, ty: TypeIx, text: &str) -> Result<Rule, Vec<D
         }
         RuleText::Set { field, value } => {
             let (typed, mut found) = check_given(schema, ty, &given, &value);
-            let slot = match settable(schema, ty, &field.name) {
-                Ok(found) => Some(found),
-                Err((code, message, near)) => {
-                    let diagnostic = Diagnostic::error(code, field.span, message);
-                    found.push(match near {
-                        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-                        None => diagnostic,
-                    });
-                    None
-                }
-            };
+            let slot = settable(schema, ty, &field).map_err(|diagnostic| found.push(diagnostic)).ok();
             if let Some(derived) = fields(&typed).into_iter().find(|field| !schema.field(*field).is_fact()) {
                 let name = &schema.field(derived).name;
                 let message = format!("`{name}` follows from facts, and is not known yet when these are set");
@@ -172,9 +162,9 @@ pub fn check_rule(schema: &Schema, ty: TypeIx, text: &str) -> Result<Rule, Vec<D
             }
             match slot {
                 Some((slot, holds)) if found.is_empty() => {
-                    let told = ("rule", "what it is set to");
+                    let fits = fitting(schema, typed, holds, "what it is set to");
                     let value =
-                        fitting(schema, typed, holds, told, value.span).map_err(|found| vec![found])?;
+                        fits.map_err(|message| vec![Diagnostic::error("rule", value.span, message)])?;
                     Ok(Rule::Set { slot, value })
                 }
                 _ => Err(found),
@@ -184,22 +174,24 @@ pub fn check_rule(schema: &Schema, ty: TypeIx, text: &str) -> Result<Rule, Vec<D
 }
 
 /// A field that a rule may set, and what it holds.
-fn settable<'s>(
-    schema: &'s Schema,
-    ty: TypeIx,
-    name: &str,
-) -> Result<(Slot, &'s ValueType), (&'static str, String, Option<&'s str>)> {
+fn settable<'s>(schema: &'s Schema, ty: TypeIx, name: &Ident) -> Result<(Slot, &'s ValueType), Diagnostic> {
     let resource = schema.ty(ty);
-    let Some((slot, field)) = resource.named(name) else {
-        let near = nearest(name, resource.by_name.keys().map(SmolStr::as_str));
-        return Err(("unknown-field", format!("`{}` has no field `{name}`", resource.name), near));
+    let Some((slot, field)) = resource.named(&name.name) else {
+        let message = format!("`{}` has no field `{}`", resource.name, name.name);
+        let diagnostic = Diagnostic::error("unknown-field", name.span, message);
+        return Err(match nearest(&name.name, resource.by_name.keys().map(SmolStr::as_str)) {
+            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+            None => diagnostic,
+        });
     };
     match &field.kind {
         FieldKind::Stored(holds) if field.rules.kept.is_none() && !field.is_file() && !has_links(holds) => {
             Ok((slot, holds))
         }
-        FieldKind::Stored(_) => Err(("rule", format!("`{name}` is not set by rules"), None)),
-        _ => Err(("rule", format!("a rule sets stored values, and `{name}` is none"), None)),
+        _ => {
+            let message = format!("a rule sets stored values without links, and `{}` is none", field.name);
+            Err(Diagnostic::error("rule", name.span, message))
+        }
     }
 }
 

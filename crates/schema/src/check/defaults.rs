@@ -45,8 +45,8 @@ fn computed(
         mistakes.extend(reads_more_than_facts(schema, &expr, source.span));
     }
     let expr = match mistakes.is_empty() {
-        true => fitting(schema, expr, holds, ("default", "its default"), source.span)
-            .map_err(|mistake| mistakes.push(mistake))
+        true => fitting(schema, expr, holds, "its default")
+            .map_err(|message| mistakes.push(Diagnostic::error("default", source.span, message)))
             .ok(),
         false => None,
     };
@@ -77,15 +77,8 @@ fn reads_more_than_facts(schema: &Schema, expr: &Expr, span: Span) -> Option<Dia
     found
 }
 
-/// The expression with the conversion that its field needs; `told` is the code of the finding where it does not fit, and what
-/// the expression is to the field.
-pub(crate) fn fitting(
-    schema: &Schema,
-    expr: Expr,
-    holds: &ValueType,
-    told: (&'static str, &str),
-    span: Span,
-) -> Result<Expr, Diagnostic> {
+/// The expression with the conversion that its field needs; `what` it is to the field, for the message where it does not fit.
+pub(crate) fn fitting(schema: &Schema, expr: Expr, holds: &ValueType, what: &str) -> Result<Expr, String> {
     let wanted = Type::of_value(holds);
     let convert = |expr: Expr, function: Function| {
         let ty = Type::one(wanted.kind.clone());
@@ -104,7 +97,5 @@ pub(crate) fn fitting(
         }
     }
     let name = |ty: TypeIx| schema.ty(ty).name.clone();
-    let message =
-        format!("the field is {}, and {} {}", wanted.describe(&name), told.1, expr.ty.describe(&name));
-    Err(Diagnostic::error(told.0, span, message))
+    Err(format!("the field is {}, and {what} {}", wanted.describe(&name), expr.ty.describe(&name)))
 }

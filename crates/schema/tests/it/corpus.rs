@@ -2,7 +2,7 @@
 //! it. Read what changes as the person would who made the mistake.
 //!
 //! A case starts with `======== ` and its kind: `schema` is a whole one, `field` a field of `Person` in [`people`],
-//! `query` the filter of a query over `Person`. With `UPDATE_EXPECT=1` in the environment the files are rewritten with what
+//! `query` the filter of a query over `Person`, `rule` what a processor does with writes of `Person`. With `UPDATE_EXPECT=1` in the environment the files are rewritten with what
 //! is reported now; so a new case needs its first two lines only.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +10,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use corollary_schema::expr::check_condition;
+use corollary_schema::processors::check_rule;
 use corollary_schema::{Ids, check};
 use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::{parse_expression, render};
@@ -67,6 +68,12 @@ fn findings(kind: &str, text: &str) -> (Vec<Diagnostic>, String) {
             let parsed = parse_expression(text);
             assert_eq!(parsed.diagnostics, [], "{text}");
             (check_condition(&schema, ty, &parsed.tree).1, text.into())
+        }
+        "rule" => {
+            let checked = check(&people("doubled := self.age * 2"), &mut Ids::default());
+            let schema = checked.schema.unwrap_or_else(|| panic!("{:#?}", checked.diagnostics));
+            let ty = schema.type_named("Person").expect("the type");
+            (check_rule(&schema, ty, text).err().unwrap_or_default(), text.into())
         }
         _ => panic!("unknown kind {kind}"),
     }
