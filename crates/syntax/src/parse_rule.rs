@@ -39,6 +39,10 @@ impl Parser<'_> {
             let message = format!("expected \"deny\" or \"set\", found {}", self.found());
             let help = "write \"deny when CONDITION, message 'TEXT'\" or \"set FIELD := EXPRESSION\"";
             self.error("missing-keyword", self.here(), message, help);
+            // What it is to be is not known, so nothing is to be said of the rest.
+            while !self.at(TokenKind::End) {
+                self.bump();
+            }
             return RuleText::Deny { when: self.nothing(), message: None };
         }
         if self.eat_word("when").is_none() {
