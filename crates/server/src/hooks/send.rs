@@ -1,15 +1,18 @@
 //! One attempt at a delivery: a POST with the event as its body, signed, and what came of it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 
 use super::hook::Hook;
 use super::lanes::Event;
+use super::sign::Secret;
 use super::state::Told;
 use crate::outgoing::Connections;
 
@@ -104,25 +107,43 @@ async fn attempt(
 
 /// The request of an attempt at a time.
 fn request(hook: &Hook, event: &Event, at: Timestamp) -> Result<Request<Body>, String> {
-    let mut request = Request::new(Body::from(event.body.clone()));
+    let mut request = post(&hook.url, &hook.secret, &hook.headers, &event.id, at, event.body.clone())?;
+    let hook = HeaderValue::try_from(hook.id.as_str()).map_err(|error| error.to_string())?;
+    request.headers_mut().insert(HOOK, hook);
+    Ok(request)
+}
+
+/// A POST of JSON under an id, signed as at a time.
+///
+/// # Errors
+///
+/// Why it cannot be sent.
+pub fn post(
+    url: &str,
+    secret: &Secret,
+    own: &BTreeMap<String, String>,
+    id: &str,
+    at: Timestamp,
+    body: Bytes,
+) -> Result<Request<Body>, String> {
+    let timestamp = at.as_second();
+    let signature = secret.signature(id, timestamp, &body);
+    let mut request = Request::new(Body::from(body));
     *request.method_mut() = Method::POST;
-    *request.uri_mut() =
-        hook.url.parse().map_err(|error| format!("`{}` is no address: {error}", hook.url))?;
+    *request.uri_mut() = url.parse().map_err(|error| format!("`{url}` is no address: {error}"))?;
     let headers = request.headers_mut();
-    for (name, value) in &hook.headers {
+    for (name, value) in own {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             headers.insert(name, value);
         }
     }
-    let timestamp = at.as_second();
-    let signature = hook.secret.signature(&event.id, timestamp, &event.body);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(
         header::USER_AGENT,
         HeaderValue::from_static(concat!("corollary/", env!("CARGO_PKG_VERSION"))),
     );
     headers.insert(TIMESTAMP, HeaderValue::from(timestamp));
-    for (name, value) in [(ID, event.id.as_str()), (SIGNATURE, &signature), (HOOK, hook.id.as_str())] {
+    for (name, value) in [(ID, id), (SIGNATURE, &signature)] {
         headers.insert(name, HeaderValue::try_from(value).map_err(|error| error.to_string())?);
     }
     Ok(request)

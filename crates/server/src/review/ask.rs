@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderName, HeaderValue, Method, Request, header};
+use bytes::Bytes;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::{Map, Value as Json, json};
@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Breakers;
 use super::webhook::Webhook;
+use crate::hooks::send::post;
 use crate::http::fresh_id;
 use crate::outgoing::{Connections, connections};
 
@@ -131,7 +132,8 @@ impl Reviews {
         let id = fresh_id().to_string();
         let body =
             json!({ "id": id, "processor": asked.processor, "dry_run": asked.dry_run, "items": items });
-        let request = request(webhook, &id, body.to_string())?;
+        let body = Bytes::from(body.to_string());
+        let request = post(&webhook.url, &webhook.secret, &webhook.headers, &id, Timestamp::now(), body)?;
         let reply = client.request(request).await.map_err(|error| {
             let why = std::error::Error::source(&error).map_or(String::new(), |source| format!(": {source}"));
             format!("it cannot be reached{why}")
@@ -142,29 +144,6 @@ impl Reviews {
         let bytes = to_bytes(Body::new(reply.into_body()), MAX_REPLY).await;
         Ok(bytes.map_err(|_| format!("its reply has more than {MAX_REPLY} bytes, or broke off"))?.to_vec())
     }
-}
-
-fn request(webhook: &Webhook, id: &str, body: String) -> Result<Request<Body>, String> {
-    let timestamp = Timestamp::now().as_second();
-    let signature = webhook.secret.signature(id, timestamp, body.as_bytes());
-    let mut request = Request::new(Body::from(body));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() =
-        webhook.url.parse().map_err(|error| format!("`{}` is no address: {error}", webhook.url))?;
-    let headers = request.headers_mut();
-    for (name, value) in &webhook.headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            headers.insert(name, value);
-        }
-    }
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let timestamp = timestamp.to_string();
-    for (name, value) in
-        [("webhook-id", id), ("webhook-timestamp", &timestamp), ("webhook-signature", &signature)]
-    {
-        headers.insert(name, HeaderValue::try_from(value).map_err(|error| error.to_string())?);
-    }
-    Ok(request)
 }
 
 /// What a reply says to so many items.
