@@ -348,12 +348,7 @@ fn a_server_that_is_killed_and_a_receiver_that_fails_lose_nothing() {
 #[test]
 fn of_two_servers_one_delivers_and_the_other_takes_over() {
     let database = Database::new();
-    let place = |_: usize| {
-        let mut place = Place::new(SCHEMA);
-        place.store = Some(database.url());
-        place
-    };
-    let (one, other) = (place(0), place(1));
+    let (one, other) = (Place::over(&database, SCHEMA), Place::over(&database, SCHEMA));
     let a = Server::start(&one, &["--node", "a"]);
     let b = Server::start(&other, &["--node", "b"]);
     let (mut to_a, mut to_b) = (a.client(), b.client());

@@ -196,12 +196,7 @@ fn who_watches_hears_nothing_of_an_index() {
 #[test]
 fn of_several_servers_any_fills_an_index_for_all() {
     let database = Database::new();
-    let place = || {
-        let mut place = Place::new(SCHEMA);
-        place.store = Some(database.url());
-        place
-    };
-    let (one, other) = (place(), place());
+    let (one, other) = (Place::over(&database, SCHEMA), Place::over(&database, SCHEMA));
     let (a, b) = (Server::start(&one, &SLOW), Server::start(&other, &SLOW));
     let (mut to_a, mut to_b) = (a.client(), b.client());
     let mut items = Items::fill(&mut to_a);

@@ -1,6 +1,5 @@
 //! Several servers over one PostgreSQL database.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,12 +10,6 @@ use rustix::process::Signal;
 /// What a server has to follow the other one in.
 const SOON: Duration = Duration::from_secs(5);
 
-fn place(database: &Arc<Database>, schema: &str) -> Place {
-    let mut place = Place::new(schema);
-    place.store = Some(database.url());
-    place
-}
-
 const COUNTER: &str = "
 type Counter in counters { n: int default 0, twice := self.n * 2, logs: inverse Log.of, all := count(self.logs) }
 type Log in logs { of: link Counter }
@@ -25,7 +18,7 @@ type Log in logs { of: link Counter }
 #[test]
 fn what_is_written_on_one_is_watched_and_read_on_the_other() {
     let database = Database::new();
-    let (one, other) = (place(&database, COUNTER), place(&database, COUNTER));
+    let (one, other) = (Place::over(&database, COUNTER), Place::over(&database, COUNTER));
     let (a, b) = (one.serve(), other.serve());
     let (mut to_a, mut to_b) = (a.client(), b.client());
     let features = to_b.read("/api/_features");
@@ -69,7 +62,7 @@ fn an_event_on_the_other_server_follows_at_once() {
     // Without the bell of the database each event waits for the next look, half a second in the mean.
     const WRITES: u32 = 40;
     let database = Database::new();
-    let (one, other) = (place(&database, COUNTER), place(&database, COUNTER));
+    let (one, other) = (Place::over(&database, COUNTER), Place::over(&database, COUNTER));
     let (a, b) = (one.serve(), other.serve());
     let mut to_a = a.client();
     let mut watch = b.watch("/api/counters?watch=true");
@@ -101,7 +94,7 @@ fn an_event_on_the_other_server_follows_at_once() {
 #[test]
 fn what_the_bell_does_not_tell_is_seen_all_the_same() {
     let database = Database::new();
-    let (one, other) = (place(&database, COUNTER), place(&database, COUNTER));
+    let (one, other) = (Place::over(&database, COUNTER), Place::over(&database, COUNTER));
     let (a, b) = (one.serve(), other.serve());
     let mut to_a = a.client();
     let mut watch = b.watch("/api/counters?watch=true");
@@ -136,7 +129,7 @@ fn two_servers_count_one_counter() {
     const CLIENTS: usize = 5;
     const EACH: usize = 20;
     let database = Database::new();
-    let (one, other) = (place(&database, COUNTER), place(&database, COUNTER));
+    let (one, other) = (Place::over(&database, COUNTER), Place::over(&database, COUNTER));
     let servers = [one.serve(), other.serve()];
     servers[0].client().post("/api/counters", &json!({"_id": "c"})).expect(201);
     let begun = Instant::now();
@@ -184,7 +177,7 @@ fn two_servers_that_write_all_the_time_both_come_to_it() {
     // How many follow what is written on each of the two servers.
     const LEAVES: [usize; 2] = [1, 250];
     let database = Database::new();
-    let (one, other) = (place(&database, SCHEMA), place(&database, SCHEMA));
+    let (one, other) = (Place::over(&database, SCHEMA), Place::over(&database, SCHEMA));
     let servers = [one.serve(), other.serve()];
     let mut client = servers[0].client();
     for hub in 0..2 * CLIENTS {
@@ -230,7 +223,7 @@ fn two_servers_that_write_all_the_time_both_come_to_it() {
 fn what_a_killed_server_leaves_of_an_update_another_one_ends() {
     const LEAVES: usize = 600;
     let database = Database::new();
-    let (one, other) = (place(&database, hub::SCHEMA), place(&database, hub::SCHEMA));
+    let (one, other) = (Place::over(&database, hub::SCHEMA), Place::over(&database, hub::SCHEMA));
     let a = Server::start(&one, &["--update-budget", "10"]);
     let mut to_a = a.client();
     to_a.post("/api/hubs", &json!({"_id": "h", "name": "one"})).expect(201);
@@ -273,7 +266,7 @@ fn what_a_killed_server_leaves_of_an_update_another_one_ends() {
 #[test]
 fn a_server_that_sleeps_wakes_up_to_what_there_is() {
     let database = Database::new();
-    let (one, other) = (place(&database, COUNTER), place(&database, COUNTER));
+    let (one, other) = (Place::over(&database, COUNTER), Place::over(&database, COUNTER));
     let (a, b) = (one.serve(), other.serve());
     let (mut to_a, mut to_b) = (a.client(), b.client());
     to_a.post("/api/counters", &json!({"_id": "c", "n": 1})).expect(201);
@@ -295,9 +288,9 @@ fn a_server_that_sleeps_wakes_up_to_what_there_is() {
 #[test]
 fn a_server_that_is_started_with_another_schema_brings_it_to_all_of_them() {
     let database = Database::new();
-    let one = place(&database, COUNTER);
+    let one = Place::over(&database, COUNTER);
     let newer =
-        place(&database, &format!("{COUNTER} type More in more {{ c: link Counter, n := self.c.n }}"));
+        Place::over(&database, &format!("{COUNTER} type More in more {{ c: link Counter, n := self.c.n }}"));
     let a = one.serve();
     a.client().post("/api/counters", &json!({"_id": "c", "n": 1})).expect(201);
     let b = newer.serve();
@@ -326,7 +319,7 @@ fn two_servers_work_on_different_updates_at_once() {
     type Leaf in leaves { hub: link Hub, a := self.hub.name, b := self.hub.name, c := self.hub.name, d := self.hub.name }
     ";
     let database = Database::new();
-    let (one, other) = (place(&database, FOUR), place(&database, FOUR));
+    let (one, other) = (Place::over(&database, FOUR), Place::over(&database, FOUR));
     let flags = ["--update-budget", "10"];
     let (a, b) = (Server::start(&one, &flags), Server::start(&other, &flags));
     let (mut to_a, mut to_b) = (a.client(), b.client());
@@ -394,7 +387,7 @@ fn two_servers_work_on_different_updates_at_once() {
 fn an_update_outlives_its_database() {
     const LEAVES: usize = 400;
     let database = Database::new();
-    let one = place(&database, hub::SCHEMA);
+    let one = Place::over(&database, hub::SCHEMA);
     let server = Server::start(&one, &["--update-budget", "10"]);
     let mut client = server.client();
     client.post("/api/hubs", &json!({"_id": "h", "name": "one"})).expect(201);

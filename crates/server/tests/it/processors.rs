@@ -165,12 +165,7 @@ fn what_does_not_fit_is_told_and_lets_nothing_pass() {
 #[test]
 fn one_that_is_declared_on_one_server_holds_on_the_other_at_once() {
     let database = Database::new();
-    let place = || {
-        let mut place = Place::new(SCHEMA);
-        place.store = Some(Arc::clone(&database).url());
-        place
-    };
-    let (one, other) = (place(), place());
+    let (one, other) = (Place::over(&database, SCHEMA), Place::over(&database, SCHEMA));
     let (a, b) = (one.serve(), other.serve());
     let (mut to_a, mut to_b) = (a.client(), b.client());
     to_b.post("/api/orders", &json!({"_id": "a", "amount": 1})).expect(201);

@@ -159,12 +159,7 @@ fn the_file_from_before_does_not_bring_the_old_schema_back_and_another_one_does_
 #[test]
 fn all_servers_over_one_database_serve_the_schema_that_one_of_them_was_given() {
     let database = Database::new();
-    let place = || {
-        let mut place = Place::new(SCHEMA);
-        place.store = Some(database.url());
-        place
-    };
-    let (one, other) = (place(), place());
+    let (one, other) = (Place::over(&database, SCHEMA), Place::over(&database, SCHEMA));
     let (a, b) = (one.serve(), other.serve());
     let (mut to_a, mut to_b) = (a.client(), b.client());
     to_a.post("/api/counters", &json!({"_id": "c"})).expect(201);

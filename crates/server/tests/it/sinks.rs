@@ -379,12 +379,7 @@ fn a_stream_that_is_missing_or_full_is_told_of_and_letters_are_sent_again() {
 #[test]
 fn of_two_servers_the_one_with_a_folder_writes() {
     let database = Database::new();
-    let place = || {
-        let mut place = Place::new(SCHEMA);
-        place.store = Some(database.url());
-        place
-    };
-    let (one, other) = (place(), place());
+    let (one, other) = (Place::over(&database, SCHEMA), Place::over(&database, SCHEMA));
     fs::create_dir_all(folder(&other)).unwrap();
     let a = Server::start(&one, &["--node", "a"]);
     let b = Server::start(&other, &["--node", "b", "--sink-folder", folder(&other).to_str().unwrap()]);

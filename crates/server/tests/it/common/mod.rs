@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use corollary_store::postgres::testing::Server as Database;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -62,6 +63,11 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("schema.cor"), schema).unwrap();
         Place { folder, store: None, environment: Vec::new() }
+    }
+
+    /// The same over a database, which several may share.
+    pub fn over(database: &Database, schema: &str) -> Place {
+        Place { store: Some(database.url()), ..Place::new(schema) }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
