@@ -20,7 +20,7 @@ use super::{Failure, Place, open};
 use crate::front::listen::{self, Listening};
 use crate::front::metrics::Metrics;
 use crate::front::tls::Tls;
-use crate::front::{self, Front, log, origins};
+use crate::front::{Face, Front, log, origins};
 use crate::hooks::{self, Hooks};
 use crate::http::backup::MAX_BACKUPS;
 use crate::http::{self, App, Bodies, Limits};
@@ -290,7 +290,7 @@ pub async fn start(
     let site = site.map_err(|error| format!("the thread of the executor could not be started: {error}"))?;
     let metrics = Arc::new(Metrics::new(site.clone(), bodies));
     let front = Front { time_limit, origins: options.origins.clone() };
-    let face = front::face(http::router(site.clone()), &front, metrics.clone(), &site);
+    let face = Arc::new(Face::new(&site, &front, metrics.clone()));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let listening = Listening { listener, connections: options.max_connections as usize, tls };
     // The sender gone means the same as a signal.

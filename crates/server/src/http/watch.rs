@@ -15,7 +15,7 @@ use corollary_schema::{FieldKind, FieldRef, Schema, TypeIx};
 
 use super::params::Params;
 use super::{Call, Fault, read, values, with_header};
-use crate::front::listen::Room;
+use crate::front::listen::Caller;
 use crate::json::encode::Shape;
 use crate::mounts::permit::permit;
 use crate::mounts::{Scope, names_of, narrowed, proxy};
@@ -66,7 +66,7 @@ pub(super) async fn socket(State(site): State<Site>, request: Request<Body>) -> 
     let most = site.current().limits.subscriptions;
     let (mut head, _) = request.into_parts();
     // The connection counts as one as long as it is there.
-    let room = head.extensions.get::<Room>().cloned();
+    let room = head.extensions.get::<Caller>().map(|caller| caller.room.clone());
     match WebSocketUpgrade::from_request_parts(&mut head, &()).await {
         Ok(upgrade) => upgrade
             .max_message_size(socket::MAX_MESSAGE_BYTES)
