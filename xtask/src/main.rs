@@ -1,4 +1,5 @@
 //! One entry point for every chore: `cargo xtask ci` runs what a change must pass, `cargo xtask bench` measures,
+//! `cargo xtask performance` makes the page of what was measured,
 //! `cargo xtask sim` simulates, `cargo xtask long` runs the tests that need optimised code,
 //! `cargo xtask kills` and `cargo xtask torture-updates` kill a server at work, `cargo xtask failing-disk` has its disk fail,
 //! `cargo xtask model` plays with one, `cargo xtask schemathesis` holds one to its OpenAPI document.
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 mod bench;
 mod ci;
 mod long;
+mod performance;
 mod schemathesis;
 mod sim;
 mod tools;
@@ -20,6 +22,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   ci            format check, clippy with warnings denied, all tests, documentation
   bench NAME    a benchmark against PostgreSQL; `cargo xtask bench` lists them
+  performance   docs/performance.md and its plots, from what `cargo xtask bench NAME --record` has kept; `--measure`
+                runs all benchmarks first
   long          the tests of a million, optimised: some minutes
   schemathesis  the OpenAPI document, held against a server by Schemathesis (needs Python)
   kills         the server, killed at any moment, ten thousand times; `--rounds N` says how often
@@ -33,6 +37,7 @@ fn main() -> ExitCode {
     match arguments.split_first() {
         Some((command, [])) if command == "ci" => ci::ci(),
         Some((command, rest)) if command == "bench" => bench::bench(rest),
+        Some((command, rest)) if command == "performance" => performance::performance(rest),
         Some((command, [])) if command == "long" => long::long(),
         Some((command, rest)) if command == "schemathesis" => schemathesis::schemathesis(rest),
         Some((command, rest)) if command == "sim" => sim::sim(rest),

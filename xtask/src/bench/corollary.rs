@@ -126,11 +126,21 @@ impl Data {
 
     /// Starts a server on a free port. Over a database there may be several, with a name each.
     pub fn start(&self, name: &str) -> Result<Ready> {
+        self.begin(name, self.command("serve"))
+    }
+
+    /// The same, run by another program, which takes it as its last arguments.
+    pub fn start_under(&self, name: &str, mut program: Command) -> Result<Ready> {
+        let command = self.command("serve");
+        program.arg(command.get_program()).args(command.get_args());
+        self.begin(name, program)
+    }
+
+    fn begin(&self, name: &str, mut command: Command) -> Result<Ready> {
         let file = |what: &str| self.folder.path().join(format!("{what} of {name}"));
         let (stdout, stderr) = (file("stdout"), file("stderr"));
         let create =
             |path: &Path| fs::File::create(path).map_err(|error| format!("{}: {error}", path.display()));
-        let mut command = self.command("serve");
         command
             .args(["--listen", "127.0.0.1:0", "--node", name])
             .stdout(create(&stdout)?)
@@ -157,6 +167,11 @@ impl Ready {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The number of its process.
+    pub fn process(&self) -> u32 {
+        self.server.process()
     }
 
     /// The most memory it had at once, in bytes.

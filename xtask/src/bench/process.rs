@@ -71,6 +71,11 @@ impl Running {
         Ok(Running { name, child, stop })
     }
 
+    /// Its number.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its status if it has ended.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         self.child.try_wait().map_err(|error| format!("{}: {error}", self.name).into())

@@ -15,7 +15,7 @@ use super::options::{Options, Side};
 use super::sample::middle;
 use super::streams::Streams;
 use super::table::{Aim, Table, count, ratio, time};
-use super::{Result, process, progress, root};
+use super::{Result, process, progress, record, root};
 
 /// Watches of one change.
 const WATCHERS: usize = 10_000;
@@ -121,7 +121,7 @@ pub fn run(options: &Options) -> Result<()> {
     if peers.len() < 2 {
         table.note("etcd is not installed here, or was not asked for.");
     }
-    println!("\n{table}");
+    record::print(&table);
     Ok(())
 }
 
