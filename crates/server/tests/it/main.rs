@@ -40,6 +40,8 @@ mod ordered;
 mod owners;
 mod patches;
 mod postgres;
+#[cfg(target_os = "linux")]
+mod power_loss;
 mod processors;
 mod proxies;
 mod readme;

@@ -2,9 +2,6 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::OnceLock;
 
 use crate::common::*;
 
@@ -49,7 +46,7 @@ impl Disk {
         // By its real name, as the system tells it of open files.
         let folder = fs::canonicalize(place.path("")).unwrap().join("data");
         place.environment = vec![
-            ("LD_PRELOAD".into(), shim().to_str().unwrap().to_owned()),
+            ("LD_PRELOAD".into(), shim("faults", include_str!("faults.c")).to_str().unwrap().to_owned()),
             ("FAULTS".into(), path.clone()),
             ("FAULTS_FOLDER".into(), folder.to_str().unwrap().to_owned()),
         ];
@@ -81,23 +78,4 @@ impl Disk {
         self.control.read_exact_at(&mut bytes, 40).unwrap();
         i64::from_ne_bytes(bytes)
     }
-}
-
-/// The library, built with the C compiler that links Rust programs.
-fn shim() -> &'static PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/crash/faults.c");
-        // Built beside and moved there, since tests may run at the same time in several processes.
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-        let library = folder.join("faults.so");
-        let draft = folder.join(format!("faults-{}.so", std::process::id()));
-        let mut build = Command::new("cc");
-        build
-            .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
-            .args([draft.as_os_str(), source.as_ref()]);
-        assert!(build.arg("-ldl").status().expect("a C compiler").success(), "faults.c does not build");
-        fs::rename(draft, &library).unwrap();
-        library
-    })
 }
