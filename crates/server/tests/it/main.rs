@@ -58,6 +58,8 @@ mod siblings;
 mod sinks;
 mod sockets;
 mod sql;
+#[cfg(target_os = "linux")]
+mod torture;
 mod unions;
 mod updates;
 mod urls;

@@ -1,4 +1,4 @@
-//! A disk that fails when it is told to: `faults.c`, which stands before the C library of a server.
+//! A disk that fails when it is told to, and a clock that is wrong: `faults.c`, which stands before the C library of a server.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -42,7 +42,7 @@ pub struct Disk {
 impl Disk {
     /// Has the servers that are started in a place from now on use it.
     pub fn of(place: &mut Place) -> Disk {
-        let path = place.write("faults", [0; 48]);
+        let path = place.write("faults", [0; 56]);
         // By its real name, as the system tells it of open files.
         let folder = fs::canonicalize(place.path("")).unwrap().join("data");
         place.environment = vec![
@@ -65,6 +65,11 @@ impl Disk {
     /// Nothing fails any more.
     pub fn heal(&self) {
         self.set(0, &[0]);
+    }
+
+    /// Has the clock be ahead by so much of what it is; behind, where that is less than nothing.
+    pub fn set_clock(&self, ahead: i64) {
+        self.set(6, &[ahead]);
     }
 
     fn set(&self, first: u64, numbers: &[i64]) {

@@ -9,7 +9,7 @@ pub mod bank;
 #[cfg(target_os = "linux")]
 mod disk;
 #[cfg(target_os = "linux")]
-mod faults;
+pub mod faults;
 
 use std::io;
 use std::sync::Mutex;

@@ -75,11 +75,6 @@ pub fn record(seed: u64, lives: usize, writes: u64) -> Recorded {
         let stopped = AtomicBool::new(false);
         let is_last = life + 1 == lives;
         let killed = !is_last && random.below(3) > 0;
-        eprintln!(
-            "life {life}, {} operations, {} bytes",
-            trace.length(),
-            fs::metadata(&trace.path).unwrap().len()
-        );
         thread::scope(|scope| {
             for me in 0..CLIENTS {
                 let mut writer = Writer::new(&server, random.below(u64::MAX), &known).refusable();
