@@ -39,6 +39,9 @@ pub struct Summary {
     pub findings: Vec<String>,
 }
 
+/// Folders that are opened from one line about them to the next.
+const TELL: usize = 1_000;
+
 /// The random choices at a moment do not depend on which others are looked at, nor by whom.
 fn random(plan: &Plan, moment: usize) -> Random {
     Random::new(plan.seed.wrapping_add((moment as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
@@ -133,6 +136,10 @@ fn look(
         });
         let mut summary = summary.lock().unwrap();
         summary.states += 1;
+        if summary.states % TELL == 0 {
+            let Summary { states, moments, findings, .. } = &*summary;
+            eprintln!("{states} folders of {moments} moments opened, {} findings", findings.len());
+        }
         match judged {
             Ok(found) => summary.acknowledged += found,
             Err(wrong) => {

@@ -188,6 +188,7 @@ impl Summary {
             let (setting, seed_of_round) = (settings[number % settings.len()], random.below(u64::MAX));
             let played =
                 catch_unwind(AssertUnwindSafe(|| round(setting, seed_of_round, &database, &mut summary)));
+            eprintln!("round {number}, {setting:?}: {:.0?}", begun.elapsed());
             if let Err(panic) = played {
                 let text = panic.downcast_ref::<String>().cloned();
                 let text = text.or_else(|| panic.downcast_ref::<&str>().map(|it| (*it).to_owned()));
