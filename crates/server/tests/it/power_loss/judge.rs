@@ -37,38 +37,31 @@ impl Judge<'_> {
     /// Opens a data folder as it was left at a moment. Returns how many acknowledged writes it was looked through for; the
     /// error says what is wrong with it.
     pub fn open(&self, data: &Path, moment: u64) -> Result<usize, String> {
-        let store = EmbeddedStore::open(data, &keys::KEYSPACES, EmbeddedOptions::default());
-        let store: Arc<dyn Store> = Arc::new(store.map_err(|error| format!("it cannot be opened: {error}"))?);
-        let stored = catalog::stored(&*store).map_err(|error| format!("it has no schema: {error}"))?;
-        let Some(stored) = stored else {
+        let Some(mut executor) = open(data)? else {
             return match self.begun <= moment {
                 true => Err("it is empty".to_owned()),
                 false => Ok(0),
             };
         };
-        let options = EngineOptions {
-            update_budget: BUDGET,
-            instead_of: stored.instead_of,
-            ..EngineOptions::default()
-        };
-        let now = Timestamp::now();
-        let opened = corollary_engine::open(store, &stored.text, &options, now, &mut |_| ());
-        let mut executor = opened.map_err(|error| format!("its schema cannot be opened: {error}"))?;
         let failed = |error: EngineError| format!("it cannot be read: {error}");
-        executor.drop_uploads().map_err(failed)?;
         let mut wrong = consistent(&executor).map_err(failed)?;
         let (values, commits) = told(&executor, &mut wrong).map_err(failed)?;
         self.compare(&values, &commits, moment, &mut wrong);
         if moment >= self.begun {
             write(&mut executor).map_err(|error| format!("it cannot be written: {error}"))?;
-            wrong.extend(
-                consistent(&executor).map_err(failed)?.into_iter().map(|it| format!("{it}, written to")),
-            );
+            let revision = executor.engine().revision();
+            drop(executor);
+            let again = open(data)?.ok_or("it is empty behind a write")?;
+            if again.engine().revision() != revision {
+                wrong.push(format!("revision {revision} is lost behind a stop"));
+            }
+            let found = consistent(&again).map_err(failed)?;
+            wrong.extend(found.into_iter().map(|it| format!("behind a write: {it}")));
         }
-        if !wrong.is_empty() {
-            return Err(wrong.join("; "));
+        match wrong.is_empty() {
+            true => Ok(self.acknowledged(moment)),
+            false => Err(wrong.join("; ")),
         }
-        Ok(self.acknowledged(moment))
     }
 
     /// Is what the clients wrote there, as far as it has to be, and nothing else?
@@ -115,6 +108,20 @@ impl Judge<'_> {
             wrong.push(format!("{} has become {}: half a transfer", values.given, values.transferred));
         }
     }
+}
+
+/// Opens the data of a folder, as a server does; nothing if nobody had come to open it.
+fn open(data: &Path) -> Result<Option<Executor>, String> {
+    let store = EmbeddedStore::open(data, &keys::KEYSPACES, EmbeddedOptions::default());
+    let store: Arc<dyn Store> = Arc::new(store.map_err(|error| format!("it cannot be opened: {error}"))?);
+    let stored = catalog::stored(&*store).map_err(|error| format!("it has no schema: {error}"))?;
+    let Some(stored) = stored else { return Ok(None) };
+    let options =
+        EngineOptions { update_budget: BUDGET, instead_of: stored.instead_of, ..EngineOptions::default() };
+    let opened = corollary_engine::open(store, &stored.text, &options, Timestamp::now(), &mut |_| ());
+    let mut executor = opened.map_err(|error| format!("its schema cannot be opened: {error}"))?;
+    executor.drop_uploads().map_err(|error| format!("uploads cannot be dropped: {error}"))?;
+    Ok(Some(executor))
 }
 
 /// What the paths of the clients are, as far as they are something.

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::disk::{self, Disk, Manner};
+use super::disk::{self, Disk, Image, Manner};
 use super::trace::Operation;
 use crate::common::*;
 
@@ -128,7 +128,9 @@ fn look(
     }
     for (variant, manner) in manners.iter().enumerate() {
         let folder = tempfile::tempdir_in(memory()).unwrap();
-        disk::write(&disk.image(*manner, random), folder.path());
+        let image = disk.image(*manner, random);
+        disk::write(&image, folder.path());
+        leave_memory(&image, folder.path(), random);
         let judged = catch_unwind(AssertUnwindSafe(|| judge(folder.path(), moment)));
         let judged = judged.unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().cloned();
@@ -155,6 +157,21 @@ fn look(
     summary.moments += 1;
     summary.most_pending = summary.most_pending.max(disk.pending());
 }
+
+/// What SQLite's processes share in memory has a file, of which anything may be there.
+fn leave_memory(image: &Image, folder: &Path, random: &mut Random) {
+    for path in image.keys() {
+        let Some(name) = path.to_str().and_then(|path| path.strip_suffix("-wal")) else { continue };
+        if random.below(2) == 0 {
+            let bytes: Vec<u8> =
+                (0..MEMORY_BYTES / 8).flat_map(|_| random.below(u64::MAX).to_le_bytes()).collect();
+            fs::write(folder.join(format!("{name}-shm")), bytes).unwrap();
+        }
+    }
+}
+
+/// The least that such a file has.
+const MEMORY_BYTES: usize = 32 << 10;
 
 /// Where the folders are put: in memory, if the system has such a place, since nothing there has to be synced.
 fn memory() -> PathBuf {
