@@ -63,6 +63,8 @@ fn what_was_acknowledged_survives_a_loss_of_power() {
         ("servers stopped in peace", peaceful),
         ("writes acknowledged", acknowledged),
         ("operations recorded", summary.operations),
+        ("segments of the journal made", recorded.made("corollary.journal-")),
+        ("writes to the data file", recorded.written("corollary.db")),
         ("moments looked at", summary.moments),
         ("folders opened", summary.states),
         ("changes not durable, at most", summary.most_pending),

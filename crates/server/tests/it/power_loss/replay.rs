@@ -57,13 +57,19 @@ fn manner(random: &mut Random) -> Manner {
     }
 }
 
+/// How many writes had been acknowledged by a moment.
+pub type Acknowledged<'a> = dyn Fn(usize) -> usize + Sync + 'a;
+
+/// Looks at a folder as it was left at a moment: how many acknowledged writes are there, or what is wrong.
+pub type Judgement<'a> = dyn Fn(&Path, usize) -> Result<usize, String> + Sync + 'a;
+
 /// Has `judge` look at every folder; it says how many acknowledged writes it found, or what is wrong.
 pub fn replay(
     root: u64,
     operations: &[Operation],
     plan: Plan,
-    acknowledged: &(dyn Fn(usize) -> usize + Sync),
-    judge: &(dyn Fn(&Path, usize) -> Result<usize, String> + Sync),
+    acknowledged: &Acknowledged<'_>,
+    judge: &Judgement<'_>,
 ) -> Summary {
     let summary = Mutex::new(Summary { operations: operations.len(), ..Summary::default() });
     let workers = thread::available_parallelism().map_or(1, usize::from);
@@ -73,7 +79,7 @@ pub fn replay(
             scope.spawn(|| {
                 let mut disk = Disk::new(root);
                 let mut done = 0;
-                let mut seen = None;
+                let mut look = Look { plan, acknowledged, judge, summary: &summary, seen: None };
                 loop {
                     // Some moments together, so that what did not change from one to the next is not looked at again.
                     let from = next.fetch_add(TOGETHER, Ordering::Relaxed);
@@ -89,7 +95,7 @@ pub fn replay(
                             None => random.below(plan.every) == 0 || moment == operations.len(),
                         };
                         if wanted {
-                            look(&disk, moment, &plan, &mut random, acknowledged, &mut seen, judge, &summary);
+                            look.at(&disk, moment, &mut random);
                         }
                     }
                 }
@@ -105,57 +111,59 @@ const TOGETHER: usize = 32;
 /// What a folder without anything that was not synced depends on: what was synced, and what has to be there.
 type Durable = (u64, usize);
 
-#[expect(clippy::too_many_arguments, reason = "one place calls it")]
-fn look(
-    disk: &Disk,
-    moment: usize,
-    plan: &Plan,
-    random: &mut Random,
-    acknowledged: &(dyn Fn(usize) -> usize + Sync),
-    seen: &mut Option<Durable>,
-    judge: &(dyn Fn(&Path, usize) -> Result<usize, String> + Sync),
-    summary: &Mutex<Summary>,
-) {
-    let durable = (disk.synced, acknowledged(moment));
-    let mut manners = Vec::new();
-    if *seen != Some(durable) {
-        manners.push(Manner::Nothing);
-        *seen = Some(durable);
-    }
-    if disk.pending() > 0 {
-        manners.push(Manner::Everything);
-        manners.extend((0..plan.variants).map(|_| manner(random)));
-    }
-    for (variant, manner) in manners.iter().enumerate() {
-        let folder = tempfile::tempdir_in(memory()).unwrap();
-        let image = disk.image(*manner, random);
-        disk::write(&image, folder.path());
-        leave_memory(&image, folder.path(), random);
-        let judged = catch_unwind(AssertUnwindSafe(|| judge(folder.path(), moment)));
-        let judged = judged.unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().cloned();
-            Err(format!("a panic: {}", text.unwrap_or_default()))
-        });
-        let mut summary = summary.lock().unwrap();
-        summary.states += 1;
-        if summary.states % TELL == 0 {
-            let Summary { states, moments, findings, .. } = &*summary;
-            eprintln!("{states} folders of {moments} moments opened, {} findings", findings.len());
+/// What a thread needs to look at folders, and what it has seen.
+struct Look<'a> {
+    plan: Plan,
+    acknowledged: &'a Acknowledged<'a>,
+    judge: &'a Judgement<'a>,
+    summary: &'a Mutex<Summary>,
+    /// Of the last folder without anything that was not synced.
+    seen: Option<Durable>,
+}
+
+impl Look<'_> {
+    fn at(&mut self, disk: &Disk, moment: usize, random: &mut Random) {
+        let durable = (disk.synced, (self.acknowledged)(moment));
+        let mut manners = Vec::new();
+        if self.seen != Some(durable) {
+            manners.push(Manner::Nothing);
+            self.seen = Some(durable);
         }
-        match judged {
-            Ok(found) => summary.acknowledged += found,
-            Err(wrong) => {
-                let finding = format!("moment {moment}, variant {variant}, {manner:?}: {wrong}");
-                if summary.findings.len() < MAX_TOLD {
-                    eprintln!("{finding}");
+        if disk.pending() > 0 {
+            manners.push(Manner::Everything);
+            manners.extend((0..self.plan.variants).map(|_| manner(random)));
+        }
+        for (variant, manner) in manners.iter().enumerate() {
+            let folder = tempfile::tempdir_in(memory()).unwrap();
+            let image = disk.image(*manner, random);
+            disk::write(&image, folder.path());
+            leave_memory(&image, folder.path(), random);
+            let judged = catch_unwind(AssertUnwindSafe(|| (self.judge)(folder.path(), moment)));
+            let judged = judged.unwrap_or_else(|panic| {
+                let text = panic.downcast_ref::<String>().cloned();
+                Err(format!("a panic: {}", text.unwrap_or_default()))
+            });
+            let mut summary = self.summary.lock().unwrap();
+            summary.states += 1;
+            if summary.states.is_multiple_of(TELL) {
+                let Summary { states, moments, findings, .. } = &*summary;
+                eprintln!("{states} folders of {moments} moments opened, {} findings", findings.len());
+            }
+            match judged {
+                Ok(found) => summary.acknowledged += found,
+                Err(wrong) => {
+                    let finding = format!("moment {moment}, variant {variant}, {manner:?}: {wrong}");
+                    if summary.findings.len() < MAX_TOLD {
+                        eprintln!("{finding}");
+                    }
+                    summary.findings.push(finding);
                 }
-                summary.findings.push(finding);
             }
         }
+        let mut summary = self.summary.lock().unwrap();
+        summary.moments += 1;
+        summary.most_pending = summary.most_pending.max(disk.pending());
     }
-    let mut summary = summary.lock().unwrap();
-    summary.moments += 1;
-    summary.most_pending = summary.most_pending.max(disk.pending());
 }
 
 /// What SQLite's processes share in memory has a file, of which anything may be there.

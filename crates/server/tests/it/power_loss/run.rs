@@ -3,6 +3,7 @@
 //! It is killed between two operations on its files, at any of them: while it makes its folder, while it starts and takes
 //! up what it left, while clients write, while the journal goes into the database.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
@@ -145,6 +146,30 @@ impl Recorded {
         let kept = json!({"folder": trace.folder, "root": self.root, "begun": self.begun, "asked": asked});
         fs::write(folder.join("recorded.json"), kept.to_string()).unwrap();
         Some(folder.display().to_string())
+    }
+
+    /// Files whose names begin so.
+    pub fn made(&self, name: &str) -> usize {
+        let begins = |path: &Path| path.file_name().is_some_and(|it| it.to_str().unwrap().starts_with(name));
+        let made = |it: &&Operation| matches!(it, Operation::Create { path, .. } if begins(path));
+        self.operations.iter().filter(made).count()
+    }
+
+    /// Writes to the files of this name, of which each may be a page.
+    pub fn written(&self, name: &str) -> usize {
+        let mut inodes = BTreeSet::new();
+        let is_one = |it: &&Operation| match it {
+            Operation::Create { path, inode } => {
+                match path.ends_with(name) {
+                    true => inodes.insert(*inode),
+                    false => inodes.remove(inode),
+                };
+                false
+            }
+            Operation::Write { inode, .. } => inodes.contains(inode),
+            _ => false,
+        };
+        self.operations.iter().filter(is_one).count()
     }
 
     /// Was it recorded by another run of this test?

@@ -10,7 +10,7 @@ mod cluster;
 mod watching;
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -47,7 +47,7 @@ struct Summary {
     findings: Vec<String>,
 }
 
-/// One round; the error says what was found.
+/// One round; a finding is a panic.
 fn round(setting: Setting, seed: u64, database: &Arc<Database>, summary: &mut Summary) {
     let mut random = Random::new(seed);
     let mut cluster = Cluster::new(setting, SCHEMA, database, &format!("r{seed}"));
@@ -99,12 +99,11 @@ fn round(setting: Setting, seed: u64, database: &Arc<Database>, summary: &mut Su
         }));
         until.store(marked.as_ref().map_or(1, |revision| *revision), Ordering::SeqCst);
         let folds = watches.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>();
-        for failed in [harmed.err(), marked.err()].into_iter().flatten() {
-            std::panic::resume_unwind(failed);
+        if let Some(failed) = harmed.err().or(marked.err()) {
+            resume_unwind(failed);
         }
-        let joined =
-            |outcome: std::thread::Result<_>| outcome.unwrap_or_else(|it| std::panic::resume_unwind(it));
-        wrote.into_iter().for_each(|outcome| outcome.unwrap_or_else(|it| std::panic::resume_unwind(it)));
+        let joined = |outcome: std::thread::Result<_>| outcome.unwrap_or_else(|it| resume_unwind(it));
+        wrote.into_iter().for_each(|outcome| outcome.unwrap_or_else(|it| resume_unwind(it)));
         folds.into_iter().map(joined).collect()
     });
     let mut ledger = shared.ledger.into_inner().unwrap();
