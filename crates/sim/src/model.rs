@@ -17,10 +17,12 @@ use crate::files;
 use crate::lifetime::CREATED;
 use crate::names;
 use crate::owners;
+use crate::processors::Line;
 use crate::rules::{self, Codes, Fill};
 use crate::union;
 
 mod moves;
+mod passing;
 
 pub use moves::To;
 
@@ -45,8 +47,12 @@ pub enum Step {
     Update(Place, Vec<(String, Edit)>),
     Move(Place, To),
     Delete(Place),
+    /// The first of them stands for all.
+    DeleteAll(Vec<Place>),
     Require(Place, Vec<u64>),
     Read(Place),
+    /// Is it there when all else is done, or is it not?
+    Ensure(Place, bool),
 }
 
 impl Step {
@@ -59,7 +65,9 @@ impl Step {
             | Step::Move(place, _)
             | Step::Delete(place)
             | Step::Require(place, _)
-            | Step::Read(place) => place,
+            | Step::Read(place)
+            | Step::Ensure(place, _) => place,
+            Step::DeleteAll(places) => &places[0],
         }
     }
 }
@@ -76,6 +84,9 @@ pub struct Facts {
 /// An ordered collection of one parent: the type of its children, the name of their link to the parent, the parent.
 pub type Order = (usize, String, Id);
 
+/// The code of the refusal of a [`Step::Ensure`].
+pub const UNMET: &str = "unmet";
+
 /// The name under which a place is given.
 pub const PLACE: &str = "_position";
 
@@ -85,6 +96,8 @@ pub struct Setting<'a> {
     pub draft: &'a Draft,
     /// By type: all that its resources may hold.
     pub facts: &'a [Vec<Fact<'a>>],
+    /// The processors that writes pass.
+    pub line: &'a Line,
     /// The time of the commit.
     pub now: Timestamp,
     /// The revision of each resource before the transaction.
@@ -129,6 +142,9 @@ impl Facts {
         attempt.check_parents()?;
         attempt.check_among()?;
         attempt.check_links()?;
+        attempt.pass_processors()?;
+        attempt.ensure(steps)?;
+        attempt.ask_processors()?;
         attempt.check_unique()?;
         files::check(setting.facts, steps, self, &attempt.now)?;
         let mut after = attempt.now;
@@ -143,7 +159,8 @@ impl Facts {
         let mut attempt = Attempt { setting, before: self, now: self.clone() };
         for place in places {
             if attempt.now.has(place) {
-                attempt.delete(place).expect("no link may forbid the end of what expires");
+                let end = attempt.delete(std::slice::from_ref(place));
+                end.expect("no link may forbid the end of what expires");
             }
         }
         let mut after = attempt.now;
@@ -212,13 +229,17 @@ impl Attempt<'_> {
                 let met = revision.is_some_and(|revision| revisions.contains(revision));
                 return if met { Ok(()) } else { Err(only("precondition")) };
             }
+            // It is asked when all else is done.
+            Step::Ensure(..) => return Ok(()),
             Step::Create(..) if there => only("exists"),
             Step::Create(_, values) => self.create(place, values),
             _ if !there => only("not-found"),
             Step::Replace(_, values) => self.replace(place, values),
             Step::Update(_, edits) => self.update(place, edits),
             Step::Move(_, to) => self.carry(place, to),
-            Step::Delete(_) => return self.delete(place),
+            Step::Delete(place) => return self.delete(std::slice::from_ref(place)),
+            Step::DeleteAll(places) if places.iter().any(|place| !self.now.has(place)) => only("not-found"),
+            Step::DeleteAll(places) => return self.delete(places),
             Step::Read(_) => Codes::new(),
         };
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
@@ -409,10 +430,10 @@ impl Attempt<'_> {
         wrong.append(&mut found);
     }
 
-    /// All that a deletion brings with it.
-    fn delete(&mut self, place: &Place) -> Result<(), Codes> {
+    /// The deletion of some at once, with all that it brings.
+    fn delete(&mut self, places: &[Place]) -> Result<(), Codes> {
         let facts = self.setting.facts;
-        let mut doomed = vec![place.clone()];
+        let mut doomed = places.to_vec();
         let mut next = 0;
         while next < doomed.len() {
             let target = doomed[next].clone();
@@ -497,6 +518,12 @@ impl Attempt<'_> {
             self.put(&source, &name, value);
         }
         Ok(())
+    }
+
+    /// What a transaction asked to be when it is done.
+    fn ensure(&self, steps: &[Step]) -> Result<(), Codes> {
+        let unmet = |step: &Step| matches!(step, Step::Ensure(place, there) if self.now.has(place) != *there);
+        if steps.iter().any(unmet) { Err(only(UNMET)) } else { Ok(()) }
     }
 
     /// Nobody has two parents, and nobody has none any more that can only be found below one.
