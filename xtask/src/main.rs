@@ -1,5 +1,5 @@
 //! One entry point for every chore: `cargo xtask ci` runs what a change must pass, `cargo xtask bench` measures,
-//! `cargo xtask sim` simulates, `cargo xtask long` runs the tests that need optimised code,
+//! `cargo xtask sim` simulates, `cargo xtask fuzz` fuzzes, `cargo xtask long` runs the tests that need optimised code,
 //! `cargo xtask kills` and `cargo xtask torture-updates` kill a server at work, `cargo xtask failing-disk` has its disk fail,
 //! `cargo xtask model` plays with one, `cargo xtask schemathesis` holds one to its OpenAPI document.
 //!
@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 mod bench;
 mod ci;
+mod fuzz;
 mod long;
 mod schemathesis;
 mod sim;
@@ -20,6 +21,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   ci            format check, clippy with warnings denied, all tests, documentation
   bench NAME    a benchmark against PostgreSQL; `cargo xtask bench` lists them
+  fuzz [TARGET] parsers and decoders; `--minutes N`, `list` says which
   long          the tests of a million, optimised: some minutes
   schemathesis  the OpenAPI document, held against a server by Schemathesis (needs Python)
   kills         the server, killed at any moment, ten thousand times; `--rounds N` says how often
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     match arguments.split_first() {
         Some((command, [])) if command == "ci" => ci::ci(),
         Some((command, rest)) if command == "bench" => bench::bench(rest),
+        Some((command, rest)) if command == "fuzz" => fuzz::fuzz(rest),
         Some((command, [])) if command == "long" => long::long(),
         Some((command, rest)) if command == "schemathesis" => schemathesis::schemathesis(rest),
         Some((command, rest)) if command == "sim" => sim::sim(rest),
