@@ -12,6 +12,8 @@ mod bench;
 mod ci;
 mod fuzz;
 mod long;
+mod mutants;
+mod policy;
 mod schemathesis;
 mod sim;
 mod tools;
@@ -26,6 +28,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   schemathesis  the OpenAPI document, held against a server by Schemathesis (needs Python)
   kills         the server, killed at any moment, ten thousand times; `--rounds N` says how often
   model         the HTTP API, held against a model by random requests; `--seeds N`, `--steps N`
+  mutants CRATE cargo-mutants over a crate, a file or a part
+  policy        licences, sources and versions of what is depended on, and that `unsafe` is forbidden
   sim           the simulator over fresh seeds; `--minutes N` says for how long (1)
   failing-disk  the server on a disk that fails or is full, two thousand times; `--rounds N` says how often
   torture-updates  the server, killed again and again during a large update";
@@ -35,6 +39,8 @@ fn main() -> ExitCode {
     match arguments.split_first() {
         Some((command, [])) if command == "ci" => ci::ci(),
         Some((command, rest)) if command == "bench" => bench::bench(rest),
+        Some((command, rest)) if command == "mutants" => mutants::mutants(rest),
+        Some((command, [])) if command == "policy" => policy::policy(),
         Some((command, rest)) if command == "fuzz" => fuzz::fuzz(rest),
         Some((command, [])) if command == "long" => long::long(),
         Some((command, rest)) if command == "schemathesis" => schemathesis::schemathesis(rest),
