@@ -79,6 +79,16 @@ fn fuzz(target: &Target, time: Duration, options: &Options) -> std::io::Result<b
     Ok(false)
 }
 
+/// Fuzzes all that are asked for, a part of the time each; what one finds does not end the others.
+fn fuzz_each(options: &Options) -> std::io::Result<bool> {
+    let each = options.time / options.targets.len() as u32;
+    let mut well = true;
+    for target in &options.targets {
+        well &= fuzz(target, each, options)?;
+    }
+    Ok(well)
+}
+
 fn seed() -> std::io::Result<()> {
     for target in ALL {
         let folder = home().join("corpus").join(target.name);
@@ -112,10 +122,7 @@ fn main() -> ExitCode {
         },
         _ => {
             let Some(options) = parse(&arguments) else { return usage() };
-            let each = options.time / options.targets.len() as u32;
-            let run =
-                |well: std::io::Result<bool>, target: &&&Target| Ok(fuzz(target, each, &options)? && well?);
-            options.targets.iter().fold(Ok(true), |well, target| run(well, &target))
+            fuzz_each(&options)
         }
     };
     match outcome {

@@ -32,7 +32,9 @@ pub fn fuzz(arguments: &[String]) -> ExitCode {
         }
         _ => {
             let mut command = Command::new(env!("CARGO"));
-            command.args(["run", "--profile", "fuzz", "--quiet", "-p", "corollary-fuzz", "--"]).args(arguments);
+            command
+                .args(["run", "--profile", "fuzz", "--quiet", "-p", "corollary-fuzz", "--"])
+                .args(arguments);
             ran(&mut command)
         }
     }
@@ -68,9 +70,13 @@ fn guided(target: &str, seconds: &str) -> ExitCode {
         eprintln!("rustc does not say for which system it compiles");
         return ExitCode::FAILURE;
     };
-    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| home.join("../target"), PathBuf::from).join("guided");
+    let folder = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| home.join("../target"), PathBuf::from)
+        .join("guided");
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--target", &host, "--manifest-path"]).arg(home.join("guided/Cargo.toml"));
+    build
+        .args(["build", "--quiet", "--target", &host, "--manifest-path"])
+        .arg(home.join("guided/Cargo.toml"));
     build.arg("--target-dir").arg(&folder).env("RUSTFLAGS", COUNTERS.join(" "));
     if ran(&mut build) != ExitCode::SUCCESS {
         return ExitCode::FAILURE;
@@ -84,7 +90,8 @@ fn guided(target: &str, seconds: &str) -> ExitCode {
     }
     let mut run = Command::new(folder.join(host).join("debug/corollary-fuzz-guided"));
     run.env("COROLLARY_FUZZ_TARGET", target).arg(format!("-max_total_time={seconds}"));
-    run.args(["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"]).arg(format!("-max_len={MAX_BYTES}"));
+    run.args(["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"])
+        .arg(format!("-max_len={MAX_BYTES}"));
     // With the separator at its end it is a folder.
     run.arg(format!("-artifact_prefix={}/", findings.display())).arg(news).arg(committed);
     ran(&mut run)

@@ -6,7 +6,8 @@
 //! and fills the gap. Whatever the order, a reader sees each resource as it was at its revision.
 
 #[path = "../cache.rs"]
-#[allow(dead_code, unreachable_pub)] // what this has no use for is used elsewhere
+#[allow(dead_code, unreachable_pub, clippy::duplicate_mod)]
+// it is there twice on purpose, and not all of it is used here
 mod cache;
 
 /// What `cache.rs` takes from `super::sync`.

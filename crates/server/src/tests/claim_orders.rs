@@ -4,7 +4,7 @@
 //! Whatever the order: what is told to be refused is not done, what is told to be done is done, once, and everybody is told.
 
 #[path = "../claim.rs"]
-#[allow(unreachable_pub)]
+#[allow(unreachable_pub, clippy::duplicate_mod)] // it is there twice on purpose
 mod claim;
 
 /// What `claim.rs` takes from `super::sync`.

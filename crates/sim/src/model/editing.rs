@@ -8,7 +8,12 @@ use crate::draft::ValueType;
 use crate::union;
 
 /// A value after an edit, or why there is none.
-pub(super) fn edited(ty: Option<&ValueType>, old: &Value, edit: &Edit, now: Timestamp) -> Result<Value, &'static str> {
+pub(super) fn edited(
+    ty: Option<&ValueType>,
+    old: &Value,
+    edit: &Edit,
+    now: Timestamp,
+) -> Result<Value, &'static str> {
     // Where a list is edited, what is there.
     let list = || match old {
         Value::List(elements) => Ok(elements.to_vec()),

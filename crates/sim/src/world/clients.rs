@@ -157,3 +157,65 @@ impl World {
         self.history.tell(asking, engine.node_name(), asked, told);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ground::Ground;
+    use crate::plan::Plan;
+
+    /// A world with some resources, after all has been checked.
+    fn world() -> World {
+        for seed in 0.. {
+            let plan = Plan::whole(seed, 30);
+            let mut world = World::new(&plan, &Ground::Memory).expect("a world");
+            plan.remaining().for_each(|step| world.step(&plan, step).expect("all is well"));
+            if world.model.records.len() > 3 && world.history.oldest() < world.revision {
+                return world;
+            }
+        }
+        unreachable!("seeds do not end")
+    }
+
+    fn reads(world: &mut World, revision: u64, sight: Sight) -> Result<(), String> {
+        let node = world.engine().node_name().to_owned();
+        let asking = world.history.ask(0, &node);
+        world.history.show(asking, &node, revision, sight);
+        world.settle()
+    }
+
+    #[test]
+    fn what_a_client_is_shown_wrong_is_noticed() {
+        let mut world = world();
+        let (place, record) = world.model.records.first_key_value().expect("there are some");
+        let (place, record) = (place.clone(), (**record).clone());
+        let revision = world.revision;
+        // It is there, and is shown as gone; or with a fact of its own invention.
+        assert!(reads(&mut world, revision, vec![(place.clone(), None)]).is_err());
+        let mut other = record;
+        other.insert("never".into(), corollary_value::Value::Int(1));
+        assert!(reads(&mut world, revision, vec![(place, Some(other))]).is_err());
+        // Its node has told of later ones.
+        assert!(reads(&mut world, revision - 1, Vec::new()).is_err());
+        assert!(reads(&mut world, revision, Vec::new()).is_ok());
+    }
+
+    #[test]
+    fn what_a_client_is_told_wrong_is_noticed() {
+        let mut world = world();
+        let node = world.engine().node_name().to_owned();
+        let place = world.model.records.keys().next().expect("there are some").clone();
+        for told in [
+            // Its deletion would change something.
+            Told::Unchanged { revision: world.revision },
+            Told::Committed { revision: world.revision, facts: true },
+            Told::Committed { revision: world.revision + 1, facts: true },
+            Told::Refused(["not-found"].into()),
+        ] {
+            let asking = world.history.ask(0, &node);
+            let asked = Asked::new(&[Step::Delete(place.clone())], world.last);
+            world.history.tell(asking, &node, asked, told.clone());
+            assert!(world.settle().is_err(), "{told:?}");
+        }
+    }
+}
