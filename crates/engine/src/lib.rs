@@ -52,6 +52,9 @@ pub mod rules;
 mod script;
 pub mod side_state;
 pub mod spans;
+mod sync;
+#[cfg(test)]
+mod tests;
 mod text;
 mod time;
 pub mod updates;

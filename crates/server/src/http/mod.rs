@@ -21,7 +21,7 @@ mod list;
 pub mod log;
 mod moves;
 pub mod openapi;
-mod params;
+pub mod params;
 mod pipe;
 mod processors;
 pub(crate) mod records;

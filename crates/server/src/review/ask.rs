@@ -147,7 +147,7 @@ impl Reviews {
 }
 
 /// What a reply says to so many items.
-fn read(reply: &[u8], items: usize) -> Result<Vec<Answer>, String> {
+pub fn read(reply: &[u8], items: usize) -> Result<Vec<Answer>, String> {
     let told: Json =
         serde_json::from_slice(reply).map_err(|error| format!("its reply is no JSON: {error}"))?;
     match (&told["items"], &told["allowed"]) {
