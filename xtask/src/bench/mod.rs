@@ -14,7 +14,7 @@ mod engine;
 mod etcd;
 mod fanout;
 mod hot;
-mod http;
+pub mod http;
 mod list;
 mod load;
 mod machine;
@@ -28,7 +28,7 @@ mod read;
 mod sample;
 mod shop;
 mod streams;
-mod table;
+pub mod table;
 mod watch;
 mod work;
 
