@@ -60,6 +60,13 @@ impl Binary {
         Binary::with(&[])
     }
 
+    /// One that is there already.
+    pub fn at(program: &Path) -> Result<Binary> {
+        machine::print_version("Corollary", program)?;
+        let program = program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))?;
+        Ok(Binary(program))
+    }
+
     fn with(options: &[&str]) -> Result<Binary> {
         progress("building Corollary");
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

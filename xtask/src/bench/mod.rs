@@ -67,6 +67,8 @@ const OPTIONS: &str = "options:
   --store postgres      (point) Corollary in the same database as PostgreSQL's tables, by as many servers as --nodes says
   --nodes A,B,…         servers over one database, one setting after the other (1,2,3)
   --shares A,B,…        (fanout) of a hundred parts of the time, how many updates have while others write (20,50)
+  --watches N           (watch) watches of one change (10000)
+  --program FILE        (watch) this program of Corollary instead of one that is built
   --only SIDE           corollary or postgres alone
   --dir DIR             where the data goes while it is needed (the folder for temporary files)";
 
@@ -113,6 +115,6 @@ fn sql(name: &str) -> PathBuf {
 }
 
 /// Tells how far the benchmark is, apart from the table.
-fn progress(text: &str) {
+pub fn progress(text: &str) {
     eprintln!("{text}");
 }

@@ -50,6 +50,10 @@ pub struct Options {
     /// Of a hundred parts of the time, how many updates have while others write, one setting after the other; only
     /// `fanout` asks.
     pub shares: Vec<usize>,
+    /// How many watch one change; only `watch` asks.
+    pub watches: usize,
+    /// A program that is measured instead of one that is built; only `watch` asks.
+    pub program: Option<PathBuf>,
     /// Where the data of both sides goes, in folders of their own that are removed at the end.
     pub dir: PathBuf,
 }
@@ -67,6 +71,8 @@ impl Default for Options {
             store: Place::Folder,
             nodes: vec![1, 2, 3],
             shares: vec![20, 50],
+            watches: 10_000,
+            program: None,
             dir: std::env::temp_dir(),
         }
     }
@@ -116,6 +122,8 @@ impl Options {
                         _ => return Err(format!("--only needs corollary or postgres, not {value}").into()),
                     });
                 }
+                "--watches" => options.watches = number(1)? as usize,
+                "--program" => options.program = Some(PathBuf::from(value)),
                 "--dir" => options.dir = PathBuf::from(value),
                 _ => return Err(format!("there is no option {name}").into()),
             }
@@ -163,6 +171,8 @@ mod tests {
         assert!(options.runs(Side::Postgres) && options.runs(Side::Corollary));
         let nodes = parse("--store postgres --nodes 3,1").unwrap();
         assert_eq!((nodes.store, nodes.nodes.as_slice()), (Place::Postgres, [1, 3].as_slice()));
+        let watch = parse("--watches 70 --program /old/corollary").unwrap();
+        assert_eq!((watch.watches, watch.program), (70, Some(PathBuf::from("/old/corollary"))));
         let only = parse("--only postgres --dir /somewhere").unwrap();
         assert!(only.runs(Side::Postgres) && !only.runs(Side::Corollary));
         assert_eq!(only.dir, PathBuf::from("/somewhere"));

@@ -132,6 +132,12 @@ impl Drop for Running {
     }
 }
 
+/// The time that this process has had of the processors.
+pub fn own_cpu_time() -> Duration {
+    let of = |time: rustix::time::Timespec| Duration::new(time.tv_sec as u64, time.tv_nsec as u32);
+    of(rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime))
+}
+
 /// What a command that ran to its end left.
 pub struct Finished {
     /// Its standard output.
@@ -235,7 +241,8 @@ mod tests {
     fn a_command_that_goes_on_for_too_long_is_stopped() {
         let folder = tempfile::tempdir().unwrap();
         let printed = folder.path().join("printed");
-        let ended = run_within(shell("echo begun; exec sleep 60"), &printed, Duration::from_millis(200)).unwrap();
+        let ended =
+            run_within(shell("echo begun; exec sleep 60"), &printed, Duration::from_millis(200)).unwrap();
         assert!(ended.is_none());
         assert_eq!(std::fs::read_to_string(&printed).unwrap(), "begun\n");
         let ended = run_within(shell("exit 3"), &printed, Duration::from_secs(10)).unwrap();

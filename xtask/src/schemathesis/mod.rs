@@ -136,7 +136,9 @@ pub fn schemathesis(arguments: &[String]) -> ExitCode {
                 options.part = Some(part.clone());
                 continue;
             }
-            [name, number] => number.parse::<u64>().ok().filter(|number| *number > 0).zip(Some(name.as_str())),
+            [name, number] => {
+                number.parse::<u64>().ok().filter(|number| *number > 0).zip(Some(name.as_str()))
+            }
             _ => None,
         };
         match given {
@@ -229,7 +231,15 @@ fn held(
     let mut command = Command::new(program);
     // What it keeps of a run goes with the data.
     command.current_dir(settings.parent().unwrap_or(place)).arg("--config-file").arg(settings);
-    command.args(["run", "--no-color", "--phases", step.phases(), "--checks", CHECKS, "--continue-on-failure"]);
+    command.args([
+        "run",
+        "--no-color",
+        "--phases",
+        step.phases(),
+        "--checks",
+        CHECKS,
+        "--continue-on-failure",
+    ]);
     command.args(["--seed", &options.seed.to_string(), "--max-examples", &examples]);
     command.args(part.filter(step));
     if matches!(step, Step::Bounds) {

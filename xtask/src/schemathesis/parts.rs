@@ -102,7 +102,8 @@ mod tests {
             "/healthz": {"get": {}},
         }});
         let parts = of(&document);
-        let told: Vec<_> = parts.iter().map(|part| (part.name.as_str(), part.operations, part.deletes)).collect();
+        let told: Vec<_> =
+            parts.iter().map(|part| (part.name.as_str(), part.operations, part.deletes)).collect();
         assert_eq!(told, [("orders", 5, 2), ("others", 2, 0)]);
         assert_eq!(parts[1].roots, ["/api/_log", "/healthz"]);
         assert!(parts[0].has(Step::Deletes) && !parts[1].has(Step::Deletes));
