@@ -14,6 +14,7 @@ mod coverage;
 mod dry_run;
 mod filter;
 mod generate;
+mod log;
 mod patches;
 mod paths;
 mod play;
