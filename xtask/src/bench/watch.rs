@@ -50,6 +50,7 @@ struct Turn {
 }
 
 /// How one change was told, the medians of the rounds.
+#[derive(Debug)]
 struct Told {
     /// From the request on until half of the watches had been told, nearly all, and all.
     after: [Duration; 3],
@@ -182,7 +183,9 @@ fn one_change(peer: &Peer, options: &Options) -> Result<Told> {
     let count = options.rounds as u32;
     let cpu = peer.cpu_time().zip(server).map(|(after, before)| (after - before) / count);
     let client = (process::own_cpu_time() - client) / count;
-    Ok(Told { after: rounds.map(|rounds| Duration::from_secs_f64(middle(rounds))), cpu, client })
+    let told = Told { after: rounds.map(|rounds| Duration::from_secs_f64(middle(rounds))), cpu, client };
+    progress(&format!("{told:?}"));
+    Ok(told)
 }
 
 /// Changes each item once, beside so many watches of groups whose names begin so; the medians of the rounds.

@@ -308,11 +308,11 @@ fn a_change_is_told_by_its_path_though_that_leads_nowhere_by_now() {
     client.patch(step, &json!({"text": "b"})).expect(200);
     assert_eq!(client.delete("/api/teams/T").status, 204);
     let mut resumed = server.watch(&format!("/api/people/p/steps?watch=true&since={since}"));
-    let events = resumed.synced();
+    let mut events = resumed.synced();
+    events.pop();
     let told: Vec<String> = events.iter().map(|event| format!("{} {}", event.kind(), event.path())).collect();
-    assert_eq!(told[..3], ["added", "modified", "removed"].map(|kind| format!("{kind} {step}")));
+    assert_eq!(told, ["added", "modified", "removed"].map(|kind| format!("{kind} {step}")));
     assert!(events[..2].iter().all(|event| event.data["resource"]["_self"] == step), "{events:?}");
-    assert_eq!(events.len(), 4, "{events:?}");
 }
 
 #[test]

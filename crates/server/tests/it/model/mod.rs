@@ -18,6 +18,7 @@ mod log;
 mod patches;
 mod paths;
 mod play;
+mod processors;
 mod reads;
 mod request;
 mod schema;

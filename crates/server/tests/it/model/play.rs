@@ -41,6 +41,13 @@ impl Play {
         let server = folder.serve();
         let mut client = server.client();
         let mut state = State::default();
+        for (id, record) in super::processors::all() {
+            let path = format!("/api/_processors/{id}");
+            let reply = send(&mut client, &Request::new("PUT", path).with(record), &[])?;
+            if reply.status >= 300 {
+                return Err(format!("the processor {id}: {}", reply.text()));
+            }
+        }
         for (root, body) in [
             (
                 "people",
