@@ -52,13 +52,36 @@ pub struct Corollary {
 impl Binary {
     /// Builds the server for release, wherever cargo puts it, and prints its version.
     pub fn build() -> Result<Binary> {
+        Binary::with(&["--release"])
+    }
+
+    /// The same as for tests, with all that is asserted.
+    pub fn debug() -> Result<Binary> {
+        Binary::with(&[])
+    }
+
+    /// One that is there already.
+    pub fn at(program: &Path) -> Result<Binary> {
+        machine::print_version("Corollary", program)?;
+        let program = program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))?;
+        Ok(Binary(program))
+    }
+
+    fn with(options: &[&str]) -> Result<Binary> {
         progress("building Corollary");
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(root()).args(["build", "--release", "--package", "corollary-server"]);
+        cargo.current_dir(root()).args(["build", "--package", "corollary-server"]).args(options);
         cargo.arg("--message-format=json-render-diagnostics");
         let binary = executable(&process::run(cargo)?.stdout).ok_or("cargo built no binary `corollary`")?;
         machine::print_version("Corollary", &binary)?;
         Ok(Binary(binary))
+    }
+
+    /// The OpenAPI document of a schema.
+    pub fn openapi(&self, schema: &Path) -> Result<String> {
+        let mut command = Command::new(&self.0);
+        command.args(["schema", "openapi"]).arg(schema);
+        Ok(process::run(command)?.stdout)
     }
 }
 

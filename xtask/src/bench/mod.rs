@@ -15,7 +15,7 @@ mod etcd;
 mod fanout;
 mod growth;
 mod hot;
-mod http;
+pub mod http;
 mod instructions;
 mod list;
 mod load;
@@ -31,7 +31,7 @@ pub mod record;
 mod sample;
 mod shop;
 mod streams;
-mod table;
+pub mod table;
 mod watch;
 mod work;
 
@@ -76,6 +76,8 @@ const OPTIONS: &str = "options:
   --store postgres      (point) Corollary in the same database as PostgreSQL's tables, by as many servers as --nodes says
   --nodes A,B,…         servers over one database, one setting after the other (1,2,3)
   --shares A,B,…        (fanout) of a hundred parts of the time, how many updates have while others write (20,50)
+  --watches N           (watch) watches of one change (10000)
+  --program FILE        (watch) this program of Corollary instead of one that is built
   --only SIDE           corollary or postgres alone
   --top N               (instructions) of each operation also the N functions in which most is spent
   --record              keep what is found in bench/results, of which `cargo xtask performance` makes a page
@@ -128,6 +130,6 @@ fn sql(name: &str) -> PathBuf {
 }
 
 /// Tells how far the benchmark is, apart from the table.
-fn progress(text: &str) {
+pub fn progress(text: &str) {
     eprintln!("{text}");
 }

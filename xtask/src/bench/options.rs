@@ -54,6 +54,10 @@ pub struct Options {
     pub top: Option<usize>,
     /// Is what is found kept in `bench/results`?
     pub record: bool,
+    /// How many watch one change; only `watch` asks.
+    pub watches: usize,
+    /// A program that is measured instead of one that is built; only `watch` asks.
+    pub program: Option<PathBuf>,
     /// Where the data of both sides goes, in folders of their own that are removed at the end.
     pub dir: PathBuf,
 }
@@ -73,6 +77,8 @@ impl Default for Options {
             shares: vec![20, 50],
             top: None,
             record: false,
+            watches: 10_000,
+            program: None,
             dir: std::env::temp_dir(),
         }
     }
@@ -127,6 +133,8 @@ impl Options {
                         _ => return Err(format!("--only needs corollary or postgres, not {value}").into()),
                     });
                 }
+                "--watches" => options.watches = number(1)? as usize,
+                "--program" => options.program = Some(PathBuf::from(value)),
                 "--dir" => options.dir = PathBuf::from(value),
                 _ => return Err(format!("there is no option {name}").into()),
             }
@@ -174,6 +182,8 @@ mod tests {
         assert!(options.runs(Side::Postgres) && options.runs(Side::Corollary));
         let nodes = parse("--store postgres --nodes 3,1").unwrap();
         assert_eq!((nodes.store, nodes.nodes.as_slice()), (Place::Postgres, [1, 3].as_slice()));
+        let watch = parse("--watches 70 --program /old/corollary").unwrap();
+        assert_eq!((watch.watches, watch.program), (70, Some(PathBuf::from("/old/corollary"))));
         let only = parse("--only postgres --dir /somewhere").unwrap();
         assert!(only.runs(Side::Postgres) && !only.runs(Side::Corollary));
         let kept = parse("--record --top 40").unwrap();

@@ -26,6 +26,8 @@ use crate::http::backup::MAX_BACKUPS;
 use crate::http::{self, App, Bodies, Limits};
 use crate::mounts::proxy::Proxies;
 use crate::node::{NodeOptions, Pace, catch_up};
+use crate::outgoing::Outgoing;
+use crate::review::ask::Reviews;
 use crate::site::{Manner, Site};
 use crate::sql::{self, Gate, names};
 
@@ -271,8 +273,10 @@ pub async fn start(
     let bodies = Arc::new(Bodies::new(mebibytes(options.max_bodies_mib)));
     let sql = sql.map(Arc::new);
     let proxy_time = Duration::from_secs(u64::from(options.proxy_seconds));
-    let hooks = Arc::new(Hooks::new(options.sink_folder.clone()));
-    let proxies = Arc::new(Proxies::new(proxy_time, u64::from(options.proxy_body_mib) << 20));
+    let outgoing = Outgoing::default();
+    let hooks = Arc::new(Hooks::new(options.sink_folder.clone(), outgoing.clone()));
+    let proxy_bytes = u64::from(options.proxy_body_mib) << 20;
+    let proxies = Arc::new(Proxies::new(proxy_time, proxy_bytes, outgoing.clone()));
     let site = Site::start(executor, Manner { engine, node: node_options }, |node| App {
         node,
         limits,
@@ -282,7 +286,7 @@ pub async fn start(
         lines,
         proxies,
         hooks: hooks.clone(),
-        reviews: Arc::default(),
+        reviews: Arc::new(Reviews::new(outgoing)),
         schema_text,
         checking: Arc::default(),
         busy: RwLock::default(),

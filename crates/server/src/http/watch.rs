@@ -213,10 +213,6 @@ fn of_list(
     };
     order.iter().try_for_each(|(by, _)| timeless(by))?;
     let is_page = params.order.is_some() || params.has_limit;
-    if is_page && matches!(which, Which::Led(_)) {
-        let detail = "a list that a path leads to is watched as a whole: it takes no `order` and no `limit`";
-        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "watch-page", detail).into());
-    }
     let of = match is_page {
         true => {
             let (limit, scan_limit) = (params.limit, params.scan_limit());

@@ -39,7 +39,7 @@ pub const MAX_EXPANDED_MEMBERS: usize = 1_000;
 pub const MAX_EXPANDED_RESOURCES: usize = 10_000;
 
 /// Which fields a reply shows, and which of them in full.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Shape {
     /// Only these; all where none are named.
     pub fields: Option<Vec<Slot>>,
