@@ -330,8 +330,11 @@ impl Feed {
             self.hub.publish(Arc::new(commit));
             ControlFlow::Continue(())
         });
-        if !matches!(complete, Ok(true)) {
-            self.hub.skip();
+        match complete {
+            Ok(true) => {}
+            Ok(false) => self.hub.skip(),
+            // Nothing is missed: they are told when the store can be read again, or their thread reads them itself.
+            Err(_) => self.told.set(from),
         }
     }
 

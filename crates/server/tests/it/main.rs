@@ -40,6 +40,8 @@ mod ordered;
 mod owners;
 mod patches;
 mod postgres;
+#[cfg(target_os = "linux")]
+mod power_loss;
 mod processors;
 mod proxies;
 mod readme;
@@ -56,6 +58,8 @@ mod siblings;
 mod sinks;
 mod sockets;
 mod sql;
+#[cfg(target_os = "linux")]
+mod torture;
 mod unions;
 mod updates;
 mod urls;

@@ -1,8 +1,9 @@
 //! Several servers over one PostgreSQL database.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::common::wire::{Network, Wire};
 use crate::common::*;
 use corollary_store::postgres::testing::Server as Database;
 use rustix::process::Signal;
@@ -425,5 +426,58 @@ fn an_update_outlives_its_database() {
     assert_eq!(client.read("/api/leaves/l0399")["label"], json!("TWO"));
     drop(client);
     server.stop();
+    one.check();
+}
+
+/// When the database could not be read just then, the watches of what another server had committed were told that the log no
+/// longer goes back that far, though nothing was missing in it.
+#[test]
+fn a_watch_has_missed_nothing_because_the_database_was_away() {
+    const CUTS: u64 = 30;
+    let database = Database::new();
+    let network = Network::to(database.folder().join(".s.PGSQL.5432"));
+    let (one, mut other) = (Place::over(&database, COUNTER), Place::new(COUNTER));
+    other.store = Some(format!("host=127.0.0.1 port={} user=postgres dbname=postgres", network.port));
+    let (a, b) = (one.serve(), other.serve());
+    a.client().post("/api/counters", &json!({"_id": "c"})).expect(201);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let (mut client, mut n) = (a.client(), 0);
+            while !stop.load(Ordering::Relaxed) {
+                n += 1;
+                client.patch("/api/counters/c", &json!({"n": n})).expect(200);
+            }
+            n
+        });
+        let watcher = scope.spawn(|| {
+            let (mut last, mut since) = (0, String::new());
+            while last == 0 || !stop.load(Ordering::Relaxed) {
+                let path = format!("/api/counters/c?watch=true{since}");
+                let Ok(mut watch) = Watch::try_begin(&b.address, &path, &[]) else { continue };
+                while let Ok(event) = watch.try_next() {
+                    // It may end with an error, and goes on behind what was told.
+                    assert_ne!(event.kind(), "expired", "{event:?}");
+                    if event.kind() == "error" || stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    last = event.revision();
+                    since = format!("&since={last}");
+                }
+            }
+        });
+        let mut random = Random::new(seed());
+        for _ in 0..CUTS {
+            std::thread::sleep(Duration::from_millis(50 + random.below(50)));
+            network.set(Wire::Broken);
+            std::thread::sleep(Duration::from_millis(random.below(20)));
+            network.set(Wire::Whole);
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(writer.join().unwrap() > CUTS);
+        watcher.join().unwrap();
+    });
+    a.stop();
+    b.stop();
     one.check();
 }

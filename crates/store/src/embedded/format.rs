@@ -134,6 +134,12 @@ pub(super) fn lock_folder(folder: &Path) -> Result<File, StoreError> {
         sync_folder(created.parent().unwrap_or(created))?;
     }
     let path = folder.join("lock");
+    if !path.exists() {
+        // It is used for the first time. Who made it, or one above it, may not have waited until that was durable: an
+        // operator, or a process that was killed in between. Where a folder above cannot be opened that is its owner's care.
+        let whole = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+        whole.ancestors().skip(1).for_each(|above| drop(sync_folder(above)));
+    }
     let lock = OpenOptions::new()
         .create(true)
         .truncate(false)

@@ -153,10 +153,20 @@ impl Server {
 
     /// SIGKILL, at once: what it had not written is lost.
     pub fn kill(&self) {
+        self.signal(rustix::process::Signal::KILL);
+    }
+
+    /// Stops it in immediate mode: nothing is written any more, and the next start has to recover.
+    pub fn stop_at_once(&self) {
+        self.signal(rustix::process::Signal::QUIT);
+        self.stop();
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
         let file = fs::read_to_string(self.folder.join("data/postmaster.pid")).expect("it runs");
         let number = file.lines().next().and_then(|line| line.parse().ok()).expect("its number");
         let process = rustix::process::Pid::from_raw(number).expect("its number");
-        rustix::process::kill_process(process, rustix::process::Signal::KILL).expect("it runs");
+        rustix::process::kill_process(process, signal).expect("it runs");
     }
 
     /// Has one that follows another take writes itself.

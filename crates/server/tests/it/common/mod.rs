@@ -8,6 +8,7 @@ pub mod company;
 pub mod hub;
 pub mod nats;
 pub mod receiver;
+pub mod shim;
 pub mod shop;
 pub mod watch;
 pub mod wire;
@@ -24,6 +25,7 @@ use tempfile::TempDir;
 
 pub use client::{Client, Reply};
 pub use serde_json::{Value as Json, json};
+pub use shim::shim;
 pub use watch::Watch;
 
 /// How long anything may take.
@@ -52,6 +54,8 @@ pub fn stderr(output: &Output) -> String {
 /// A folder with a schema and, once something has run, data.
 pub struct Place {
     folder: TempDir,
+    /// The folder for the data, below this one.
+    pub data: String,
     /// A database instead of a folder for the data.
     pub store: Option<String>,
     /// What its servers find in their environment besides.
@@ -62,7 +66,7 @@ impl Place {
     pub fn new(schema: &str) -> Place {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("schema.cor"), schema).unwrap();
-        Place { folder, store: None, environment: Vec::new() }
+        Place { folder, data: "data".into(), store: None, environment: Vec::new() }
     }
 
     /// The same over a database, which several may share.
@@ -75,7 +79,7 @@ impl Place {
     }
 
     pub fn data(&self) -> PathBuf {
-        self.path("data")
+        self.path(&self.data)
     }
 
     pub fn schema(&self) -> PathBuf {

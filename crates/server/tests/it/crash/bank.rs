@@ -22,6 +22,7 @@ type Account in accounts {
   bank:    link Bank required
   balance: int default 0
   count:   int default 0
+  scan:    file
   rank     := self.bank.total - self.balance
 }
 
@@ -34,7 +35,7 @@ type Note {
 
 const BANKS: u64 = 2;
 const ACCOUNTS: u64 = 12;
-const BALANCE: i64 = 100;
+pub const BALANCE: i64 = 100;
 pub const CLIENTS: u64 = 4;
 /// Notes that each client writes and deletes.
 const SLOTS: u64 = 6;
@@ -53,9 +54,24 @@ impl State {
     }
 }
 
+/// A write that was asked for, among all that happened, where somebody counts that ([`Known::clock`]).
+#[derive(Debug)]
+pub struct Asked {
+    /// What it changes.
+    pub paths: Vec<String>,
+    /// What that becomes, where it is one thing that one client writes.
+    pub to: Option<Option<u64>>,
+    /// When it was asked for, and when it was acknowledged, with its revision.
+    pub at: u64,
+    pub acknowledged: Option<(u64, u64)>,
+}
+
 /// What the server has acknowledged, and what it was asked for without an answer.
 #[derive(Default)]
 pub struct Known {
+    /// Counts what happens; then all that is asked for is kept in `asked`.
+    pub clock: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
+    pub asked: Vec<Asked>,
     /// By path.
     states: BTreeMap<String, State>,
     /// The highest revision that was told.
@@ -87,6 +103,22 @@ impl Known {
         known
     }
 
+    /// Notes what is asked for; returns which it is.
+    fn ask(&mut self, paths: &[&str], to: Option<Option<u64>>) -> Option<usize> {
+        let at = self.clock.as_ref()?();
+        let paths = paths.iter().map(|&path| path.to_owned()).collect();
+        self.asked.push(Asked { paths, to, at, acknowledged: None });
+        Some(self.asked.len() - 1)
+    }
+
+    fn acknowledge(&mut self, asked: Option<usize>, revision: u64) {
+        self.revision = self.revision.max(revision);
+        self.writes += 1;
+        if let (Some(asked), Some(clock)) = (asked, &self.clock) {
+            self.asked[asked].acknowledged = Some((clock(), revision));
+        }
+    }
+
     /// What was refused and not done is not done later either: a server that goes on has not got it.
     pub fn nothing_is_open(&mut self) {
         self.states.values_mut().for_each(|state| state.asked.clear());
@@ -97,11 +129,21 @@ fn account_of(client: u64) -> String {
     format!("/api/accounts/c{client}")
 }
 
+fn scan_of(client: u64) -> String {
+    format!("/api/accounts/c{client}/scan")
+}
+
+/// The bytes of a file that is told apart by its size.
+fn scan(size: u64) -> Vec<u8> {
+    (0..size).map(|at| (at * 31 + size) as u8).collect()
+}
+
 fn note(client: u64, slot: u64) -> String {
     format!("/api/banks/b{}/notes/n{client}-{slot}", slot % BANKS)
 }
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
+const BYTES: [(&str, &str); 1] = [("content-type", "application/octet-stream")];
 
 /// A client, with what all of them know.
 pub struct Writer<'a> {
@@ -125,7 +167,7 @@ impl<'a> Writer<'a> {
     /// Writes until the server is gone, or for as long as it is wanted.
     pub fn run(&mut self, me: u64, wanted: &dyn Fn() -> bool) -> io::Result<()> {
         while wanted() {
-            match self.random.below(8) {
+            match self.random.below(9) {
                 0 | 1 => {
                     let path = account_of(me);
                     let next = self.state(&path).acknowledged.unwrap_or(0) + 1;
@@ -152,6 +194,18 @@ impl<'a> Writer<'a> {
                         self.set(&path, None, "DELETE", &Json::Null)?;
                     }
                 }
+                6 => {
+                    let path = scan_of(me);
+                    let is_there = self.state(&path).acknowledged.is_some();
+                    if is_there && self.random.below(4) == 0 {
+                        self.send(&path, None, "DELETE", &path, &[], &[])?;
+                    } else {
+                        // Some are of several chunks.
+                        let most = if self.random.below(8) == 0 { 600_000 } else { 2_000 };
+                        let size = 1 + self.random.below(most);
+                        self.send(&path, Some(size), "PUT", &path, &BYTES, &scan(size))?;
+                    }
+                }
                 _ => self.transfer()?,
             }
         }
@@ -164,19 +218,35 @@ impl<'a> Writer<'a> {
 
     /// Has something become something else; nobody but this client writes it.
     fn set(&mut self, path: &str, to: Option<u64>, method: &str, body: &Json) -> io::Result<()> {
-        self.known.lock().unwrap().states.entry(path.to_owned()).or_default().asked.push(to);
         let body = if body.is_null() { String::new() } else { body.to_string() };
         // What is not there yet is created in its list.
         let at = if method == "POST" { path.rsplit_once('/').unwrap().0 } else { path };
-        let reply = self.client.try_request(method, at, &JSON, body.as_bytes())?;
+        self.send(path, to, method, at, &JSON, body.as_bytes())
+    }
+
+    /// The same by a request as it is.
+    fn send(
+        &mut self,
+        path: &str,
+        to: Option<u64>,
+        method: &str,
+        at: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<()> {
+        let asked = {
+            let mut known = self.known.lock().unwrap();
+            known.states.entry(path.to_owned()).or_default().asked.push(to);
+            known.ask(&[path], Some(to))
+        };
+        let reply = self.client.try_request(method, at, headers, body)?;
         if self.is_refused(&reply) {
             return Ok(());
         }
         assert!(matches!(reply.status, 200 | 201 | 204), "{method} {path}: {}", reply.text());
         let mut known = self.known.lock().unwrap();
         known.states.insert(path.to_owned(), State { acknowledged: to, asked: Vec::new() });
-        known.revision = known.revision.max(reply.revision());
-        known.writes += 1;
+        known.acknowledge(asked, reply.revision());
         Ok(())
     }
 
@@ -184,7 +254,8 @@ impl<'a> Writer<'a> {
     fn is_refused(&self, reply: &Reply) -> bool {
         let refused = self.refusals && reply.status == 503;
         if refused {
-            assert_eq!(reply.json()["code"], "unavailable", "{}", reply.text());
+            let code = &reply.json()["code"];
+            assert!(code == "unavailable" || code == "superseded", "{}", reply.text());
             self.known.lock().unwrap().refused += 1;
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
@@ -198,23 +269,29 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         let amount = 1 + self.random.below(20) as i64;
-        let mut item = |at: u64, by: i64| -> io::Result<Json> {
+        let mut items = Vec::new();
+        for (at, by) in [(from, -amount), (to, amount)] {
             let path = format!("/api/accounts/a{at}");
-            let read = self.client.try_request("GET", &path, &[], b"")?.expect(200);
-            let balance = read["balance"].as_i64().unwrap() + by;
-            let body = json!({"balance": balance});
-            Ok(json!({"method": "PATCH", "path": path, "body": body, "if_match": read["_revision"]}))
+            let reply = self.client.try_request("GET", &path, &[], b"")?;
+            if self.is_refused(&reply) {
+                return Ok(());
+            }
+            let read = reply.expect(200);
+            let body = json!({"balance": read["balance"].as_i64().unwrap() + by});
+            items.push(json!({"method": "PATCH", "path": path, "body": body, "if_match": read["_revision"]}));
+        }
+        let items = Json::Array(items).to_string();
+        let asked = {
+            let paths = [format!("/api/accounts/a{from}"), format!("/api/accounts/a{to}")];
+            self.known.lock().unwrap().ask(&paths.each_ref().map(String::as_str), None)
         };
-        let items = json!([item(from, -amount)?, item(to, amount)?]).to_string();
         let reply = self.client.try_request("POST", "/api/_batch", &JSON, items.as_bytes())?;
         if self.is_refused(&reply) {
             return Ok(());
         }
         assert!(matches!(reply.status, 200 | 412), "{}", reply.text());
         if reply.status == 200 {
-            let mut known = self.known.lock().unwrap();
-            known.revision = known.revision.max(reply.revision());
-            known.writes += 1;
+            self.known.lock().unwrap().acknowledge(asked, reply.revision());
         }
         Ok(())
     }
@@ -237,6 +314,11 @@ pub fn verify(server: &Server, known: &mut Known, context: &str) {
     for me in 0..CLIENTS {
         let account = accounts.iter().find(|it| it["_id"] == format!("c{me}")).unwrap();
         found.insert(account_of(me), Some(number(account, "count") as u64));
+        if let Some(size) = account["scan"]["size"].as_u64() {
+            let path = scan_of(me);
+            assert!(client.get(&path).body == scan(size), "{context}: {path} is not what was sent");
+            found.insert(path, Some(size));
+        }
     }
     let transferred = accounts.iter().filter(|it| it["_id"].as_str().unwrap().starts_with('a'));
     let sum: i64 = transferred.map(|it| number(it, "balance")).sum();

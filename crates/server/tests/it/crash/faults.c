@@ -1,6 +1,6 @@
-/* Has calls of a program to files of one folder fail, as a device does that is broken or full.
+/* Has calls of a program to files of one folder fail, as a device does that is broken or full; and has its clock be wrong.
  *
- * It is loaded before the C library, whose functions it stands before. FAULTS names a file of six numbers of 64 bits,
+ * It is loaded before the C library, whose functions it stands before. FAULTS names a file of seven numbers of 64 bits,
  * which a test changes while the program runs; FAULTS_FOLDER the folder. See faults.rs. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -12,8 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { WRITE = 1, SYNC = 2, GROW = 4 };
@@ -25,6 +27,7 @@ static struct {
     _Atomic int64_t error;  /* with which number */
     _Atomic int64_t half;   /* is the first of them a write of a half? */
     _Atomic int64_t failed; /* how many have failed */
+    _Atomic int64_t ahead;  /* nanoseconds that the clock is ahead */
 } *control;
 
 static const char *folder;
@@ -93,3 +96,27 @@ int fsync(int file) FAILS(SYNC, fsync, (file))
 int fdatasync(int file) FAILS(SYNC, fdatasync, (file))
 int ftruncate(int file, off_t length) FAILS(GROW, ftruncate, (file, length))
 int ftruncate64(int file, off64_t length) FAILS(GROW, ftruncate64, (file, length))
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    static __typeof__(&clock_gettime) real;
+    if (!real) real = REAL(clock_gettime);
+    int result = real(clock, now);
+    if (result || !control || (clock != CLOCK_REALTIME && clock != CLOCK_REALTIME_COARSE)) return result;
+    int64_t sum = now->tv_nsec + control->ahead % 1000000000;
+    now->tv_sec += control->ahead / 1000000000 + (sum < 0 ? -1 : sum / 1000000000);
+    now->tv_nsec = sum < 0 ? sum + 1000000000 : sum % 1000000000;
+    return 0;
+}
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+    struct timespec found;
+    (void)zone;
+    int result = clock_gettime(CLOCK_REALTIME, &found);
+    if (!result) now->tv_sec = found.tv_sec, now->tv_usec = found.tv_nsec / 1000;
+    return result;
+}
+time_t time(time_t *now) {
+    struct timespec found;
+    clock_gettime(CLOCK_REALTIME, &found);
+    if (now) *now = found.tv_sec;
+    return found.tv_sec;
+}

@@ -1,10 +1,7 @@
-//! A disk that fails when it is told to: `faults.c`, which stands before the C library of a server.
+//! A disk that fails when it is told to, and a clock that is wrong: `faults.c`, which stands before the C library of a server.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::OnceLock;
 
 use crate::common::*;
 
@@ -45,11 +42,11 @@ pub struct Disk {
 impl Disk {
     /// Has the servers that are started in a place from now on use it.
     pub fn of(place: &mut Place) -> Disk {
-        let path = place.write("faults", [0; 48]);
+        let path = place.write("faults", [0; 56]);
         // By its real name, as the system tells it of open files.
         let folder = fs::canonicalize(place.path("")).unwrap().join("data");
         place.environment = vec![
-            ("LD_PRELOAD".into(), shim().to_str().unwrap().to_owned()),
+            ("LD_PRELOAD".into(), shim("faults", include_str!("faults.c")).to_str().unwrap().to_owned()),
             ("FAULTS".into(), path.clone()),
             ("FAULTS_FOLDER".into(), folder.to_str().unwrap().to_owned()),
         ];
@@ -70,6 +67,11 @@ impl Disk {
         self.set(0, &[0]);
     }
 
+    /// Has the clock be ahead by so much of what it is; behind, where that is less than nothing.
+    pub fn set_clock(&self, ahead: i64) {
+        self.set(6, &[ahead]);
+    }
+
     fn set(&self, first: u64, numbers: &[i64]) {
         let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_ne_bytes()).collect();
         self.control.write_all_at(&bytes, first * 8).unwrap();
@@ -81,23 +83,4 @@ impl Disk {
         self.control.read_exact_at(&mut bytes, 40).unwrap();
         i64::from_ne_bytes(bytes)
     }
-}
-
-/// The library, built with the C compiler that links Rust programs.
-fn shim() -> &'static PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/crash/faults.c");
-        // Built beside and moved there, since tests may run at the same time in several processes.
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-        let library = folder.join("faults.so");
-        let draft = folder.join(format!("faults-{}.so", std::process::id()));
-        let mut build = Command::new("cc");
-        build
-            .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
-            .args([draft.as_os_str(), source.as_ref()]);
-        assert!(build.arg("-ldl").status().expect("a C compiler").success(), "faults.c does not build");
-        fs::rename(draft, &library).unwrap();
-        library
-    })
 }

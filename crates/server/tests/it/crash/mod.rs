@@ -5,11 +5,11 @@
 //! updates are under way. `COROLLARY_CRASH_ROUNDS` sets how often (`cargo xtask kills` is the long form), `COROLLARY_SEED` repeats the
 //! choices of a run; both the seed and the round are in the message of a failure.
 
-mod bank;
+pub mod bank;
 #[cfg(target_os = "linux")]
 mod disk;
 #[cfg(target_os = "linux")]
-mod faults;
+pub mod faults;
 
 use std::io;
 use std::sync::Mutex;
