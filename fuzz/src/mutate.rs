@@ -70,6 +70,9 @@ impl Random {
 /// A word of some bytes: letters and digits, or one byte that is none.
 fn word(bytes: &[u8], from: usize) -> (usize, usize) {
     let is_word = |at: &usize| bytes[*at].is_ascii_alphanumeric() || bytes[*at] == b'_';
+    if !is_word(&from) {
+        return (from, from + 1);
+    }
     let start = (0..from).rev().take_while(is_word).last().unwrap_or(from);
     let end = (from..bytes.len()).take_while(is_word).last().map_or(from + 1, |at| at + 1);
     (start, end.min(bytes.len()))
