@@ -71,9 +71,9 @@ pub struct Params {
     pub watch: bool,
     /// After which revision it begins.
     pub since: Option<u64>,
-    /// Does a write wait for what follows from it? [`super::updates::Wait`] reads it.
+    /// Does a write wait for what follows from it? `updates::Wait` reads it.
     pub wait: Option<bool>,
-    /// Is a write only tried? [`super::commit::Manner`] reads it.
+    /// Is a write only tried? `commit::Manner` reads it.
     pub dry_run: Option<bool>,
     /// The derived field whose value is asked about.
     pub why: Option<String>,
