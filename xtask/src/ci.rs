@@ -2,7 +2,7 @@
 
 use std::process::{Command, ExitCode};
 
-use crate::tools;
+use crate::{policy, tools};
 
 /// The steps of `ci`, in order. The tests come last, so that a run ends with their closing line.
 const STEPS: [&[&str]; 4] = [
@@ -16,6 +16,10 @@ const STEPS: [&[&str]; 4] = [
 pub fn ci() -> ExitCode {
     if let Err(missing) = tools::provide() {
         eprintln!("{missing}");
+        return ExitCode::FAILURE;
+    }
+    eprintln!("$ cargo xtask policy");
+    if policy::policy() != ExitCode::SUCCESS {
         return ExitCode::FAILURE;
     }
     for step in STEPS {

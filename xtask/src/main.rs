@@ -1,5 +1,6 @@
 //! One entry point for every chore: `cargo xtask ci` runs what a change must pass, `cargo xtask bench` measures,
-//! `cargo xtask sim` simulates, `cargo xtask long` runs the tests that need optimised code,
+//! `cargo xtask performance` makes the page of what was measured,
+//! `cargo xtask sim` simulates, `cargo xtask fuzz` fuzzes, `cargo xtask long` runs the tests that need optimised code,
 //! `cargo xtask torture` does everything to real servers that can be done to them, `cargo xtask power-loss` opens whatever a
 //! loss of power may leave, `cargo xtask kills` and `cargo xtask torture-updates` kill a server at work, `cargo xtask failing-disk` has its disk fail,
 //! `cargo xtask model` plays with one, `cargo xtask schemathesis` holds one to its OpenAPI document.
@@ -11,7 +12,11 @@ use std::process::ExitCode;
 
 mod bench;
 mod ci;
+mod fuzz;
 mod long;
+mod mutants;
+mod performance;
+mod policy;
 mod schemathesis;
 mod sim;
 mod tools;
@@ -21,12 +26,17 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   ci            format check, clippy with warnings denied, all tests, documentation
   bench NAME    a benchmark against PostgreSQL; `cargo xtask bench` lists them
+  performance   docs/performance.md and its plots, from what `cargo xtask bench NAME --record` has kept; `--measure`
+                runs all benchmarks first
+  fuzz [TARGET] parsers and decoders; `--minutes N`, `list` says which
   long          the tests of a million, optimised: some minutes
   schemathesis  the OpenAPI document, held against a server by Schemathesis (needs Python)
   torture       real servers, killed, paused, on broken disks, cut off: ten minutes; `--minutes N`, `--seed N`
   power-loss    every folder that a recorded run may leave when the power is lost; `--variants N`, `--seed N`
   kills         the server, killed at any moment, ten thousand times; `--rounds N` says how often
   model         the HTTP API, held against a model by random requests; `--seeds N`, `--steps N`
+  mutants CRATE cargo-mutants over a crate, a file or a part
+  policy        licences, sources and versions of what is depended on, and that `unsafe` is forbidden
   sim           the simulator over fresh seeds; `--minutes N` says for how long (1)
   failing-disk  the server on a disk that fails or is full, two thousand times; `--rounds N` says how often
   torture-updates  the server, killed again and again during a large update";
@@ -36,6 +46,10 @@ fn main() -> ExitCode {
     match arguments.split_first() {
         Some((command, [])) if command == "ci" => ci::ci(),
         Some((command, rest)) if command == "bench" => bench::bench(rest),
+        Some((command, rest)) if command == "performance" => performance::performance(rest),
+        Some((command, rest)) if command == "mutants" => mutants::mutants(rest),
+        Some((command, [])) if command == "policy" => policy::policy(),
+        Some((command, rest)) if command == "fuzz" => fuzz::fuzz(rest),
         Some((command, [])) if command == "long" => long::long(),
         Some((command, rest)) if command == "schemathesis" => schemathesis::schemathesis(rest),
         Some((command, rest)) if command == "sim" => sim::sim(rest),

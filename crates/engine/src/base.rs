@@ -192,11 +192,6 @@ impl<'a> Base<'a> {
         Ok(Some(keys))
     }
 
-    /// Is it for who goes through a great many once?
-    pub(crate) fn is_passing(&self) -> bool {
-        self.passing.get()
-    }
-
     /// Keeps documents of a type that were read from the snapshot, in the order of their ids, in place of those before.
     pub(crate) fn keep_ahead(&self, ty: TypeIx, docs: Vec<(Id, Arc<Doc>)>) {
         self.ahead.replace(Ahead { ty: Some(ty), docs });
@@ -324,7 +319,9 @@ impl<'a> Base<'a> {
             .map(|(at, _)| keys::doc(self.engine.schema().ty(keys[*at].ty).id, &keys[*at].id))
             .collect();
         let slices: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
-        let stored = self.snapshot()?.get_many(keys::DOC, &slices)?;
+        let snapshot = self.snapshot()?;
+        self.ask();
+        let stored = snapshot.get_many(keys::DOC, &slices)?;
         self.note(stored.len());
         for ((at, unknown), stored) in wanted.into_iter().zip(stored) {
             docs[at] = self.decode(keys[at], stored.as_deref())?;

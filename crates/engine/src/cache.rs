@@ -17,22 +17,22 @@
 //! own; so of two snapshots of one revision neither has an older document than the other. `Executor::put` holds
 //! commits to it in all tests.
 //!
-//! Read next: [`crate::base`], the only user.
+//! Read next: [`crate::base`], the only user. `tests/cache.rs` has what is asked of it, `tests/cache_orders.rs` tries orders of threads.
 
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use lru::LruCache;
-use parking_lot::Mutex;
 
+use super::sync::Mutex;
 use crate::doc::{Doc, Key};
 
 /// Locks that readers spread over.
-const SHARDS: usize = 16;
+pub(crate) const SHARDS: usize = 16;
 
 /// What the map and the list of least recent use take for one entry, in bytes, about.
-const ENTRY_BYTES: usize = 128;
+pub(crate) const ENTRY_BYTES: usize = 128;
 
 /// See the module.
 pub struct Cache {
@@ -209,100 +209,5 @@ impl Shard {
             self.bytes -= old.bytes;
             self.dropped = self.dropped.max(old.revision);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use corollary_schema::TypeIx;
-    use corollary_value::{Id, Value};
-
-    use super::*;
-
-    fn key(n: u32) -> Key {
-        Key::new(TypeIx(0), Id::parse(&format!("k{n}")).expect("an id"))
-    }
-
-    fn doc(revision: u64) -> Option<Arc<Doc>> {
-        Some(Arc::new(Doc { revision, values: vec![Value::Int(1)], states: Vec::new() }))
-    }
-
-    fn hit(cache: &Cache, n: u32, at: u64) -> Option<u64> {
-        match cache.get(&key(n), at) {
-            Lookup::Hit(Some(doc)) => Some(doc.revision),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn a_reader_of_an_older_revision_is_not_shown_a_newer_document() {
-        let cache = Cache::new(1 << 20);
-        cache.put(key(1), doc(5), 5);
-        assert_eq!(hit(&cache, 1, 5), Some(5));
-        assert!(matches!(cache.get(&key(1), 4), Lookup::Newer));
-    }
-
-    #[test]
-    fn a_late_reader_does_not_put_an_old_document_over_a_newer_one() {
-        let cache = Cache::new(1 << 20);
-        cache.put(key(1), doc(5), 5);
-        cache.fill(&key(1), doc(2), 4);
-        assert_eq!(hit(&cache, 1, 9), Some(5));
-    }
-
-    #[test]
-    fn a_late_reader_does_not_fill_a_gap_that_a_newer_document_left() {
-        // Room for a few entries in each shard, so that the first to come is dropped soon.
-        let cache = Cache::new(SHARDS * ENTRY_BYTES * 4);
-        cache.put(key(0), doc(50), 50);
-        for n in 1..2000 {
-            cache.put(key(n), doc(49), 49);
-        }
-        assert!(matches!(cache.get(&key(0), 99), Lookup::Unknown), "it was dropped");
-        cache.fill(&key(0), doc(2), 48);
-        assert!(matches!(cache.get(&key(0), 99), Lookup::Unknown), "48 is older than what was dropped");
-        cache.fill(&key(0), doc(50), 50);
-        assert_eq!(hit(&cache, 0, 99), Some(50));
-    }
-
-    #[test]
-    fn what_is_forgotten_is_not_filled_again_by_those_who_read_before() {
-        let cache = Cache::new(1 << 20);
-        cache.put(key(1), doc(5), 5);
-        cache.forget(&key(1), 6);
-        assert!(matches!(cache.get(&key(1), 6), Lookup::Unknown));
-        cache.fill(&key(1), doc(5), 5);
-        assert!(matches!(cache.get(&key(1), 6), Lookup::Unknown), "5 is older than what is forgotten");
-        cache.fill(&key(1), doc(6), 6);
-        assert_eq!(hit(&cache, 1, 6), Some(6));
-        cache.forget_all(7);
-        cache.fill(&key(1), doc(6), 6);
-        assert!(matches!(cache.get(&key(1), 7), Lookup::Unknown));
-        let CacheStats { entries, bytes, .. } = cache.stats();
-        assert_eq!((entries, bytes), (0, 0));
-    }
-
-    #[test]
-    fn what_nobody_has_asked_for_is_not_put_and_not_filled_by_those_who_read_before() {
-        let cache = Cache::new(1 << 20);
-        cache.put(key(1), doc(5), 5);
-        cache.put_if_known(key(1), doc(6), 6);
-        assert_eq!(hit(&cache, 1, 6), Some(6));
-        cache.put_if_known(key(2), doc(6), 6);
-        assert!(matches!(cache.get(&key(2), 6), Lookup::Unknown));
-        cache.fill(&key(2), doc(3), 5);
-        assert!(matches!(cache.get(&key(2), 6), Lookup::Unknown), "3 is older than what was left out");
-        cache.fill(&key(2), doc(6), 6);
-        assert_eq!(hit(&cache, 2, 6), Some(6));
-    }
-
-    #[test]
-    fn it_stays_within_its_bytes() {
-        let cache = Cache::new(1 << 16);
-        for n in 0..10_000 {
-            cache.put(key(n), doc(1), 1);
-        }
-        let CacheStats { entries, bytes, .. } = cache.stats();
-        assert!(bytes <= 1 << 16 && entries > 50, "{entries} entries of {bytes} bytes");
     }
 }

@@ -105,7 +105,8 @@ impl Doc {
 }
 
 /// Bytes that a value takes beside itself.
-fn heap_bytes(value: &Value) -> usize {
+/// Bytes that a value has beside itself in memory, about.
+pub fn heap_bytes(value: &Value) -> usize {
     match value {
         Value::Str(text) if text.is_heap_allocated() => text.len() + 16,
         Value::Bytes(bytes) => bytes.len() + 16,

@@ -52,6 +52,9 @@ pub mod rules;
 mod script;
 pub mod side_state;
 pub mod spans;
+mod sync;
+#[cfg(test)]
+mod tests;
 mod text;
 mod time;
 pub mod updates;
@@ -64,7 +67,7 @@ pub mod working;
 pub mod write;
 
 pub use catalog::{OpenError, open};
-pub use doc::{Doc, Key};
+pub use doc::{Doc, Key, heap_bytes};
 pub use edit::Edit;
 pub use engine::{Committed, Engine, EngineOptions, Executor, Tick, Transaction};
 pub use error::{EngineError, Refusal};

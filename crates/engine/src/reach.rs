@@ -26,7 +26,7 @@ use crate::working::linked;
 pub(crate) type Walked = RefCell<HashMap<(Vec<Hop>, BTreeSet<Id>), Option<Arc<BTreeSet<Id>>>>>;
 
 /// What some expressions over resources of one type read of other resources.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Reach {
     subject: TypeIx,
     /// Fields of others, with the way to them. What is read of the resource itself is known from its own change.

@@ -8,6 +8,7 @@
 //! - [`load`] reads files of rows; [`backup`] is everything in one file; [`cli`] is the command line.
 
 pub mod backup;
+mod claim;
 pub mod cli;
 pub mod condition;
 pub mod counts;
@@ -27,5 +28,8 @@ pub mod problem;
 pub mod review;
 pub mod site;
 pub mod sql;
+mod sync;
+#[cfg(test)]
+mod tests;
 mod updater;
 pub mod watch;

@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{Level, Span};
 
+use crate::claim::Claim;
 use crate::counts::Counts;
 use crate::follower::Follower;
 use crate::problem::Problem;
@@ -80,16 +81,6 @@ const SWEEP_FILES: usize = 20;
 
 /// The way back to whoever asked.
 type Reply = oneshot::Sender<Result<Committed, Problem>>;
-
-/// Whether a transaction that waits is begun or given up: whoever takes it first has it.
-#[derive(Clone, Default)]
-struct Claim(Arc<AtomicBool>);
-
-impl Claim {
-    fn take(&self) -> bool {
-        !self.0.swap(true, Ordering::SeqCst)
-    }
-}
 
 /// A step with records. The error is one after which nothing may be written any more.
 type Keeping = Box<dyn FnOnce(&mut Executor) -> Result<(), EngineError> + Send>;

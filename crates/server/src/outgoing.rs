@@ -1,7 +1,7 @@
-//! How this server speaks to others: connections over HTTP, encrypted where the address says so, kept for a while.
+//! How this server speaks to others, whatever for: connections over HTTP, encrypted where the address says so, kept for a while.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -22,12 +22,24 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// What makes requests.
 pub(crate) type Connections = Client<HttpsConnector<HttpConnector>, Body>;
 
-/// Reads the certificates that the system trusts.
-///
-/// # Errors
-///
-/// What is needed for encryption is not there.
-pub(crate) fn connections() -> io::Result<Connections> {
+/// The connections of one server, made when they are first needed: that reads the certificates that the system trusts.
+#[derive(Clone, Debug, Default)]
+pub struct Outgoing(Arc<OnceLock<Result<Connections, String>>>);
+
+impl Outgoing {
+    /// What makes requests.
+    ///
+    /// # Errors
+    ///
+    /// What is needed for encryption is not there.
+    pub(crate) fn connections(&self) -> Result<&Connections, String> {
+        // Without certificates there are connections all the same; an error is a system without random numbers, say.
+        let made = self.0.get_or_init(|| connections().map_err(|error| error.to_string()));
+        made.as_ref().map_err(Clone::clone)
+    }
+}
+
+fn connections() -> io::Result<Connections> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_connect_timeout(Some(CONNECT));

@@ -7,7 +7,6 @@
 
 pub mod behind;
 
-use std::io::Write as _;
 use std::sync::Arc;
 
 use corollary_engine::names;
@@ -516,7 +515,7 @@ pub fn push_canonical_among(
     }
     if resource.parents.is_empty() && resource.path.is_none() {
         push_root(resource, out);
-        push_id(&key.id, out);
+        key.id.push_text(out);
         return Ok(());
     }
     let load = |key: &Key| match gone(key) {
@@ -533,7 +532,7 @@ pub fn push_canonical_among(
         let mut segment = Vec::new();
         match here.and_then(|doc| names::name_of(ty, doc)) {
             Some(name) => push_segment(name, &mut segment),
-            None => push_id(&at.id, &mut segment),
+            None => at.id.push_text(&mut segment),
         }
         let owner = here.and_then(|doc| doc.parent(schema, at.ty)).map(|(of, id)| (of, id.clone()));
         let Some((collection, parent)) = owner else {
@@ -568,12 +567,10 @@ fn push_url(url: &str, out: &mut Vec<u8>) {
 
 fn push_root(ty: &ResourceType, out: &mut Vec<u8>) {
     let root = ty.root.as_deref().unwrap_or("_");
-    // Writing to bytes in memory does not fail.
-    let _ = write!(out, "{PREFIX}/{root}/");
-}
-
-fn push_id(id: &Id, out: &mut Vec<u8>) {
-    let _ = write!(out, "{id}");
+    out.extend_from_slice(PREFIX.as_bytes());
+    out.push(b'/');
+    out.extend_from_slice(root.as_bytes());
+    out.push(b'/');
 }
 
 /// The canonical path of a resource, as a text.

@@ -102,6 +102,9 @@ impl World {
             .iter()
             .map(|(key, doc)| (judge::place(engine.schema(), &draft, key), doc.revision))
             .collect();
+        if built > 0 || self.renewed {
+            self.renew_history();
+        }
         let intact = built == 0 || {
             let complete = engine.commits_after(self.fold.from, &mut |_| ControlFlow::Break(()));
             complete.map_err(|error| error.to_string())?
@@ -163,17 +166,20 @@ impl World {
                     self.stepped(&progress, if late { None } else { Some(time) })?;
                 }
                 (Err(EngineError::Store(_)), Some(Fault::Sync { survives })) => {
+                    self.report.faults.count(Fault::Sync { survives });
                     if survives {
                         // Whether it had a revision shows what is stored.
                         let revision = self.revision_left()?;
                         if revision > self.revision {
+                            self.history.by_itself(revision, None);
                             self.went_on(revision, time);
                         }
                     }
                     return if death.is_some() { self.succeed() } else { self.restart() };
                 }
-                (Err(EngineError::Store(_)), Some(_)) => {
+                (Err(EngineError::Store(_)), Some(fault)) => {
                     self.report.failures += 1;
+                    self.report.faults.count(fault);
                     let failed = self.engine().updates();
                     if failed.open.len() != before.open.len() {
                         return Err("a step that failed has ended an update, or begun one".into());
@@ -210,6 +216,7 @@ impl World {
         if time.map_or(commit.time < self.last, |time| commit.time != time) {
             return Err(format!("a step at {time:?} has the time {}", commit.time));
         }
+        self.history.by_itself(commit.revision, None);
         self.went_on(commit.revision, commit.time);
         Ok(())
     }
@@ -257,6 +264,7 @@ impl World {
 
     /// Opens the data with another version of the schema.
     pub(crate) fn change_schema(&mut self) -> Result<(), String> {
+        self.drop_processors()?;
         let losing = self.random.percent(15);
         let (next, text, change) = self.another(&self.draft.clone(), losing)?;
         let must_refuse = self.must_refuse(&next, &change);
@@ -322,6 +330,7 @@ impl World {
     }
 
     fn take_version(&mut self, draft: Draft, text: String) {
+        self.renewed = true;
         self.untold = lifetime::newly_told(&self.draft, &draft);
         self.model.put_in_order(&draft);
         (self.draft, self.text) = (Arc::new(draft), text);
@@ -329,6 +338,7 @@ impl World {
 
     /// Opens the data with another version while the store fails, and again until one opening succeeds.
     pub(crate) fn change_schema_cut_short(&mut self) -> Result<(), String> {
+        self.drop_processors()?;
         let (next, text, change) = self.another(&self.draft.clone(), false)?;
         if self.must_refuse(&next, &change) {
             return Ok(());
@@ -353,6 +363,7 @@ impl World {
             }
             Err(OpenError::Engine(EngineError::Store(_))) => {
                 self.report.cut_short += 1;
+                self.report.faults.count(fault);
                 // The commit that survived may be that by which the resources of a type begin to expire: it has a revision,
                 // and is told with what follows it.
                 built += usize::from(matches!(fault, Fault::Sync { survives: true }));
@@ -410,6 +421,7 @@ impl World {
             self.store.fail(Some((0, Fault::Full)));
             let failed = self.executor.borrow_mut().trim_log(before, limit);
             self.store.fail(None);
+            self.report.faults.count(Fault::Full);
             return match failed {
                 Err(EngineError::Store(_)) => Ok(()),
                 outcome => Err(format!("the store failed, and trimming was {outcome:?}")),

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use corollary_store::Fault;
+
 pub mod among;
 mod ask;
 pub mod draft;
@@ -19,6 +21,7 @@ pub mod express;
 pub mod files;
 mod fold;
 pub mod ground;
+pub mod history;
 pub mod indexes;
 pub mod judge;
 pub mod lifetime;
@@ -26,13 +29,17 @@ pub mod make;
 pub mod model;
 pub mod names;
 pub mod nodes;
+pub mod origins;
 pub mod owners;
 pub mod plan;
+pub mod processors;
 pub mod random;
 pub mod receipts;
 pub mod rules;
+pub mod saved;
 pub mod shrink;
 pub mod store;
+mod summary;
 pub mod translate;
 pub mod union;
 pub mod urls;
@@ -48,12 +55,47 @@ mod mending;
 mod tampering;
 
 use ground::Ground;
+use history::Checked;
 use make::Written;
 use plan::Plan;
 use world::World;
 
 /// Steps of a run that says nothing else.
 pub const DEFAULT_STEPS: usize = 60;
+
+/// Faults of a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// It was full.
+    pub full: usize,
+    /// A write failed.
+    pub failed: usize,
+    /// A sync failed, and what it was about is lost.
+    pub sync_lost: usize,
+    /// A sync failed, and a restart finds what it was about.
+    pub sync_kept: usize,
+}
+
+impl Faults {
+    /// Counts one.
+    pub fn count(&mut self, fault: Fault) {
+        let count = match fault {
+            Fault::Full => &mut self.full,
+            Fault::Io => &mut self.failed,
+            Fault::Sync { survives: false } => &mut self.sync_lost,
+            Fault::Sync { survives: true } => &mut self.sync_kept,
+        };
+        *count += 1;
+    }
+
+    /// Adds those of another run.
+    pub fn add(&mut self, other: &Faults) {
+        self.full += other.full;
+        self.failed += other.failed;
+        self.sync_lost += other.sync_lost;
+        self.sync_kept += other.sync_kept;
+    }
+}
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,12 +106,18 @@ pub struct Report {
     pub transactions: usize,
     /// Those that were refused, as the model said.
     pub refused: usize,
-    /// Those that were told from the receipt of an earlier one, or refused because of it.
+    /// Those that were told from the receipt of an earlier one, or refused because of it, or done already where they come from.
     pub repeated: usize,
+    /// What the checker of histories has found right.
+    pub checked: Checked,
+    /// Processors that writes had to pass.
+    pub processors: usize,
     /// Those that changed something.
     pub commits: usize,
     /// Groups whose batch the store refused.
     pub failures: usize,
+    /// Faults of the store that somebody met, by kind.
+    pub faults: Faults,
     /// Commits of the clock.
     pub ticks: usize,
     /// Resources that the clock deleted.
@@ -119,6 +167,9 @@ impl Report {
         self.repeated += other.repeated;
         self.commits += other.commits;
         self.failures += other.failures;
+        self.checked.add(&other.checked);
+        self.processors += other.processors;
+        self.faults.add(&other.faults);
         self.ticks += other.ticks;
         self.expired += other.expired;
         self.update_steps += other.update_steps;
@@ -234,6 +285,13 @@ impl Notes {
             self.0.pop_front();
         }
         self.0.push_back(note);
+    }
+}
+
+impl Report {
+    /// What was run, what happened on the way and what was found right, line by line.
+    pub fn table(&self) -> String {
+        summary::table(self)
     }
 }
 

@@ -92,6 +92,9 @@ pub fn newly_told(old: &Draft, new: &Draft) -> Vec<usize> {
     (0..old.types.len()).filter(|ty| !tells_updates(old, *ty) && tells_updates(new, *ty)).collect()
 }
 
+/// All fields that the server keeps.
+pub const KEPT: [&str; 2] = [CREATED, UPDATED];
+
 /// The fields that the server keeps for a type, as far as they are predicted.
 pub fn predicted(draft: &Draft, ty: usize) -> Vec<&'static str> {
     draft.types[ty].life.kept().filter(|name| *name != UPDATED || tells_updates(draft, ty)).collect()

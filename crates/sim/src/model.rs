@@ -7,21 +7,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use corollary_engine::Edit;
-use corollary_value::{ErrorValue, Id, Value, compare, ops};
+use corollary_value::{Id, Value, compare};
 use jiff::Timestamp;
 
 use crate::among;
-use crate::draft::{Draft, Fact, FactKind, FieldDraft, FieldKind, OnDelete, Rules, ValueType};
+use crate::draft::{Draft, Fact, FactKind, FieldDraft, FieldKind, OnDelete, Rules};
 use crate::elements;
 use crate::files;
 use crate::lifetime::CREATED;
 use crate::names;
 use crate::owners;
+use crate::processors::Line;
 use crate::rules::{self, Codes, Fill};
-use crate::union;
 
+mod editing;
 mod moves;
+mod passing;
 
+use editing::edited;
 pub use moves::To;
 
 /// A resource: the position of its type in the draft, and its id.
@@ -45,8 +48,12 @@ pub enum Step {
     Update(Place, Vec<(String, Edit)>),
     Move(Place, To),
     Delete(Place),
+    /// The first of them stands for all.
+    DeleteAll(Vec<Place>),
     Require(Place, Vec<u64>),
     Read(Place),
+    /// Is it there when all else is done, or is it not?
+    Ensure(Place, bool),
 }
 
 impl Step {
@@ -59,7 +66,9 @@ impl Step {
             | Step::Move(place, _)
             | Step::Delete(place)
             | Step::Require(place, _)
-            | Step::Read(place) => place,
+            | Step::Read(place)
+            | Step::Ensure(place, _) => place,
+            Step::DeleteAll(places) => &places[0],
         }
     }
 }
@@ -76,6 +85,9 @@ pub struct Facts {
 /// An ordered collection of one parent: the type of its children, the name of their link to the parent, the parent.
 pub type Order = (usize, String, Id);
 
+/// The code of the refusal of a [`Step::Ensure`].
+pub const UNMET: &str = "unmet";
+
 /// The name under which a place is given.
 pub const PLACE: &str = "_position";
 
@@ -85,6 +97,8 @@ pub struct Setting<'a> {
     pub draft: &'a Draft,
     /// By type: all that its resources may hold.
     pub facts: &'a [Vec<Fact<'a>>],
+    /// The processors that writes pass.
+    pub line: &'a Line,
     /// The time of the commit.
     pub now: Timestamp,
     /// The revision of each resource before the transaction.
@@ -129,6 +143,9 @@ impl Facts {
         attempt.check_parents()?;
         attempt.check_among()?;
         attempt.check_links()?;
+        attempt.pass_processors()?;
+        attempt.ensure(steps)?;
+        attempt.ask_processors()?;
         attempt.check_unique()?;
         files::check(setting.facts, steps, self, &attempt.now)?;
         let mut after = attempt.now;
@@ -143,7 +160,8 @@ impl Facts {
         let mut attempt = Attempt { setting, before: self, now: self.clone() };
         for place in places {
             if attempt.now.has(place) {
-                attempt.delete(place).expect("no link may forbid the end of what expires");
+                let end = attempt.delete(std::slice::from_ref(place));
+                end.expect("no link may forbid the end of what expires");
             }
         }
         let mut after = attempt.now;
@@ -212,13 +230,17 @@ impl Attempt<'_> {
                 let met = revision.is_some_and(|revision| revisions.contains(revision));
                 return if met { Ok(()) } else { Err(only("precondition")) };
             }
+            // It is asked when all else is done.
+            Step::Ensure(..) => return Ok(()),
             Step::Create(..) if there => only("exists"),
             Step::Create(_, values) => self.create(place, values),
             _ if !there => only("not-found"),
             Step::Replace(_, values) => self.replace(place, values),
             Step::Update(_, edits) => self.update(place, edits),
             Step::Move(_, to) => self.carry(place, to),
-            Step::Delete(_) => return self.delete(place),
+            Step::Delete(place) => return self.delete(std::slice::from_ref(place)),
+            Step::DeleteAll(places) if places.iter().any(|place| !self.now.has(place)) => only("not-found"),
+            Step::DeleteAll(places) => return self.delete(places),
             Step::Read(_) => Codes::new(),
         };
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
@@ -409,10 +431,10 @@ impl Attempt<'_> {
         wrong.append(&mut found);
     }
 
-    /// All that a deletion brings with it.
-    fn delete(&mut self, place: &Place) -> Result<(), Codes> {
+    /// The deletion of some at once, with all that it brings.
+    fn delete(&mut self, places: &[Place]) -> Result<(), Codes> {
         let facts = self.setting.facts;
-        let mut doomed = vec![place.clone()];
+        let mut doomed = places.to_vec();
         let mut next = 0;
         while next < doomed.len() {
             let target = doomed[next].clone();
@@ -499,6 +521,12 @@ impl Attempt<'_> {
         Ok(())
     }
 
+    /// What a transaction asked to be when it is done.
+    fn ensure(&self, steps: &[Step]) -> Result<(), Codes> {
+        let unmet = |step: &Step| matches!(step, Step::Ensure(place, there) if self.now.has(place) != *there);
+        if steps.iter().any(unmet) { Err(only(UNMET)) } else { Ok(()) }
+    }
+
     /// Nobody has two parents, and nobody has none any more that can only be found below one.
     fn check_parents(&self) -> Result<(), Codes> {
         let parents = |facts: &Facts, place: &Place| {
@@ -569,111 +597,4 @@ impl Attempt<'_> {
         }
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
-}
-
-/// A value after an edit, or why there is none.
-fn edited(ty: Option<&ValueType>, old: &Value, edit: &Edit, now: Timestamp) -> Result<Value, &'static str> {
-    // Where a list is edited, what is there.
-    let list = || match old {
-        Value::List(elements) => Ok(elements.to_vec()),
-        Value::Absent | Value::Null => Ok(Vec::new()),
-        _ => Err("type"),
-    };
-    Ok(match edit {
-        Edit::Set(value) => value.clone(),
-        Edit::File(received) => received.value(),
-        Edit::Merge(edits) => {
-            let mut members = if let Value::Object(members) = old { members.to_vec() } else { Vec::new() };
-            for (name, edit) in edits {
-                let of = match ty {
-                    Some(ValueType::Object(declared)) => {
-                        declared.iter().find(|member| member.name == name).map(|member| &member.ty)
-                    }
-                    Some(ValueType::Map(of)) => Some(&**of),
-                    _ => None,
-                };
-                let at = members.iter().position(|(other, _)| other == name);
-                let old = at.map(|at| members[at].1.clone()).unwrap_or_default();
-                match (at, edited(of, &old, edit, now)?) {
-                    (Some(at), Value::Absent) => drop(members.remove(at)),
-                    (Some(at), value) => members[at].1 = value,
-                    (None, Value::Absent) => {}
-                    (None, value) => members.push((name.clone(), value)),
-                }
-            }
-            if let Some(ValueType::Object(declared)) = ty {
-                let names: Vec<&str> = edits.iter().map(|(name, _)| name.as_str()).collect();
-                return Ok(union::switched(declared, old, members, &names, now));
-            }
-            Value::Object(members.into())
-        }
-        Edit::Increment(by) => incremented(ty, old, by),
-        Edit::IncrementWithin { by, limit, clamp } => {
-            let new = incremented(ty, old, by);
-            let down = matches!(by, Value::Int(by) if *by < 0);
-            let is_past = |value: &Value| {
-                !value.is_null()
-                    && if down { compare(value, limit).is_lt() } else { compare(value, limit).is_gt() }
-            };
-            let zero = Value::Int(0);
-            let from = if old.is_null() { &zero } else { old };
-            match (matches!(by, Value::Int(0)) || new.is_error() || !is_past(&new), clamp) {
-                (true, _) => new,
-                (false, false) => return Err("limit"),
-                (false, true) if is_past(from) => from.clone(),
-                (false, true) => limit.clone(),
-            }
-        }
-        Edit::Push { values, at } => {
-            let mut elements = list()?;
-            let at = at.unwrap_or(usize::MAX).min(elements.len());
-            values.iter().rev().for_each(|value| elements.insert(at, value.clone()));
-            Value::List(elements.into())
-        }
-        Edit::Pop { first } => {
-            let mut elements = list()?;
-            if elements.is_empty() {
-                return Ok(old.clone());
-            }
-            drop(if *first { elements.remove(0) } else { elements.remove(elements.len() - 1) });
-            Value::List(elements.into())
-        }
-        Edit::Add(values) => {
-            let mut elements = list()?;
-            elements.extend(values.iter().cloned());
-            Value::List(elements.into())
-        }
-        Edit::Remove(values) => {
-            let mut elements = list()?;
-            if elements.is_empty() {
-                return Ok(old.clone());
-            }
-            elements.retain(|element| !values.iter().any(|value| compare(value, element).is_eq()));
-            Value::List(elements.into())
-        }
-        Edit::Link(id) | Edit::Unlink(id) => {
-            let element = Value::Ref(id.clone());
-            let mut elements = if let Value::List(elements) = old { elements.to_vec() } else { Vec::new() };
-            match (edit, elements.iter().position(|other| *other == element)) {
-                (Edit::Link(_), None) => elements.push(element),
-                (Edit::Unlink(_), Some(at)) => drop(elements.remove(at)),
-                _ => return Ok(old.clone()),
-            }
-            Value::List(elements.into())
-        }
-    })
-}
-
-fn incremented(ty: Option<&ValueType>, old: &Value, by: &Value) -> Value {
-    if !matches!(by, Value::Int(_) | Value::Float(_) | Value::Decimal(_) | Value::Duration(_)) {
-        return Value::Error(ErrorValue::Type);
-    }
-    let nothing = match ty {
-        None | Some(ValueType::Json) => return if old.is_null() { by.clone() } else { ops::add(old, by) },
-        Some(ValueType::Float) => Value::Float(0.0),
-        Some(ValueType::Decimal) => Value::Decimal(Default::default()),
-        Some(ValueType::Duration) => Value::Duration(Default::default()),
-        Some(_) => Value::Int(0),
-    };
-    ops::add(if old.is_null() { &nothing } else { old }, by)
 }

@@ -26,6 +26,19 @@ pub struct Node {
     skew: i64,
 }
 
+impl Node {
+    /// What it shows.
+    pub(crate) fn engine(&self) -> Arc<Engine> {
+        self.executor.engine().clone()
+    }
+
+    /// Takes over what others did.
+    pub(crate) fn follow(&mut self) -> Result<(), String> {
+        let followed = self.executor.follow();
+        followed.map(drop).map_err(|error| format!("a node cannot follow: {error}"))
+    }
+}
+
 impl World {
     /// The name of the next node.
     pub(crate) fn next_name(&mut self) -> String {
@@ -141,9 +154,8 @@ impl World {
             return Ok(self.engine());
         }
         let at = self.random.below(self.others.len());
-        let executor = &mut self.others[at].executor;
-        executor.follow().map_err(|error| format!("a node cannot follow: {error}"))?;
-        Ok(executor.engine().clone())
+        self.others[at].follow()?;
+        Ok(self.others[at].engine())
     }
 
     /// Asks the judges about nodes whose turn it is not.
@@ -153,7 +165,7 @@ impl World {
             if !self.random.percent(15) {
                 continue;
             }
-            let engine = self.others[at].executor.engine().clone();
+            let engine = self.others[at].engine();
             self.report.other_looks += 1;
             // Reading what is listed leads to the store, and so to what is there now.
             let state = judge::state(&engine, self.last)?;

@@ -8,9 +8,57 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::random::Random;
+use crate::world::STEPS;
+
+/// The largest weight of a kind of step.
+const MOST_WEIGHT: usize = 1_000_000;
 
 /// How many nodes the runs of seeds have, one seed after the other.
 const NODES: [usize; 5] = [0, 3, 0, 2, 1];
+
+/// How often each kind of step comes, beside the others: numbers in the order of [`STEPS`]. Not all are 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Weights(pub [usize; STEPS.len()]);
+
+impl Default for Weights {
+    fn default() -> Weights {
+        Weights(STEPS.map(|(_, weight)| weight))
+    }
+}
+
+/// `crash:9,schema:0`: those that differ.
+impl fmt::Display for Weights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = STEPS.iter().zip(self.0).filter(|((_, usual), weight)| usual != weight);
+        let all: Vec<String> = all.map(|((name, _), weight)| format!("{name}:{weight}")).collect();
+        f.write_str(&all.join(","))
+    }
+}
+
+impl FromStr for Weights {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Weights, String> {
+        let mut weights = Weights::default();
+        for part in text.split(',') {
+            let at = part.split_once(':').and_then(|(name, weight)| {
+                let at = STEPS.iter().position(|(known, _)| *known == name)?;
+                Some((at, weight.parse().ok().filter(|weight| *weight <= MOST_WEIGHT)?))
+            });
+            let Some((at, weight)) = at else {
+                let names = STEPS.map(|(name, _)| name).join(", ");
+                return Err(format!(
+                    "`{part}` is no weight: a name, a colon and a number up to {MOST_WEIGHT}, of {names}"
+                ));
+            };
+            weights.0[at] = weight;
+        }
+        if weights.0.iter().all(|weight| *weight == 0) {
+            return Err("some weight has to be more than 0".into());
+        }
+        Ok(weights)
+    }
+}
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +69,8 @@ pub struct Plan {
     pub steps: usize,
     /// How many nodes there are at most over a store that they share; none for a store that is one node's own.
     pub nodes: usize,
+    /// How often each kind of step comes.
+    pub weights: Weights,
     /// Steps that are left out.
     pub skipped: BTreeSet<usize>,
     /// Derived fields of the first schema that are left out, as `Type.field`.
@@ -34,7 +84,7 @@ impl Plan {
     pub fn whole(seed: u64, steps: usize) -> Plan {
         let (skipped, without, dropped) = Default::default();
         let nodes = NODES[(seed % NODES.len() as u64) as usize];
-        Plan { seed, steps, nodes, skipped, without, dropped }
+        Plan { seed, steps, nodes, weights: Weights::default(), skipped, without, dropped }
     }
 
     /// The chance of a step; 0 is the beginning.
@@ -58,6 +108,9 @@ impl fmt::Display for Plan {
         write!(f, "seed={} steps={}", self.seed, self.steps)?;
         if self.nodes > 0 {
             write!(f, " nodes={}", self.nodes)?;
+        }
+        if self.weights != Weights::default() {
+            write!(f, " weights={}", self.weights)?;
         }
         let mut skipped: Vec<(usize, usize)> = Vec::new();
         for step in &self.skipped {
@@ -94,6 +147,7 @@ impl FromStr for Plan {
             match name {
                 "seed" => plan.seed = value.parse().map_err(|_| wrong(part))?,
                 "nodes" => plan.nodes = number(value)?,
+                "weights" => plan.weights = value.parse()?,
                 "steps" => plan.steps = number(value)?,
                 "skip" => {
                     for range in value.split(',') {
@@ -128,7 +182,21 @@ mod tests {
         assert_eq!(plan.to_string(), text);
         assert_eq!(plan.remaining().collect::<Vec<_>>(), [5, 7, 10, 11, 12]);
         assert_eq!(Plan::whole(3, 5).to_string(), "seed=3 steps=5 nodes=2");
-        for wrong in ["seed", "seed=x", "nodes=x", "skip=1-", "drop=3", "else=1"] {
+        let weighed = "seed=7 steps=12 weights=crash:40,schema:0";
+        let plan: Plan = weighed.parse().expect("a plan");
+        assert_eq!((plan.to_string().as_str(), plan.weights.0[5], plan.weights.0[6]), (weighed, 40, 0));
+        for wrong in [
+            "weights=",
+            "weights=crash",
+            "weights=crash:-1",
+            "weights=none:3",
+            "seed",
+            "seed=x",
+            "nodes=x",
+            "skip=1-",
+            "drop=3",
+            "else=1",
+        ] {
             assert!(wrong.parse::<Plan>().is_err(), "{wrong}");
         }
     }

@@ -1,13 +1,16 @@
 //! Transactions of the model in the engine's numbers, and as text.
 
-use corollary_engine::{Destination, Key, Transaction, Write};
+use std::sync::Arc;
+
+use corollary_engine::working::Working;
+use corollary_engine::{Decision, Destination, Doc, EngineError, Key, Transaction, Write};
 use corollary_schema::{Schema, Slot};
 use corollary_value::Value;
 
 use crate::among;
 use crate::draft::Draft;
 use crate::judge;
-use crate::model::{PLACE, Place, Step};
+use crate::model::{PLACE, Place, Step, UNMET};
 
 /// A transaction in the engine's numbers.
 pub fn transaction(schema: &Schema, draft: &Draft, steps: &[Step]) -> Result<Transaction, String> {
@@ -45,6 +48,20 @@ pub fn transaction(schema: &Schema, draft: &Draft, steps: &[Step]) -> Result<Tra
                 Write::Move(key, Destination { under, at: to.at })
             }
             Step::Delete(_) => Write::Delete(key),
+            Step::DeleteAll(places) => {
+                let keys = places.iter().map(|place| judge::key(schema, draft, place)).collect();
+                Write::DeleteAll(key, keys)
+            }
+            Step::Ensure(_, there) => {
+                let there = *there;
+                let ensure = move |_: &Working<'_>, _: &Key, doc: Option<&Arc<Doc>>| {
+                    if doc.is_some() == there {
+                        return Ok(None);
+                    }
+                    Err(EngineError::refused(UNMET, None, "it is not as it was to be"))
+                };
+                Write::Ensure(key, Decision::new(ensure))
+            }
             Step::Require(_, revisions) => Write::Require(key, revisions.clone()),
             Step::Read(_) => Write::Read(key),
         })
@@ -64,6 +81,10 @@ pub fn shown(draft: &Draft, steps: &[Step]) -> String {
         Step::Update(place, edits) => format!("update {} {edits:?}", name(place)),
         Step::Move(place, to) => format!("move {} to {:?} at {:?}", name(place), to.under, to.at),
         Step::Delete(place) => format!("delete {}", name(place)),
+        Step::DeleteAll(places) => {
+            format!("delete {}", places.iter().map(name).collect::<Vec<_>>().join(" and "))
+        }
+        Step::Ensure(place, there) => format!("ensure {} is there: {there}", name(place)),
         Step::Require(place, revisions) => format!("require {} at {revisions:?}", name(place)),
         Step::Read(place) => format!("read {}", name(place)),
     });

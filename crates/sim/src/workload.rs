@@ -150,9 +150,9 @@ impl Workload<'_> {
         let there = self.has(&place);
         let crowded = self.stored.records.len() > MANY_RESOURCES;
         let weights = match (there, crowded) {
-            (false, _) => [120, 1, 2, 1, 1, 1, 0, 1],
-            (true, false) => [1, 8, 60, 10, 4, 2, 5, 9],
-            (true, true) => [1, 5, 25, 60, 2, 2, 1, 5],
+            (false, _) => [120, 1, 2, 1, 1, 1, 0, 1, 1, 1],
+            (true, false) => [1, 8, 60, 10, 4, 2, 5, 9, 3, 3],
+            (true, true) => [1, 5, 25, 60, 2, 2, 1, 5, 10, 2],
         };
         match self.random.weighted(&weights) {
             0 => {
@@ -181,6 +181,23 @@ impl Workload<'_> {
             7 => {
                 let to = self.destination(place.ty);
                 steps.push(Step::Move(place, to));
+            }
+            8 => {
+                let mut places = vec![place];
+                for _ in 0..1 + self.random.below(4) {
+                    let other = self.place();
+                    let there = self.has(&other) || self.random.percent(2);
+                    if there && !places.contains(&other) {
+                        places.push(other);
+                    }
+                }
+                steps.push(Step::DeleteAll(places));
+            }
+            9 => {
+                // Of what the transaction has done so far, mostly as it is to be.
+                let gone = steps.iter().any(|step| matches!(step, Step::Delete(other) if *other == place));
+                let there = self.has(&place) && !gone;
+                steps.push(Step::Ensure(place, there != self.random.percent(10)));
             }
             // It is made anew in the same transaction; sometimes as it was.
             _ => {

@@ -2,7 +2,7 @@
 
 use corollary_sim::ground::Ground;
 use corollary_sim::plan::Plan;
-use corollary_sim::{DEFAULT_STEPS, Report, run, run_plan, shrink};
+use corollary_sim::{DEFAULT_STEPS, Report, run, run_plan, saved, shrink};
 
 /// Long runs of the set.
 const LONG: u64 = 90;
@@ -67,7 +67,18 @@ fn all_that_must_hold_holds() {
     assert!(all.written.members > 300, "{:?}", all.written);
     assert!(all.versions > 300 && all.refused_versions > 20 && all.cut_short > 60, "{all}");
     assert!(all.indexes > 100 && all.queries_without > 100, "{all}");
+    let checked = all.checked;
+    assert!(checked.acknowledged > 3_500 && checked.refused > 500 && checked.found > 20, "{checked:?}");
+    assert!(checked.reads > 4_000 && checked.behind > 300 && all.processors > 50, "{checked:?}, {all}");
     assert!(all.oracles > 1_500 && all.resources > 60, "{all}");
+}
+
+/// What went wrong once, as `--save` has kept it.
+#[test]
+fn what_went_wrong_once_holds() {
+    for (name, plan) in saved::all().expect("plans") {
+        run_plan(&Ground::Memory, &plan).unwrap_or_else(|failure| panic!("{name}: {failure}"));
+    }
 }
 
 #[test]

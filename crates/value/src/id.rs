@@ -84,6 +84,17 @@ impl Id {
         }
     }
 
+    /// Appends the text of it, as [`Display`](fmt::Display) gives it and without what that costs.
+    pub fn push_text(&self, out: &mut Vec<u8>) {
+        match self {
+            Id::Uuid(uuid) => {
+                let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+                out.extend_from_slice(uuid.hyphenated().encode_lower(&mut text).as_bytes());
+            }
+            Id::Name(name) => out.extend_from_slice(name.as_bytes()),
+        }
+    }
+
     /// Reads what [`Id::push_key`] wrote, and what stands behind it.
     pub fn read_key(bytes: &[u8]) -> Option<(Id, &[u8])> {
         match bytes.split_first()? {

@@ -147,14 +147,10 @@ pub fn load(
     let client_cpu = cpu
         .zip(cpu_time())
         .map(|(before, after)| (after - before).as_secs_f64() / started.elapsed().as_secs_f64());
-    let micros = |quantile| Duration::from_micros(latencies.value_at_quantile(quantile));
-    let sample = Sample {
-        per_second: latencies.len() as f64 * f64::from(operations)
-            / interval.min(last_answer - started).as_secs_f64(),
-        p50: micros(0.5),
-        p99: micros(0.99),
-        max: Duration::from_micros(latencies.max()),
-    };
+    let within = |share| Duration::from_micros(latencies.value_at_quantile(share));
+    let per_second =
+        latencies.len() as f64 * f64::from(operations) / interval.min(last_answer - started).as_secs_f64();
+    let sample = Sample::of(per_second, within);
     Ok(Load { answered, sample, client_cpu })
 }
 

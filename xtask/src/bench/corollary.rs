@@ -52,13 +52,36 @@ pub struct Corollary {
 impl Binary {
     /// Builds the server for release, wherever cargo puts it, and prints its version.
     pub fn build() -> Result<Binary> {
+        Binary::with(&["--release"])
+    }
+
+    /// The same as for tests, with all that is asserted.
+    pub fn debug() -> Result<Binary> {
+        Binary::with(&[])
+    }
+
+    /// One that is there already.
+    pub fn at(program: &Path) -> Result<Binary> {
+        machine::print_version("Corollary", program)?;
+        let program = program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))?;
+        Ok(Binary(program))
+    }
+
+    fn with(options: &[&str]) -> Result<Binary> {
         progress("building Corollary");
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(root()).args(["build", "--release", "--package", "corollary-server"]);
+        cargo.current_dir(root()).args(["build", "--package", "corollary-server"]).args(options);
         cargo.arg("--message-format=json-render-diagnostics");
         let binary = executable(&process::run(cargo)?.stdout).ok_or("cargo built no binary `corollary`")?;
         machine::print_version("Corollary", &binary)?;
         Ok(Binary(binary))
+    }
+
+    /// The OpenAPI document of a schema.
+    pub fn openapi(&self, schema: &Path) -> Result<String> {
+        let mut command = Command::new(&self.0);
+        command.args(["schema", "openapi"]).arg(schema);
+        Ok(process::run(command)?.stdout)
     }
 }
 
@@ -126,11 +149,21 @@ impl Data {
 
     /// Starts a server on a free port. Over a database there may be several, with a name each.
     pub fn start(&self, name: &str) -> Result<Ready> {
+        self.begin(name, self.command("serve"))
+    }
+
+    /// The same, run by another program, which takes it as its last arguments.
+    pub fn start_under(&self, name: &str, mut program: Command) -> Result<Ready> {
+        let command = self.command("serve");
+        program.arg(command.get_program()).args(command.get_args());
+        self.begin(name, program)
+    }
+
+    fn begin(&self, name: &str, mut command: Command) -> Result<Ready> {
         let file = |what: &str| self.folder.path().join(format!("{what} of {name}"));
         let (stdout, stderr) = (file("stdout"), file("stderr"));
         let create =
             |path: &Path| fs::File::create(path).map_err(|error| format!("{}: {error}", path.display()));
-        let mut command = self.command("serve");
         command
             .args(["--listen", "127.0.0.1:0", "--node", name])
             .stdout(create(&stdout)?)
@@ -157,6 +190,11 @@ impl Ready {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The number of its process.
+    pub fn process(&self) -> u32 {
+        self.server.process()
     }
 
     /// The most memory it had at once, in bytes.

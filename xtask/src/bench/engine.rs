@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::options::{Options, Side};
 use super::sample::middle;
 use super::table::{Aim, Table, count, time};
-use super::{Result, process, progress, root};
+use super::{Result, process, progress, record, root};
 
 /// The aim, in writes each second.
 const AIM: f64 = 100_000.0;
@@ -45,7 +45,7 @@ pub fn run(options: &Options) -> Result<()> {
         "Cores used: by all threads of the process, the store's carrying-over in the background included.",
     );
     table.note("Derived values were checked against the facts at the end.");
-    println!("\n{table}");
+    record::print(&table);
     Ok(())
 }
 

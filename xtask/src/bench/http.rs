@@ -106,6 +106,19 @@ impl Connection {
         Ok(Connection { stream })
     }
 
+    /// Sends a request that is answered on and on, and waits for the first of it.
+    pub fn begin(&mut self, method: &str, path: &str) -> Result<()> {
+        let failed = |error| format!("{method} {path}: {error}");
+        let mut bytes = Vec::new();
+        request(&mut bytes, method, path, "");
+        self.stream.write_all(&bytes).map_err(failed)?;
+        let mut chunk = [0; 1024];
+        match self.stream.read(&mut chunk).map_err(failed)? {
+            read if chunk[..read].starts_with(b"HTTP/1.1 200 ") => Ok(()),
+            read => Err(format!("{method} {path}: {}", String::from_utf8_lossy(&chunk[..read])).into()),
+        }
+    }
+
     /// Sends a request and waits for its response, whatever its status.
     pub fn send(&mut self, method: &str, path: &str, body: &str) -> Result<Response> {
         let failed = |error| format!("{method} {path}: {error}");

@@ -7,7 +7,7 @@ use super::read::beside_postgraphile;
 use super::shop::Shop;
 use super::table::{COMPARISON, Table, comparison};
 use super::work::Work;
-use super::{root, sql};
+use super::{record, root, sql};
 
 /// Prints the tables.
 pub fn run(options: &Options) -> Result<()> {
@@ -29,6 +29,6 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let beside = beside_postgraphile(&shop, Work::Page, options)?;
     shop.finish(table)?;
-    beside.inspect(|table| println!("\n{table}"));
+    beside.iter().for_each(record::print);
     Ok(())
 }

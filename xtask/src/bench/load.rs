@@ -16,7 +16,7 @@ use super::options::{Options, Side};
 use super::postgres::Postgres;
 use super::sample::middle;
 use super::table::{Aim, Table, memory, ratio, time};
-use super::{Result, process, progress, root, sql};
+use super::{Result, process, progress, record, root, sql};
 
 /// The types in the order of their import, links after what they lead to, with the names of their files.
 const TYPES: [(&str, &str); 6] = [
@@ -80,7 +80,7 @@ pub fn run(options: &Options) -> Result<()> {
             table.note(format!("Both sides agree on the derived counts and sums of {airlines} airlines."));
         }
     }
-    println!("\n{table}");
+    record::print(&table);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::sample::middle;
 use super::table::time;
-use super::{Result, process};
+use super::{Result, process, record};
 
 /// How many syncs the median of [`sync_time`] is of.
 const SYNCS: usize = 100;
@@ -23,8 +23,8 @@ pub fn print(dir: &Path) -> Result<()> {
         memory.map_or_else(|| "unknown memory".to_owned(), |kib| format!("{:.0} GiB", kib / 1048576.0));
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or("unknown");
-    println!("machine     {model}, {cores} cores, {memory}, load before {load}");
-    println!("a sync      {} (median of {SYNCS} in {})", time(Some(sync_time(dir)?)), dir.display());
+    record::machine(&format!("machine     {model}, {cores} cores, {memory}, load before {load}"));
+    record::machine(&format!("a sync      {} (median of {SYNCS})", time(Some(sync_time(dir)?))));
     Ok(())
 }
 
@@ -32,7 +32,7 @@ pub fn print(dir: &Path) -> Result<()> {
 pub fn print_version(name: &str, program: &Path) -> Result<()> {
     let mut command = Command::new(program);
     command.arg("--version");
-    println!("{name:<12}{}", process::run(command)?.stdout.trim());
+    record::machine(&format!("{name:<12}{}", process::run(command)?.stdout.trim()));
     Ok(())
 }
 

@@ -13,8 +13,10 @@ pub mod corollary;
 mod engine;
 mod etcd;
 mod fanout;
+mod growth;
 mod hot;
-mod http;
+pub mod http;
+mod instructions;
 mod list;
 mod load;
 mod machine;
@@ -25,10 +27,11 @@ mod postgraphile;
 mod postgres;
 pub mod process;
 mod read;
+pub mod record;
 mod sample;
 mod shop;
 mod streams;
-mod table;
+pub mod table;
 mod watch;
 mod work;
 
@@ -41,7 +44,7 @@ pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 type Benchmark = fn(&Options) -> Result<()>;
 
 /// The benchmarks, with what each measures.
-const BENCHMARKS: [(&str, Benchmark, &str); 9] = [
+const BENCHMARKS: [(&str, Benchmark, &str); 11] = [
     ("point", point::run, "set the amount of a random order, which changes its customer's total"),
     ("hot", hot::run, "the same with all orders of one customer, beside the spread-out numbers"),
     (
@@ -55,6 +58,12 @@ const BENCHMARKS: [(&str, Benchmark, &str); 9] = [
     ("load", load::run, "bring in the flights example from CSV until every derived value stands"),
     ("watch", watch::run, "tell 10,000 watches of a change, and change beside watches of others"),
     ("engine", engine::run, "point in process, without HTTP, in groups of 256 (Corollary only)"),
+    ("growth", growth::run, "what a write costs at 10,000, 100,000 and 1,000,000 orders (Corollary only)"),
+    (
+        "instructions",
+        instructions::run,
+        "what the server executes for ten operations, counted by callgrind (Corollary only)",
+    ),
 ];
 
 const OPTIONS: &str = "options:
@@ -67,18 +76,25 @@ const OPTIONS: &str = "options:
   --store postgres      (point) Corollary in the same database as PostgreSQL's tables, by as many servers as --nodes says
   --nodes A,B,…         servers over one database, one setting after the other (1,2,3)
   --shares A,B,…        (fanout) of a hundred parts of the time, how many updates have while others write (20,50)
+  --watches N           (watch) watches of one change (10000)
+  --program FILE        (watch) this program of Corollary instead of one that is built
   --only SIDE           corollary or postgres alone
+  --top N               (instructions) of each operation also the N functions in which most is spent
+  --record              keep what is found in bench/results, of which `cargo xtask performance` makes a page
   --dir DIR             where the data goes while it is needed (the folder for temporary files)";
 
 /// Runs the benchmark that the arguments name.
 pub fn bench(arguments: &[String]) -> ExitCode {
     let chosen = arguments.split_first().and_then(|(name, rest)| {
-        BENCHMARKS.iter().find(|(known, ..)| known == name).map(|(_, benchmark, _)| (benchmark, rest))
+        BENCHMARKS
+            .iter()
+            .find(|(known, ..)| known == name)
+            .map(|(name, benchmark, _)| (name, benchmark, rest))
     });
-    let Some((benchmark, rest)) = chosen else {
+    let Some((name, benchmark, rest)) = chosen else {
         eprintln!("usage: cargo xtask bench NAME [options]\n");
         for (name, _, what) in BENCHMARKS {
-            eprintln!("  {name:<9} {what}");
+            eprintln!("  {name:<12} {what}");
         }
         eprintln!("\n{OPTIONS}");
         return ExitCode::from(2);
@@ -92,7 +108,8 @@ pub fn bench(arguments: &[String]) -> ExitCode {
     };
     let outcome = process::catch_interrupts()
         .and_then(|()| machine::print(&options.dir))
-        .and_then(|()| benchmark(&options));
+        .and_then(|()| benchmark(&options))
+        .and_then(|()| if options.record { record::save(name) } else { Ok(()) });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -113,6 +130,6 @@ fn sql(name: &str) -> PathBuf {
 }
 
 /// Tells how far the benchmark is, apart from the table.
-fn progress(text: &str) {
+pub fn progress(text: &str) {
     eprintln!("{text}");
 }

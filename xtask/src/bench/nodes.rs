@@ -14,7 +14,7 @@ use super::sample::{Sample, rounds};
 use super::shop::{check_tables, fill_data, fill_tables, variables};
 use super::table::{Aim, COMPARISON, Table, comparison, memory, share};
 use super::work::{Random, Sizes, Work};
-use super::{Result, progress, root};
+use super::{Result, progress, record, root};
 
 /// One database with both sides in it.
 struct Database {
@@ -130,7 +130,7 @@ impl Database {
             Ok(()) => "Derived values were checked against the facts at the end.",
             Err(_) => "These numbers do not count: see the error.",
         });
-        println!("\n{table}");
+        record::print(&table);
         checked
     }
 

@@ -50,6 +50,14 @@ pub struct Options {
     /// Of a hundred parts of the time, how many updates have while others write, one setting after the other; only
     /// `fanout` asks.
     pub shares: Vec<usize>,
+    /// Of how many functions it is told what is spent in them; only `instructions` asks.
+    pub top: Option<usize>,
+    /// Is what is found kept in `bench/results`?
+    pub record: bool,
+    /// How many watch one change; only `watch` asks.
+    pub watches: usize,
+    /// A program that is measured instead of one that is built; only `watch` asks.
+    pub program: Option<PathBuf>,
     /// Where the data of both sides goes, in folders of their own that are removed at the end.
     pub dir: PathBuf,
 }
@@ -67,6 +75,10 @@ impl Default for Options {
             store: Place::Folder,
             nodes: vec![1, 2, 3],
             shares: vec![20, 50],
+            top: None,
+            record: false,
+            watches: 10_000,
+            program: None,
             dir: std::env::temp_dir(),
         }
     }
@@ -78,6 +90,10 @@ impl Options {
         let mut options = Options::default();
         let mut arguments = arguments.iter();
         while let Some(name) = arguments.next() {
+            if name == "--record" {
+                options.record = true;
+                continue;
+            }
             let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
             let number = |low: u64| match value.parse::<u64>() {
                 Ok(number) if number >= low => Ok(number),
@@ -94,6 +110,7 @@ impl Options {
                 "--seconds" => options.interval = Duration::from_secs(number(1)?),
                 "--orders" => options.orders = number(1)?,
                 "--customers" => options.customers = number(100)?,
+                "--top" => options.top = Some(number(1)? as usize),
                 "--hub" => options.hub = number(1)?,
                 "--connections" => options.connections = numbers(1_000, "1,8,32")?,
                 "--shares" => options.shares = numbers(100, "20,50")?,
@@ -116,6 +133,8 @@ impl Options {
                         _ => return Err(format!("--only needs corollary or postgres, not {value}").into()),
                     });
                 }
+                "--watches" => options.watches = number(1)? as usize,
+                "--program" => options.program = Some(PathBuf::from(value)),
                 "--dir" => options.dir = PathBuf::from(value),
                 _ => return Err(format!("there is no option {name}").into()),
             }
@@ -163,8 +182,12 @@ mod tests {
         assert!(options.runs(Side::Postgres) && options.runs(Side::Corollary));
         let nodes = parse("--store postgres --nodes 3,1").unwrap();
         assert_eq!((nodes.store, nodes.nodes.as_slice()), (Place::Postgres, [1, 3].as_slice()));
+        let watch = parse("--watches 70 --program /old/corollary").unwrap();
+        assert_eq!((watch.watches, watch.program), (70, Some(PathBuf::from("/old/corollary"))));
         let only = parse("--only postgres --dir /somewhere").unwrap();
         assert!(only.runs(Side::Postgres) && !only.runs(Side::Corollary));
+        let kept = parse("--record --top 40").unwrap();
+        assert_eq!((kept.record, kept.top), (true, Some(40)));
         assert_eq!(only.dir, PathBuf::from("/somewhere"));
     }
 

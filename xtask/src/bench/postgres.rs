@@ -192,12 +192,7 @@ impl Postgres {
             let index = ((latencies.len() as f64 * share) as usize).min(latencies.len().saturating_sub(1));
             latencies.get(index).copied().unwrap_or_default()
         };
-        Ok(Sample {
-            per_second: per_second * f64::from(script.operations),
-            p50: quantile(0.5),
-            p99: quantile(0.99),
-            max: quantile(1.0),
-        })
+        Ok(Sample::of(per_second * f64::from(script.operations), quantile))
     }
 
     /// Reads the logs that pgbench has left, and removes them.

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -71,6 +72,11 @@ impl Running {
         Ok(Running { name, child, stop })
     }
 
+    /// Its number.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its status if it has ended.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         self.child.try_wait().map_err(|error| format!("{}: {error}", self.name).into())
@@ -131,6 +137,12 @@ impl Drop for Running {
     }
 }
 
+/// The time that this process has had of the processors.
+pub fn own_cpu_time() -> Duration {
+    let of = |time: rustix::time::Timespec| Duration::new(time.tv_sec as u64, time.tv_nsec as u32);
+    of(rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime))
+}
+
 /// What a command that ran to its end left.
 pub struct Finished {
     /// Its standard output.
@@ -167,6 +179,25 @@ pub fn run(mut command: Command) -> Result<Finished> {
     let stderr = text(&mut stderr)?;
     let shown: String = shown.chars().take(400).collect();
     Err(format!("{shown}\nended with {status}:\n{}{}", last_lines(&stdout), last_lines(&stderr)).into())
+}
+
+/// Runs a command with what it prints in a file; its status, none where it had not ended within the time and was stopped.
+pub fn run_within(mut command: Command, printed: &Path, most: Duration) -> Result<Option<ExitStatus>> {
+    let told = |error| format!("{}: {error}", printed.display());
+    let file = File::create(printed).map_err(told)?;
+    command.stderr(file.try_clone().map_err(told)?).stdout(file);
+    let deadline = Instant::now() + most;
+    let mut running = Running::start(command, Signal::TERM)?;
+    loop {
+        if let Some(status) = running.ended()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() > deadline {
+            running.stop()?;
+            return Ok(None);
+        }
+        tick()?;
+    }
 }
 
 fn text(file: &mut File) -> Result<String> {
@@ -209,6 +240,18 @@ mod tests {
     fn a_failing_command_says_why() {
         let error = run(shell("echo the reason >&2; exit 3")).err().unwrap().to_string();
         assert!(error.contains("the reason") && error.contains("exit status: 3"), "{error}");
+    }
+
+    #[test]
+    fn a_command_that_goes_on_for_too_long_is_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let printed = folder.path().join("printed");
+        let ended =
+            run_within(shell("echo begun; exec sleep 60"), &printed, Duration::from_millis(200)).unwrap();
+        assert!(ended.is_none());
+        assert_eq!(std::fs::read_to_string(&printed).unwrap(), "begun\n");
+        let ended = run_within(shell("exit 3"), &printed, Duration::from_secs(10)).unwrap();
+        assert_eq!(ended.and_then(|status| status.code()), Some(3));
     }
 
     #[test]

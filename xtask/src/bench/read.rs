@@ -1,12 +1,12 @@
 //! `read`: one random order together with its customer.
 
-use super::Result;
 use super::options::Options;
 use super::point::at_least;
 use super::postgraphile::Postgraphile;
 use super::shop::Shop;
 use super::table::{Aim, COMPARISON, PEER, Table, comparison};
 use super::work::Work;
+use super::{Result, record};
 
 /// From so many connections on the aim holds.
 const AIMED: usize = 32;
@@ -24,7 +24,7 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let beside = beside_postgraphile(&shop, Work::Read, options)?;
     shop.finish(table)?;
-    beside.inspect(|table| println!("\n{table}"));
+    beside.iter().for_each(record::print);
     Ok(())
 }
 

@@ -15,6 +15,19 @@ pub struct Sample {
     pub p99: Duration,
     /// The slowest answer.
     pub max: Duration,
+    /// Within what time each of [`SHARES`] of the requests was answered.
+    pub latencies: [Duration; SHARES.len()],
+}
+
+/// Of the requests that are answered, the shares that [`Sample::latencies`] tells of.
+pub const SHARES: [f64; 9] = [0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1.0];
+
+impl Sample {
+    /// So many a second, of which a share was answered within what `within` says.
+    pub fn of(per_second: f64, within: impl Fn(f64) -> Duration) -> Sample {
+        let latencies = SHARES.map(&within);
+        Sample { per_second, p50: within(0.5), p99: within(0.99), max: within(1.0), latencies }
+    }
 }
 
 /// Runs both sides in turn, `rounds` times, and gives the median of each number of each side. The side that begins
@@ -48,6 +61,10 @@ fn median(samples: &[Sample]) -> Option<Sample> {
         p50: duration(|sample| sample.p50),
         p99: duration(|sample| sample.p99),
         max: duration(|sample| sample.max),
+        latencies: std::array::from_fn(|at| {
+            let times = samples.iter().map(|sample| sample.latencies[at].as_secs_f64());
+            Duration::from_secs_f64(middle(times.collect()))
+        }),
     })
 }
 

@@ -17,7 +17,7 @@ use super::postgres::{Postgres, Script};
 use super::sample::{Sample, rounds};
 use super::table::{Table, memory, share};
 use super::work::{BATCH, Random, Sizes, Work};
-use super::{Result, client, progress, root, sql};
+use super::{Result, client, progress, record, root, sql};
 
 /// Both sides, or the one that was asked for, with the data in them.
 pub struct Shop {
@@ -60,7 +60,7 @@ impl Shop {
         progress(&format!("{}, connections: {connections}, rounds: {}", work.name(), options.rounds));
         let script = work.script()?;
         let postgres = self.postgres.as_ref().zip(script.as_deref());
-        rounds(
+        let samples = rounds(
             options.rounds,
             [
                 postgres.map(|(postgres, script)| {
@@ -70,7 +70,11 @@ impl Shop {
                     Box::new(move || self.requests(corollary, work, connections, options)) as _
                 }),
             ],
-        )
+        )?;
+        for (side, sample) in ["PostgreSQL", "Corollary"].iter().zip(&samples) {
+            sample.iter().for_each(|sample| record::sample(work.name(), connections, side, sample));
+        }
+        Ok(samples)
     }
 
     /// The same beside PostGraphile, whose medians come first.
@@ -178,8 +182,14 @@ impl Shop {
             Ok(()) => "Derived values were checked against the facts at the end.",
             Err(_) => "These numbers do not count: see the error.",
         });
-        println!("\n{table}");
+        record::print(&table);
         checked
+    }
+
+    /// Stops all, after a check that what is there is what its facts say.
+    pub fn check_alone(self) -> Result<()> {
+        progress("checking the values");
+        self.check()
     }
 
     fn check(self) -> Result<()> {

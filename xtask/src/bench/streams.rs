@@ -14,7 +14,7 @@ use super::{Result, process};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Bytes that are read at a time.
-const CHUNK: usize = 64 << 10;
+const CHUNK: usize = 16 << 10;
 
 struct Stream {
     socket: TcpStream,
@@ -122,14 +122,15 @@ impl Streams {
                 match stream.socket.read(&mut self.buffer) {
                     Ok(0) => return Err("a watch ended".into()),
                     Ok(read) => {
-                        stream.rest.extend_from_slice(&self.buffer[..read]);
-                        let found = count(&stream.rest, self.needle.as_bytes());
-                        let keep = stream.rest.len().min(self.needle.len() - 1);
-                        stream.rest.drain(..stream.rest.len() - keep);
+                        let found = take(&mut stream.rest, &self.buffer[..read], self.needle.as_bytes());
                         if found > 0 {
                             stream.first.get_or_insert_with(Instant::now);
                             stream.seen += found;
                             self.total += found;
+                        }
+                        // There was no more, and of what comes next the poll will tell.
+                        if read < self.buffer.len() {
+                            break;
                         }
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -139,6 +140,27 @@ impl Streams {
         }
         Ok(())
     }
+}
+
+/// How often a text ends in what has been read, though it may have begun in the rest of what was read before.
+fn take(rest: &mut Vec<u8>, read: &[u8], needle: &[u8]) -> u64 {
+    let most = needle.len() - 1;
+    let mut found = 0;
+    if !rest.is_empty() {
+        rest.extend_from_slice(&read[..read.len().min(most)]);
+        found = count(rest, needle);
+    }
+    found += count(read, needle);
+    if read.len() >= most {
+        rest.clear();
+        rest.extend_from_slice(&read[read.len() - most..]);
+    } else if rest.is_empty() {
+        rest.extend_from_slice(read);
+    } else {
+        // The little that was read stands behind it already.
+        rest.drain(..rest.len().saturating_sub(most));
+    }
+    found
 }
 
 /// A connection over which a request has been sent.
@@ -168,6 +190,19 @@ fn count(text: &[u8], needle: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_counted_once_however_it_is_cut() {
+        let text = b"xabcxabcabcxxabc";
+        for first in 0..=text.len() {
+            for second in first..=text.len() {
+                let mut rest = Vec::new();
+                let parts = [&text[..first], &text[first..second], &text[second..]];
+                let found: u64 = parts.iter().map(|part| take(&mut rest, part, b"abc")).sum();
+                assert_eq!(found, 4, "{first} {second}");
+            }
+        }
+    }
 
     #[test]
     fn a_text_is_counted_wherever_it_stands() {

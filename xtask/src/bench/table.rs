@@ -28,6 +28,11 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// What it says.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({"title": self.title, "rows": self.rows, "notes": self.notes})
+    }
+
     /// Adds a line below the table.
     pub fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());

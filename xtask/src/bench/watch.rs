@@ -15,10 +15,7 @@ use super::options::{Options, Side};
 use super::sample::middle;
 use super::streams::Streams;
 use super::table::{Aim, Table, count, ratio, time};
-use super::{Result, process, progress, root};
-
-/// Watches of one change.
-const WATCHERS: usize = 10_000;
+use super::{Result, process, progress, record, root};
 
 /// The aim: 99 of 100 have it within.
 const AIM: Duration = Duration::from_millis(50);
@@ -52,11 +49,23 @@ struct Turn {
     behind: Duration,
 }
 
+/// How one change was told, the medians of the rounds.
+#[derive(Debug)]
+struct Told {
+    /// From the request on until half of the watches had been told, nearly all, and all.
+    after: [Duration; 3],
+    /// Of the server's processors.
+    cpu: Option<Duration>,
+    /// Of the processors that the client had, which are the same.
+    client: Duration,
+}
+
 /// Prints the table.
 pub fn run(options: &Options) -> Result<()> {
     let mut peers: Vec<Peer> = Vec::new();
     if options.runs(Side::Corollary) {
-        let data = Data::create(&Binary::build()?, &options.dir, root().join("bench/watch.cor"))?;
+        let binary = options.program.as_deref().map_or_else(Binary::build, Binary::at)?;
+        let data = Data::create(&binary, &options.dir, root().join("bench/watch.cor"))?;
         peers.push(Peer::Corollary(data.serve()?));
     }
     if options.only.is_none() {
@@ -77,17 +86,23 @@ pub fn run(options: &Options) -> Result<()> {
         table.row(vec![what.to_owned(), time(found[0]), time(found[1]), ratio(times), aim, met]);
     };
     let told = each(&peers, |peer| one_change(peer, options))?;
-    let of = |told: &[Option<[Duration; 3]>; 2], at: usize| told.map(|it| it.map(|it| it[at]));
+    let of =
+        |told: &[Option<Told>; 2], at: usize| [0, 1].map(|side| told[side].as_ref().map(|it| it.after[at]));
+    let watchers = options.watches;
     for (at, part) in ["p50", "p99", "all"].into_iter().enumerate() {
         let found = of(&told, at);
         let aim = match at {
             1 => Aim::new(format!("< {} ms", AIM.as_millis()), found[0].map(|it| it < AIM)),
             _ => Aim::none(),
         };
-        row(&format!("one change, {WATCHERS} watches: {part} have it"), found, aim);
+        row(&format!("one change, {watchers} watches: {part} have it"), found, aim);
     }
+    let cpu = [0, 1].map(|side| told[side].as_ref().and_then(|it| it.cpu));
+    row("processor time of the server for it", cpu, Aim::none());
+    let client = [0, 1].map(|side| told[side].as_ref().map(|it| it.client));
+    row("processor time of the client for it", client, Aim::none());
     let mut fewest = None;
-    for silent in SILENT {
+    for silent in SILENT.into_iter().filter(|silent| *silent <= watchers.max(SILENT[0])) {
         let turns = each(&peers, |peer| turns(peer, silent, "s", options))?;
         let cost = turns.map(|turn| turn.and_then(|turn| turn.cpu).map(|cpu| cpu / CHANGES as u32));
         let own = cost[0].map(|cost| cost.as_secs_f64());
@@ -121,7 +136,7 @@ pub fn run(options: &Options) -> Result<()> {
     if peers.len() < 2 {
         table.note("etcd is not installed here, or was not asked for.");
     }
-    println!("\n{table}");
+    record::print(&table);
     Ok(())
 }
 
@@ -135,23 +150,28 @@ fn each<T>(peers: &[Peer], mut measure: impl FnMut(&Peer) -> Result<T>) -> Resul
     Ok(found)
 }
 
-/// Changes one item that all watch: when half of them, nearly all and all have been told, from the request on.
-fn one_change(peer: &Peer, options: &Options) -> Result<[Duration; 3]> {
-    progress(&format!("{}: one change, {WATCHERS} watches", peer.name()));
-    let requests = (0..WATCHERS).map(|_| peer.watch("g0"));
+/// Changes one item that all watch, over and over.
+fn one_change(peer: &Peer, options: &Options) -> Result<Told> {
+    let watchers = options.watches;
+    progress(&format!("{}: one change, {watchers} watches", peer.name()));
+    let requests = (0..watchers).map(|_| peer.watch("g0"));
     let [opened, needle] = peer.texts();
     let mut streams = Streams::open(peer.address(), requests, opened, needle)?;
     let mut connection = Connection::open(peer.address())?;
     let mut rounds: [Vec<f64>; 3] = Default::default();
+    let mut before = None;
     for round in 0..=options.rounds {
+        // The first round warms up.
+        if round == 1 {
+            before = Some((peer.cpu_time(), process::own_cpu_time()));
+        }
         streams.forget();
         let begun = Instant::now();
         connection.send(&peer.change(&[(0, round as u64 + 1)]))?;
-        streams.until(|it| it.total() >= WATCHERS as u64)?;
+        streams.until(|it| it.total() >= watchers as u64)?;
         connection.reply()?;
         let mut took: Vec<Duration> = streams.firsts().map(|first| first - begun).collect();
         took.sort_unstable();
-        // The first round warms up.
         if round > 0 {
             for (rounds, share) in rounds.iter_mut().zip([0.5, 0.99, 1.0]) {
                 let at = ((took.len() as f64 * share) as usize).clamp(1, took.len()) - 1;
@@ -159,7 +179,13 @@ fn one_change(peer: &Peer, options: &Options) -> Result<[Duration; 3]> {
             }
         }
     }
-    Ok(rounds.map(|rounds| Duration::from_secs_f64(middle(rounds))))
+    let (server, client) = before.ok_or("no round was measured")?;
+    let count = options.rounds as u32;
+    let cpu = peer.cpu_time().zip(server).map(|(after, before)| (after - before) / count);
+    let client = (process::own_cpu_time() - client) / count;
+    let told = Told { after: rounds.map(|rounds| Duration::from_secs_f64(middle(rounds))), cpu, client };
+    progress(&format!("{told:?}"));
+    Ok(told)
 }
 
 /// Changes each item once, beside so many watches of groups whose names begin so; the medians of the rounds.
@@ -220,11 +246,11 @@ impl Peer {
         }
     }
 
-    /// What a watch tells once when it has begun, and once for each change.
+    /// What a watch tells once when it has begun, and once for each change. A quote in front would be looked at all over the text.
     fn texts(&self) -> [&'static str; 2] {
         match self {
-            Peer::Corollary(_) => ["\"synced\"", "\"modified\""],
-            Peer::Etcd(_) => ["\"created\":true", "\"kv\":{"],
+            Peer::Corollary(_) => ["synced\"", "modified\""],
+            Peer::Etcd(_) => ["created\":true", "kv\":{"],
         }
     }
 

@@ -209,7 +209,7 @@ pub(super) fn step(
             if corrupt {
                 return Err(EngineError::corrupt("an index entry"));
             }
-            if !take_all(working, &chunk, take)? {
+            if !take_all(working, chunk, take)? {
                 return Ok(Come::Enough);
             }
             let Some(end) = end else { return Ok(Come::All) };
@@ -218,7 +218,7 @@ pub(super) fn step(
         }
         Trail::Listed(ids) => {
             let chunk: Vec<Key> = ids.take(most.min(CHUNK)).map(|id| Key::new(ty, id)).collect();
-            match take_all(working, &chunk, take)? {
+            match take_all(working, chunk, take)? {
                 true if ids.as_slice().is_empty() => Ok(Come::All),
                 true => Ok(Come::Some),
                 false => Ok(Come::Enough),
@@ -395,22 +395,12 @@ impl Rows {
     }
 }
 
-fn take_all(working: &Working<'_>, keys: &[Key], take: &mut Take<'_>) -> Result<bool, EngineError> {
-    if working.base.is_passing() {
-        // They are looked at once, and the cache is for others.
-        for (key, doc) in keys.iter().zip(working.after_many(keys)?) {
-            if let Some(doc) = doc
-                && !take(key.clone(), doc)?
-            {
-                return Ok(false);
-            }
-        }
-        return Ok(true);
-    }
-    working.prefetch(keys.iter())?;
-    for key in keys {
-        if let Some(doc) = working.after(key)?
-            && !take(key.clone(), doc)?
+fn take_all(working: &Working<'_>, keys: Vec<Key>, take: &mut Take<'_>) -> Result<bool, EngineError> {
+    // Each is looked up once.
+    let docs = working.after_many(&keys)?;
+    for (key, doc) in keys.into_iter().zip(docs) {
+        if let Some(doc) = doc
+            && !take(key, doc)?
         {
             return Ok(false);
         }

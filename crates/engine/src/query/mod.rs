@@ -244,14 +244,15 @@ pub fn item(view: &dyn View, query: &Query, key: Key, doc: Arc<Doc>) -> Result<O
 
 /// The order of a query, which no two resources share a place in.
 pub fn by_order(query: &Query, left: &Position, right: &Position) -> Ordering {
-    let mut order = Ordering::Equal;
+    let turned = |order: Ordering, descending: bool| if descending { order.reverse() } else { order };
     for ((left, right), (_, descending)) in left.values.iter().zip(&right.values).zip(&query.order) {
         let by_value = compare(left, right);
-        order = order.then(if *descending { by_value.reverse() } else { by_value });
+        if by_value.is_ne() {
+            return turned(by_value, *descending);
+        }
     }
-    let by_id = left.id.cmp(&right.id);
     let descending = query.order.last().is_some_and(|(_, descending)| *descending);
-    order.then(if descending { by_id.reverse() } else { by_id })
+    turned(left.id.cmp(&right.id), descending)
 }
 
 /// A view in which one document is at hand.

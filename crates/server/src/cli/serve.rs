@@ -20,12 +20,14 @@ use super::{Failure, Place, open};
 use crate::front::listen::{self, Listening};
 use crate::front::metrics::Metrics;
 use crate::front::tls::Tls;
-use crate::front::{self, Front, log, origins};
+use crate::front::{Face, Front, log, origins};
 use crate::hooks::{self, Hooks};
 use crate::http::backup::MAX_BACKUPS;
 use crate::http::{self, App, Bodies, Limits};
 use crate::mounts::proxy::Proxies;
 use crate::node::{NodeOptions, Pace, catch_up};
+use crate::outgoing::Outgoing;
+use crate::review::ask::Reviews;
 use crate::site::{Manner, Site};
 use crate::sql::{self, Gate, names};
 
@@ -271,8 +273,10 @@ pub async fn start(
     let bodies = Arc::new(Bodies::new(mebibytes(options.max_bodies_mib)));
     let sql = sql.map(Arc::new);
     let proxy_time = Duration::from_secs(u64::from(options.proxy_seconds));
-    let hooks = Arc::new(Hooks::new(options.sink_folder.clone()));
-    let proxies = Arc::new(Proxies::new(proxy_time, u64::from(options.proxy_body_mib) << 20));
+    let outgoing = Outgoing::default();
+    let hooks = Arc::new(Hooks::new(options.sink_folder.clone(), outgoing.clone()));
+    let proxy_bytes = u64::from(options.proxy_body_mib) << 20;
+    let proxies = Arc::new(Proxies::new(proxy_time, proxy_bytes, outgoing.clone()));
     let site = Site::start(executor, Manner { engine, node: node_options }, |node| App {
         node,
         limits,
@@ -282,7 +286,7 @@ pub async fn start(
         lines,
         proxies,
         hooks: hooks.clone(),
-        reviews: Arc::default(),
+        reviews: Arc::new(Reviews::new(outgoing)),
         schema_text,
         checking: Arc::default(),
         busy: RwLock::default(),
@@ -290,7 +294,7 @@ pub async fn start(
     let site = site.map_err(|error| format!("the thread of the executor could not be started: {error}"))?;
     let metrics = Arc::new(Metrics::new(site.clone(), bodies));
     let front = Front { time_limit, origins: options.origins.clone() };
-    let face = front::face(http::router(site.clone()), &front, metrics.clone(), &site);
+    let face = Arc::new(Face::new(&site, &front, metrics.clone()));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let listening = Listening { listener, connections: options.max_connections as usize, tls };
     // The sender gone means the same as a signal.

@@ -2,19 +2,18 @@
 //!
 //! The id is the client's (`X-Request-Id`) where that is a plain one, or a new one; the reply carries it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
-use axum::middleware::Next;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use tokio::time::timeout;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::listen::Peer;
+use super::listen::Caller;
 use super::log::{ACCESS, REQUEST};
 use super::metrics::Metrics;
 use crate::problem::Problem;
@@ -46,6 +45,48 @@ impl Around {
         }
     }
 
+    /// Has a request answered by `next`, which gives up the request's future where its time is up.
+    pub async fn run(
+        &self,
+        mut request: Request<Body>,
+        next: impl AsyncFnOnce(Request<Body>) -> Response<Body>,
+    ) -> Response<Body> {
+        let begun = Instant::now();
+        let id = self.id(request.headers());
+        // Whoever this server asks for it hears of it under the same id.
+        request.headers_mut().insert(REQUEST_ID, id.clone());
+        let counted = self.metrics.request(request.method(), request.uri().path());
+        let noted = tracing::enabled!(target: ACCESS, tracing::Level::INFO).then(|| Noted {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            peer: request.extensions().get::<Caller>().map(|caller| caller.peer),
+        });
+        let span = tracing::debug_span!(
+            target: REQUEST, "request",
+            id = id.to_str().unwrap_or_default(), method = request.method().as_str(), path = request.uri().path(),
+        );
+        let mut response = match timeout(self.time_limit, next(request)).instrument(span).await {
+            Ok(response) => response,
+            Err(_) => too_long(self.time_limit).response(),
+        };
+        response.headers_mut().insert(REQUEST_ID, id.clone());
+        let (status, took) = (response.status(), begun.elapsed());
+        counted.end(status, took);
+        if let Some(noted) = noted {
+            tracing::info!(
+                target: ACCESS,
+                id = id.to_str().unwrap_or_default(),
+                peer = noted.peer.map(|peer| peer.to_string()),
+                method = noted.method.as_str(),
+                path = noted.uri.path(),
+                query = noted.uri.query(),
+                status = status.as_u16(),
+                us = took.as_micros() as u64,
+            );
+        }
+        response
+    }
+
     /// The id of a request.
     fn id(&self, headers: &HeaderMap) -> HeaderValue {
         let given = headers.get(REQUEST_ID).filter(|id| {
@@ -66,45 +107,7 @@ impl Around {
 struct Noted {
     method: Method,
     uri: Uri,
-    peer: Option<Peer>,
-}
-
-/// Runs a request.
-pub async fn run(State(around): State<Arc<Around>>, mut request: Request, next: Next) -> Response<Body> {
-    let begun = Instant::now();
-    let id = around.id(request.headers());
-    // Whoever this server asks for it hears of it under the same id.
-    request.headers_mut().insert(REQUEST_ID, id.clone());
-    let counted = around.metrics.request(request.method(), request.uri().path());
-    let noted = tracing::enabled!(target: ACCESS, tracing::Level::INFO).then(|| Noted {
-        method: request.method().clone(),
-        uri: request.uri().clone(),
-        peer: request.extensions().get().copied(),
-    });
-    let span = tracing::debug_span!(
-        target: REQUEST, "request",
-        id = id.to_str().unwrap_or_default(), method = request.method().as_str(), path = request.uri().path(),
-    );
-    let mut response = match timeout(around.time_limit, next.run(request)).instrument(span).await {
-        Ok(response) => response,
-        Err(_) => too_long(around.time_limit).response(),
-    };
-    response.headers_mut().insert(REQUEST_ID, id.clone());
-    let (status, took) = (response.status(), begun.elapsed());
-    counted.end(status, took);
-    if let Some(noted) = noted {
-        tracing::info!(
-            target: ACCESS,
-            id = id.to_str().unwrap_or_default(),
-            peer = noted.peer.map(|peer| peer.0.to_string()),
-            method = noted.method.as_str(),
-            path = noted.uri.path(),
-            query = noted.uri.query(),
-            status = status.as_u16(),
-            us = took.as_micros() as u64,
-        );
-    }
-    response
+    peer: Option<SocketAddr>,
 }
 
 /// Nobody waits any longer.

@@ -3,12 +3,14 @@
 //! Watches are not: an event must not wait in a buffer for the next one. What is compressed has other bytes than what is
 //! not, so its entity tag is a weak one; a write takes it back all the same.
 
+use std::convert::Infallible;
+use std::future::ready;
+
 use axum::body::Body;
-use axum::extract::Request;
-use axum::http::{Extensions, HeaderMap, HeaderValue, Response, StatusCode, Version, header};
-use axum::middleware::Next;
+use axum::http::{HeaderMap, HeaderValue, Request, Response, header};
+use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{And, Predicate, SizeAbove};
+use tower_http::compression::predicate::{Predicate, SizeAbove};
 
 use crate::http::backup;
 
@@ -19,13 +21,58 @@ const MIN_BYTES: u64 = 1_024;
 #[derive(Clone, Copy, Debug)]
 pub struct AsItIs;
 
-type Suits = fn(StatusCode, Version, &HeaderMap, &Extensions) -> bool;
+/// The reply that `next` gives to a request, in the form that suits its client. What is done with the request itself costs
+/// nothing where its client takes nothing that is compressed.
+pub async fn around(
+    request: Request<Body>,
+    next: impl AsyncFnOnce(Request<Body>) -> Response<Body>,
+) -> Response<Body> {
+    let accepted: Vec<HeaderValue> =
+        request.headers().get_all(header::ACCEPT_ENCODING).iter().cloned().collect();
+    let mut response = next(request).await;
+    match accepted.is_empty() {
+        // Others get it compressed, so whoever keeps it for several clients has to know.
+        true if is_worth(&response) => {
+            response.headers_mut().append(header::VARY, header::ACCEPT_ENCODING.into());
+        }
+        true => {}
+        false => response = compressed(response, accepted).await,
+    }
+    weaken(&mut response);
+    response
+}
 
-/// The layer.
-pub fn layer() -> CompressionLayer<And<SizeAbove, Suits>> {
-    let suits: Suits =
-        |_, _, headers, extensions| is_document(headers) && extensions.get::<AsItIs>().is_none();
-    CompressionLayer::new().compress_when(SizeAbove::new(MIN_BYTES).and(suits))
+/// A reply in one of the codings that are accepted.
+async fn compressed(response: Response<Body>, accepted: Vec<HeaderValue>) -> Response<Body> {
+    let mut asked = Request::new(());
+    for accepted in accepted {
+        asked.headers_mut().append(header::ACCEPT_ENCODING, accepted);
+    }
+    let mut response = Some(response);
+    let inner = service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(response.take().unwrap_or_default())));
+    let layer = CompressionLayer::new().compress_when(Whole);
+    let Ok(response) = layer.layer(inner).oneshot(asked).await;
+    response.map(Body::new)
+}
+
+/// Would it be compressed for a client that accepts that?
+fn is_worth(response: &Response<Body>) -> bool {
+    let headers = response.headers();
+    !headers.contains_key(header::CONTENT_ENCODING)
+        && !headers.contains_key(header::CONTENT_RANGE)
+        && Whole.should_compress(response)
+}
+
+/// What is long enough, sent as a whole, and may be sent in other bytes than its own.
+#[derive(Clone, Copy)]
+struct Whole;
+
+impl Predicate for Whole {
+    fn should_compress<B: hyper::body::Body>(&self, response: &Response<B>) -> bool {
+        SizeAbove::new(MIN_BYTES).should_compress(response)
+            && is_document(response.headers())
+            && response.extensions().get::<AsItIs>().is_none()
+    }
 }
 
 /// Is it sent as a whole, and not compressed in itself?
@@ -36,8 +83,7 @@ fn is_document(headers: &HeaderMap) -> bool {
 }
 
 /// Makes the entity tag of a compressed reply a weak one.
-pub async fn weaken(request: Request<Body>, next: Next) -> Response<Body> {
-    let mut response = next.run(request).await;
+fn weaken(response: &mut Response<Body>) {
     let headers = response.headers_mut();
     if headers.contains_key(header::CONTENT_ENCODING)
         && let Some(tag) = headers.get(header::ETAG)
@@ -49,5 +95,4 @@ pub async fn weaken(request: Request<Body>, next: Next) -> Response<Body> {
             headers.insert(header::ETAG, weak);
         }
     }
-    response
 }

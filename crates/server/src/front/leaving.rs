@@ -3,19 +3,11 @@
 //!
 //! Who spreads requests learns it from `/readyz` ([`crate::http`]). Read next: [`super::listen`], which ends what is left.
 
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Response, Version, header};
-use axum::middleware::Next;
+use axum::http::Version;
 
 use crate::site::Site;
 
-/// Runs a request; of a server that is to stop its reply is the last on its connection.
-pub async fn tell(State(site): State<Site>, request: Request, next: Next) -> Response<Body> {
-    let version = request.version();
-    let mut response = next.run(request).await;
-    if version < Version::HTTP_2 && site.is_leaving() {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
+/// Is the reply to a request of this version the last on its connection, because the server is to stop?
+pub fn is_last(version: Version, site: &Site) -> bool {
+    version < Version::HTTP_2 && site.is_leaving()
 }

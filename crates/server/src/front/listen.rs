@@ -4,13 +4,14 @@
 //! A connection that shakes hands over TLS, or sends its head slowly, holds nobody but itself.
 
 use std::any::Any;
+use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::body::Body;
 use axum::http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -21,8 +22,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tower_service::Service;
 
+use super::Face;
 use super::metrics::Metrics;
 use super::tls::Tls;
 
@@ -52,8 +53,13 @@ pub struct Room(
 );
 
 /// Where a request comes from.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
+#[derive(Clone)]
+pub struct Caller {
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// The connection's.
+    pub room: Room,
+}
 
 /// What is listened with.
 pub struct Listening {
@@ -68,7 +74,7 @@ pub struct Listening {
 /// Serves until `stopped` is done; then accepts nothing more, finishes the requests that run, and returns.
 pub async fn serve(
     listening: Listening,
-    router: Router,
+    face: Arc<Face>,
     metrics: Arc<Metrics>,
     stopped: impl Future<Output = ()>,
 ) -> io::Result<()> {
@@ -99,15 +105,15 @@ pub async fn serve(
         };
         // Small replies should not wait for more of them. A connection that refuses works all the same.
         let _ = stream.set_nodelay(true);
-        let (builder, router, watcher) = (builder.clone(), router.clone(), ending.watcher());
-        let room = Room(Arc::new((place, metrics.connection())));
+        let (builder, face, watcher) = (builder.clone(), face.clone(), ending.watcher());
+        let caller = Caller { peer, room: Room(Arc::new((place, metrics.connection()))) };
         let tls = tls.clone();
         tokio::spawn(async move {
             match tls {
-                None if greeted(&stream).await => talk(&builder, stream, (peer, room), router, watcher).await,
+                None if greeted(&stream).await => talk(&builder, stream, caller, face, watcher).await,
                 None => {}
                 Some(tls) => match timeout(HEAD_TIME, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => talk(&builder, stream, (peer, room), router, watcher).await,
+                    Ok(Ok(stream)) => talk(&builder, stream, caller, face, watcher).await,
                     Ok(Err(error)) => tracing::debug!(%peer, %error, "no handshake"),
                     Err(_) => tracing::debug!(%peer, "the handshake took too long"),
                 },
@@ -146,14 +152,16 @@ fn builder() -> Builder<TokioExecutor> {
 async fn talk(
     builder: &Builder<TokioExecutor>,
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    (peer, room): (SocketAddr, Room),
-    router: Router,
+    caller: Caller,
+    face: Arc<Face>,
     watcher: Watcher,
 ) {
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        request.extensions_mut().insert(room.clone());
-        router.clone().call(request)
+    let peer = caller.peer;
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(caller.clone());
+        let face = face.clone();
+        async move { Ok::<_, Infallible>(face.answer(request).await) }
     });
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
     if let Err(error) = watcher.watch(connection).await {

@@ -14,17 +14,21 @@ pub mod origins;
 pub mod reference;
 pub mod tls;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::http::HeaderValue;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::body::Body;
+use axum::http::{HeaderValue, Method, Request, Response, header};
 use axum::routing::get;
+use hyper::body::Body as _;
+use tower::{Layer as _, ServiceExt as _, service_fn};
+use tower_http::cors::CorsLayer;
 
 use around::Around;
 use metrics::Metrics;
 
+use crate::http::Routes;
 use crate::site::Site;
 
 /// What is done for every request.
@@ -37,19 +41,73 @@ pub struct Front {
 }
 
 /// The whole face: the routes of the API with what stands around them, metrics and the reference page.
-pub fn face(api: Router, front: &Front, metrics: Arc<Metrics>, site: &Site) -> Router {
-    let told = metrics.clone();
-    let mut router = api
-        .route("/metrics", get(move || async move { told.reply() }))
-        .route("/docs", get(reference::page))
-        .layer(compress::layer())
-        .layer(from_fn(compress::weaken))
-        .layer(from_fn_with_state(site.clone(), leaving::tell));
-    let allowed: Arc<[HeaderValue]> = front.origins.clone().into();
-    router = router.layer(from_fn_with_state(allowed, origins::guard));
-    if !front.origins.is_empty() {
-        router = router.layer(origins::layer(&front.origins));
+///
+/// What stands around is one future within the other, not a stack of services: each of these would move the request and allocate
+/// for it (measured in instructions: docs/decisions.md).
+pub struct Face {
+    around: Around,
+    origins: Vec<HeaderValue>,
+    /// Where pages of other origins may use the API.
+    cors: Option<CorsLayer>,
+    site: Site,
+    routes: Routes,
+}
+
+impl Face {
+    /// Around the routes of the API.
+    pub fn new(site: &Site, front: &Front, metrics: Arc<Metrics>) -> Face {
+        let told = metrics.clone();
+        let more = |router: axum::Router| {
+            router
+                .route("/metrics", get(move || async move { told.reply() }))
+                .route("/docs", get(reference::page))
+        };
+        Face {
+            around: Around::new(front.time_limit, metrics),
+            origins: front.origins.clone(),
+            cors: (!front.origins.is_empty()).then(|| origins::layer(&front.origins)),
+            site: site.clone(),
+            routes: Routes::new(site.clone(), more),
+        }
     }
-    let around = Around::new(front.time_limit, metrics);
-    router.layer(from_fn_with_state(Arc::new(around), around::run))
+
+    /// The reply to a request.
+    pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let is_head = request.method() == Method::HEAD;
+        let mut response = self.around.run(request, |request| self.admit(request)).await;
+        if is_head {
+            strip(&mut response);
+        }
+        response
+    }
+
+    /// The same behind what is done where pages of other origins may use the API.
+    async fn admit(&self, request: Request<Body>) -> Response<Body> {
+        let Some(cors) = &self.cors else { return self.guard(request).await };
+        let inner = service_fn(|request| async { Ok::<_, Infallible>(self.guard(request).await) });
+        let Ok(response) = cors.layer(inner).oneshot(request).await;
+        response
+    }
+
+    async fn guard(&self, request: Request<Body>) -> Response<Body> {
+        if let Some(refused) = origins::refused(&self.origins, request.headers()) {
+            return refused;
+        }
+        let version = request.version();
+        let mut response = compress::around(request, |request| self.routes.serve(request)).await;
+        if leaving::is_last(version, &self.site) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// Leaves the head of a reply alone, which tells the length of the body all the same.
+fn strip(response: &mut Response<Body>) {
+    if !response.headers().contains_key(header::CONTENT_LENGTH)
+        && let Some(length) = response.body().size_hint().exact()
+    {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    *response.body_mut() = Body::empty();
 }

@@ -1,14 +1,11 @@
 //! Scripts of pages from other origins: which may use the API (CORS), and what they see of its replies.
 //!
-//! A browser asks nobody before it opens a WebSocket, so whose pages may is asked here ([`guard`]).
+//! A browser asks nobody before it opens a WebSocket, so whose pages may is asked here ([`refused`]).
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::problem::Problem;
@@ -47,17 +44,17 @@ pub fn layer(origins: &[HeaderValue]) -> CorsLayer {
 
 /// Refuses a WebSocket to a page of an origin that is not this server's own and not among those that may use the API. What is
 /// no page says of no origin.
-pub async fn guard(State(origins): State<Arc<[HeaderValue]>>, request: Request, next: Next) -> Response {
-    let headers = request.headers();
+pub fn refused(origins: &[HeaderValue], headers: &HeaderMap) -> Option<Response<Body>> {
     let opens_socket = headers.contains_key(header::UPGRADE);
-    if let (true, Some(origin)) = (opens_socket, headers.get(header::ORIGIN))
-        && !is_own(origin, headers.get(header::HOST))
-        && !origins.iter().any(|allowed| allowed == "*" || allowed == origin)
-    {
-        let detail = "pages of this origin may not use the API: the server is started with `--cors` for those that may";
-        return Problem::new(StatusCode::FORBIDDEN, "origin", detail).response();
+    let origin = headers.get(header::ORIGIN).filter(|_| opens_socket)?;
+    let may = is_own(origin, headers.get(header::HOST))
+        || origins.iter().any(|allowed| allowed == "*" || allowed == origin);
+    if may {
+        return None;
     }
-    next.run(request).await
+    let detail =
+        "pages of this origin may not use the API: the server is started with `--cors` for those that may";
+    Some(Problem::new(StatusCode::FORBIDDEN, "origin", detail).response())
 }
 
 /// Is an origin that of the server itself, by the name under which it was asked?

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use corollary_engine::EngineError;
@@ -21,7 +21,7 @@ use super::hook::Hook;
 use super::state::{LEASE, State};
 use super::target::{Target, Way};
 use super::worker::Worker;
-use crate::outgoing::{Connections, connections};
+use crate::outgoing::{Connections, Outgoing};
 use crate::problem::Problem;
 use crate::site::Site;
 
@@ -70,7 +70,7 @@ impl Counts {
 #[derive(Debug, Default)]
 pub struct Hooks {
     changed: Notify,
-    client: OnceLock<Result<Connections, String>>,
+    outgoing: Outgoing,
     /// Where files are written, if they are.
     folder: Option<PathBuf>,
     /// What was delivered.
@@ -79,8 +79,8 @@ pub struct Hooks {
 
 impl Hooks {
     /// With a folder for [files](super::file), where this server writes any.
-    pub fn new(folder: Option<PathBuf>) -> Hooks {
-        Hooks { folder, ..Hooks::default() }
+    pub fn new(folder: Option<PathBuf>, outgoing: Outgoing) -> Hooks {
+        Hooks { folder, outgoing, ..Hooks::default() }
     }
 
     /// Does this server write files?
@@ -94,9 +94,8 @@ impl Hooks {
     }
 
     fn client(&self) -> Option<Connections> {
-        // Without certificates there is a client all the same; an error is a system without random numbers, say.
-        let made = self.client.get_or_init(|| connections().map_err(|error| error.to_string()));
-        made.as_ref().inspect_err(|error| tracing::error!("hooks send nothing: {error}")).ok().cloned()
+        let made = self.outgoing.connections();
+        made.inspect_err(|error| tracing::error!("hooks send nothing: {error}")).ok().cloned()
     }
 }
 

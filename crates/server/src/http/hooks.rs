@@ -58,7 +58,7 @@ pub async fn follow(site: &Site, path: &str, filter: Option<&str>, since: u64) -
         .header(header::ACCEPT, HeaderValue::from_static("application/x-ndjson"))
         .body(Body::empty())
         .map_err(|error| format!("`{path}` is no path: {error}"))?;
-    let response = super::answer(super::Face::Resources, Extracted(site.clone()), request).await;
+    let response = super::answer(super::Face::Resources, site.clone(), request).await;
     if response.status() == StatusCode::OK {
         return Ok(response.into_body());
     }

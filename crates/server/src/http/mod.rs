@@ -21,7 +21,7 @@ mod list;
 pub mod log;
 mod moves;
 pub mod openapi;
-mod params;
+pub mod params;
 mod pipe;
 mod processors;
 pub(crate) mod records;
@@ -55,6 +55,7 @@ use corollary_engine::working::Working;
 use corollary_engine::{Engine, EngineError};
 use jiff::Timestamp;
 use tokio::sync::{RwLock, Semaphore};
+use tower::ServiceExt as _;
 
 use body::Held;
 
@@ -164,10 +165,47 @@ impl App {
     }
 }
 
-/// All routes.
-pub fn router(site: Site) -> Router {
+/// All routes of the API.
+///
+/// Most requests are for resources, and what their paths mean is found by [`crate::path`]: they are told by their first letters. The
+/// rest goes through a router.
+pub struct Routes {
+    site: Site,
+    rest: Router,
+}
+
+impl Routes {
+    /// Of what is served; `more` adds those that are not the API's.
+    pub fn new(site: Site, more: impl FnOnce(Router) -> Router) -> Routes {
+        Routes { rest: more(router(site.clone())), site }
+    }
+
+    /// The reply to a request.
+    pub async fn serve(&self, request: Request<Body>) -> Response<Body> {
+        let path = request.uri().path();
+        if path == "/healthz" && matches!(*request.method(), Method::GET | Method::HEAD) {
+            return system::alive().await;
+        }
+        let face = match path.strip_prefix("/api/") {
+            Some("_batch") => Some(Face::Batch),
+            Some(path) if !path.is_empty() && !path.starts_with('_') => Some(Face::Resources),
+            _ => None,
+        };
+        match face {
+            // On the heap, so that it is not moved again and again on the way to the connection.
+            Some(face) => Box::pin(answer(face, self.site.clone(), request)).await,
+            None => {
+                let Ok(response) = self.rest.clone().oneshot(request).await;
+                response
+            }
+        }
+    }
+}
+
+/// The routes, one by one.
+fn router(site: Site) -> Router {
     Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(system::alive))
         .route("/readyz", get(system::ready))
         .route("/api", get(system::index))
         .route("/api/", get(system::index))
@@ -177,18 +215,18 @@ pub fn router(site: Site) -> Router {
         .route("/api/_openapi.json", get(system::openapi))
         .route("/api/_sql", get(sql::handle))
         .route("/api/_backup", get(backup::handle))
-        .route("/api/_batch", any(|site, request| answer(Face::Batch, site, request)))
+        .route("/api/_batch", any(|State(site), request| answer(Face::Batch, site, request)))
         .route("/api/_check", any(check::handle))
         .route("/api/_hooks", any(hooks::handle))
         .route("/api/_hooks/{*rest}", any(hooks::handle))
-        .route("/api/_log", any(|site, request| answer(Face::Log, site, request)))
-        .route("/api/_move", any(|site, request| answer(Face::Moves, site, request)))
+        .route("/api/_log", any(|State(site), request| answer(Face::Log, site, request)))
+        .route("/api/_move", any(|State(site), request| answer(Face::Moves, site, request)))
         .route("/api/_processors", any(processors::handle))
         .route("/api/_processors/{*rest}", any(processors::handle))
         .route("/api/_watch", any(watch::socket))
         .route("/api/_updates", any(updates::list))
         .route("/api/_updates/{id}", any(updates::one))
-        .route("/api/{*path}", any(|site, request| answer(Face::Resources, site, request)))
+        .route("/api/{*path}", any(|State(site), request| answer(Face::Resources, site, request)))
         .fallback(|| async { Problem::not_found("the API is under /api").response() })
         .method_not_allowed_fallback(|| async { Problem::not_allowed("GET,HEAD").response() })
         .with_state(site)
@@ -227,7 +265,7 @@ enum Face {
 
 /// Answers a request by the version that is served; by the next one, where it finds that this one is gone before it has done
 /// anything.
-async fn answer(face: Face, State(site): State<Site>, request: Request<Body>) -> Response<Body> {
+async fn answer(face: Face, site: Site, request: Request<Body>) -> Response<Body> {
     let reply = async {
         let (head, sent) = request.into_parts();
         if matches!(face, Face::Batch | Face::Moves) && head.method != Method::POST {

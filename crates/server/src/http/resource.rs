@@ -107,11 +107,12 @@ fn get(
         }
     }
     let target = read(engine, |working| Ok(path::resolve(working, segments)?))?;
-    if let Some(page) = tokio::task::block_in_place(|| list::serve(call, segments, params, &target))? {
-        return Ok(page);
-    }
     match target {
-        Target::List(_) | Target::Several(_) => Err(Problem::not_found("the list is gone")),
+        // It may be long, and others do not wait for it.
+        Target::List(_) | Target::Several(_) => {
+            let page = tokio::task::block_in_place(|| list::serve(call, segments, params, &target))?;
+            page.ok_or_else(|| Problem::not_found("the list is gone"))
+        }
         Target::Resource { ref key, .. } | Target::Linked { ref key, .. } => {
             params.only_for_one()?;
             let scope = target.scope().cloned();

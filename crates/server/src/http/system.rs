@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Response, StatusCode};
+use axum::http::{HeaderValue, Response, StatusCode, header};
 use corollary_store::features::Feature;
 use serde_json::json;
 
@@ -19,6 +19,14 @@ const READY_WITHIN: Duration = Duration::from_secs(2);
 
 fn reply(json: &serde_json::Value) -> Response<Body> {
     super::json(StatusCode::OK, json.to_string())
+}
+
+/// It is there.
+pub async fn alive() -> Response<Body> {
+    let mut response = Response::new(Body::from("ok\n"));
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
 }
 
 /// Should requests go to it? It can read, and has not been told to stop.

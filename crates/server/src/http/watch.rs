@@ -15,7 +15,7 @@ use corollary_schema::{FieldKind, FieldRef, Schema, TypeIx};
 
 use super::params::Params;
 use super::{Call, Fault, read, values, with_header};
-use crate::front::listen::Room;
+use crate::front::listen::Caller;
 use crate::json::encode::Shape;
 use crate::mounts::permit::permit;
 use crate::mounts::{Scope, names_of, narrowed, proxy};
@@ -66,7 +66,7 @@ pub(super) async fn socket(State(site): State<Site>, request: Request<Body>) -> 
     let most = site.current().limits.subscriptions;
     let (mut head, _) = request.into_parts();
     // The connection counts as one as long as it is there.
-    let room = head.extensions.get::<Room>().cloned();
+    let room = head.extensions.get::<Caller>().map(|caller| caller.room.clone());
     match WebSocketUpgrade::from_request_parts(&mut head, &()).await {
         Ok(upgrade) => upgrade
             .max_message_size(socket::MAX_MESSAGE_BYTES)
@@ -213,10 +213,6 @@ fn of_list(
     };
     order.iter().try_for_each(|(by, _)| timeless(by))?;
     let is_page = params.order.is_some() || params.has_limit;
-    if is_page && matches!(which, Which::Led(_)) {
-        let detail = "a list that a path leads to is watched as a whole: it takes no `order` and no `limit`";
-        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "watch-page", detail).into());
-    }
     let of = match is_page {
         true => {
             let (limit, scan_limit) = (params.limit, params.scan_limit());

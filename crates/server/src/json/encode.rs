@@ -39,7 +39,7 @@ pub const MAX_EXPANDED_MEMBERS: usize = 1_000;
 pub const MAX_EXPANDED_RESOURCES: usize = 10_000;
 
 /// Which fields a reply shows, and which of them in full.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Shape {
     /// Only these; all where none are named.
     pub fields: Option<Vec<Slot>>,
@@ -284,7 +284,7 @@ impl<'w, 'a> Encoder<'w, 'a> {
 
     fn write(&mut self, key: &Key, doc: &Doc, pending: &[Slot], shape: &Shape) -> Result<(), EngineError> {
         self.out.extend_from_slice(b"{\"_id\":\"");
-        let _ = write!(self.out, "{}", key.id);
+        key.id.push_text(&mut self.out);
         self.out.extend_from_slice(b"\",\"_self\":\"");
         match &shape.scope {
             Some(scope) => scope.push_self(self.working, key, Some(doc), &mut self.out),
@@ -292,9 +292,13 @@ impl<'w, 'a> Encoder<'w, 'a> {
         }
         self.out.push(b'"');
         if shape.typed {
-            let _ = write!(self.out, ",\"_type\":\"{}\"", self.working.schema.ty(key.ty).name);
+            self.out.extend_from_slice(b",\"_type\":\"");
+            self.out.extend_from_slice(self.working.schema.ty(key.ty).name.as_bytes());
+            self.out.push(b'"');
         }
-        let _ = write!(self.out, ",\"_revision\":\"{}\"", doc.revision);
+        self.out.extend_from_slice(b",\"_revision\":\"");
+        number(doc.revision, &mut self.out);
+        self.out.push(b'"');
         if !matches!(self.shows, Shows::Past)
             && let Some(place) = order::place(self.working, key, doc)?
         {
@@ -489,9 +493,13 @@ impl<'w, 'a> Encoder<'w, 'a> {
 
     /// Writes a link that says its type.
     fn typed_link(&mut self, key: &Key) -> Result<(), EngineError> {
-        let _ = write!(self.out, "{{\"_id\":\"{}\",\"_self\":\"", key.id);
+        self.out.extend_from_slice(b"{\"_id\":\"");
+        key.id.push_text(&mut self.out);
+        self.out.extend_from_slice(b"\",\"_self\":\"");
         path::push_canonical(self.working, key, None, &mut self.out)?;
-        let _ = write!(self.out, "\",\"_type\":\"{}\"}}", self.working.schema.ty(key.ty).name);
+        self.out.extend_from_slice(b"\",\"_type\":\"");
+        self.out.extend_from_slice(self.working.schema.ty(key.ty).name.as_bytes());
+        self.out.extend_from_slice(b"\"}");
         Ok(())
     }
 
@@ -585,7 +593,8 @@ impl<'w, 'a> Encoder<'w, 'a> {
         match value {
             Value::Ref(id) => {
                 self.out.extend_from_slice(b"{\"_id\":\"");
-                let _ = write!(self.out, "{id}\"");
+                id.push_text(&mut self.out);
+                self.out.push(b'"');
                 if let Held::Link(ty) = held {
                     self.out.extend_from_slice(b",\"_self\":\"");
                     path::push_canonical(self.working, &Key::new(ty, id.clone()), None, &mut self.out)?;
@@ -635,9 +644,7 @@ fn plain(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Absent | Value::Null => out.extend_from_slice(b"null"),
         Value::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
-        Value::Int(value) => {
-            let _ = write!(out, "{value}");
-        }
+        Value::Int(value) => number(*value, out),
         Value::Float(value) if value.is_finite() => {
             let _ = serde_json::to_writer(out, value);
         }
@@ -652,6 +659,11 @@ fn plain(value: &Value, out: &mut Vec<u8>) {
         }
         other => text(&other.to_string(), out),
     }
+}
+
+/// A whole number.
+fn number(number: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// A text with what JSON wants escaped.

@@ -12,7 +12,7 @@ use super::encode::{Encoder, MAX_EXPANDED_RESOURCES, Shape, text};
 use super::held::Held;
 
 /// What is shown of a field that holds objects, or of a member of one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Within {
     /// Only these members; all where none are named.
     pub members: Option<Vec<String>>,

@@ -43,6 +43,15 @@ pub struct Scope {
     condition: Option<Expr>,
 }
 
+/// Of the same mount at the same path, the same.
+impl PartialEq for Scope {
+    fn eq(&self, other: &Scope) -> bool {
+        let Scope { mount, base, forced, condition } = self;
+        Arc::ptr_eq(mount, &other.mount)
+            && (base, forced, condition) == (&other.base, &other.forced, &other.condition)
+    }
+}
+
 /// The scope that a path begins with, and how many of its segments that takes.
 pub fn enter(working: &Working<'_>, segments: &[String]) -> Result<Option<(Arc<Scope>, usize)>, PathError> {
     let Some(mount) = working.schema.mounts.iter().find(|mount| mount.begins(segments)) else {

@@ -7,8 +7,8 @@
 pub mod rewrite;
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -20,7 +20,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::time::timeout;
 
 use super::permit::{self, Asks};
-use crate::outgoing::{Connections, connections};
+use crate::outgoing::{Connections, Outgoing};
 use crate::path::{self, PREFIX};
 use crate::problem::Problem;
 use rewrite::{Lines, Prefix};
@@ -51,8 +51,7 @@ const HOP_BY_HOP: [HeaderName; 10] = [
 /// What all requests to other servers share.
 #[derive(Debug)]
 pub struct Proxies {
-    /// Made when it is first needed: it reads the certificates that the system trusts.
-    client: OnceLock<Result<Connections, String>>,
+    outgoing: Outgoing,
     /// How long a reply may take to begin.
     pub time: Duration,
     /// Bytes that the body of a request may have.
@@ -61,13 +60,13 @@ pub struct Proxies {
 
 impl Proxies {
     /// With these limits.
-    pub fn new(time: Duration, body_bytes: u64) -> Proxies {
-        Proxies { client: OnceLock::new(), time, body_bytes }
+    pub fn new(time: Duration, body_bytes: u64, outgoing: Outgoing) -> Proxies {
+        Proxies { outgoing, time, body_bytes }
     }
 
     fn client(&self) -> Result<&Connections, Problem> {
-        let made = self.client.get_or_init(|| connections().map_err(|error| error.to_string()));
-        made.as_ref().map_err(|error| away(format!("no connections can be made: {error}")))
+        let made = self.outgoing.connections();
+        made.map_err(|error| away(format!("no connections can be made: {error}")))
     }
 }
 

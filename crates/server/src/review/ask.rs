@@ -5,7 +5,6 @@
 //! {"allowed": true}   or   {"items": [{"allowed": false, "message": "…"}, {"allowed": true, "set": {…}}, …]}
 //! ```
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -19,7 +18,7 @@ use super::Breakers;
 use super::webhook::Webhook;
 use crate::hooks::send::post;
 use crate::http::fresh_id;
-use crate::outgoing::{Connections, connections};
+use crate::outgoing::Outgoing;
 
 /// Items of one request.
 pub const MAX_ITEMS: usize = 100;
@@ -71,13 +70,18 @@ pub struct Breaker {
 }
 
 /// What all that are asked share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reviews {
-    client: OnceLock<Result<Connections, String>>,
+    outgoing: Outgoing,
     breakers: Mutex<Breakers>,
 }
 
 impl Reviews {
+    /// Nobody has been asked yet.
+    pub fn new(outgoing: Outgoing) -> Reviews {
+        Reviews { outgoing, breakers: Mutex::default() }
+    }
+
     /// Asks about all items; what it says to each. Where it fails, and that is to be no reason to deny, it agrees.
     pub(super) async fn ask(&self, webhook: &Webhook, asked: &Asked<'_>) -> Result<Vec<Answer>, String> {
         let mut answers = Vec::with_capacity(asked.items.len());
@@ -127,8 +131,7 @@ impl Reviews {
     }
 
     async fn post(&self, webhook: &Webhook, asked: &Asked<'_>, items: &[&Json]) -> Result<Vec<u8>, String> {
-        let client = self.client.get_or_init(|| connections().map_err(|error| error.to_string()));
-        let client = client.as_ref().map_err(Clone::clone)?;
+        let client = self.outgoing.connections()?;
         let id = fresh_id().to_string();
         let body =
             json!({ "id": id, "processor": asked.processor, "dry_run": asked.dry_run, "items": items });
@@ -147,7 +150,7 @@ impl Reviews {
 }
 
 /// What a reply says to so many items.
-fn read(reply: &[u8], items: usize) -> Result<Vec<Answer>, String> {
+pub fn read(reply: &[u8], items: usize) -> Result<Vec<Answer>, String> {
     let told: Json =
         serde_json::from_slice(reply).map_err(|error| format!("its reply is no JSON: {error}"))?;
     match (&told["items"], &told["allowed"]) {

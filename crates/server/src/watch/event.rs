@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use corollary_engine::past::{self, Then};
+use corollary_engine::working::Working;
 use corollary_engine::{Change, Commit, Doc, Engine, EngineError, Key};
 use corollary_schema::Schema;
 use corollary_schema::typed::Expr;
@@ -15,8 +17,14 @@ use jiff::Timestamp;
 use crate::http::held;
 use crate::json::changes::{Fields, ITSELF};
 use crate::json::encode::{Encoder, Shape, text};
-use crate::mounts::Scope;
 use crate::path;
+
+/// How the path begins of what is below something that is there no more, whose own parents are not known then.
+const BROKEN: &str = "/api/_/";
+
+/// An event is written when somebody is told, and by then others may have deleted what its path leads through. So many commits later
+/// at most it is written as of its own commit, which costs what has changed since.
+const GONE_COMMITS: u64 = 1_024;
 
 /// What happened to a resource, as seen by one watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,30 +198,33 @@ pub fn body(engine: &Engine, commit: &Commit, change: &Change, shape: &Shape) ->
         encoder.out.push(b'}');
         Ok(())
     };
-    let rendered = engine.read(Timestamp::now(), |working| {
+    let render = |working: &Working<'_>| {
         // As the commit left it: what follows later is told by an event of its own.
         let mut encoder = Encoder::of_commit(working, engine.updates().open_at(revision));
-        match (&change.after, &change.before) {
-            (None, Some(before)) => {
-                open(&mut encoder, revision);
-                match scope {
-                    Some(scope) => scope.push_self(working, &change.key, Some(before), &mut encoder.out),
-                    None => {
-                        path::push_canonical_among(
-                            working,
-                            &change.key,
-                            Some(before),
-                            &gone,
-                            &mut encoder.out,
-                        )?;
-                    }
-                }
-                encoder.out.push(b'"');
+        open(&mut encoder, revision);
+        let path_at = encoder.out.len();
+        let doc = change.after.as_ref().or(change.before.as_ref()).map(|doc| &**doc);
+        let is_gone = change.after.is_none();
+        match scope {
+            Some(scope) => scope.push_self(working, &change.key, doc, &mut encoder.out),
+            None if is_gone => {
+                path::push_canonical_among(working, &change.key, doc, &gone, &mut encoder.out)?;
             }
-            (after, _) => start(&mut encoder, revision, &change.key, after.as_deref(), scope)?,
+            None => path::push_canonical(working, &change.key, doc, &mut encoder.out)?,
         }
+        let is_broken = encoder.out[path_at..].starts_with(BROKEN.as_bytes());
+        encoder.out.push(b'"');
         write(&mut encoder, change)?;
-        Ok(Bytes::from(encoder.out))
+        Ok((Bytes::from(encoder.out), is_broken))
+    };
+    let rendered = engine.read(Timestamp::now(), render).and_then(|(body, is_broken)| {
+        if !is_broken || engine.revision() - revision > GONE_COMMITS {
+            return Ok(body);
+        }
+        match past::read(engine, Timestamp::now(), revision, render)? {
+            Then::Was((body, _)) => Ok(body),
+            Then::Unknown | Then::TooFar => Ok(body),
+        }
     });
     rendered.unwrap_or_else(|error| {
         // The change is told in any case; only what could not be read is missing.
@@ -232,7 +243,12 @@ pub fn present(
     doc: &Doc,
     shape: &Shape,
 ) -> Result<(), EngineError> {
-    start(encoder, revision, key, Some(doc), shape.scope.as_ref())?;
+    open(encoder, revision);
+    match &shape.scope {
+        Some(scope) => scope.push_self(encoder.working(), key, Some(doc), &mut encoder.out),
+        None => path::push_canonical(encoder.working(), key, Some(doc), &mut encoder.out)?,
+    }
+    encoder.out.push(b'"');
     encoder.out.extend_from_slice(b",\"resource\":");
     encoder.resource(key, doc, shape)?;
     encoder.out.push(b'}');
@@ -257,22 +273,6 @@ pub fn value(
         encoder.value(value, held(schema, expr))?;
     }
     encoder.out.push(b'}');
-    Ok(())
-}
-
-fn start(
-    encoder: &mut Encoder<'_, '_>,
-    revision: u64,
-    key: &Key,
-    doc: Option<&Doc>,
-    scope: Option<&Arc<Scope>>,
-) -> Result<(), EngineError> {
-    open(encoder, revision);
-    match scope {
-        Some(scope) => scope.push_self(encoder.working(), key, doc, &mut encoder.out),
-        None => path::push_canonical(encoder.working(), key, doc, &mut encoder.out)?,
-    }
-    encoder.out.push(b'"');
     Ok(())
 }
 

@@ -1,9 +1,8 @@
 //! Who is told of which commit: the feed of commits, and the places of those who watch.
 //!
 //! A thread of its own ([`super::teller`]) takes each commit from the executor and finds what it means for whom; the others cost
-//! nothing. What it has found waits in the queue of whoever watches. Every watch may have so many commits waiting, and so may
-//! all of one connection together: one that is too slow is dropped and learns that it has missed something, and nobody
-//! waits for it.
+//! nothing. What it has found waits in the queue of whoever watches ([`super::queue`]): one that is too slow is dropped and
+//! learns that it has missed something, and nobody waits for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
@@ -12,25 +11,16 @@ use std::thread;
 
 use corollary_engine::{Commit, Engine};
 use parking_lot::Mutex;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::published::Delivery;
+use super::queue::{Entrance, Handed};
 use super::teller::Teller;
 use super::tracker::Tracker;
-
-/// Commits that wait for a watch; one more and it has missed something.
-pub const WATCH_QUEUE_COMMITS: usize = 1_024;
-
-/// Commits that wait for all watches of one connection, each counted for each watch that it concerns.
-pub const CONNECTION_QUEUE_COMMITS: usize = 16_384;
 
 /// Commits that wait to be told; past that the executor waits.
 const FEED_COMMITS: usize = 16_384;
 
-/// Why a watch has missed something.
-pub const TOO_SLOW: &str = "the watch was too slow; list again, or resume from the last revision seen";
-
-/// The same where the log does not tell it.
+/// Why a watch has missed something that the log does not tell any more.
 pub const TOO_OLD: &str = "the log no longer goes back that far (410): list again, and watch from there";
 
 /// What the thread is given, in order.
@@ -51,24 +41,10 @@ pub(super) enum Wish {
     Go(u64),
 }
 
-/// What a watch is handed.
-pub enum Handed {
-    /// What it is told of a commit.
-    Told(Delivery),
-    /// It has missed something, for this reason, and ends.
-    Missed(String),
-    /// It cannot go on, and ends.
-    Failed(String),
-    /// Nothing more is told here; it may be resumed.
-    Ended,
-}
-
 /// The way to a watch.
 pub(super) struct Outlet {
     number: u64,
-    queue: UnboundedSender<(u64, Handed)>,
-    waiting: Arc<AtomicUsize>,
-    together: Arc<AtomicUsize>,
+    entrance: Entrance,
     entered: Arc<AtomicBool>,
 }
 
@@ -79,72 +55,14 @@ impl Outlet {
     }
 
     /// Hands something over; false where there is no room, or nobody any more.
-    pub(super) fn hand(&self, delivery: Delivery) -> bool {
-        let has_room = self.waiting.load(Ordering::Relaxed) < WATCH_QUEUE_COMMITS
-            && self.together.load(Ordering::Relaxed) < CONNECTION_QUEUE_COMMITS;
-        if !has_room {
-            self.end(Handed::Missed(TOO_SLOW.into()));
-            return false;
-        }
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        self.together.fetch_add(1, Ordering::Relaxed);
-        self.queue.send((self.number, Handed::Told(delivery))).is_ok()
+    pub(super) fn hand(&self, delivery: Arc<Delivery>) -> bool {
+        self.entrance.hand(self.number, delivery)
     }
 
     /// The last word, for which there is always room.
     pub(super) fn end(&self, last: Handed) {
-        // Whoever has gone does not mind.
-        let _ = self.queue.send((self.number, last));
+        self.entrance.end(self.number, last);
     }
-}
-
-/// What waits for the watches of one connection.
-pub struct Queue {
-    sender: UnboundedSender<(u64, Handed)>,
-    receiver: UnboundedReceiver<(u64, Handed)>,
-    together: Arc<AtomicUsize>,
-}
-
-impl Default for Queue {
-    fn default() -> Queue {
-        let (sender, receiver) = unbounded_channel();
-        Queue { sender, receiver, together: Arc::default() }
-    }
-}
-
-impl Queue {
-    /// The way for those who watch.
-    pub fn entrance(&self) -> Entrance {
-        Entrance { sender: self.sender.clone(), together: self.together.clone() }
-    }
-
-    /// What waits already, and the number of its watch.
-    pub fn at_hand(&mut self) -> Option<(u64, Handed)> {
-        let next = self.receiver.try_recv().ok();
-        next.inspect(|(_, handed)| self.note(handed))
-    }
-
-    /// What is taken out makes room, whether its watch is still there or not.
-    fn note(&self, handed: &Handed) {
-        if matches!(handed, Handed::Told(_)) {
-            self.together.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// The next that was handed over, and the number of its watch.
-    pub async fn next(&mut self) -> (u64, Handed) {
-        // It has a sender itself.
-        let next = self.receiver.recv().await.unwrap_or((0, Handed::Ended));
-        self.note(&next.1);
-        next
-    }
-}
-
-/// Where watches of one connection come in.
-#[derive(Clone)]
-pub struct Entrance {
-    sender: UnboundedSender<(u64, Handed)>,
-    together: Arc<AtomicUsize>,
 }
 
 /// A place in the hub, given up when dropped.
@@ -152,7 +70,6 @@ pub struct Place {
     hub: Arc<Hub>,
     /// The number under which it is handed something.
     pub number: u64,
-    waiting: Arc<AtomicUsize>,
     entered: Arc<AtomicBool>,
 }
 
@@ -163,11 +80,6 @@ impl Place {
             true => self.hub.told.load(Ordering::Acquire),
             false => 0,
         }
-    }
-
-    /// A delivery has been taken out of the queue.
-    pub fn taken(&self) {
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -252,19 +164,17 @@ impl Hub {
     /// Has a watch hear of all commits after a revision.
     pub fn enter(self: &Arc<Hub>, tracker: Tracker, after: u64, entrance: &Entrance) -> Place {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let waiting: Arc<AtomicUsize> = Arc::default();
-        let (queue, together) = (entrance.sender.clone(), entrance.together.clone());
         let entered: Arc<AtomicBool> = Arc::default();
-        let outlet = Outlet { number, queue, waiting: waiting.clone(), together, entered: entered.clone() };
+        let outlet = Outlet { number, entrance: entrance.clone(), entered: entered.clone() };
         self.count.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         self.wishes.lock().push(Wish::Come(number, tracker, after, outlet));
         if !self.look() {
             // It would wait for nothing.
             let detail = "the thread of the watches has ended".into();
-            let _ = entrance.sender.send((number, Handed::Failed(detail)));
+            entrance.end(number, Handed::Failed(detail));
         }
-        Place { hub: self.clone(), number, waiting, entered }
+        Place { hub: self.clone(), number, entered }
     }
 
     /// Has the thread look at the wishes; false where there is none any more. Where its feed is full it will look anyway.

@@ -1,13 +1,16 @@
 //! Watches: what is watched ([`watched`]), what a commit means for one of them ([`tracker`], of a page [`page`]), who is told of
-//! which commit ([`hub`], [`teller`], found by [`index`]), what they are told ([`published`], [`event`]), how a watch begins and
-//! catches up ([`opening`]), and the life of one over HTTP ([`stream`]) or of many over a WebSocket ([`socket`]).
+//! which commit ([`hub`], [`teller`], found by [`index`], those who watch the same together: [`audience`]), what they are told
+//! ([`published`], [`event`]) and where that waits for them ([`queue`]), how a watch begins and catches up ([`opening`]), and the
+//! life of one over HTTP ([`stream`]) or of many over a WebSocket ([`socket`]).
 
+pub mod audience;
 pub mod event;
 pub mod hub;
 pub mod index;
 pub mod opening;
 pub mod page;
 pub mod published;
+pub mod queue;
 pub mod socket;
 pub mod stream;
 pub mod teller;

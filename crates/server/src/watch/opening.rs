@@ -133,7 +133,7 @@ impl Opened {
             told.retain(|told| watched.tells(engine.schema(), told, commit));
             (commits, seen) = (commits + 1, commit.revision);
             let published = Arc::new(Published::new(commit.clone()));
-            Delivery { published, told }.write(engine, &watched, format, &mut out)?;
+            Delivery::new(published, told).write(engine, &watched, format, &mut out)?;
             Ok(commits < CATCH_UP_COMMITS)
         };
         let flow = |goes_on| if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
@@ -180,6 +180,6 @@ impl Opened {
             .read(Timestamp::now(), |working| Ok((working.revision(), tracker.lock().refill(working)?)))?;
         self.seen = self.seen.max(revision);
         let published = Arc::new(Published::as_of(revision));
-        Delivery { published, told }.write(engine, &watched, format, out)
+        Delivery::new(published, told).write(engine, &watched, format, out)
     }
 }

@@ -14,8 +14,8 @@ use corollary_value::Value;
 use hashbrown::{HashMap, HashSet};
 
 use super::event::Happened;
-use super::tracker::{Told, What, concerned, unchanged};
-use super::watched::{Ordered, Own, WatchedList};
+use super::tracker::{Told, What, concerned, concerns, unchanged};
+use super::watched::{Led, Ordered, Own, WatchedList, Which};
 
 /// Members behind the page that are kept, beside as many as the page has.
 const AHEAD: usize = 16;
@@ -29,6 +29,17 @@ pub struct Page {
     limit: usize,
     /// The page as it was told last; nothing while that is what it is.
     behind: Option<Vec<Item>>,
+}
+
+/// What a commit has changed is told as its change, all else as it is.
+fn of_commit(commit: &Commit) -> impl Fn(&Key, Option<&Arc<Doc>>, Option<&Arc<Doc>>) -> What {
+    |key, before, after| {
+        match commit.changes.binary_search_by(|change| change.key.cmp(key)) {
+            Ok(at) => Some(What::Change(at)),
+            Err(_) => after.or(before).map(|doc| What::Reached(unchanged(key.clone(), doc.clone()))),
+        }
+        .unwrap_or(What::Value(Value::Absent))
+    }
 }
 
 /// What resources are by now that have changed; nothing where they are gone.
@@ -112,6 +123,9 @@ impl Page {
         changes: &[usize],
         step: Option<&Step<'_, '_>>,
     ) -> Result<Vec<Told>, EngineError> {
+        if let (Which::Led(led), Some(step)) = (&list.which, step) {
+            return self.retake(list, led, ordered, changes, step);
+        }
         let mut now: Vec<(Key, Option<Item>)> = Vec::new();
         let mut since = Since::new();
         let query = Query {
@@ -165,14 +179,26 @@ impl Page {
             self.behind = Some(told);
             return Ok(Vec::new());
         }
-        let what = |key: &Key, before: Option<&Arc<Doc>>, after: Option<&Arc<Doc>>| {
-            match commit.changes.binary_search_by(|change| change.key.cmp(key)) {
-                Ok(at) => Some(What::Change(at)),
-                Err(_) => after.or(before).map(|doc| What::Reached(unchanged(key.clone(), doc.clone()))),
-            }
-            .unwrap_or(What::Value(Value::Absent))
-        };
-        Ok(difference(&told, self.shown(), &since, &what))
+        Ok(difference(&told, self.shown(), &since, &of_commit(commit)))
+    }
+
+    /// The same of what a path leads to: where a commit may have changed who that is, or in which order, it is read anew in the state
+    /// that the commit left. A path leads to so few that no more is kept of it.
+    fn retake(
+        &mut self,
+        list: &WatchedList,
+        led: &Led,
+        ordered: &Ordered,
+        changes: &[usize],
+        step: &Step<'_, '_>,
+    ) -> Result<Vec<Told>, EngineError> {
+        if changes.is_empty() && !concerns(led, step)? && concerned(list, step)?.is_empty() {
+            return Ok(Vec::new());
+        }
+        let told = self.shown().to_vec();
+        self.read(list, ordered, step.after)?;
+        let since = step.commit.changes.iter().map(|change| (change.key.clone(), change.after.clone()));
+        Ok(difference(&told, self.shown(), &since.collect(), &of_commit(step.commit)))
     }
 
     /// Puts a member where it stands now, or takes it out.

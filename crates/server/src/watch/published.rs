@@ -1,9 +1,11 @@
-//! A commit, with what watches are told of it: written once for all that are told the same.
+//! A commit, with what watches are told of it: an event is written once for all who are told the same of a change, and all of it
+//! once for those who watch the same.
 
 use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
-use corollary_engine::{Commit, Engine, EngineError, Key};
+use corollary_engine::{Change, Commit, Engine, EngineError, Key, heap_bytes};
+use corollary_value::Value;
 use hashbrown::HashMap;
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -23,12 +25,16 @@ pub struct Published {
     others: Mutex<HashMap<(Arc<str>, Key), Bytes>>,
 }
 
-/// What one watch is told of a commit.
+/// What of a commit is told to all who watch the same.
 pub struct Delivery {
     /// The commit.
     pub published: Arc<Published>,
     /// In order.
     pub told: Vec<Told>,
+    /// Bytes of the changed resources, before and after, about: what has to be kept until it is told.
+    pub bytes: usize,
+    /// As it is sent in each format that is the same for all, once somebody has written it.
+    written: [OnceLock<Bytes>; 2],
 }
 
 impl Published {
@@ -80,6 +86,38 @@ impl Published {
 }
 
 impl Delivery {
+    /// Not written yet.
+    pub fn new(published: Arc<Published>, told: Vec<Told>) -> Delivery {
+        let bytes_of = |change: &Change| {
+            let docs = [&change.before, &change.after].into_iter().flatten();
+            size_of::<Change>() + docs.map(|doc| doc.bytes()).sum::<usize>()
+        };
+        let bytes = told.iter().map(|told| match &told.what {
+            What::Change(at) => published.commit.changes.get(*at).map_or(0, bytes_of),
+            What::Reached(change) => bytes_of(change),
+            What::Value(value) => size_of::<Value>() + heap_bytes(value),
+        });
+        let bytes = bytes.sum::<usize>() + told.len() * size_of::<Told>();
+        Delivery { published, told, bytes, written: Default::default() }
+    }
+
+    /// All, closed by the revision, as it is sent; the same bytes for all where it is the same for all.
+    pub fn sent(&self, engine: &Engine, watched: &Watched, format: &Format) -> Result<Bytes, EngineError> {
+        let known = match format {
+            Format::Sse => Some(&self.written[0]),
+            Format::Ndjson => Some(&self.written[1]),
+            Format::Socket(_) => None,
+        };
+        if let Some(written) = known.and_then(OnceLock::get) {
+            return Ok(written.clone());
+        }
+        let mut out = BytesMut::new();
+        self.write(engine, watched, format, &mut out)?;
+        let written = out.freeze();
+        // Another one may have been a little faster, and has written the same.
+        Ok(known.map_or(written.clone(), |known| known.get_or_init(|| written).clone()))
+    }
+
     /// Writes all, closed by the revision.
     pub fn write(
         &self,

@@ -22,8 +22,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::event::Format;
-use super::hub::{Handed, Hub, Place, Queue};
+use super::hub::{Hub, Place};
 use super::opening::{CaughtUp, Opened, open};
+use super::queue::{Handed, Queue};
 use super::stream::BOOKMARK_EVERY;
 use super::watched::Watched;
 use crate::problem::Problem;
@@ -334,7 +335,6 @@ impl Subscribed {
     fn take(&mut self, handed: Handed, out: &mut BytesMut) -> bool {
         match handed {
             Handed::Told(delivery) => {
-                self.place.taken();
                 self.seen = delivery.published.commit.revision;
                 let written = delivery.write(self.hub.engine(), &self.watched, &self.format, out);
                 if let Err(error) = written {

@@ -1,30 +1,32 @@
 //! The life of one watch over HTTP: what is there (or what it missed), then every commit that concerns it, in order.
+//!
+//! The body of the reply is the watch itself: the connection's own task takes what waits for it, so a commit wakes one task for each
+//! client and nothing is passed on from one to the next. A client that reads nothing leaves it in the queue, which is bounded.
 
 use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
 use bytes::{Bytes, BytesMut};
-use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout_at};
+use corollary_engine::EngineError;
+use futures_util::Stream;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::event::Format;
-use super::hub::{Handed, Hub, Queue};
+use super::hub::{Hub, Place};
 use super::opening::{CaughtUp, Opened, open};
+use super::queue::{Handed, Queue};
 use super::watched::Watched;
 use crate::problem::Problem;
 
 /// At least this often something is said, so that both ends know that the other lives.
 pub const BOOKMARK_EVERY: Duration = Duration::from_secs(15);
-
-/// Parts of a reply that wait for a slow client.
-const BODY_QUEUE_PARTS: usize = 16;
-
-/// How long a client that reads nothing is waited for when it has to be told that it has missed something.
-const LAST_WORD: Duration = Duration::from_secs(5);
 
 /// Begins a watch, after a revision or with what is there; the reply goes on until one side ends it.
 pub fn begin(
@@ -35,121 +37,188 @@ pub fn begin(
 ) -> Result<Response<Body>, Problem> {
     let mut opening = BytesMut::new();
     let opened = open(hub.engine(), &watched, since, &format, &mut opening)?;
-    let (parts, body) = mpsc::channel::<Result<Bytes, Infallible>>(BODY_QUEUE_PARTS);
     let kind = match format {
         Format::Sse => "text/event-stream",
         _ => "application/x-ndjson",
     };
     let hub = hub.clone();
-    tokio::spawn(async move {
-        // An error here is a client that has gone.
-        let _ = run(hub, opened, format, opening, parts).await;
-    });
-    let stream = futures_util::stream::unfold(body, |mut body| async {
-        let part = body.recv().await?;
-        Some((part, body))
-    });
-    let mut response = Response::new(Body::from_stream(stream));
+    let stage = match opened.resumes {
+        true => Stage::Behind(opened),
+        false => Stage::Goes(Going::on(&hub, opened)),
+    };
+    let next = Some(opening.freeze()).filter(|opening| !opening.is_empty());
+    let mut response = Response::new(Body::from_stream(Watching { hub, format, next, stage }));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(response)
 }
 
-type Parts = mpsc::Sender<Result<Bytes, Infallible>>;
-
-/// The client has gone.
-struct Gone;
-
-async fn run(
+/// A watch, as the parts of its reply.
+struct Watching {
     hub: Arc<Hub>,
-    mut opened: Opened,
     format: Format,
-    opening: BytesMut,
-    parts: Parts,
-) -> Result<(), Gone> {
-    let send = async |out: BytesMut| parts.send(Ok(out.freeze())).await.map_err(|_| Gone);
-    if !opening.is_empty() {
-        send(opening).await?;
+    /// What has been written and is told next.
+    next: Option<Bytes>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// It has missed something, which is read next.
+    Behind(Opened),
+    /// What it has missed is read.
+    CatchesUp(JoinHandle<(Opened, Result<CaughtUp, EngineError>)>),
+    /// It is told of commits as they come.
+    Goes(Going),
+    /// Nothing more is told.
+    Over,
+}
+
+/// A watch that has its place.
+struct Going {
+    watched: Arc<Watched>,
+    queue: Queue,
+    place: Place,
+    /// It has been told all up to here.
+    seen: u64,
+    /// When something was said last.
+    said: Instant,
+    /// Wakes it when it may have said nothing for too long.
+    bookmark: Pin<Box<Sleep>>,
+}
+
+impl Going {
+    fn on(hub: &Arc<Hub>, opened: Opened) -> Going {
+        let Opened { tracker, seen, .. } = opened;
+        let (queue, watched) = (Queue::default(), tracker.watched.clone());
+        let place = hub.enter(tracker, seen, &queue.entrance());
+        let bookmark = Box::pin(sleep(BOOKMARK_EVERY));
+        Going { watched, queue, place, seen, said: Instant::now(), bookmark }
     }
-    let engine = hub.engine().clone();
-    let mut behind = opened.resumes;
-    while behind {
-        let (engine, form) = (engine.clone(), format.clone());
-        let caught = spawn_blocking(move || {
-            let caught = opened.catch_up(&engine, &form);
-            (opened, caught)
-        });
-        let (again, caught) = caught.await.map_err(|_| Gone)?;
-        opened = again;
-        let mut out = BytesMut::new();
-        match caught {
-            Ok(CaughtUp::To(events, is_last)) => {
-                out = events;
-                behind = !is_last;
-                if is_last {
-                    format.note("synced", opened.seen, None, &mut out);
-                }
+
+    /// The next that it is handed; nothing where it has to say that there was nothing.
+    fn poll_handed(&mut self, context: &mut Context<'_>) -> Poll<Option<Handed>> {
+        loop {
+            if let Poll::Ready((_, handed)) = self.queue.poll_next(context) {
+                return Poll::Ready(Some(handed));
             }
-            Ok(CaughtUp::Missed(detail)) => {
-                format.note("expired", opened.seen, Some(&detail), &mut out);
-                return send(out).await;
+            if self.bookmark.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
             }
-            Err(error) => {
-                format.note("error", opened.seen, Some(&error.to_string()), &mut out);
-                return send(out).await;
-            }
-        }
-        if !out.is_empty() {
-            send(out).await?;
-        }
-    }
-    let (mut queue, mut seen) = (Queue::default(), opened.seen);
-    let watched = opened.tracker.watched.clone();
-    let place = hub.enter(opened.tracker, opened.seen, &queue.entrance());
-    let mut bookmark = Instant::now() + BOOKMARK_EVERY;
-    let mut waits = None;
-    loop {
-        let next = match waits.take() {
-            Some(next) => Ok(next),
-            None => tokio::select! {
-                next = timeout_at(bookmark, queue.next()) => next,
-                () = parts.closed() => return Err(Gone),
-            },
-        };
-        let mut out = BytesMut::new();
-        match next {
-            Ok((_, Handed::Told(delivery))) => {
-                place.taken();
-                seen = delivery.published.commit.revision;
-                if let Err(error) = delivery.write(&engine, &watched, &format, &mut out) {
-                    format.note("error", seen, Some(&error.to_string()), &mut out);
-                    return send(out).await;
-                }
-            }
-            // The server stops; the client may resume where it was.
-            Ok((_, Handed::Ended)) => return Ok(()),
-            Ok((_, Handed::Failed(detail))) => {
-                format.note("error", seen, Some(&detail), &mut out);
-                return send(out).await;
-            }
-            Ok((_, Handed::Missed(detail))) => {
-                format.note("expired", seen, Some(&detail), &mut out);
-                let last_word = tokio::time::timeout(LAST_WORD, send(out)).await;
-                return last_word.unwrap_or(Err(Gone));
-            }
-            Err(_) => {
+            let due = self.said + BOOKMARK_EVERY;
+            if due <= Instant::now() {
                 // First how far all has been handed over, then whether some of it waits.
-                let told = place.told();
-                waits = queue.at_hand();
-                if waits.is_none() {
-                    seen = seen.max(told);
-                    format.note("bookmark", seen, None, &mut out);
+                let told = self.place.told();
+                if let Some((_, handed)) = self.queue.at_hand() {
+                    return Poll::Ready(Some(handed));
                 }
+                self.seen = self.seen.max(told);
+                return Poll::Ready(None);
             }
+            // It is set anew only here, and not with each event.
+            self.bookmark.as_mut().reset(due);
         }
-        if !out.is_empty() {
-            send(out).await?;
-            bookmark = Instant::now() + BOOKMARK_EVERY;
+    }
+}
+
+impl Watching {
+    /// Says something about the watch.
+    fn note(&self, name: &str, revision: u64, detail: Option<&str>) -> Bytes {
+        let mut out = BytesMut::new();
+        self.format.note(name, revision, detail, &mut out);
+        out.freeze()
+    }
+
+    /// The last that is told.
+    fn end(&mut self, name: &str, revision: u64, detail: &str) -> Bytes {
+        self.stage = Stage::Over;
+        self.note(name, revision, Some(detail))
+    }
+
+    /// What it is told of what it has missed.
+    fn caught_up(&mut self, opened: Opened, caught: Result<CaughtUp, EngineError>) -> Bytes {
+        match caught {
+            Ok(CaughtUp::To(mut events, is_last)) => {
+                if is_last {
+                    self.format.note("synced", opened.seen, None, &mut events);
+                    self.stage = Stage::Goes(Going::on(&self.hub, opened));
+                } else {
+                    self.stage = Stage::Behind(opened);
+                }
+                events.freeze()
+            }
+            Ok(CaughtUp::Missed(detail)) => self.end("expired", opened.seen, &detail),
+            Err(error) => self.end("error", opened.seen, &error.to_string()),
+        }
+    }
+}
+
+impl Stream for Watching {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(next) = this.next.take() {
+                return Poll::Ready(Some(Ok(next)));
+            }
+            let told = match &mut this.stage {
+                Stage::Over => return Poll::Ready(None),
+                Stage::Behind(_) => {
+                    let Stage::Behind(mut opened) = std::mem::replace(&mut this.stage, Stage::Over) else {
+                        continue;
+                    };
+                    let (engine, format) = (this.hub.engine().clone(), this.format.clone());
+                    this.stage = Stage::CatchesUp(spawn_blocking(move || {
+                        let caught = opened.catch_up(&engine, &format);
+                        (opened, caught)
+                    }));
+                    continue;
+                }
+                Stage::CatchesUp(reading) => match std::task::ready!(Pin::new(reading).poll(context)) {
+                    Ok((opened, caught)) => this.caught_up(opened, caught),
+                    Err(_) => {
+                        this.stage = Stage::Over;
+                        continue;
+                    }
+                },
+                Stage::Goes(going) => {
+                    let handed = std::task::ready!(going.poll_handed(context));
+                    going.said = Instant::now();
+                    match handed {
+                        Some(Handed::Told(delivery)) => {
+                            going.seen = delivery.published.commit.revision;
+                            match delivery.sent(this.hub.engine(), &going.watched, &this.format) {
+                                Ok(events) => events,
+                                Err(error) => {
+                                    let seen = going.seen;
+                                    this.end("error", seen, &error.to_string())
+                                }
+                            }
+                        }
+                        None => {
+                            let (seen, due) = (going.seen, going.said + BOOKMARK_EVERY);
+                            going.bookmark.as_mut().reset(due);
+                            this.note("bookmark", seen, None)
+                        }
+                        Some(Handed::Missed(detail)) => {
+                            let seen = going.seen;
+                            this.end("expired", seen, &detail)
+                        }
+                        Some(Handed::Failed(detail)) => {
+                            let seen = going.seen;
+                            this.end("error", seen, &detail)
+                        }
+                        // The server stops; the client may resume where it was.
+                        Some(Handed::Ended) => {
+                            this.stage = Stage::Over;
+                            continue;
+                        }
+                    }
+                }
+            };
+            if !told.is_empty() {
+                this.next = Some(told);
+            }
         }
     }
 }

@@ -1,54 +1,35 @@
 //! The thread that finds what each commit means for whom.
 //!
-//! It takes commits in rounds, all that wait at once, and goes through them in order. Whoever watches resources by their own
-//! fields is found by what has changed of them ([`super::index`]). Whoever also has to know others needs the states before and
+//! It takes commits in rounds, all that wait at once, and goes through them in order. Those who watch the same are told together
+//! ([`super::audience`]). Whoever watches resources by their own fields is found by what has changed of them ([`super::index`]). Whoever also has to know others needs the states before and
 //! after each commit, which are there for all of them together while a round has such ([`replay`]).
 //!
 //! What always holds: each watch is taken through every commit behind the revision from which it began, once, in order. A
 //! commit that was not fed, because nobody was there to hear of it, is read from the log.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Weak};
 
 use corollary_engine::past::Then;
-use corollary_engine::query::select::Selector;
 use corollary_engine::replay::{Step, replay};
 use corollary_engine::{Commit, Engine, EngineError, Key};
 use corollary_schema::{Schema, TypeIx};
 use hashbrown::{HashMap, HashSet};
-use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use super::hub::{Fed, Handed, Outlet, TOO_OLD, Wish};
+use super::audience::{Audience, FoundBy, Member, likeness};
+use super::hub::{Fed, TOO_OLD, Wish};
 use super::index::Index;
-use super::published::{Delivery, Published};
+use super::published::Published;
+use super::queue::Handed;
 use super::tracker::{Told, Tracker};
-use super::watched::Which;
 
 /// Commits of one round.
 const ROUND_COMMITS: usize = 256;
-
-/// A watch, as the thread knows it.
-struct Watch {
-    tracker: Tracker,
-    /// It has been taken through all up to here.
-    from: u64,
-    outlet: Outlet,
-    found: FoundBy,
-}
-
-/// How a watch is found when something changes.
-enum FoundBy {
-    /// By the resource.
-    Key(Key),
-    /// By values of resources of each of these types.
-    Values(Vec<(TypeIx, Option<Selector>)>),
-    /// By any change of resources of these types, with the states of the commit.
-    States(Vec<TypeIx>),
-}
 
 /// See the module.
 pub struct Teller {
@@ -59,11 +40,16 @@ pub struct Teller {
     /// The same for those who watch.
     told: Arc<AtomicU64>,
     closed: bool,
-    watches: HashMap<u64, Watch>,
+    /// The audience of each watch.
+    watches: HashMap<u64, u64>,
+    /// Each by the number of its first member.
+    audiences: HashMap<u64, Audience>,
+    /// Those in which several may be, by [`likeness`].
+    alike: HashMap<u64, Vec<u64>>,
     by_key: HashMap<Key, Vec<u64>>,
     by_values: HashMap<TypeIx, Index>,
     by_states: HashMap<TypeIx, HashSet<u64>>,
-    /// Pages that have to be read anew.
+    /// Those of pages that have to be read anew.
     behind: HashSet<u64>,
 }
 
@@ -77,6 +63,8 @@ impl Teller {
             told,
             closed: false,
             watches: HashMap::new(),
+            audiences: HashMap::new(),
+            alike: HashMap::new(),
             by_key: HashMap::new(),
             by_values: HashMap::new(),
             by_states: HashMap::new(),
@@ -124,8 +112,7 @@ impl Teller {
             Err(EngineError::Superseded) => self.close(),
             Err(error) => {
                 let detail = error.to_string();
-                self.watches.values().for_each(|watch| watch.outlet.end(Handed::Failed(detail.clone())));
-                self.clear();
+                self.end(|| Handed::Failed(detail.clone()));
             }
         }
     }
@@ -141,14 +128,10 @@ impl Teller {
                         // Nobody was told of what has been until then.
                         self.seen = self.seen.max(from);
                     }
-                    let found = FoundBy::of(&tracker);
-                    let mut watch = Watch { tracker, from, outlet, found };
+                    let mut watch = Audience::new(tracker, number, Member { from, outlet });
                     // What the others have been told in the meantime.
-                    if from < self.seen && !self.catch_up(engine, &mut watch)? {
+                    if from < self.seen && !self.catch_up(engine, &mut watch, from)? {
                         continue;
-                    }
-                    if watch.tracker.is_behind() {
-                        self.behind.insert(number);
                     }
                     self.add(engine.schema(), number, watch);
                 }
@@ -158,22 +141,21 @@ impl Teller {
     }
 
     /// Takes a watch through what has been gone through already; false where that ends it.
-    fn catch_up(&mut self, engine: &Engine, watch: &mut Watch) -> Result<bool, EngineError> {
-        let (mut goes_on, seen, from) = (true, self.seen, watch.from);
+    fn catch_up(&mut self, engine: &Engine, watch: &mut Audience, from: u64) -> Result<bool, EngineError> {
+        let (mut gone, seen) = (Vec::new(), self.seen);
         let mut visit = |step: &Step<'_, '_>| {
             let published = Arc::new(Published::new(step.commit.clone()));
-            goes_on = watch.hand(engine.schema(), &published, |it| it.step(step));
-            let is_there = step.commit.revision >= seen;
-            Ok(if goes_on && !is_there { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            watch.hand(engine.schema(), &published, &mut gone, |it| it.step(step));
+            let goes_on = gone.is_empty() && step.commit.revision < seen;
+            Ok(if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         };
         match replay(engine, from, &[], &mut visit)? {
-            Then::Was(_) => {}
+            Then::Was(_) => Ok(gone.is_empty()),
             Then::Unknown | Then::TooFar => {
-                watch.outlet.end(Handed::Missed(TOO_OLD.into()));
-                goes_on = false;
+                watch.end(|| Handed::Missed(TOO_OLD.into()));
+                Ok(false)
             }
         }
-        Ok(goes_on)
     }
 
     fn go_through(&mut self, engine: &Engine, fed: &[Arc<Commit>], looks: bool) -> Result<(), EngineError> {
@@ -254,6 +236,7 @@ impl Teller {
         gone.into_iter().for_each(|number| self.remove(schema, number));
     }
 
+    /// Takes an audience through a commit.
     fn hand(
         &mut self,
         schema: &Schema,
@@ -262,62 +245,78 @@ impl Teller {
         gone: &mut Vec<u64>,
         told: impl FnOnce(&mut Tracker) -> Result<Vec<Told>, EngineError>,
     ) {
-        let Some(watch) = self.watches.get_mut(&number) else { return };
-        if published.commit.revision <= watch.from {
-            return;
-        }
-        if !watch.hand(schema, published, told) {
-            gone.push(number);
-        } else if watch.tracker.is_behind() {
+        let Some(audience) = self.audiences.get_mut(&number) else { return };
+        audience.hand(schema, published, gone, told);
+        if audience.is_behind() {
             self.behind.insert(number);
         }
     }
 
     /// Reads the pages anew behind which nothing is known any more.
     fn read_pages(&mut self, engine: &Engine) -> Result<(), EngineError> {
+        let mut gone = Vec::new();
         for number in std::mem::take(&mut self.behind) {
-            let Some(watch) = self.watches.get_mut(&number) else { continue };
-            let goes_on = watch.read_page(engine)?;
-            if !goes_on {
-                self.remove(engine.schema(), number);
+            if let Some(audience) = self.audiences.get_mut(&number) {
+                audience.read_page(engine, &mut gone)?;
             }
         }
+        gone.into_iter().for_each(|number| self.remove(engine.schema(), number));
         Ok(())
     }
 
-    fn add(&mut self, schema: &Schema, number: u64, watch: Watch) {
-        match &watch.found {
-            FoundBy::Key(key) => self.by_key.entry(key.clone()).or_default().push(number),
+    /// Puts a watch that has caught up to those who watch the same, or by itself.
+    fn add(&mut self, schema: &Schema, number: u64, watch: Audience) {
+        watch.enter();
+        let likeness = likeness(watch.watched());
+        if let Some(likeness) = likeness {
+            let known = self.alike.entry(likeness).or_default();
+            let same = |at: &&u64| self.audiences.get(*at).is_some_and(|it| it.watched() == watch.watched());
+            if let Some(at) = known.iter().find(same).copied() {
+                self.watches.insert(number, at);
+                if let Some(audience) = self.audiences.get_mut(&at) {
+                    audience.join(watch);
+                }
+                return;
+            }
+            known.push(number);
+        }
+        match FoundBy::of(watch.watched()) {
+            FoundBy::Key(key) => self.by_key.entry(key).or_default().push(number),
             FoundBy::Values(lists) => {
                 for (ty, selector) in lists {
-                    self.by_values.entry(*ty).or_default().add(schema, selector.as_ref(), number);
+                    self.by_values.entry(ty).or_default().add(schema, selector.as_ref(), number);
                 }
             }
             FoundBy::States(types) => {
                 for ty in types {
-                    self.by_states.entry(*ty).or_default().insert(number);
+                    self.by_states.entry(ty).or_default().insert(number);
                 }
             }
         }
-        watch.outlet.enter();
-        self.watches.insert(number, watch);
+        if watch.is_behind() {
+            self.behind.insert(number);
+        }
+        self.watches.insert(number, number);
+        self.audiences.insert(number, watch);
     }
 
+    /// Takes a watch out, and its audience where nobody else is in it.
     fn remove(&mut self, schema: &Schema, number: u64) {
-        let Some(watch) = self.watches.remove(&number) else { return };
-        match watch.found {
-            FoundBy::Key(key) => {
-                if let Some(watches) = self.by_key.get_mut(&key) {
-                    watches.retain(|other| *other != number);
-                    if watches.is_empty() {
-                        self.by_key.remove(&key);
-                    }
-                }
-            }
+        let Some(at) = self.watches.remove(&number) else { return };
+        let is_empty = self.audiences.get_mut(&at).is_some_and(|audience| !audience.leave(number));
+        if !is_empty {
+            return;
+        }
+        let Some(audience) = self.audiences.remove(&at) else { return };
+        if let Some(likeness) = likeness(audience.watched()) {
+            drop_from(&mut self.alike, &likeness, at);
+        }
+        match FoundBy::of(audience.watched()) {
+            FoundBy::Key(key) => drop_from(&mut self.by_key, &key, at),
             FoundBy::Values(lists) => {
                 for (ty, selector) in lists {
                     let Some(index) = self.by_values.get_mut(&ty) else { continue };
-                    index.remove(schema, selector.as_ref(), number);
+                    index.remove(schema, selector.as_ref(), at);
                     if index.is_empty() {
                         self.by_values.remove(&ty);
                     }
@@ -325,9 +324,9 @@ impl Teller {
             }
             FoundBy::States(types) => {
                 for ty in types {
-                    let Some(watches) = self.by_states.get_mut(&ty) else { continue };
-                    watches.remove(&number);
-                    if watches.is_empty() {
+                    let Some(numbers) = self.by_states.get_mut(&ty) else { continue };
+                    numbers.remove(&at);
+                    if numbers.is_empty() {
                         self.by_states.remove(&ty);
                     }
                 }
@@ -336,23 +335,25 @@ impl Teller {
     }
 
     fn lose(&mut self) {
-        self.watches.values().for_each(|watch| watch.outlet.end(Handed::Missed(TOO_OLD.into())));
-        self.clear();
+        self.end(|| Handed::Missed(TOO_OLD.into()));
     }
 
     fn close(&mut self) {
         self.closed = true;
-        self.watches.values().for_each(|watch| watch.outlet.end(Handed::Ended));
         for wish in std::mem::take(&mut *self.wishes.lock()) {
             if let Wish::Come(_, _, _, outlet) = wish {
                 outlet.end(Handed::Ended);
             }
         }
-        self.clear();
+        self.end(|| Handed::Ended);
     }
 
-    fn clear(&mut self) {
+    /// Ends all watches with this.
+    fn end(&mut self, last: impl Fn() -> Handed) {
+        self.audiences.values().for_each(|audience| audience.end(&last));
         self.watches.clear();
+        self.audiences.clear();
+        self.alike.clear();
         self.by_key.clear();
         self.by_values.clear();
         self.by_states.clear();
@@ -360,71 +361,18 @@ impl Teller {
     }
 }
 
+/// Takes a number out of those that stand under a key.
+fn drop_from<K: Eq + Hash>(table: &mut HashMap<K, Vec<u64>>, key: &K, number: u64) {
+    let Some(numbers) = table.get_mut(key) else { return };
+    numbers.retain(|other| *other != number);
+    if numbers.is_empty() {
+        table.remove(key);
+    }
+}
+
 /// However the thread ends, nobody waits for it.
 impl Drop for Teller {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-impl FoundBy {
-    fn of(tracker: &Tracker) -> FoundBy {
-        let watched = &tracker.watched;
-        if watched.needs_states() {
-            return FoundBy::States(watched.types().into_iter().collect());
-        }
-        match watched.lists() {
-            [one] if let Which::One(key) = &one.which => FoundBy::Key(key.clone()),
-            lists => FoundBy::Values(lists.iter().map(|list| (list.ty, list.selector())).collect()),
-        }
-    }
-}
-
-impl Watch {
-    /// Takes it through a commit, and hands it what that means; false where that ends it.
-    fn hand(
-        &mut self,
-        schema: &Schema,
-        published: &Arc<Published>,
-        told: impl FnOnce(&mut Tracker) -> Result<Vec<Told>, EngineError>,
-    ) -> bool {
-        self.from = published.commit.revision;
-        match told(&mut self.tracker) {
-            Ok(told) => self.deliver(schema, published, told),
-            Err(error) => self.fail(&error),
-        }
-    }
-
-    fn deliver(&self, schema: &Schema, published: &Arc<Published>, mut told: Vec<Told>) -> bool {
-        let watched = &self.tracker.watched;
-        told.retain(|told| watched.tells(schema, told, &published.commit));
-        told.is_empty() || self.outlet.hand(Delivery { published: published.clone(), told })
-    }
-
-    /// Reads its page anew; false where that ends it.
-    fn read_page(&mut self, engine: &Engine) -> Result<bool, EngineError> {
-        let tracker = Mutex::new(&mut self.tracker);
-        let read = engine.read(Timestamp::now(), |working| {
-            let revision = working.revision();
-            Ok((revision, tracker.lock().refill(working)?))
-        });
-        match read {
-            Ok((revision, told)) => {
-                self.from = self.from.max(revision);
-                Ok(self.deliver(engine.schema(), &Arc::new(Published::as_of(revision)), told))
-            }
-            Err(error @ EngineError::Refused(_)) => Ok(self.fail(&error)),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn fail(&self, error: &EngineError) -> bool {
-        self.outlet.end(match error {
-            EngineError::Refused(_) => Handed::Missed(format!("{error}: begin anew")),
-            // The data is going to be served by another one.
-            EngineError::Superseded => Handed::Ended,
-            error => Handed::Failed(error.to_string()),
-        });
-        false
     }
 }

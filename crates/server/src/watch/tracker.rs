@@ -275,7 +275,7 @@ fn too_many() -> EngineError {
 }
 
 /// May what a path leads to be something else after a commit?
-fn concerns(led: &Led, step: &Step<'_, '_>) -> Result<bool, EngineError> {
+pub fn concerns(led: &Led, step: &Step<'_, '_>) -> Result<bool, EngineError> {
     match &led.owner {
         Some(owner) if step.change(owner).is_some() => Ok(true),
         Some(owner) => {

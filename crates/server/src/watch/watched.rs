@@ -26,7 +26,7 @@ use crate::mounts;
 pub const MAX_INITIAL_RESOURCES: usize = 10_000;
 
 /// What is watched.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Watched {
     /// Of what.
     pub of: Of,
@@ -41,7 +41,7 @@ pub struct Watched {
 }
 
 /// What a watch is of.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Of {
     /// One list, or the list of each of several types.
     Lists(Vec<WatchedList>),
@@ -52,7 +52,7 @@ pub enum Of {
 }
 
 /// An order, and how far a page of it goes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Ordered {
     /// True is descending.
     pub order: Vec<(Expr, bool)>,
@@ -63,7 +63,7 @@ pub struct Ordered {
 }
 
 /// Resources of one type that are watched.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct WatchedList {
     /// The type of the resources.
     pub ty: TypeIx,
@@ -76,7 +76,7 @@ pub struct WatchedList {
 }
 
 /// Which resources of a type.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Which {
     /// One.
     One(Key),
@@ -89,7 +89,7 @@ pub enum Which {
 }
 
 /// What a path leads to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Led {
     /// The resource that is `self`; none where the path begins at a root collection.
     pub owner: Option<Key>,
@@ -143,6 +143,11 @@ impl Watched {
             Of::Page(list, _) => std::slice::from_ref(list),
             Of::Value(..) => &[],
         }
+    }
+
+    /// Is it of whole lists?
+    pub fn is_lists(&self) -> bool {
+        matches!(self.of, Of::Lists(_))
     }
 
     /// Does it take more than the changed resources themselves to know what a commit means for it?

@@ -164,7 +164,7 @@ impl Held {
 }
 
 /// All that is watched, each by its path.
-const WATCHED: [&str; 24] = [
+const WATCHED: [&str; 27] = [
     "/api/people?filter=team.name = 'n1'",
     "/api/people?filter=team.score_total > 150 & score > 10",
     "/api/people?filter=boss.score > 20",
@@ -183,7 +183,10 @@ const WATCHED: [&str; 24] = [
     "/api/teams?order=-score_total&limit=2",
     "/api/people/p1/friends",
     "/api/people/p1/friends?filter=team.name = 'n1'",
+    "/api/people/p1/friends?order=-score&limit=2",
     "/api/teams/T0/best",
+    "/api/teams/T0/best?limit=2",
+    "/api/teams[rank > 1].people?order=-score,name&limit=3",
     "/api/teams/T0.lead.score",
     "/api/teams/T1.people.score",
     "/api/teams[rank > 1].people",

@@ -213,7 +213,6 @@ fn what_is_wrong_with_one_subscription_is_told_and_ends_nothing_else() {
         (json!({"filter": {}}), "/api/orders", "message"),
         (json!({}), "/api/ordres", "not-found"),
         (json!({}), "/api/there/orders", "watch-proxy"),
-        (json!({"limit": 1}), "/api/customers.orders", "watch-page"),
         (json!({}), "/api/orders?limit=1", "message"),
         (json!({}), "/api/orders/_query", "not-found"),
         (json!({}), "/api/customers/zoe/orders", "not-found"),

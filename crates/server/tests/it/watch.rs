@@ -285,6 +285,36 @@ fn a_child_that_goes_with_its_parents_is_told_by_its_path() {
     client.get("/api/teams/T0/tasks/K/steps?watch=true").problem(404, "not-found");
 }
 
+const OWNED: &str = "
+type Team in teams { tasks: collection Task }
+type Task { steps: collection Step }
+type Step { text: str, who: link Person on delete cascade }
+type Person in people { steps: inverse Step.who }
+";
+
+/// The path of a change was broken off where what it leads through was deleted by a later commit: whoever resumed was told of
+/// `/api/_/TASK/steps/STEP`, and then that something else was gone.
+#[test]
+fn a_change_is_told_by_its_path_though_that_leads_nowhere_by_now() {
+    let place = Place::new(OWNED);
+    let server = place.serve();
+    let mut client = server.client();
+    client.post("/api/people", &json!({"_id": "p"})).expect(201);
+    client.post("/api/teams", &json!({"_id": "T"})).expect(201);
+    client.post("/api/teams/T/tasks", &json!({"_id": "K"})).expect(201);
+    let since = client.get("/api/teams/T").revision();
+    let step = "/api/teams/T/tasks/K/steps/S";
+    client.post("/api/teams/T/tasks/K/steps", &json!({"_id": "S", "text": "a", "who": "p"})).expect(201);
+    client.patch(step, &json!({"text": "b"})).expect(200);
+    assert_eq!(client.delete("/api/teams/T").status, 204);
+    let mut resumed = server.watch(&format!("/api/people/p/steps?watch=true&since={since}"));
+    let mut events = resumed.synced();
+    events.pop();
+    let told: Vec<String> = events.iter().map(|event| format!("{} {}", event.kind(), event.path())).collect();
+    assert_eq!(told, ["added", "modified", "removed"].map(|kind| format!("{kind} {step}")));
+    assert!(events[..2].iter().all(|event| event.data["resource"]["_self"] == step), "{events:?}");
+}
+
 #[test]
 fn a_watch_resumes_anywhere_without_gap_or_repetition_also_across_a_crash() {
     let (place, mut server) = teams();

@@ -10,8 +10,11 @@ use jiff::Timestamp;
 use super::verdict::{Judged, Outcomes};
 use super::{World, declared};
 use crate::files;
+use crate::history::Told;
+use crate::history::facts::Asked;
 use crate::judge;
 use crate::model::{Facts, Setting, Step};
+use crate::origins::Label;
 use crate::receipts::Ticket;
 use crate::translate::{shown, transaction};
 use crate::workload::Workload;
@@ -32,6 +35,17 @@ pub(super) enum Around {
         /// Is the group there?
         survives: bool,
     },
+}
+
+/// How the engine knows a transaction again.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Mark {
+    /// Not at all.
+    None,
+    /// By the key of its request.
+    Key(Ticket),
+    /// By where it is on record.
+    Origin(Label),
 }
 
 /// Which step of a plan it is.
@@ -57,18 +71,25 @@ impl World {
         let fails = matches!(around, Around::Fault(_) | Around::Death { .. });
         let count = if strict && fails { 1 } else { 1 + self.random.below(4) };
         let mut predicted = self.model.clone();
-        predicted.expire(&Setting { draft: &draft, facts: &declared, now: time, revisions: &self.revisions });
+        let line = self.line.clone();
+        let revisions = &self.revisions;
+        predicted.expire(&Setting { draft: &draft, facts: &declared, line: &line, now: time, revisions });
         let (mut changes, mut writes) = (0, 0);
         let mut group: Vec<Vec<Step>> = Vec::with_capacity(count);
         let with_keys = matches!(around, Around::Calm) && self.random.percent(25);
-        let mut tickets = Vec::new();
+        let with_origins = matches!(around, Around::Calm) && !with_keys && self.random.percent(12);
+        let mut marks = Vec::new();
         for _ in 0..count {
             let revisions = &self.revisions;
             let random = &mut self.random;
             let (stored, created) = (&predicted, BTreeSet::new());
             let mut steps = Workload { draft: &draft, facts: &declared, stored, revisions, random, created }
                 .transaction();
-            tickets.push(with_keys.then(|| self.receipts.ticket(&mut self.random, &draft, &mut steps)));
+            marks.push(match (with_keys, with_origins) {
+                (true, _) => Mark::Key(self.receipts.ticket(&mut self.random, &draft, &mut steps)),
+                (_, true) => Mark::Origin(self.origins.label(&mut self.random)),
+                _ => Mark::None,
+            });
             steps.retain(|_| {
                 writes += 1;
                 !(at.dropped)(writes - 1)
@@ -77,7 +98,7 @@ impl World {
                 // Nor is at which revision derived values let a resource be after the transactions before.
                 steps.retain(|step| !matches!(step, Step::Require(..)));
             }
-            let setting = Setting { draft: &draft, facts: &declared, now: time, revisions };
+            let setting = Setting { draft: &draft, facts: &declared, line: &line, now: time, revisions };
             changes += usize::from(predicted.run(&setting, &steps) == Ok(true));
             if !steps.is_empty() {
                 self.notes.add(format!("{around:?} at {now}: {}", shown(&draft, &steps)));
@@ -97,20 +118,22 @@ impl World {
         let mut transactions = transactions?;
         files::send(&engine, &mut transactions, &mut self.sent, time)?;
         let shadow = strict.then(|| self.store.copy()).transpose().map_err(|error| error.to_string())?;
+        let asked = self.asks(at.step, group.len());
         let judged = Judged {
             draft: &draft,
             declared: &declared,
             group: &group,
             transactions: &transactions,
-            tickets: &tickets,
+            marks: &marks,
+            asked: &asked,
             time,
             shadow,
         };
         match around {
             Around::Calm => {
-                let first = transactions.first().filter(|_| !self.late && !with_keys);
+                let first = transactions.first().filter(|_| !self.late && !with_keys && !with_origins);
                 let tried = first.map(|first| judge::tried(&engine, first, now));
-                let outcomes = self.execute(&transactions, &tickets, now)?;
+                let outcomes = self.execute(&transactions, &marks, now)?;
                 if let (Some(tried), Some(outcome)) = (tried, outcomes.first()) {
                     judge::kept_its_word(&tried?, outcome)?;
                 }
@@ -126,6 +149,7 @@ impl World {
                     // There was nothing to commit.
                     Ok(outcomes) if engine.revision() == self.revision => self.accept(&judged, outcomes),
                     Err(EngineError::Store(error)) if error.is_fatal() && (changes > 0 || self.behind) => {
+                        self.report.faults.count(Fault::Sync { survives });
                         let kept = World::stored_revision(&*self.store)?;
                         self.keep(&judged, predicted, if survives { Some(kept) } else { None }, changes)?;
                         self.succeed()
@@ -144,6 +168,7 @@ impl World {
                     Ok(_) => Err("the store failed, and the group did not".into()),
                     Err(EngineError::Store(_)) if changes > 0 || self.behind => {
                         self.report.failures += 1;
+                        self.report.faults.count(fault);
                         if engine.revision() != self.revision {
                             return Err(format!("a group that failed is published as {}", engine.revision()));
                         }
@@ -171,15 +196,19 @@ impl World {
         outcome.map_err(|error| format!("the group failed: {error}"))
     }
 
-    /// A group, some of whose requests come with keys.
+    /// A group, some of whose requests are known again.
     fn execute(
         &self,
         transactions: &[Transaction],
-        tickets: &[Option<Ticket>],
+        marks: &[Mark],
         now: Timestamp,
     ) -> Result<Outcomes, String> {
-        let of = |ticket: &Option<Ticket>| ticket.as_ref().map_or(Wants::results(), Ticket::wants);
-        let wants: Vec<Wants> = tickets.iter().map(of).collect();
+        let of = |mark: &Mark| match mark {
+            Mark::None => Wants::results(),
+            Mark::Key(ticket) => ticket.wants(),
+            Mark::Origin(label) => label.wants(),
+        };
+        let wants: Vec<Wants> = marks.iter().map(of).collect();
         let group: Vec<Request<'_>> = transactions
             .iter()
             .zip(&wants)
@@ -214,6 +243,11 @@ impl World {
         kept: Option<u64>,
         changes: usize,
     ) -> Result<(), String> {
+        let node = self.engine().node_name().to_owned();
+        for (asking, steps) in judged.asked.iter().zip(judged.group) {
+            let asked = Asked::new(steps, judged.time);
+            self.history.tell(*asking, &node, asked, Told::Unknown);
+        }
         let Some(kept) = kept else { return Ok(()) };
         let kept = kept.saturating_sub(self.revision) as usize;
         // What only brings values that were behind may be a commit, too.

@@ -1,6 +1,7 @@
 //! One run: the engine, the model beside it, and one step after the other: a group of transactions (`group`), judged by
 //! what the engine says of it (`verdict`) and by what readers see meanwhile (`reading`), or something else that happens.
 
+mod clients;
 mod group;
 mod reading;
 mod verdict;
@@ -16,11 +17,15 @@ use jiff::{SignedDuration, Timestamp};
 use crate::draft::{Draft, Fact, FieldDraft, FieldKind, TypeDraft};
 use crate::fold::Fold;
 use crate::ground::Ground;
+use crate::history::History;
+use crate::history::facts::{Asked, Plain};
 use crate::judge::{self, State};
 use crate::make;
 use crate::model::{Facts, Place, Setting};
 use crate::nodes::Node;
+use crate::origins::Origins;
 use crate::plan::Plan;
+use crate::processors::Line;
 use crate::random::Random;
 use crate::receipts::Receipts;
 use crate::store::SimStore;
@@ -41,7 +46,14 @@ pub struct World {
     /// Of the last commit.
     pub(crate) revision: u64,
     pub(crate) fold: Fold,
+    /// What clients asked and were told.
+    pub(crate) history: History<Plain>,
     receipts: Receipts,
+    origins: Origins,
+    /// The processors that writes pass.
+    pub(crate) line: Arc<Line>,
+    /// Has another version of the schema been opened since the history was last checked?
+    pub(crate) renewed: bool,
     /// What the clock shows; it may go back.
     clock: Timestamp,
     /// Of the last commit.
@@ -97,9 +109,13 @@ impl World {
         let options = EngineOptions { node: "n1".into(), ..options(&mut random) };
         let executor = open(store.clone(), &text, &options, Timestamp::UNIX_EPOCH, &mut |_| {})
             .map_err(|error| format!("an empty store cannot be opened: {error}"))?;
+        let draft = Arc::new(draft);
+        let line: Arc<Line> = Arc::default();
+        let (facts, revisions) = Default::default();
+        let plain = Plain { draft: draft.clone(), line: line.clone(), facts, revisions };
         Ok(World {
             random,
-            draft: Arc::new(draft),
+            draft,
             text,
             store,
             executor: RefCell::new(executor),
@@ -107,7 +123,11 @@ impl World {
             revisions: BTreeMap::new(),
             revision: 0,
             fold: Fold::default(),
+            history: History::new(plain, 0),
             receipts: Receipts::default(),
+            origins: Origins::default(),
+            line,
+            renewed: false,
             clock: Timestamp::UNIX_EPOCH,
             last: Timestamp::MIN,
             others: Vec::new(),
@@ -152,7 +172,10 @@ impl World {
         let dropped = |write: usize| plan.dropped.contains(&(step, write));
         let at = At { step, dropped: &dropped };
         self.turn(plan, step)?;
-        let what = self.random.weighted(&[56, 8, 8, 5, 4, 4, 7, 4, 4, 20]);
+        // Chances of their own, so that what is done otherwise does not depend on them.
+        let mut chance = plan.chance(usize::MAX / 3 - step);
+        self.change_processors(&mut chance)?;
+        let what = self.random.weighted(&plan.weights.0);
         if !matches!(what, 0 | 9) {
             self.learn()?;
         }
@@ -180,6 +203,8 @@ impl World {
                 self.update(steps)?;
             }
         }
+        self.clients_read(&mut chance)?;
+        self.settle()?;
         self.report.resources = self.report.resources.max(self.model.records.len());
         let every = |random: &mut Random| random.percent(40);
         let (facts, derived, log) =
@@ -193,8 +218,10 @@ impl World {
         self.random = plan.chance(plan.steps + 1);
         self.look(true, true, true, 10)?;
         self.finish_updates()?;
+        self.settle()?;
         self.look(true, true, true, 0)?;
         self.crash()?;
+        self.settle()?;
         self.look(true, true, true, 0)?;
         let written = self.report.written;
         if written.derived >= 40 && written.refused * 4 > written.derived * 3 {
@@ -252,7 +279,8 @@ impl World {
     /// Lets the model go on to a time.
     fn expire(&mut self, draft: &Draft, now: Timestamp) {
         let declared = declared(draft);
-        let setting = Setting { draft, facts: &declared, now, revisions: &self.revisions };
+        let line = self.line.clone();
+        let setting = Setting { draft, facts: &declared, line: &line, now, revisions: &self.revisions };
         self.model.expire(&setting);
     }
 
@@ -285,6 +313,8 @@ impl World {
         }
         self.notes.add(format!("the clock, at {}", commit.time));
         self.report.ticks += 1;
+        let told = Asked::clock(commit.time).with_effects(engine.schema(), &draft, &commit);
+        self.history.by_itself(commit.revision, Some(told));
         self.went_on(commit.revision, commit.time);
         Ok(())
     }
@@ -295,6 +325,20 @@ impl World {
         self.fold.commits.push_back((revision, time));
     }
 }
+
+/// A group of transactions while nothing else happens, and so on: what a step may be, and how often without anything told.
+pub const STEPS: [(&str, usize); 10] = [
+    ("group", 56),
+    ("watched", 8),
+    ("amid-read", 8),
+    ("fault", 5),
+    ("sync", 4),
+    ("crash", 4),
+    ("schema", 7),
+    ("schema-cut-short", 4),
+    ("trim", 4),
+    ("update", 20),
+];
 
 /// Options with a cache of any size.
 pub(crate) fn options(random: &mut Random) -> EngineOptions {

@@ -8,6 +8,7 @@ use corollary_engine::{Doc, Key};
 use jiff::Timestamp;
 
 use super::World;
+use super::clients::WATCHER;
 use super::verdict::Judged;
 use crate::judge::{self, State};
 use crate::model::Place;
@@ -21,6 +22,7 @@ impl World {
         let before = self.state()?;
         let engine = self.reader()?;
         let keys = self.keys_about(judged);
+        let asking = self.history.ask(WATCHER, engine.node_name());
         let seen: Arc<Mutex<Vec<Result<Seen, String>>>> = Arc::default();
         let (weak, store_of_seen) = (Arc::downgrade(&engine), seen.clone());
         self.store.watch(Some(Arc::new(move || {
@@ -52,6 +54,7 @@ impl World {
                 return Err(format!("a reader saw {newest}, and then {revision}"));
             }
             newest = revision;
+            self.watcher_saw(asking, &engine, revision, &docs);
             self.check_seen((revision, docs), &before, &after)?;
         }
         Ok(())
@@ -62,6 +65,7 @@ impl World {
         let before = self.state()?;
         let engine = self.reader()?;
         let keys = self.keys_about(judged);
+        let asking = self.history.ask(WATCHER, engine.node_name());
         let first = self.random.below(keys.len() + 1);
         let types: Vec<_> =
             engine.schema().types().filter(|(_, ty)| ty.visible()).map(|(ty, _)| ty).collect();
@@ -86,6 +90,7 @@ impl World {
         let old = self.revision;
         self.accept(judged, outcomes)?;
         let after = self.state()?;
+        self.watcher_saw(asking, &engine, revision, &docs);
         self.check_seen((revision, docs), &before, &after)?;
         let state = if revision == old { &before } else { &after };
         let expected = state.keys().filter(|key| key.ty == listed).map(|key| key.id.clone());

@@ -9,10 +9,12 @@ use corollary_store::Store;
 use jiff::Timestamp;
 
 use super::World;
+use super::group::Mark;
 use crate::draft::{Draft, Fact, FieldKind};
+use crate::history::facts::Asked;
+use crate::history::{Asking, Told};
 use crate::judge;
 use crate::model::{Facts, Setting, Step};
-use crate::receipts::Ticket;
 use crate::rules::Codes;
 use crate::store::SimStore;
 use crate::translate::shown;
@@ -26,8 +28,10 @@ pub(super) struct Judged<'a> {
     pub declared: &'a [Vec<Fact<'a>>],
     pub group: &'a [Vec<Step>],
     pub transactions: &'a [Transaction],
-    /// The key of each, where it has one.
-    pub tickets: &'a [Option<Ticket>],
+    /// How each is known again.
+    pub marks: &'a [Mark],
+    /// When each was asked.
+    pub asked: &'a [Asking],
     /// Of the commit.
     pub time: Timestamp,
     /// What was stored before the group, where fields are strict.
@@ -88,16 +92,21 @@ impl World {
         let mut last = Vec::new();
         for (at, outcome) in outcomes.into_iter().enumerate() {
             let steps = &judged.group[at];
-            let ticket = judged.tickets[at];
-            let told = ticket.and_then(|ticket| self.receipts.judge(&ticket, judged.time, &outcome));
+            let told = match &judged.marks[at] {
+                Mark::None => None,
+                Mark::Key(ticket) => self.receipts.judge(ticket, judged.time, &outcome),
+                Mark::Origin(label) => self.origins.judge(label, &outcome),
+            };
             if let Some(told) = told {
                 told?;
                 self.report.repeated += 1;
                 continue;
             }
+            let line = self.line.clone();
             let setting = Setting {
                 draft: judged.draft,
                 facts: judged.declared,
+                line: &line,
                 now: judged.time,
                 revisions: &self.revisions,
             };
@@ -109,10 +118,16 @@ impl World {
                     self.follow(judged, steps, &next, changed, &committed)
                         .map_err(|what| format!("{what}: {}", about()))?;
                     self.model = next;
-                    if let Some(ticket) = &ticket {
-                        let asked = (self.draft.clone(), steps.clone());
-                        self.receipts.keep(ticket, judged.time, &committed, asked)?;
+                    match &judged.marks[at] {
+                        Mark::None => {}
+                        Mark::Key(ticket) => {
+                            let asked = (self.draft.clone(), steps.clone());
+                            self.receipts.keep(ticket, judged.time, &committed, asked)?;
+                        }
+                        Mark::Origin(label) => self.origins.note(label, &committed)?,
                     }
+                    let facts = committed.commit.as_ref().is_some_and(|it| !only_follows(&self.engine(), it));
+                    self.told(judged.asked[at], steps, judged.time, &committed, facts);
                     let transaction = &judged.transactions[at];
                     let keys = transaction.writes.iter().map(|write| write.key().clone());
                     let results = keys.zip(committed.results);
@@ -120,6 +135,9 @@ impl World {
                     accepted.push(transaction.clone());
                 }
                 (Err(codes), Err(EngineError::Refused(refusals))) if codes == codes_of(&refusals) => {
+                    let node = self.engine().node_name().to_owned();
+                    let asked = Asked::new(steps, judged.time);
+                    self.history.tell(judged.asked[at], &node, asked, Told::Refused(codes));
                     self.report.refused += 1;
                 }
                 (_, Err(EngineError::Refused(refusals)))

@@ -7,7 +7,7 @@ use super::request::{ACTIONS, Body, Expected, JSON_PATCH, Request};
 /// What has been asked for and has happened: kinds of requests that were done, and codes of those that were not.
 pub type Seen = BTreeSet<String>;
 
-const WANTED: [&str; 59] = [
+const WANTED: [&str; 60] = [
     "GET",
     "HEAD",
     "GET not modified",
@@ -42,6 +42,7 @@ const WANTED: [&str; 59] = [
     "if-match",
     "append-only",
     "body",
+    "denied",
     "enum",
     "exists",
     "id",

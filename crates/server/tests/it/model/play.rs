@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::answer::{Answer, answer};
 use super::compare;
 use super::coverage::{self, Seen};
+use super::log::Log;
 use super::paths::{self, List, Place, Post};
 use super::reads;
 use super::request::{Body, CURRENT, Expected, Made, Request, Tag};
@@ -27,6 +28,7 @@ pub struct Play {
     pub state: State,
     pub seen: Seen,
     watches: Watches,
+    log: Log,
     kept: BTreeMap<String, Kept>,
     /// The entity tag of a list, and what it was of.
     tags: BTreeMap<String, (String, Json)>,
@@ -39,6 +41,13 @@ impl Play {
         let server = folder.serve();
         let mut client = server.client();
         let mut state = State::default();
+        for (id, record) in super::processors::all() {
+            let path = format!("/api/_processors/{id}");
+            let reply = send(&mut client, &Request::new("PUT", path).with(record), &[])?;
+            if reply.status >= 300 {
+                return Err(format!("the processor {id}: {}", reply.text()));
+            }
+        }
         for (root, body) in [
             (
                 "people",
@@ -53,8 +62,8 @@ impl Play {
             state = after.unwrap();
         }
         let watches = Watches::begin(&server.address, &state)?;
-        let (kept, tags) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Play { server, folder, client, state, seen: Seen::new(), watches, kept, tags })
+        let (log, kept, tags) = (Log::behind(&state), BTreeMap::new(), BTreeMap::new());
+        Ok(Play { server, folder, client, state, seen: Seen::new(), watches, log, kept, tags })
     }
 
     /// Asks both, and compares; returns the ids that the server has made.
@@ -89,6 +98,7 @@ impl Play {
         coverage::note(&mut self.seen, request, &expected);
         if let Some(after) = after {
             self.watches.commit(&self.state, &after);
+            self.log.commit(&self.state, &after);
             self.state = after;
         }
         if request.method == "GET" && request.behind.is_none() && expected.status == 200 {
@@ -172,7 +182,7 @@ impl Play {
         matches.chain(none).collect()
     }
 
-    /// Reads everything there is, and what the watches have told.
+    /// Reads everything there is, what the watches have told, and the log.
     pub fn check(&mut self) -> Result<(), String> {
         let mut all: Vec<Request> =
             ["people", "shops", "orders"].map(|root| Request::new("GET", format!("/api/{root}"))).into();
@@ -192,7 +202,9 @@ impl Play {
             request.view.limit = None;
             self.ask(&request).map_err(|error| format!("then {}: {error}", request.shown()))?;
         }
-        self.watches.check(&self.state)
+        self.watches.check(&self.state)?;
+        let Play { log, client, .. } = self;
+        log.check(|request| send(client, request, &[]))
     }
 
     /// Ends it; what is stored must be what the oracle says.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::processors;
 use super::schema::{Field, Kind, OnDelete, Type, Unique};
 use super::state::{Doc, Held, Id, Key, Object, State};
 use super::values::{self, Fill, Wrong};
@@ -235,8 +236,10 @@ impl<'b> Work<'b> {
 
     /// The state that comes of it, with a new revision where anything changed; `last` is asked before that.
     pub fn finish(mut self, last: impl FnOnce(&State) -> Outcome<()>) -> Outcome<State> {
+        processors::set(self.before, &mut self.state);
         self.check_links()?;
         self.check_unique()?;
+        processors::denied(self.before, &self.state)?;
         last(&self.state)?;
         let changed = self.state.changed_since(self.before, &self.moved);
         if !changed.is_empty() {
