@@ -41,7 +41,7 @@ pub const POWER_LOSS: Torture = Torture {
             "random folders at each moment, beside two that always are",
         ),
         ("--lives", "COROLLARY_POWER_LIVES", "6", "how often the server is stopped or killed in the run"),
-        ("--writes", "COROLLARY_POWER_WRITES", "200", "writes acknowledged in each of these, about"),
+        ("--writes", "COROLLARY_POWER_WRITES", "100", "writes acknowledged in each of these, about"),
         ("--every", "COROLLARY_POWER_EVERY", "1", "of so many moments one is looked at"),
         SEED,
     ],
