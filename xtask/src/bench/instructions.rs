@@ -37,7 +37,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 type Asked = (&'static str, String, String);
 
 /// What is counted: its name, how many operations a request stands for, and the request by its number.
-const OPERATIONS: [(&str, u64, fn(u64) -> Asked); 10] = [
+type Operation = (&'static str, u64, fn(u64) -> Asked);
+
+/// See the module.
+const OPERATIONS: [Operation; 10] = [
     ("GET /healthz", 1, |_| ("GET", "/healthz".into(), String::new())),
     ("read an order", 1, |n| ("GET", format!("/api/orders/o{}", order(n)), String::new())),
     ("read an order with its customer", 1, |n| {

@@ -7,7 +7,7 @@ use crate::common::{Json, json};
 
 /// The records, by their ids.
 pub fn all() -> [(&'static str, Json); 3] {
-    let deny = "deny when self.amount = 12 and self.state = 'paid', message \"not so\"";
+    let deny = "deny when self.amount = 40 and self.cost = 80, message \"too much\"";
     let grow = "deny when operation = 'update' and self.visits < old.visits";
     let set = "set done := self.text = 'go'";
     [
@@ -41,7 +41,7 @@ pub fn denied(before: &State, after: &State) -> Result<(), Vec<Wrong>> {
     let number = |state: &State, key: &Key, name: &str| state.value(key, name).as_i64();
     let mut wrong = Vec::new();
     for key in written(before, after, Type::Order) {
-        if number(after, key, "amount") == Some(12) && after.value(key, "state") == "paid" {
+        if number(after, key, "amount") == Some(40) {
             wrong.push(Wrong::plain("denied").of(key));
         }
     }
