@@ -11,8 +11,14 @@ pub mod opening;
 pub mod page;
 pub mod published;
 pub mod queue;
+#[cfg(test)]
+mod queue_orders;
+#[cfg(test)]
+mod queue_tests;
 pub mod socket;
 pub mod stream;
 pub mod teller;
 pub mod tracker;
 pub mod watched;
+
+use crate::sync;
