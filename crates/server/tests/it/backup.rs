@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::common::*;
 use corollary_engine::keys;
 use corollary_store::postgres::testing::Server as Database;
-use corollary_store::{Batch, EmbeddedOptions, EmbeddedStore, Store};
+use corollary_store::{Batch, Store};
 
 const SHOP: &str = r#"
 type Customer in customers {
@@ -275,7 +275,7 @@ fn a_restore_that_was_killed_is_seen_and_done_anew() {
     // In any case there is one.
     let place = folder();
     {
-        let store = EmbeddedStore::open(&place.data(), &keys::KEYSPACES, EmbeddedOptions::default()).unwrap();
+        let store = crate::common::embedded(&place.data()).unwrap();
         let mut batch = Batch::new();
         batch.put(keys::META, keys::RESTORING, "some other");
         batch.put(keys::DOC, "half", "of it");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::common::shop::{SHOP, assert_says, failed, shop, succeeded};
 use crate::common::*;
 use corollary_engine::{EngineOptions, keys};
-use corollary_store::{Batch, Direction, EmbeddedOptions, EmbeddedStore, KeyRange, Store};
+use corollary_store::{Batch, Direction, KeyRange, Store};
 use corollary_value::Value;
 use jiff::Timestamp;
 
@@ -195,8 +195,7 @@ fn there_is_nothing_to_check_or_export_where_there_is_no_data() {
 
 /// Changes stored derived values by hand.
 fn corrupt(place: &Place, ty: &str, id: &str, field: &str, value: Value) {
-    let store: Arc<dyn Store> =
-        Arc::new(EmbeddedStore::open(&place.data(), &keys::KEYSPACES, EmbeddedOptions::default()).unwrap());
+    let store: Arc<dyn Store> = Arc::new(crate::common::embedded(&place.data()).unwrap());
     let executor =
         corollary_engine::open(store.clone(), SHOP, &EngineOptions::default(), Timestamp::now(), &mut |_| {})
             .unwrap();
@@ -261,7 +260,7 @@ fn a_check_names_the_values_that_are_wrong_and_mends_them() {
     assert_eq!(said.lines().count(), 2, "{said}");
     succeeded(&place.run(&["check", "--repair"]));
     {
-        let store = EmbeddedStore::open(&place.data(), &keys::KEYSPACES, EmbeddedOptions::default()).unwrap();
+        let store = crate::common::embedded(&place.data()).unwrap();
         let mut first = None;
         let snapshot = store.snapshot().unwrap();
         snapshot

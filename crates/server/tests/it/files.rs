@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::common::*;
 use corollary_engine::keys;
 use corollary_store::postgres::testing::Server as Database;
-use corollary_store::{Batch, Direction, EmbeddedOptions, EmbeddedStore, KeyRange, Keyspace, Store};
+use corollary_store::{Batch, Direction, KeyRange, Keyspace, Store};
 
 const SCHEMA: &str = "
 type Folder in folders {
@@ -46,7 +46,7 @@ const BYTES: [(&str, &str); 1] = [("content-type", "application/octet-stream")];
 
 /// How many entries a keyspace of the data has; no server runs on it.
 fn entries(data: &Path, keyspace: Keyspace) -> usize {
-    let store = EmbeddedStore::open(data, &keys::KEYSPACES, EmbeddedOptions::default()).unwrap();
+    let store = crate::common::embedded(data).unwrap();
     let mut count = 0;
     let visit = &mut |_: &[u8], _: &[u8]| {
         count += 1;
@@ -322,7 +322,7 @@ fn a_check_tells_of_bytes_that_are_left_over_and_mends_them_while_a_server_runs_
     with_doc(&server).request("PUT", SCAN, &BYTES, b"hello").expect_status(201);
     server.stop();
     let tamper = || {
-        let store = EmbeddedStore::open(&place.data(), &keys::KEYSPACES, EmbeddedOptions::default()).unwrap();
+        let store = crate::common::embedded(&place.data()).unwrap();
         let mut batch = Batch::new();
         batch.put(keys::BLOB, [7; 20], [1; 100]);
         store.commit(&batch).unwrap();

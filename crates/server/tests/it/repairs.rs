@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 use crate::common::*;
 use corollary_engine::{EngineOptions, catalog, keys, open};
 use corollary_store::postgres::testing::Server as Database;
-use corollary_store::{
-    Batch, Direction, EmbeddedOptions, EmbeddedStore, KeyRange, PostgresOptions, PostgresStore, Store,
-};
+use corollary_store::{Batch, Direction, EmbeddedStore, KeyRange, PostgresOptions, PostgresStore, Store};
 use corollary_value::{Id, Value};
 use jiff::Timestamp;
 
@@ -54,9 +52,7 @@ fn spoil(store: std::sync::Arc<dyn Store>, values: &[(&str, &str, &str, Value)])
 }
 
 fn embedded(place: &Place) -> std::sync::Arc<EmbeddedStore> {
-    std::sync::Arc::new(
-        EmbeddedStore::open(&place.data(), &keys::KEYSPACES, EmbeddedOptions::default()).unwrap(),
-    )
+    std::sync::Arc::new(crate::common::embedded(&place.data()).unwrap())
 }
 
 fn wrong() -> [(&'static str, &'static str, &'static str, Value); 3] {

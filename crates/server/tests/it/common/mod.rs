@@ -17,9 +17,12 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use corollary_engine::keys;
 use corollary_store::postgres::testing::Server as Database;
+use corollary_store::{EmbeddedOptions, EmbeddedStore, StoreError};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -30,6 +33,18 @@ pub use watch::Watch;
 
 /// How long anything may take.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Opens a data folder in this process. Programs that other tests start at the same time hold its lock for a moment, between
+/// fork and exec: of many runs one found a folder "in use" that it had just closed itself.
+pub fn embedded(folder: &Path) -> Result<EmbeddedStore, StoreError> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match EmbeddedStore::open(folder, &keys::KEYSPACES, EmbeddedOptions::default()) {
+            Err(StoreError::InUse { .. }) if Instant::now() < deadline => sleep(Duration::from_millis(5)),
+            opened => return opened,
+        }
+    }
+}
 
 /// The binary with a subcommand.
 pub fn corollary(args: &[&str]) -> Command {
@@ -216,7 +231,7 @@ impl Server {
                 return status;
             }
             assert!(begun.elapsed() < PATIENCE, "the server does not end");
-            std::thread::sleep(Duration::from_millis(5));
+            sleep(Duration::from_millis(5));
         }
     }
 }
@@ -230,7 +245,7 @@ pub struct Starting {
 impl Starting {
     /// SIGKILL, after a time.
     pub fn kill_after(mut self, time: Duration) {
-        std::thread::sleep(time);
+        sleep(time);
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

@@ -8,11 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use corollary_engine::{
-    Edit, EngineError, EngineOptions, Executor, Key, Transaction, Write, catalog, files, history, keys,
-    oracle, receipt, side_state,
+    Edit, EngineError, EngineOptions, Executor, Key, Transaction, Write, catalog, files, history, oracle,
+    receipt, side_state,
 };
 use corollary_schema::{Schema, Slot};
-use corollary_store::{EmbeddedOptions, EmbeddedStore, Store};
+use corollary_store::Store;
 use corollary_value::{Id, Value};
 use jiff::Timestamp;
 
@@ -112,7 +112,7 @@ impl Judge<'_> {
 
 /// Opens the data of a folder, as a server does; nothing if nobody had come to open it.
 fn open(data: &Path) -> Result<Option<Executor>, String> {
-    let store = EmbeddedStore::open(data, &keys::KEYSPACES, EmbeddedOptions::default());
+    let store = crate::common::embedded(data);
     let store: Arc<dyn Store> = Arc::new(store.map_err(|error| format!("it cannot be opened: {error}"))?);
     let stored = catalog::stored(&*store).map_err(|error| format!("it has no schema: {error}"))?;
     let Some(stored) = stored else { return Ok(None) };
