@@ -267,10 +267,13 @@ mod tests {
     fn what_is_recorded_can_be_shown() {
         let page = read(&root().join("docs/performance.md")).unwrap();
         let folder = tempfile::tempdir().unwrap();
+        let named = std::cell::Cell::new(0);
         filled(&page, &|name| {
+            named.set(named.get() + 1);
             let results = results(name)?;
             Ok(section(&results, &draw(name, &results, folder.path())?))
         })
         .unwrap();
+        assert!(named.get() > 0);
     }
 }

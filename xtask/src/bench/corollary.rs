@@ -192,6 +192,11 @@ impl Ready {
         self.address
     }
 
+    /// The time that it has had of the processors.
+    pub fn cpu_time(&self) -> Option<Duration> {
+        self.server.cpu_time()
+    }
+
     /// The number of its process.
     pub fn process(&self) -> u32 {
         self.server.process()
@@ -226,7 +231,7 @@ impl Corollary {
 
     /// The time that it has had of the processors.
     pub fn cpu_time(&self) -> Option<Duration> {
-        self.server.server.cpu_time()
+        self.server.cpu_time()
     }
 
     /// Stops it, which must end well, and gives its data back.
