@@ -57,6 +57,8 @@ pub struct CacheStats {
     pub entries: usize,
     /// The bytes that they take, about.
     pub bytes: usize,
+    /// The bytes that they may take.
+    pub limit_bytes: usize,
     /// Look-ups that found what they looked for.
     pub hits: u64,
     /// Resources that were read from the store because it did not have them.
@@ -182,6 +184,7 @@ impl Cache {
             let shard = shard.lock();
             all.entries += shard.entries.len();
             all.bytes += shard.bytes;
+            all.limit_bytes += shard.limit_bytes;
             all.hits += shard.hits;
             all.fills += shard.fills;
         }

@@ -47,6 +47,14 @@ pub enum Edit {
         /// The first?
         first: bool,
     },
+    /// A list: one element at another place of it, counted without the element; at its end where there is none or the
+    /// list is shorter.
+    Place {
+        /// Which of them.
+        element: Element,
+        /// Before which of the others.
+        at: Option<usize>,
+    },
     /// A set: these too.
     Add(Vec<Value>),
     /// A set: these not.
@@ -57,6 +65,15 @@ pub enum Edit {
     Unlink(Id),
     /// A file: these bytes, which are in the store already.
     File(Arc<Received>),
+}
+
+/// One element of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Element {
+    /// That at a place, counted from 0.
+    At(usize),
+    /// The first that is this value.
+    Is(Value),
 }
 
 /// A value after an edit; `place` is the field, or the member in it, and `now` what new defaults are as of. Mostly, what does not fit comes out as a value that
@@ -97,6 +114,25 @@ pub fn edited(
             ([], _) => old.clone(),
             ([_, left @ ..], true) | ([left @ .., _], false) => Value::List(left.into()),
         },
+        Edit::Place { element, at } => {
+            let mut elements = elements(place, old)?.to_vec();
+            let found = match element {
+                Element::At(from) => Some(*from).filter(|from| *from < elements.len()),
+                Element::Is(value) => elements.iter().position(|element| compare(element, value).is_eq()),
+            };
+            let Some(from) = found else {
+                let message = match element {
+                    Element::At(from) => {
+                        format!("`{place}` has {} elements, and none at {from}", elements.len())
+                    }
+                    Element::Is(value) => format!("`{place}` has no element {value}"),
+                };
+                return Err(Refusal::new("element", Some(place), message));
+            };
+            let element = elements.remove(from);
+            elements.insert(at.unwrap_or(elements.len()).min(elements.len()), element);
+            Value::List(elements.into())
+        }
         Edit::Add(values) => {
             // The rules put a set in order, each element once.
             Value::List(elements(place, old)?.iter().chain(values).cloned().collect())

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use corollary_engine::Edit;
+use corollary_engine::{Edit, Element};
 use corollary_value::{Id, Value};
 use jiff::SignedDuration;
 use smol_str::SmolStr;
@@ -440,7 +440,8 @@ impl Workload<'_> {
             FactKind::Stored(ty) if special => self.edit_value(ty),
             FactKind::Links(target, _) if special => {
                 let id = self.target(target);
-                match self.random.below(10) {
+                match self.random.below(11) {
+                    10 => self.elsewhere(Value::Ref(id)),
                     0 => Edit::Push { values: vec![Value::Ref(id)], at: self.position() },
                     1 => Edit::Pop { first: self.random.percent(50) },
                     2..=6 => Edit::Link(id),
@@ -456,11 +457,24 @@ impl Workload<'_> {
         self.random.percent(50).then(|| self.random.below(4))
     }
 
+    /// One element of a list to another place.
+    fn elsewhere(&mut self, value: Value) -> Edit {
+        let element = match self.random.percent(70) {
+            true => Element::At(self.random.below(3)),
+            false => Element::Is(value),
+        };
+        Edit::Place { element, at: self.position() }
+    }
+
     /// An edit of the elements of a list or a set.
     fn edit_elements(&mut self, of: &ValueType) -> Edit {
         let count = self.random.below(3);
         let values = (0..count).map(|_| self.of_type(of)).collect();
-        match self.random.below(5) {
+        match self.random.below(6) {
+            5 => {
+                let value = self.of_type(of);
+                self.elsewhere(value)
+            }
             0 | 1 => Edit::Push { values, at: self.position() },
             2 => Edit::Pop { first: self.random.percent(50) },
             3 => Edit::Add(values),

@@ -22,10 +22,6 @@ use jiff::Timestamp;
 
 use super::{Failure, Place, open};
 
-/// Megabytes of decoded documents at least, if there are so many: a check reads all of them again and again. Measured on
-/// the flights: 24 s instead of 51 s with 128.
-const CACHE_MB: u32 = 1_024;
-
 /// Wrong values that are told one by one.
 const MAX_TOLD: usize = 50;
 
@@ -37,9 +33,8 @@ const REST: Duration = Duration::from_millis(50);
 
 /// Compares, tells, and mends if asked to.
 pub fn run(place: &Place, sample: Option<usize>, repair: bool) -> Result<(), Failure> {
-    let place = Place { cache_mb: place.cache_mb.max(CACHE_MB), ..place.clone() };
-    let (mut executor, _) = open::open_existing(&place)?;
-    let found = compare(&executor, &place, sample)?;
+    let (mut executor, _) = open::open_existing(place)?;
+    let found = compare(&executor, place, sample)?;
     // Others that share the data do what they have begun.
     let unfinished = !executor.engine().is_shared() && !executor.engine().updates().open.is_empty();
     if found.wrong == 0 && !(repair && unfinished) {
@@ -50,22 +45,21 @@ pub fn run(place: &Place, sample: Option<usize>, repair: bool) -> Result<(), Fai
         return Err(format!("{}; `corollary check --repair` mends them", found.summary).into());
     }
     println!("{}", found.summary);
-    mend(&mut executor, &found.structures).map_err(|error| error.to_string())?;
+    mend(&mut executor, &found.structures, place.cache_bytes()).map_err(|error| error.to_string())?;
     files::mend(&mut executor, &found.faults).map_err(|error| error.to_string())?;
-    let after = compare(&executor, &place, None)?;
+    let after = compare(&executor, place, None)?;
     println!("after the repair: {}", after.summary);
     if after.wrong == 0 { Ok(()) } else { Err("the repair did not mend everything".to_string().into()) }
 }
 
 /// Mends rows, builds what can be mended in no other way, and has updates mend the rest.
-fn mend(executor: &mut Executor, wrong: &BTreeSet<Structure>) -> Result<(), EngineError> {
+fn mend(executor: &mut Executor, wrong: &BTreeSet<Structure>, cache_bytes: usize) -> Result<(), EngineError> {
     let schema = executor.engine().schema().clone();
     let mut apart = Cures::of(&schema).apart(wrong);
     let mut rows = Vec::new();
     for structure in apart.rows.clone() {
-        let cache = (CACHE_MB as usize) << 20;
         let engine = executor.engine();
-        match engine.alone(cache, |working| side_state::wrong_rows(working, structure, MAX_ROWS))? {
+        match engine.alone(cache_bytes, |working| side_state::wrong_rows(working, structure, MAX_ROWS))? {
             Some(wrong) => rows.push((structure, wrong)),
             None => apart.build_instead(structure),
         }
@@ -132,7 +126,7 @@ struct Found {
 
 fn compare(executor: &Executor, place: &Place, sample: Option<usize>) -> Result<Found, Failure> {
     let engine = executor.engine();
-    let compared = engine.alone((place.cache_mb as usize) << 20, |working| {
+    let compared = engine.alone(place.cache_bytes(), |working| {
         let checked = oracle::check(working, sample)?;
         if sample.is_some() {
             return Ok((checked, None));

@@ -6,6 +6,7 @@ mod check_server;
 mod demo;
 mod export;
 mod import;
+mod memory;
 mod open;
 mod schema;
 mod serve;
@@ -39,9 +40,9 @@ struct Place {
     /// beyond the process
     #[arg(long, value_name = "URL", env = "COROLLARY_STORE", hide_env_values = true)]
     store: Option<String>,
-    /// Megabytes of memory for decoded documents
-    #[arg(long, value_name = "MB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(..=1_048_576))]
-    cache_mb: u32,
+    /// Megabytes of memory for decoded documents; without it an eighth of what there is, 64 to 4,096
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(..=1_048_576))]
+    cache_mb: Option<u32>,
     /// Milliseconds that a commit may stand in the journal of the data folder alone, before it is put into the database file too
     #[arg(long, value_name = "MS", default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     journal_ms: u32,
@@ -51,6 +52,11 @@ struct Place {
 const MEMORY: &str = "memory";
 
 impl Place {
+    /// Bytes of memory for decoded documents.
+    fn cache_bytes(&self) -> usize {
+        (self.cache_mb.unwrap_or_else(memory::cache_mb) as usize) << 20
+    }
+
     /// Where the data is, for messages: never with a password.
     fn shown(&self) -> String {
         self.stored().shown()

@@ -189,7 +189,7 @@ pub fn engine_options(
     node: &str,
 ) -> EngineOptions {
     EngineOptions {
-        cache_bytes: (place.cache_mb as usize) << 20,
+        cache_bytes: place.cache_bytes(),
         update_budget,
         own_budgets: own_budgets.to_vec(),
         node: node.into(),

@@ -64,6 +64,9 @@ pub struct Options {
     /// Subscriptions that one WebSocket may have; further ones are refused
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_subscriptions: u32,
+    /// Refuses a PUT, PATCH or DELETE of a resource that does not say with If-Match what it writes over (428)
+    #[arg(long)]
+    pub require_if_match: bool,
     /// Seconds for which a server that is told to stop goes on as before, while /readyz already says no; told again it stops at once
     #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=3_600))]
     pub drain_seconds: u32,
@@ -267,6 +270,7 @@ pub async fn start(
         stall: Duration::from_secs(u64::from(options.stall_seconds)),
         lines: options.max_lists as usize,
         subscriptions: options.max_subscriptions as usize,
+        conditions: options.require_if_match,
         ..Limits::default()
     };
     let lines = Arc::new(Semaphore::new(limits.lines));

@@ -214,6 +214,7 @@ impl Collector for Standing {
         )?;
         gauge("cache_documents", "Decoded documents in memory", None, cache.entries as f64)?;
         gauge("cache", "What they take, about", Some(&Unit::Bytes), cache.bytes as f64)?;
+        gauge("cache_limit", "What they may take", Some(&Unit::Bytes), cache.limit_bytes as f64)?;
         let mut counter = |name: &str, help: &str, value: u64| {
             let counter = ConstCounter::new(value);
             counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)

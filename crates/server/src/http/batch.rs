@@ -14,7 +14,7 @@ use serde_json::{Map, Value as Json};
 
 use super::commit::{self, Manner, Told};
 use super::write::{self, Conditions, Replies};
-use super::{App, Call, Fault, moves, read};
+use super::{App, Call, Fault, Limits, moves, read};
 use crate::json::encode::Encoder;
 use crate::mounts::Scope;
 use crate::mounts::permit::permit;
@@ -57,7 +57,7 @@ async fn run(app: &App, items: &[Json], manner: Manner) -> Result<Response<Body>
         let mut steps: Vec<Step> = Vec::with_capacity(items.len());
         let mut errors: Vec<Problem> = Vec::new();
         for (at, item) in items.iter().enumerate() {
-            match step(working, item, &steps) {
+            match step(working, &app.limits, item, &steps) {
                 Ok(step) => steps.push(step),
                 Err(Fault::Engine(error)) => return Err(error.into()),
                 Err(Fault::Problem(mut problem)) => {
@@ -142,7 +142,7 @@ fn told(
     Ok(Told { status: StatusCode::OK, headers: Vec::new(), body: Some(encoder.out) })
 }
 
-fn step(working: &Working<'_>, item: &Json, earlier: &[Step]) -> Result<Step, Fault> {
+fn step(working: &Working<'_>, limits: &Limits, item: &Json, earlier: &[Step]) -> Result<Step, Fault> {
     let malformed = |detail: String| Fault::from(Problem::malformed("batch", detail));
     let Json::Object(members) = item else {
         return Err(malformed("an item is an object with `method`, `path` and `body`".into()));
@@ -167,7 +167,7 @@ fn step(working: &Working<'_>, item: &Json, earlier: &[Step]) -> Result<Step, Fa
         }
     };
     let path = refer_in_path(text("path")?, earlier).map_err(malformed)?;
-    let mut conditions = Conditions::default();
+    let mut conditions = Conditions::default().asked_by(limits);
     if let Some(value) = members.get("if_match") {
         let revision = match value {
             Json::String(text) => text.trim_matches('"').parse().ok(),

@@ -353,7 +353,13 @@ impl Change {
                 let message = "a merge patch is an object with fields and their new values";
                 return Err(refused("patch", message.into()));
             }
-            (kind, Some(patch)) => Patch::parse(schema, ty, kind, patch)?,
+            (kind, Some(patch)) => match Patch::parse(schema, ty, kind, patch)? {
+                Patch::Moves(_) => {
+                    let message = "what a collection holds has one parent: it moves by a PATCH of that, or by `/api/_move`";
+                    return Err(refused("patch", message.into()));
+                }
+                patch => patch,
+            },
         };
         Ok(Change::Patch(patch))
     }

@@ -311,7 +311,7 @@ async fn revert(call: &Call<'_>, segments: &[String]) -> Result<Response<Body>, 
     let doc = tokio::task::block_in_place(|| past(engine, &key, revision))?;
     let facts = facts(engine.schema(), &key, &doc)?;
     let there = read(engine, |working| Ok(working.after(&key)?.is_some()))?;
-    let mut conditions = Conditions::of(&call.headers)?;
+    let mut conditions = Conditions::of(&call.headers)?.asked_by(&call.app.limits);
     conditions.absent |= !there;
     perform(call, segments, &Method::PUT, &Ok(Json::Object(facts)), Kind::Merge, &conditions).await
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::vec;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, Response, header};
+use axum::http::{HeaderMap, Method, Response};
 use bytes::Bytes;
 use corollary_engine::EngineError;
 use corollary_engine::query::{self, Cursor, From, Item, Query};
@@ -30,7 +30,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::params::Params;
 use super::pipe::{Pipe, pipe};
 use super::values::{self, All};
-use super::{App, Call, Fault, REVISION_HEADER, list, several, updates, with_header};
+use super::{App, Call, Fault, REVISION_HEADER, accept, list, several, updates, with_header};
 use crate::json::encode::{Encoder, Shape};
 use crate::mounts::{names_of, narrowed};
 use crate::path::behind::{self, Cut};
@@ -52,15 +52,8 @@ const MAX_CHUNK: usize = 256;
 /// Is a list to be told line by line? Where more is accepted, what is named with the highest weight decides, then what is
 /// named first.
 pub(crate) fn are_wanted(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let weighed = accepted.flat_map(|value| value.split(',')).filter_map(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let weight = parts.find_map(|part| part.strip_prefix("q="));
-        let weight: f32 = weight.map_or(1.0, |weight| weight.parse().unwrap_or(0.0));
-        (weight > 0.0 && !kind.contains('*')).then_some((kind, weight))
-    });
-    let best = weighed.reduce(|best, next| if next.1 > best.1 { next } else { best });
+    let named = accept::ranges(headers).filter(|(kind, weight)| *weight > 0.0 && !kind.contains('*'));
+    let best = named.reduce(|best, next| if next.1 > best.1 { next } else { best });
     best.is_some_and(|(kind, _)| kind == CONTENT_TYPE)
 }
 

@@ -3,6 +3,7 @@
 //! Reads run on one consistent state; writes become one transaction of the node. What a path names is the
 //! business of [`crate::path`], JSON that of [`crate::json`], errors that of [`crate::problem`].
 
+mod accept;
 pub mod backup;
 mod batch;
 mod body;
@@ -63,7 +64,7 @@ use crate::hooks::Hooks;
 use crate::json::encode::Encoder;
 use crate::mounts::proxy::{self, Proxies};
 use crate::node::Node;
-use crate::path::PathError;
+use crate::path::{PREFIX, PathError};
 use crate::problem::{Problem, SUPERSEDED};
 use crate::review::ask::Reviews;
 use crate::site::Site;
@@ -91,6 +92,8 @@ pub struct Limits {
     pub lines: usize,
     /// Subscriptions of one WebSocket.
     pub subscriptions: usize,
+    /// Has whoever replaces, patches or deletes a resource to say what is there (`If-Match`)?
+    pub conditions: bool,
 }
 
 impl Default for Limits {
@@ -103,6 +106,7 @@ impl Default for Limits {
             stall: Duration::from_secs(60),
             lines: 32,
             subscriptions: 1_000,
+            conditions: false,
         }
     }
 }
@@ -194,10 +198,27 @@ impl Routes {
         match face {
             // On the heap, so that it is not moved again and again on the way to the connection.
             Some(face) => Box::pin(answer(face, self.site.clone(), request)).await,
-            None => {
-                let Ok(response) = self.rest.clone().oneshot(request).await;
-                response
-            }
+            None => self.others(request).await,
+        }
+    }
+}
+
+impl Routes {
+    /// What is for no resource.
+    async fn others(&self, request: Request<Body>) -> Response<Body> {
+        let is_api = request.uri().path().starts_with(PREFIX);
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        let accepted = request.headers().get(header::ACCEPT).is_some().then(|| request.headers().clone());
+        let accepted = accepted.filter(|_| is_api);
+        if let (Some(accepted), false) = (&accepted, reads)
+            && let Err(problem) = accept::check(accepted, &[accept::JSON, lines::CONTENT_TYPE])
+        {
+            return problem.response();
+        }
+        let Ok(response) = self.rest.clone().oneshot(request).await;
+        match accepted.filter(|_| reads) {
+            Some(accepted) => accept::checked(&accepted, response),
+            None => response,
         }
     }
 }
@@ -293,6 +314,14 @@ async fn answer(face: Face, site: Site, request: Request<Body>) -> Response<Body
             },
             _ => sent,
         };
+        match (face, &head.method) {
+            (Face::Resources | Face::Log, &Method::GET | &Method::HEAD) => {
+                accept::check(&head.headers, accept::READS)?;
+            }
+            // It has nothing to tell.
+            (_, &Method::DELETE) => {}
+            _ => accept::check(&head.headers, &[accept::JSON])?,
+        }
         let body = match head.method {
             Method::GET | Method::HEAD | Method::DELETE => Held::default(),
             _ => body::read(sent, &app).await?,

@@ -15,8 +15,8 @@ use super::params::Params;
 use super::updates;
 use super::write::{self, Conditions, Prepared, Replies};
 use super::{
-    Call, Fault, READS_HEADER, REVISION_HEADER, by_query, etag, etags, history, json, lines, list, read,
-    values, watch, why, with_header,
+    Call, Fault, READS_HEADER, REVISION_HEADER, accept, by_query, etag, etags, history, json, lines, list,
+    read, values, watch, why, with_header,
 };
 use crate::json::encode::{Encoder, Shape};
 use crate::mounts::permit::permit;
@@ -89,6 +89,10 @@ fn get(
         && let Some(reply) = lines::serve(call, segments, params)?
     {
         return Ok(reply);
+    }
+    if in_lines && !params.explain {
+        // It is no list.
+        accept::check(&call.headers, &[accept::JSON])?;
     }
     if let Some(reply) = values::serve(call, segments, params)? {
         return Ok(reply);
@@ -201,7 +205,7 @@ pub(crate) fn parse_json(bytes: &[u8]) -> Result<Json, Problem> {
 }
 
 async fn change(call: &Call<'_>, segments: &[String]) -> Result<Response<Body>, Problem> {
-    let conditions = Conditions::of(&call.headers)?;
+    let conditions = Conditions::of(&call.headers)?.asked_by(&call.app.limits);
     let body = if call.method == Method::DELETE { Ok(Json::Null) } else { body_json(call) };
     let kind = content_type(call).map_or(Kind::Merge, Kind::of);
     perform(call, segments, &call.method, &body, kind, &conditions).await

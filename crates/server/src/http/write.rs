@@ -12,7 +12,7 @@ use hashbrown::HashSet;
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-use super::{Fault, etags};
+use super::{Fault, Limits, etags};
 use crate::json::decode;
 use crate::json::encode::Encoder;
 use crate::json::held::Held;
@@ -53,6 +53,8 @@ pub struct Conditions {
     pub exists: bool,
     /// The resource is not there.
     pub absent: bool,
+    /// Has one of them to be said by whoever writes over what is there?
+    pub required: bool,
 }
 
 impl Conditions {
@@ -74,6 +76,27 @@ impl Conditions {
         }
         Ok(conditions)
     }
+
+    /// The same where the server may ask for them.
+    pub fn asked_by(self, limits: &Limits) -> Conditions {
+        Conditions { required: limits.conditions, ..self }
+    }
+
+    /// Refuses a write over what is there that does not say what that is, where this is asked for. Update actions work on
+    /// whatever is there.
+    fn check(&self, method: &Method, kind: Kind) -> Result<(), Problem> {
+        let said = self.revisions.is_some() || self.exists || self.absent;
+        if said || !self.required || (method, kind) == (&Method::PATCH, Kind::Actions) {
+            return Ok(());
+        }
+        Err(precondition_required())
+    }
+}
+
+/// Nobody is to write over what was not read.
+pub fn precondition_required() -> Problem {
+    let detail = "this server asks whoever writes over something for the `If-Match` of what was read";
+    Problem::new(StatusCode::PRECONDITION_REQUIRED, "precondition-required", detail)
 }
 
 /// The JSON object in a body.
@@ -400,6 +423,7 @@ pub fn prepare(
                 return Err(Problem::not_allowed("GET, PUT, PATCH, DELETE").into());
             }
             let Some(key) = target.resource(schema)?.cloned() else { return Err(read_only().into()) };
+            conditions.check(method, kind)?;
             let old = working.after(&key)?;
             // A revision that is asked for is another question: it is answered when the write is executed.
             let asked = conditions.absent || conditions.revisions.is_some() && scope.is_none();
@@ -407,6 +431,7 @@ pub fn prepare(
                 // That it is gone is told before what is wrong with what should become of it.
                 return Err(gone(schema, &key).into());
             }
+            let mut before = Vec::new();
             let (write, replies) = match *method {
                 Method::PUT => {
                     let members = &without_what_is_shown(working, names, &key, old.as_deref(), members()?)?;
@@ -446,7 +471,13 @@ pub fn prepare(
                 }
                 Method::PATCH if kind != Kind::Merge => {
                     let body = body.as_ref().map_err(Clone::clone)?;
-                    (Patch::parse(names, key.ty, kind, body)?.write(key.clone(), scope), Replies::Resource)
+                    let patch = Patch::parse(names, key.ty, kind, body)?;
+                    before = patch.before(&key);
+                    if scope.is_some() && !before.is_empty() {
+                        let message = "behind a resource in a mount all is read only: move by its own path";
+                        return Err(Problem::refused(vec![Refusal::new("read-only", None, message)]).into());
+                    }
+                    (patch.write(key.clone(), scope), Replies::Resource)
                 }
                 Method::PATCH => {
                     let members = &without_what_is_shown(working, names, &key, old.as_deref(), members()?)?;
@@ -463,7 +494,8 @@ pub fn prepare(
                 }
                 _ => (Write::Delete(key.clone()), Replies::Nothing),
             };
-            let mut writes = vec![write];
+            let mut writes = before;
+            writes.push(write);
             if let Some(scope) = scope {
                 if replies != Replies::Created {
                     writes.insert(0, scope.begin(key.clone()));

@@ -3,31 +3,78 @@
 //! They become edits of the engine, so that each works on what is there when its turn comes: counts add up, and what is
 //! pushed stands in the order of the pushes. A key leads into objects by dots. What comes out of all actions of a field is
 //! held to its rules, not each step on the way.
+//!
+//! A `move` in an ordered collection changes no field of the resource but a child: it is a [`Rearranged`], and goes before
+//! the edits.
 
-use corollary_engine::{Edit, Refusal};
+use corollary_engine::working::Working;
+use corollary_engine::{Decision, Destination, Doc, Edit, Element, EngineError, Key, Refusal, Write};
 use corollary_schema::{Field, FieldKind, Schema, Slot, TypeIx, ValueType};
 use corollary_syntax::nearest;
 use corollary_value::{Value, from_json};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
+use std::sync::Arc;
 
 use super::MAX_OPERATIONS;
 use crate::json::{among, decode};
 use crate::problem::Problem;
 
 /// The actions and what each takes.
-const ACTIONS: [(&str, &[&str]); 7] = [
+const ACTIONS: [(&str, &[&str]); 8] = [
     ("set", &["key", "value"]),
     ("clear", &["key"]),
     ("inc", &["key", "by", "limit", "clamp"]),
     ("push", &["key", "value", "values", "position"]),
     ("pop", &["key", "head"]),
+    ("move", &["key", "from", "value", "position"]),
     ("add", &["key", "value", "values"]),
     ("remove", &["key", "value", "values"]),
 ];
 
+/// The place of a list's end, wherever that is.
+const END: u64 = i64::MAX as u64;
+
+/// What a list of actions does.
+#[derive(Clone, Debug, Default)]
+pub struct Actions {
+    /// To the resource itself.
+    pub edits: Vec<(Slot, Edit)>,
+    /// To those that its ordered collections hold, before that.
+    pub moves: Vec<Rearranged>,
+}
+
+/// A child that goes to another place among its siblings.
+#[derive(Clone, Debug)]
+pub struct Rearranged {
+    child: Key,
+    /// Its link to the parent.
+    via: Slot,
+    /// The collection's name, for who is told that it holds no such child.
+    name: SmolStr,
+    at: u64,
+}
+
+impl Rearranged {
+    /// The write that moves it, where the parent holds it by then.
+    pub fn write(&self, parent: &Key) -> Write {
+        let (moved, parent) = (self.clone(), parent.id.clone());
+        let decide = move |working: &Working<'_>, key: &Key, doc: Option<&Arc<Doc>>| {
+            let held = doc.is_some_and(|doc| *doc.get(moved.via) == Value::Ref(parent.clone()));
+            if !held {
+                let child = &working.schema.ty(key.ty).name;
+                let message = format!("`{}` holds no {child} {}", moved.name, key.id);
+                return Err(EngineError::refused("element", Some(&moved.name), message));
+            }
+            let to = Destination { under: Some((moved.via, parent.clone())), at: Some(moved.at) };
+            Ok(Some(Write::Move(key.clone(), to)))
+        };
+        Write::Decide(self.child.clone(), Decision::new(decide))
+    }
+}
+
 /// Reads a list of actions; all mistakes are told, each with its place.
-pub fn parse(schema: &Schema, ty: TypeIx, body: &Json) -> Result<Vec<(Slot, Edit)>, Problem> {
+pub fn parse(schema: &Schema, ty: TypeIx, body: &Json) -> Result<Actions, Problem> {
     let Json::Array(items) = body else {
         return Err(Problem::malformed(
             "actions",
@@ -40,14 +87,13 @@ pub fn parse(schema: &Schema, ty: TypeIx, body: &Json) -> Result<Vec<(Slot, Edit
     }
     let mut malformed = Vec::new();
     let mut found = Vec::new();
-    let mut edits = Vec::with_capacity(items.len());
+    let mut actions = Actions::default();
     for (at, item) in items.iter().enumerate() {
         match Action::parse(item) {
             Ok(action) => {
                 let path = format!("{at}/{}", action.name);
-                match action.edits(schema, ty, &path, &mut found) {
-                    Ok(more) => edits.extend(more),
-                    Err(message) => malformed.push(Refusal::new("actions", Some(&path), message)),
+                if let Err(message) = action.take(schema, ty, &path, &mut found, &mut actions) {
+                    malformed.push(Refusal::new("actions", Some(&path), message));
                 }
             }
             Err(message) => malformed.push(Refusal::new("actions", Some(&at.to_string()), message)),
@@ -57,7 +103,7 @@ pub fn parse(schema: &Schema, ty: TypeIx, body: &Json) -> Result<Vec<(Slot, Edit
         let detail = first.message.clone();
         return Err(Problem { errors: malformed, ..Problem::malformed("actions", detail) });
     }
-    if found.is_empty() { Ok(edits) } else { Err(Problem::refused(found)) }
+    if found.is_empty() { Ok(actions) } else { Err(Problem::refused(found)) }
 }
 
 /// One action as it is written.
@@ -133,6 +179,68 @@ impl<'j> Action<'j> {
         }
     }
 
+    /// Adds what it does to what those before it do; what is wrong with its values is told in `found`. The error is what is
+    /// malformed.
+    fn take(
+        &self,
+        schema: &Schema,
+        ty: TypeIx,
+        path: &str,
+        found: &mut Vec<Refusal>,
+        actions: &mut Actions,
+    ) -> Result<(), String> {
+        match self.rearranged(schema, ty, path, found)? {
+            Some(moved) => actions.moves.extend(moved),
+            None => actions.edits.extend(self.edits(schema, ty, path, found)?),
+        }
+        Ok(())
+    }
+
+    fn position(&self) -> Result<Option<usize>, String> {
+        match self.given.get("position") {
+            None | Some(Json::Null) => Ok(None),
+            Some(at) => {
+                let at = at.as_u64().ok_or("`position` is a whole number from 0 on")?;
+                Ok(Some(usize::try_from(at).unwrap_or(usize::MAX)))
+            }
+        }
+    }
+
+    /// The child that it moves, where its key is a collection; nothing inside where something is wrong, which is told in
+    /// `found`. The error is what is malformed.
+    fn rearranged(
+        &self,
+        schema: &Schema,
+        ty: TypeIx,
+        path: &str,
+        found: &mut Vec<Refusal>,
+    ) -> Result<Option<Option<Rearranged>>, String> {
+        if self.name != "move" {
+            return Ok(None);
+        }
+        let name = self.key()?;
+        let resource = schema.ty(ty);
+        let Some((_, field)) = resource.named(name).filter(|(_, field)| field.visible()) else {
+            return Ok(None);
+        };
+        let FieldKind::Collection { child, via } = field.kind else { return Ok(None) };
+        if schema.position_of(via).is_none() {
+            let message = format!("`{name}` is not ordered: what it holds has no places");
+            found.push(Refusal::new("type", Some(path), message));
+            return Ok(Some(None));
+        }
+        if self.given.contains_key("from") {
+            return Err(format!("`{name}` is a collection: what moves in it is told by `value`, its id"));
+        }
+        let value = self.given.get("value").ok_or("`move` needs a `value`, the id of what moves")?;
+        let at = self.position()?.map_or(END, |at| u64::try_from(at).unwrap_or(END).min(END));
+        let Some(Value::Ref(id)) = decode::reference(schema, child, value, &format!("{path}/value"), found)
+        else {
+            return Ok(Some(None));
+        };
+        Ok(Some(Some(Rearranged { child: Key::new(child, id), via: via.slot, name: name.into(), at })))
+    }
+
     /// The edits that it is; none where a value is wrong, which is told in `found`. The error is what is malformed.
     fn edits(
         &self,
@@ -152,19 +260,29 @@ impl<'j> Action<'j> {
             "clear" => Some(vec![Edit::Set(Value::Absent)]),
             "inc" => self.increment(schema, &place, path, found)?.map(|edit| vec![edit]),
             "push" => {
-                let at = match self.given.get("position") {
-                    None | Some(Json::Null) => None,
-                    Some(at) => {
-                        let at = at.as_u64().ok_or("`position` is a whole number from 0 on")?;
-                        Some(usize::try_from(at).unwrap_or(usize::MAX))
-                    }
-                };
+                let at = self.position()?;
                 let values = place.elements(schema, Elements::List, &self.values(path)?, path, found);
                 values.map(|values| vec![Edit::Push { values, at }])
             }
             "pop" => {
                 let first = self.flag("head")?;
                 place.elements(schema, Elements::List, &[], path, found).map(|_| vec![Edit::Pop { first }])
+            }
+            "move" => {
+                let at = self.position()?;
+                let (from, values) = match (self.given.get("from"), self.given.get("value")) {
+                    (Some(from), None) => {
+                        let from = from.as_u64().ok_or("`from` is a whole number from 0 on")?;
+                        (Some(Element::At(usize::try_from(from).unwrap_or(usize::MAX))), Vec::new())
+                    }
+                    (None, Some(value)) => (None, vec![(format!("{path}/value"), value)]),
+                    _ => return Err("`move` needs either `from`, a place, or a `value`".into()),
+                };
+                let values = place.elements(schema, Elements::List, &values, path, found);
+                values.and_then(|values| {
+                    let element = from.or_else(|| values.into_iter().next().map(Element::Is))?;
+                    Some(vec![Edit::Place { element, at }])
+                })
             }
             name => {
                 let add = name == "add";
@@ -352,7 +470,7 @@ impl<'s> Place<'s> {
         if !fits {
             let (kind, instead) = match wanted {
                 Elements::List => ("list", "`add` and `remove` are for sets"),
-                Elements::Set => ("set", "`push` and `pop` are for lists"),
+                Elements::Set => ("set", "`push`, `pop` and `move` are for lists"),
             };
             let message = format!("`{}` is no {kind}; {instead}", self.field.name);
             found.push(Refusal::new("type", Some(path), message));

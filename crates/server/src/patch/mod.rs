@@ -16,6 +16,7 @@ use serde_json::Value as Json;
 use crate::json::encode::{Encoder, Shape};
 use crate::mounts::{Scope, names_of};
 use crate::problem::Problem;
+use actions::Actions;
 use json_patch::JsonPatch;
 
 /// The most operations of a JSON Patch, and the most update actions of one request.
@@ -66,6 +67,8 @@ impl Kind {
 pub enum Patch {
     /// Edits, the same for every resource.
     Edits(Vec<(Slot, Edit)>),
+    /// Such edits, behind moves in the ordered collections of one resource.
+    Moves(Actions),
     /// What comes of it depends on the resource.
     JsonPatch(Arc<JsonPatch>),
 }
@@ -74,15 +77,26 @@ impl Patch {
     /// Reads a JSON Patch or update actions.
     pub fn parse(schema: &Schema, ty: TypeIx, kind: Kind, body: &Json) -> Result<Patch, Problem> {
         match kind {
-            Kind::Actions => Ok(Patch::Edits(actions::parse(schema, ty, body)?)),
+            Kind::Actions => Ok(match actions::parse(schema, ty, body)? {
+                Actions { edits, moves } if moves.is_empty() => Patch::Edits(edits),
+                actions => Patch::Moves(actions),
+            }),
             _ => Ok(Patch::JsonPatch(Arc::new(JsonPatch::parse(body)?))),
+        }
+    }
+
+    /// What goes before the write that patches a resource: moves of what it holds.
+    pub fn before(&self, key: &Key) -> Vec<Write> {
+        match self {
+            Patch::Moves(actions) => actions.moves.iter().map(|moved| moved.write(key)).collect(),
+            _ => Vec::new(),
         }
     }
 
     /// The write that patches a resource, by the names of a mount where it goes through one.
     pub fn write(&self, key: Key, scope: Option<&Arc<Scope>>) -> Write {
         match self {
-            Patch::Edits(edits) => Write::Update(key, edits.clone()),
+            Patch::Edits(edits) | Patch::Moves(Actions { edits, .. }) => Write::Update(key, edits.clone()),
             Patch::JsonPatch(patch) => {
                 let (patch, scope) = (patch.clone(), scope.cloned());
                 let decide = move |working: &Working<'_>, key: &Key, doc: Option<&Arc<Doc>>| {

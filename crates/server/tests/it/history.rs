@@ -183,7 +183,7 @@ fn a_resource_is_shown_as_it_was() {
     place.check();
 }
 
-/// It was refused, and lists did it.
+/// It was refused, and lists did it. Of some seeds it deleted too little to look for what is gone, and failed.
 #[test]
 fn a_resource_of_the_past_shows_what_stood_in_it_then() {
     let place = Place::new(WIKI);
@@ -209,10 +209,12 @@ fn a_resource_of_the_past_shows_what_stood_in_it_then() {
         }
     };
     let mut told = Vec::new();
-    for step in 0..40 {
-        let article = format!("/api/articles/a{}", random.below(4));
+    for step in 0..44 {
+        // At the end both that are looked at are gone, whatever chance did before.
+        let (article, kind) = if step < 40 { (random.below(4), random.below(6)) } else { (step % 2, 4) };
+        let article = format!("/api/articles/a{article}");
         let topic = format!("t{}", random.below(2));
-        let reply = match random.below(6) {
+        let reply = match kind {
             0 | 1 => {
                 let body = json!({"title": format!("v{step}"), "length": random.below(30), "topic": topic});
                 put(&mut client, &article, &body)

@@ -301,6 +301,89 @@ fn a_put_creates_only_where_it_says_so() {
     company.end();
 }
 
+/// `Accept` was passed over: who asked for what there is not was sent JSON.
+#[test]
+fn a_reply_that_is_ruled_out_is_refused_before_anything_is_done() {
+    let mut company = Company::with_staff();
+    let client = &mut company.client;
+    let mut ask = |method: &str, path: &str, accept: &str, body: &str| {
+        client.request(method, path, &[("accept", accept)], body.as_bytes())
+    };
+    let html = "text/html,application/xhtml+xml";
+    let refused = ask("GET", "/api/employees/E1", html, "").problem(406, "not-acceptable");
+    assert!(
+        refused["detail"]
+            .as_str()
+            .unwrap()
+            .ends_with("application/json, application/x-ndjson, text/event-stream")
+    );
+    ask("GET", "/api/employees", "application/json;q=0", "").problem(406, "not-acceptable");
+    for path in ["/api", "/api/_features", "/api/_hooks", "/api/_log", "/api/_openapi.json", "/api/_updates"]
+    {
+        ask("GET", path, "image/png", "").problem(406, "not-acceptable");
+    }
+    // A browser takes anything, and so does who names no kind.
+    for accept in [&format!("{html},*/*;q=0.8"), "", "application/*", "APPLICATION/JSON"] {
+        ask("GET", "/api/employees/E1", accept, "").expect(200);
+        ask("GET", "/api/_features", accept, "").expect(200);
+    }
+    // Lines are for lists; who takes JSON as well gets that of one resource.
+    ask("GET", "/api/employees/E1", "application/x-ndjson", "").problem(406, "not-acceptable");
+    ask("GET", "/api/employees/E1", "application/x-ndjson, application/json;q=0.5", "").expect(200);
+    ask("GET", "/api/employees", "application/x-ndjson", "").expect_status(200);
+    // Nothing is written whose reply nobody takes.
+    let before = ask("GET", "/api", "*/*", "").json()["revision"].clone();
+    ask("PATCH", "/api/employees/E1", html, r#"{"age": 77}"#).problem(406, "not-acceptable");
+    ask("POST", "/api/employees", "application/x-ndjson", r#"{"name": "New"}"#)
+        .problem(406, "not-acceptable");
+    ask("POST", "/api/_batch", html, r#"[{"method": "DELETE", "path": "/api/employees/E1"}]"#)
+        .problem(406, "not-acceptable");
+    ask("POST", "/api/_hooks", html, "{}").problem(406, "not-acceptable");
+    assert_eq!(ask("GET", "/api", "*/*", "").json()["revision"], before);
+    ask("DELETE", "/api/employees/E1", html, "").expect(204);
+    company.end();
+}
+
+#[test]
+fn who_writes_over_something_says_what_where_that_is_asked() {
+    let place = Place::new("type Doc in docs { n: int, more: links Doc, scan: file }");
+    let server = Server::start(&place, &["--require-if-match"]);
+    let mut client = server.client();
+    let told = "precondition-required";
+    let made = client.post("/api/docs", &json!({"_id": "a", "n": 1}));
+    made.expect(201);
+    let tag = made.header("etag").unwrap().to_string();
+    client.put("/api/docs/a", &json!({"n": 2})).problem(428, told);
+    client.patch("/api/docs/a", &json!({"n": 2})).problem(428, told);
+    client
+        .request("PATCH", "/api/docs/a", &[("content-type", "application/json-patch+json")], b"[]")
+        .problem(428, told);
+    client.delete("/api/docs/a").problem(428, told);
+    let item = json!([{"method": "PATCH", "path": "/api/docs/a", "body": {"n": 2}}]);
+    client.post("/api/_batch", &item).problem(428, told);
+    client.request("PUT", "/api/docs/a/scan", &[("content-type", "text/plain")], b"x").problem(428, told);
+    client.delete("/api/docs/a/scan").problem(428, told);
+    assert_eq!(client.read("/api/docs/a")["n"], 1);
+
+    client.with("PATCH", "/api/docs/a", &[("if-match", &tag)], &json!({"n": 2})).expect(200);
+    client.with("PATCH", "/api/docs/a", &[("if-match", &tag)], &json!({"n": 3})).problem(412, "precondition");
+    client.with("PUT", "/api/docs/a", &[("if-match", "*")], &json!({"n": 4})).expect(200);
+    client.with("PUT", "/api/docs/b", &[("if-none-match", "*")], &json!({"n": 1})).expect(201);
+    let revision = client.read("/api/docs/b")["_revision"].clone();
+    let item = json!([{"method": "PATCH", "path": "/api/docs/b", "body": {"n": 2}, "if_match": revision}]);
+    client.post("/api/_batch", &item).expect(200);
+    // What works on whatever is there loses nothing: actions, links one by one, conditions of a change of many.
+    let actions = [("content-type", "application/vnd.corollary.update+json")];
+    client.request("PATCH", "/api/docs/a", &actions, br#"[{"inc": {"key": "n"}}]"#).expect(200);
+    client.post("/api/docs/a/more", &json!({"_id": "b"})).expect(200);
+    client.delete("/api/docs/a/more/b").expect(204);
+    client.post("/api/docs/_update", &json!({"where": {"expr": "n = 5"}, "patch": {"n": 6}})).expect(200);
+    client.request("PUT", "/api/docs/a/scan", &[("if-none-match", "*")], b"x").expect_status(201);
+    assert_eq!(client.read("/api/docs/a")["n"], 6);
+    drop(server.stop());
+    place.check();
+}
+
 #[test]
 fn requests_that_are_wrong_in_form_are_told_how() {
     let mut company = Company::with_staff();

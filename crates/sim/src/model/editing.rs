@@ -1,6 +1,6 @@
 //! What an edit makes of a value of the model.
 
-use corollary_engine::Edit;
+use corollary_engine::{Edit, Element};
 use corollary_value::{ErrorValue, Value, compare, ops};
 use jiff::Timestamp;
 
@@ -77,6 +77,17 @@ pub(super) fn edited(
                 return Ok(old.clone());
             }
             drop(if *first { elements.remove(0) } else { elements.remove(elements.len() - 1) });
+            Value::List(elements.into())
+        }
+        Edit::Place { element, at } => {
+            let mut elements = list()?;
+            let mut all = 0..elements.len();
+            let from = match element {
+                Element::At(from) => all.find(|at| at == from),
+                Element::Is(value) => all.find(|at| compare(&elements[*at], value).is_eq()),
+            };
+            let moved = elements.remove(from.ok_or("element")?);
+            elements.insert(at.unwrap_or(usize::MAX).min(elements.len()), moved);
             Value::List(elements.into())
         }
         Edit::Add(values) => {

@@ -21,7 +21,8 @@ use corollary_engine::{Doc, EngineError, Key};
 use corollary_schema::{Field, FieldRef, Schema, Slot};
 use corollary_value::Value;
 
-use super::{App, read};
+use super::write::precondition_required;
+use super::{App, Limits, read};
 use crate::mounts::permit::permit;
 use crate::path;
 use crate::problem::{Problem, SUPERSEDED};
@@ -144,6 +145,14 @@ impl Conditions {
     fn of(given: &HeaderMap) -> Result<Conditions, Problem> {
         let tags = |name| headers::Tags::of(given, name);
         Ok(Conditions { matches: tags(header::IF_MATCH)?, differs: tags(header::IF_NONE_MATCH)? })
+    }
+
+    /// Of a write, where the server may ask for them.
+    fn of_write(given: &HeaderMap, limits: &Limits) -> Result<Conditions, Problem> {
+        match Conditions::of(given)? {
+            Conditions { matches: None, differs: None } if limits.conditions => Err(precondition_required()),
+            conditions => Ok(conditions),
+        }
     }
 
     /// The refusal of a write that is not wanted of what is there.

@@ -138,7 +138,7 @@ impl Wanted {
     fn of(app: &App, head: &request::Parts, place: &Place) -> Result<Wanted, Problem> {
         let (schema, headers) = (app.node.engine().schema(), &head.headers);
         check_parameters(head.uri.query(), &PARAMETERS)?;
-        Conditions::of(headers)?;
+        Conditions::of_write(headers, &app.limits)?;
         if headers.contains_key("idempotency-key") {
             let detail = "a PUT of a file may be sent again as it is: it takes no `Idempotency-Key`";
             return Err(Problem::malformed("idempotency-key", detail));
@@ -293,7 +293,7 @@ async fn commit(
     staged: &mut Staged,
 ) -> Result<Response<Body>, Problem> {
     let busy = app.busy.read().await;
-    let conditions = Conditions::of(&head.headers)?;
+    let conditions = Conditions::of_write(&head.headers, &app.limits)?;
     let call = Call {
         app,
         method: head.method.clone(),

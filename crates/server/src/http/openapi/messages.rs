@@ -113,6 +113,7 @@ pub(super) fn json_patch_schema() -> Json {
 pub(super) fn actions_schema() -> Json {
     let key = json!({"type": "string"});
     let values = json!({"type": "array"});
+    let place = json!({"type": "integer", "minimum": 0});
     let action = |members: Json| json!({"type": "object", "required": ["key"], "properties": members});
     json!({
         "type": "array",
@@ -126,8 +127,9 @@ pub(super) fn actions_schema() -> Json {
                 "set": action(json!({"key": key, "value": {}})),
                 "clear": action(json!({"key": key})),
                 "inc": action(json!({"key": key, "by": {}, "limit": {}, "clamp": {"type": "boolean"}})),
-                "push": action(json!({"key": key, "value": {}, "values": values, "position": {"type": "integer", "minimum": 0}})),
+                "push": action(json!({"key": key, "value": {}, "values": values, "position": place})),
                 "pop": action(json!({"key": key, "head": {"type": "boolean"}})),
+                "move": action(json!({"key": key, "from": place, "value": {}, "position": place})),
                 "add": action(json!({"key": key, "value": {}, "values": values})),
                 "remove": action(json!({"key": key, "value": {}, "values": values})),
             },

@@ -171,6 +171,7 @@ pub struct Action {
     limit: Option<i64>,
     clamp: bool,
     head: bool,
+    from: Option<usize>,
     at: Option<usize>,
 }
 
@@ -183,7 +184,8 @@ pub fn actions(ty: Type, through: Option<&Through>, body: &Json) -> Early<Vec<Ac
         let item = item.as_object().filter(|members| members.len() == 1);
         match item.and_then(|members| members.iter().next()) {
             Some((name, given))
-                if ["set", "clear", "inc", "push", "pop", "add", "remove"].contains(&name.as_str()) =>
+                if ["set", "clear", "inc", "push", "pop", "move", "add", "remove"]
+                    .contains(&name.as_str()) =>
             {
                 actions.extend(action(ty, through, name, given, &format!("{at}/{name}"), &mut wrong));
             }
@@ -214,10 +216,10 @@ fn taken(name: &str, kind: Kind) -> Option<Kind> {
     match (name, kind) {
         ("set", kind) => Some(kind),
         ("clear", _) | ("inc", Kind::Int) => Some(kind),
-        ("push" | "pop", Kind::List(of)) => Some(*of),
-        ("push" | "pop", Kind::Json) => Some(Kind::Json),
+        ("push" | "pop" | "move", Kind::List(of)) => Some(*of),
+        ("push" | "pop" | "move", Kind::Json) => Some(Kind::Json),
         ("add" | "remove", Kind::Set) => Some(Kind::Int),
-        ("add" | "remove" | "push" | "pop", Kind::Links(target, on_delete)) => {
+        ("add" | "remove" | "push" | "pop" | "move", Kind::Links(target, on_delete)) => {
             Some(Kind::Link(target, on_delete))
         }
         _ => None,
@@ -274,6 +276,7 @@ fn action(
         limit: given["limit"].as_i64(),
         clamp: given["clamp"] == true,
         head: given["head"] == true,
+        from: given["from"].as_u64().map(|from| from as usize),
         at: given["position"].as_u64().map(|at| at as usize),
     })
 }
@@ -337,7 +340,7 @@ pub fn act(
 impl Action {
     /// What it makes of a value; the error is a code.
     fn on(&self, old: Option<Json>) -> Result<Option<Json>, &'static str> {
-        if matches!(self.name.as_str(), "push" | "pop")
+        if matches!(self.name.as_str(), "push" | "pop" | "move")
             && !matches!(old, None | Some(Json::Null | Json::Array(_)))
         {
             return Err("type");
@@ -373,6 +376,15 @@ impl Action {
                     return Ok(old);
                 }
                 elements.remove(if self.head { 0 } else { elements.len() - 1 });
+                Some(elements.into())
+            }
+            "move" => {
+                let mut elements = elements();
+                let value = self.values.first();
+                let from = self.from.or_else(|| elements.iter().position(|element| Some(element) == value));
+                let Some(from) = from.filter(|from| *from < elements.len()) else { return Err("element") };
+                let element = elements.remove(from);
+                elements.insert(self.at.unwrap_or(usize::MAX).min(elements.len()), element);
                 Some(elements.into())
             }
             "add" => {

@@ -163,7 +163,18 @@ impl Generator<'_> {
                 }
                 json!({ "inc": given })
             }
-            Kind::List(of) if self.percent(80) => match self.below(3) {
+            Kind::List(of) if self.percent(80) => match self.below(4) {
+                3 => {
+                    let element = match self.percent(60) {
+                        true => ("from", Json::from(self.below(3))),
+                        false => ("value", element(self, *of)),
+                    };
+                    let mut given = json!({"key": name, element.0: element.1});
+                    if self.percent(60) {
+                        given["position"] = self.below(3).into();
+                    }
+                    json!({ "move": given })
+                }
                 0 => json!({"pop": {"key": name, "head": self.percent(50)}}),
                 1 => json!({"push": {"key": name, "value": element(self, *of), "position": self.below(3)}}),
                 _ => json!({"push": {"key": name, "value": element(self, *of)}}),
