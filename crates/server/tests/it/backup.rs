@@ -311,7 +311,14 @@ fn a_server_sends_its_backup_as_it_makes_it() {
         let order = json!({"_id": format!("large{n}"), "amount": 0, "customer": "ann", "note": note});
         client.post("/api/orders", &order).expect(201);
     }
-    let waiting: Vec<Watch> = (0..2).map(|_| Watch::begin(&server.address, "/api/_backup", &[])).collect();
+    let waiting: Vec<_> = (0..2)
+        .map(|_| {
+            let mut connection = Client::connect(&server.address).unwrap();
+            client::send(connection.get_mut(), "GET", "/api/_backup", &[], b"").unwrap();
+            assert_eq!(client::read_head(&mut connection).unwrap().status, 200);
+            connection
+        })
+        .collect();
     client.get("/api/_backup").problem(503, "busy");
     drop(waiting);
     let begun = Instant::now();

@@ -485,6 +485,36 @@ fn one_that_never_reads_hinders_nobody_and_is_told_that_it_missed_something() {
     place.check();
 }
 
+/// What waits is bounded in bytes: these are few commits, far fewer than the bound on their number.
+#[test]
+fn a_few_large_changes_are_too_many_for_one_that_never_reads() {
+    let (place, server) = teams();
+    let mut slow = Client::connect(&server.address).unwrap();
+    rustix::net::sockopt::set_socket_recv_buffer_size(slow.get_ref(), 1 << 16).unwrap();
+    send(slow.get_mut(), "GET", "/api/people?watch=true", &[("accept", "text/event-stream")], b"").unwrap();
+    let mut quick = server.watch("/api/people?watch=true");
+    quick.synced();
+    let (large, many) = ("x".repeat(1 << 20), 48);
+    let mut client = server.client();
+    for at in 0..many {
+        client.patch("/api/people/p1", &json!({"name": format!("{large}{at}")})).expect(200);
+        assert_eq!(quick.next().kind(), "modified");
+    }
+    crate::common::client::read_head(&mut slow).unwrap();
+    let mut text = Vec::new();
+    while let Some(chunk) = crate::common::client::read_chunk(&mut slow).unwrap() {
+        text.extend_from_slice(&chunk);
+    }
+    let text = String::from_utf8(text).unwrap();
+    let told = text.lines().filter(|line| line.contains("\"type\":\"modified\"")).count();
+    assert!(text.contains("\"type\":\"expired\""), "{told} events, and no end");
+    // What had been sent stays sent, and what waited is dropped: the buffers of the system have some MiB.
+    assert!(told < many - 16, "{told} events of 1 MiB");
+    drop(quick);
+    assert!(server.stop().0.success());
+    place.check();
+}
+
 /// The server could not be stopped while a client read nothing of a reply, or had sent half a request: their connections
 /// held the executor, which was waited for without end.
 #[test]

@@ -35,6 +35,8 @@ pub struct Watch {
     connection: BufReader<TcpStream>,
     /// What has arrived and is not told yet.
     waiting: Vec<u8>,
+    /// How much of it has no end of an event.
+    looked_at: usize,
     pub head: Reply,
 }
 
@@ -53,14 +55,16 @@ impl Watch {
         all.extend_from_slice(headers);
         send(connection.get_mut(), "GET", path, &all, b"")?;
         let head = read_head(&mut connection)?;
-        Ok(Watch { connection, waiting: Vec::new(), head })
+        Ok(Watch { connection, waiting: Vec::new(), looked_at: 0, head })
     }
 
     /// The next event; an error when the connection ends or nothing is said for long.
     pub fn try_next(&mut self) -> io::Result<Event> {
         loop {
-            if let Some(end) = self.waiting.windows(2).position(|pair| pair == b"\n\n") {
-                let block: Vec<u8> = self.waiting.drain(..end + 2).collect();
+            let rest = &self.waiting[self.looked_at..];
+            if let Some(end) = rest.windows(2).position(|pair| pair == b"\n\n") {
+                let block: Vec<u8> = self.waiting.drain(..self.looked_at + end + 2).collect();
+                self.looked_at = 0;
                 let block = String::from_utf8(block).map_err(io::Error::other)?;
                 let mut event = Event { data: Json::Null, id: None };
                 for line in block.lines().filter(|line| !line.is_empty()) {
@@ -72,6 +76,7 @@ impl Watch {
                 }
                 return Ok(event);
             }
+            self.looked_at = self.waiting.len().saturating_sub(1);
             match read_chunk(&mut self.connection)? {
                 Some(chunk) => self.waiting.extend_from_slice(&chunk),
                 None => return Err(io::ErrorKind::UnexpectedEof.into()),
