@@ -26,7 +26,7 @@ use crate::oracle::Difference;
 use crate::rebuild::{self, Structure};
 use crate::receipt;
 use crate::side_state;
-use crate::updates::{Ledger, Settled};
+use crate::updates::Settled;
 use crate::working::Working;
 
 /// Resources whose values are compared over one snapshot.
@@ -241,7 +241,7 @@ impl Engine {
         let time = self.time_of(&*snapshot)?;
         let options = EngineOptions { cache_bytes, ..EngineOptions::default() };
         let engine = Engine::new(self.store().clone(), self.schema().clone(), &options, &*snapshot)?;
-        let ledger = Ledger::load(&*snapshot, self.schema(), self.layouts(), None, time)?;
+        let ledger = self.load_ledger(&*snapshot, None, time)?;
         engine.publish_updates(Arc::new(ledger));
         let base = Base::over(&engine, snapshot);
         f(&Working::new(self.schema(), self.layouts(), &base, time))

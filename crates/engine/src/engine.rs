@@ -29,6 +29,7 @@ use crate::spans;
 use crate::updates::budget::Budgets;
 use crate::updates::gather::GATHERED_OWNERS;
 use crate::updates::lag::lags;
+use crate::updates::ledger::EndedRows;
 use crate::updates::{Ledger, OwnBudget};
 use crate::working::Working;
 
@@ -84,6 +85,7 @@ pub struct Engine {
     pub(crate) gathered_owners: usize,
     node: SmolStr,
     updates: RwLock<Arc<Ledger>>,
+    ended: Mutex<EndedRows>,
     /// See [`Engine::time`].
     time: Mutex<Timestamp>,
     /// Is another engine to take the place of this one?
@@ -118,6 +120,7 @@ impl Engine {
             gathered_owners: options.gathered_owners,
             node: options.node.clone(),
             updates: RwLock::default(),
+            ended: Mutex::default(),
             time: Mutex::new(Timestamp::MIN),
             retired: AtomicBool::new(false),
             reading: RwLock::default(),
@@ -175,6 +178,26 @@ impl Engine {
     /// in which one ends may be on its way ([`Engine::updates_to_tell`]).
     pub fn updates(&self) -> Arc<Ledger> {
         self.updates.read().clone()
+    }
+
+    /// The updates as they stand in a store; `taken_by` says which node takes all of them over, if one does.
+    pub(crate) fn load_ledger(
+        &self,
+        snapshot: &dyn Snapshot,
+        taken_by: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Ledger, EngineError> {
+        Ledger::load(snapshot, &self.schema, &self.layouts, taken_by, now, &mut self.ended.lock())
+    }
+
+    /// The updates as another node, whose head this is, has left them, with what this one alone knows.
+    pub(crate) fn load_ledger_again(
+        &self,
+        snapshot: &dyn Snapshot,
+        before: &Ledger,
+        head: &Head,
+    ) -> Result<Ledger, EngineError> {
+        before.load_again(snapshot, &self.schema, &self.layouts, head, &mut self.ended.lock())
     }
 
     /// The updates as they may be told to others: of one that has ended, every read that begins later shows what it did.

@@ -405,8 +405,7 @@ impl Engine {
         let notes = notes(known.head.sequence)?;
         if notes.as_ref().is_none_or(|notes| notes.iter().any(|note| note.updates)) {
             let before = self.updates();
-            let load =
-                |snapshot: &dyn Snapshot| before.load_again(snapshot, self.schema(), self.layouts(), head);
+            let load = |snapshot: &dyn Snapshot| self.load_ledger_again(snapshot, &before, head);
             let ledger = with_snapshot(&load)?;
             if ledger.repairs_more_than(&before) {
                 self.cache.forget_all(head.revision);
@@ -672,7 +671,7 @@ impl Executor {
         let snapshot = engine.store.snapshot()?;
         engine.follow(&*snapshot)?;
         let known = nodes.known.lock();
-        let ledger = Ledger::load(&*snapshot, engine.schema(), engine.layouts(), None, now)?;
+        let ledger = engine.load_ledger(&*snapshot, None, now)?;
         engine.publish_updates(Arc::new(ledger));
         drop(known);
         self.take_up();

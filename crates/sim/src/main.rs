@@ -9,6 +9,9 @@ use corollary_sim::ground::Ground;
 use corollary_sim::plan::{Plan, Weights};
 use corollary_sim::{DEFAULT_STEPS, Failure, Report, run_plan, saved, shrink};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "usage: corollary-sim OPTIONS
 
   --seed S       one run

@@ -129,8 +129,7 @@ impl Executor {
         }
         let engine = &self.engine;
         let taken_by = Some(&engine.node[..]);
-        let ledger =
-            Ledger::load(&*engine.store.snapshot()?, &engine.schema, &engine.layouts, taken_by, now)?;
+        let ledger = engine.load_ledger(&*engine.store.snapshot()?, taken_by, now)?;
         engine.publish_updates(Arc::new(ledger));
         Ok(())
     }

@@ -14,6 +14,7 @@ use corollary_schema::plan::follows::linked_type;
 use corollary_schema::{FieldId, FieldRef, Schema, Slot, TypeIx};
 use corollary_store::{Batch, Direction, KeyRange, Snapshot};
 use corollary_value::Id;
+use hashbrown::{HashMap, HashSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::budget::{Deferred, Edge, Left};
@@ -128,6 +129,17 @@ pub struct Ledger {
     pub ended: Arc<Vec<Arc<Update>>>,
 }
 
+/// Ended updates by the rows that they were read from: what has ended stays as it is, so its row is read once, by whoever
+/// loads the ledger of a schema again and again.
+#[derive(Debug, Default)]
+pub(crate) struct EndedRows(HashMap<UpdateId, (Box<[u8]>, Arc<Update>)>);
+
+impl EndedRows {
+    fn get(&self, id: UpdateId, row: &[u8]) -> Option<&Arc<Update>> {
+        self.0.get(&id).filter(|(known, _)| **known == *row).map(|(_, update)| update)
+    }
+}
+
 impl Ledger {
     /// An update, open or ended.
     pub fn get(&self, id: UpdateId) -> Option<&Arc<Update>> {
@@ -186,23 +198,46 @@ impl Ledger {
         indexing::filling(self.open.iter().chain(later).filter(|update| update.is_open_at(revision)))
     }
 
-    /// What stands in a store; `taken_by` says which node takes all of it over, if one does.
-    pub fn load(
+    /// What stands in a store; `taken_by` says which node takes all of it over, if one does, and `known` what was read before.
+    pub(crate) fn load(
         snapshot: &dyn Snapshot,
         schema: &Schema,
         layouts: &[Layout],
         taken_by: Option<&str>,
         now: Timestamp,
+        known: &mut EndedRows,
     ) -> Result<Ledger, EngineError> {
         let mut ledger = Ledger::default();
-        let mut ended = Vec::new();
-        for mut record in Record::all(snapshot)? {
-            let target = record.target(schema);
-            if record.is_done() {
-                let closed = Some(record.id.revision);
-                ended.push(Arc::new(Update { closed, ..update(schema, record, target, now) }));
-                continue;
+        let (mut ended, mut open) = (Vec::new(), Vec::new());
+        let (mut found, records) = (Ok(()), KeyRange::prefix(keys::UPDATE_RECORDS));
+        snapshot.scan(keys::UPDATE, &records, Direction::Forward, usize::MAX, &mut |key, row| {
+            if let Some(update) = UpdateId::read_key(key).and_then(|id| known.get(id, row)) {
+                ended.push(update.clone());
+                return ControlFlow::Continue(());
             }
+            match Record::decode(key, row) {
+                Ok(record) if record.is_done() => {
+                    let (id, target) = (record.id, record.target(schema));
+                    let closed = Some(id.revision);
+                    let update = Arc::new(Update { closed, ..update(schema, record, target, now) });
+                    known.0.insert(id, (row.into(), update.clone()));
+                    ended.push(update);
+                }
+                Ok(record) => open.push(record),
+                Err(error) => {
+                    found = Err(error);
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        found?;
+        if known.0.len() > ended.len() {
+            let there: HashSet<UpdateId> = ended.iter().map(|update| update.record.id).collect();
+            known.0.retain(|id, _| there.contains(id));
+        }
+        for mut record in open {
+            let target = record.target(schema);
             let target = target.ok_or_else(|| EngineError::corrupt("an update of an unknown field"))?;
             if let Some(node) = taken_by {
                 // Whoever held it before may write nothing any more.
@@ -267,8 +302,9 @@ impl Ledger {
         schema: &Schema,
         layouts: &[Layout],
         head: &Head,
+        known: &mut EndedRows,
     ) -> Result<Ledger, EngineError> {
-        let mut ledger = Ledger::load(snapshot, schema, layouts, None, head.time)?;
+        let mut ledger = Ledger::load(snapshot, schema, layouts, None, head.time, known)?;
         for update in &mut ledger.open {
             let id = update.record.id;
             let update = Arc::make_mut(update);
@@ -291,10 +327,11 @@ impl Ledger {
             }
         }
         let ended = Arc::make_mut(&mut ledger.ended);
+        let before: HashMap<UpdateId, &Arc<Update>> =
+            self.ended.iter().map(|old| (old.record.id, old)).collect();
         for update in ended.iter_mut() {
-            let id = update.record.id;
-            match self.ended.iter().find(|old| old.record.id == id) {
-                Some(old) => *update = old.clone(),
+            match before.get(&update.record.id) {
+                Some(old) => *update = Arc::clone(old),
                 // It may have been open up to now.
                 None => Arc::make_mut(update).closed = Some(head.revision),
             }

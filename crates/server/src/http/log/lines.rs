@@ -45,8 +45,8 @@ struct Telling {
     of: Option<Arc<Of>>,
     /// What is to be read next; none where all was.
     next: Option<Asked>,
-    /// How many more lines are wanted.
-    left: usize,
+    /// How many more lines are wanted; none where it is all.
+    left: Option<usize>,
     moved: watch::Receiver<u64>,
     /// What was the last revision when it was read.
     revision: u64,
@@ -65,7 +65,7 @@ pub(super) fn serve(
     of: Option<Arc<Of>>,
 ) -> Result<Response<Body>, Problem> {
     let app = call.app.clone();
-    let left = if asked.limited { asked.limit } else { usize::MAX };
+    let left = asked.limited.then_some(asked.limit);
     let mut telling = Telling::new(app, Some(site.clone()), asked, of, left);
     // What can be said against it is said before the first line.
     let first = block_in_place(|| telling.part())?;
@@ -83,7 +83,7 @@ pub async fn tell(site: Site, mut out: impl AsyncWrite + Unpin) {
     let mut since = site.current().node.engine().revision();
     while !site.is_leaving() {
         let asked = Asked { since: Some(since), watch: true, ..Asked::default() };
-        let mut telling = Telling::new(site.current(), Some(site.clone()), asked, None, usize::MAX);
+        let mut telling = Telling::new(site.current(), Some(site.clone()), asked, None, None);
         while let Some(Ok(part)) = telling.next().await {
             let told = async {
                 out.write_all(&part).await?;
@@ -100,7 +100,13 @@ pub async fn tell(site: Site, mut out: impl AsyncWrite + Unpin) {
 }
 
 impl Telling {
-    fn new(app: Arc<App>, site: Option<Site>, mut asked: Asked, of: Option<Arc<Of>>, left: usize) -> Telling {
+    fn new(
+        app: Arc<App>,
+        site: Option<Site>,
+        mut asked: Asked,
+        of: Option<Arc<Of>>,
+        left: Option<usize>,
+    ) -> Telling {
         let (moved, revision) = (app.node.moved(), app.node.engine().revision());
         if asked.watch && asked.since.is_none() {
             asked.since = Some(revision);
@@ -114,12 +120,12 @@ impl Telling {
         let Some(asked) = self.next.take() else { return Ok(Vec::new()) };
         // What comes while it is read is not slept through.
         self.moved.mark_unchanged();
-        let limit = self.left.min(PART_COMMITS);
+        let limit = self.left.map_or(PART_COMMITS, |left| left.min(PART_COMMITS));
         let part = read(self.app.node.engine(), &Asked { limit, ..asked.clone() }, self.of.as_deref())?;
-        self.left -= part.commits.len();
+        self.left = self.left.map(|left| left - part.commits.len());
         self.revision = part.revision;
         self.next = match part.next {
-            _ if self.left == 0 => None,
+            _ if self.left == Some(0) => None,
             Some(next) => Some(next),
             None if asked.watch => Some(Asked { since: Some(part.revision), ..asked }),
             None => None,
@@ -165,7 +171,7 @@ impl Telling {
                     return Some(Ok(Bytes::from(out)));
                 }
                 // Whoever follows goes on with the next version by asking again.
-                Err(problem) if problem.code == SUPERSEDED && self.left == usize::MAX => return None,
+                Err(problem) if problem.code == SUPERSEDED && self.left.is_none() => return None,
                 Err(problem) => {
                     self.broken = true;
                     tracing::warn!("the log was broken off: {}", problem.detail);
