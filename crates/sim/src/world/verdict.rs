@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use corollary_engine::{
-    Commit, Committed, Doc, Engine, EngineError, EngineOptions, Key, Refusal, Transaction, open,
+    Commit, Committed, Doc, Engine, EngineError, EngineOptions, Key, Refusal, Transaction, Write, open,
 };
 use corollary_store::Store;
 use jiff::Timestamp;
@@ -60,11 +60,17 @@ impl Judged<'_> {
         let (text, _) = lenient.text();
         let mut executor = open(store, &text, &EngineOptions::default(), self.time, &mut |_| {})
             .map_err(|error| format!("without strict fields it does not open: {error}"))?;
-        let mut group = accepted.to_vec();
-        group.push(refused.clone());
-        let outcomes = executor.commit(&group, self.time).map_err(|error| error.to_string())?;
+        let group: Vec<Transaction> =
+            accepted.iter().chain([refused]).map(|transaction| unconditional(transaction)).collect();
+        let mut outcomes = executor.commit(&group, self.time).map_err(|error| error.to_string())?;
         let schema = executor.engine().schema().clone();
-        match outcomes.into_iter().next_back() {
+        let last = outcomes.pop();
+        if let Some(Err(error)) = outcomes.into_iter().find(Result::is_err) {
+            return Err(format!(
+                "without strict fields another transaction is refused that was accepted: {error}"
+            ));
+        }
+        match last {
             Some(Ok(committed)) => {
                 let changes = committed.commit.iter().flat_map(|commit| &commit.changes);
                 let is_error = |(key, doc): (&Key, &Arc<Doc>)| {
@@ -82,6 +88,13 @@ impl Judged<'_> {
             outcome => Err(format!("without strict fields it is {outcome:?}")),
         }
     }
+}
+
+/// The same whatever the revisions are. Opened without strict fields, resources may be at others: once a transaction that the
+/// engine had accepted was refused then, and what followed it was judged without it.
+fn unconditional(transaction: &Transaction) -> Transaction {
+    let stays = |write: &&Write| !matches!(write, Write::Require(..));
+    Transaction { writes: transaction.writes.iter().filter(stays).cloned().collect() }
 }
 
 impl World {
