@@ -303,7 +303,12 @@ fn patch(work: &mut Work<'_>, key: &Key, through: Option<&Through>, given: &Give
 /// Errors that the end of a transaction tells, with the last of its writes that is about each resource.
 pub fn by_items(done: &[&Done], mut wrong: Vec<Wrong>) -> Vec<Wrong> {
     for wrong in wrong.iter_mut().filter(|wrong| wrong.item.is_none()) {
-        wrong.item = done.iter().rposition(|done| Some(&done.key) == wrong.of.as_ref());
+        let is_of = |done: &&Done| Some(&done.key) == wrong.of.as_ref();
+        // What denies names the first of its writes.
+        wrong.item = match wrong.code {
+            "denied" => done.iter().position(is_of),
+            _ => done.iter().rposition(is_of),
+        };
         let through = wrong.item.and_then(|at| done[at].through.as_ref());
         *wrong = by_names(through, vec![wrong.clone()]).remove(0);
     }
