@@ -145,3 +145,23 @@ async fn http2_is_spoken_with_and_without_tls() {
     many(tokio::net::TcpStream::connect(&server.address).await.unwrap(), "http").await;
     assert_eq!(server.client().read("/api/firms?count=true")["count"], 200);
 }
+
+/// The stream was reset before the reply was sent, so that mostly nobody heard why.
+#[tokio::test]
+async fn over_http2_it_is_told_that_a_body_is_too_large() {
+    let place = Place::new(SCHEMA);
+    let server = Server::start(&place, &["--max-body-mib", "1"]);
+    for _ in 0..8 {
+        let stream = tokio::net::TcpStream::connect(&server.address).await.unwrap();
+        let (mut sender, connection) =
+            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        let driver = tokio::spawn(connection);
+        let request = hyper::Request::post("http://localhost/api/firms")
+            .header("content-type", "application/json")
+            .body(format!("{{\"name\": \"{}\"}}", "x".repeat(2 << 20)))
+            .unwrap();
+        assert_eq!(sender.send_request(request).await.unwrap().status().as_u16(), 413);
+        driver.abort();
+    }
+    server.stop();
+}
