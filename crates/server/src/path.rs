@@ -26,8 +26,8 @@ use crate::mounts::{self, Scope, names_of};
 /// Where all paths begin.
 pub const PREFIX: &str = corollary_schema::names::PATH_PREFIX;
 
-/// The longest path, in bytes.
-pub const MAX_PATH_BYTES: usize = 8 << 10;
+/// The longest path, in bytes, whatever a server allows: there is no more in the head of a request.
+pub const MAX_PATH_BYTES: usize = 64 << 10;
 
 /// Parents above one another that no data has: more of them are a circle, and the data is corrupt.
 const MAX_CHAIN: usize = 1 << 20;

@@ -91,6 +91,15 @@ pub struct Options {
     /// Mebibytes that a request's body may have
     #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub max_body_mib: u32,
+    /// Kibibytes that a path may have
+    #[arg(long, value_name = "KIB", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub max_path_kib: u32,
+    /// Kibibytes that an expression may have: a filter, an order, what is expanded or shown, a condition as a tree
+    #[arg(long, value_name = "KIB", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    pub max_expression_kib: u32,
+    /// Writes that a batch may have, resources that a list POST creates, or that `_update` and `_delete` change
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_batch: u32,
     /// Mebibytes that a file may have; a field may have a lower limit of its own
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub max_file_mib: u32,
@@ -266,12 +275,14 @@ pub async fn start(
     let limits = Limits {
         body_bytes: mebibytes(options.max_body_mib),
         file_bytes: u64::from(options.max_file_mib) << 20,
+        path_bytes: (options.max_path_kib as usize) << 10,
+        expression_bytes: (options.max_expression_kib as usize) << 10,
+        batch_writes: options.max_batch as usize,
         time: time_limit,
         stall: Duration::from_secs(u64::from(options.stall_seconds)),
         lines: options.max_lists as usize,
         subscriptions: options.max_subscriptions as usize,
         conditions: options.require_if_match,
-        ..Limits::default()
     };
     let lines = Arc::new(Semaphore::new(limits.lines));
     let bodies = Arc::new(Bodies::new(mebibytes(options.max_bodies_mib)));

@@ -180,6 +180,7 @@ fn step(working: &Working<'_>, limits: &Limits, item: &Json, earlier: &[Step]) -
             (None, _) => return Err(malformed("`if_match` is a revision, or `*`".into())),
         }
     }
+    limits.check_path(&path)?;
     let named = path::segments(&path)?;
     let created = |key: &Key| earlier.iter().any(|step| step.new && step.key == *key);
     if named == [moves::NAME] {
@@ -192,6 +193,7 @@ fn step(working: &Working<'_>, limits: &Limits, item: &Json, earlier: &[Step]) -
         let mut asked = moves::Asked::parse(body)?;
         for path in [&mut asked.from, &mut asked.to] {
             *path = refer_in_path(path, earlier).map_err(malformed)?;
+            limits.check_path(path)?;
         }
         let (movers, to) = moves::find(working, &asked, &created)?;
         let key = moves::single(working.schema, movers).map_err(malformed)?;

@@ -109,7 +109,7 @@ pub(crate) async fn serve(
     let list = match target {
         Target::List(list) => list,
         Target::Several(several) => {
-            let params = params(&body)?;
+            let params = params(&body)?.within(&call.app.limits)?;
             let filter = several.lists.iter().map(|(ty, _)| typed(*ty)).collect::<Result<_, _>>()?;
             let start = start(&body, &params)?;
             let asked = Asked { filter, start, next: Next::Token, params: &params };
@@ -126,7 +126,7 @@ pub(crate) async fn serve(
             return Err(Problem::not_found(format!("`{verb}` is asked of a list, and this is one resource")));
         }
     };
-    let params = params(&body)?;
+    let params = params(&body)?.within(&call.app.limits)?;
     let filter = typed(list.ty)?;
     match verb {
         "_query" => {

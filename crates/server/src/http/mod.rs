@@ -82,6 +82,10 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Bytes of a file; a field may have a lower limit of its own.
     pub file_bytes: u64,
+    /// Bytes of a path.
+    pub path_bytes: usize,
+    /// Bytes of an expression: a filter, an order, what is expanded or shown, a condition as a tree.
+    pub expression_bytes: usize,
     /// Writes of a batch, resources of a bulk POST.
     pub batch_writes: usize,
     /// How long a reply may take to begin. Who wants to wait for something is answered a moment before.
@@ -101,6 +105,8 @@ impl Default for Limits {
         Limits {
             body_bytes: 8 << 20,
             file_bytes: 64 << 20,
+            path_bytes: 8 << 10,
+            expression_bytes: 16 << 10,
             batch_writes: 10_000,
             time: Duration::from_secs(60),
             stall: Duration::from_secs(60),
@@ -112,6 +118,14 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Refuses a path that is too long.
+    pub fn check_path(&self, path: &str) -> Result<(), Problem> {
+        if path.len() <= self.path_bytes {
+            return Ok(());
+        }
+        Err(Problem::malformed("path", format!("a path has at most {} bytes", self.path_bytes)))
+    }
+
     /// How long a request may wait for something: it has a reply before its time is up.
     pub fn waiting(&self) -> Duration {
         self.time - self.time / 20
@@ -293,6 +307,7 @@ async fn answer(face: Face, site: Site, request: Request<Body>) -> Response<Body
             return Err(Problem::not_allowed("POST"));
         }
         let mut app = site.current();
+        app.limits.check_path(head.uri.path())?;
         if face == Face::Resources
             && let Some(mount) = proxy::at(app.node.engine().schema(), head.uri.path())
         {

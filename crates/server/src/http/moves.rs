@@ -203,6 +203,8 @@ pub(crate) async fn serve(call: &Call<'_>) -> Result<Response<Body>, Problem> {
         return Err(Problem::malformed("body", "a move is an object with `from` and `to`"));
     };
     let asked = Asked::parse(&body)?;
+    call.app.limits.check_path(&asked.from)?;
+    call.app.limits.check_path(&asked.to)?;
     let conditions = Conditions::of(&call.headers)?;
     if conditions.absent {
         return Err(Problem::malformed("if-none-match", "a move takes no `If-None-Match`"));

@@ -12,6 +12,7 @@ use corollary_syntax::{nearest, parse_expression};
 use foldhash::fast::FixedState;
 use std::hash::{BuildHasher, Hasher};
 
+use super::Limits;
 use super::expand::expand;
 use crate::json::decode::unknown_field;
 use crate::json::encode::Shape;
@@ -157,6 +158,22 @@ impl Params {
             }
         }
         if errors.is_empty() { Ok(params) } else { Err(parameters(errors)) }
+    }
+
+    /// Refuses expressions that are longer than a server takes.
+    pub fn within(self, limits: &Limits) -> Result<Params, Problem> {
+        let most = limits.expression_bytes;
+        let texts = [
+            ("filter", &self.filter),
+            ("order", &self.order),
+            ("expand", &self.expand),
+            ("fields", &self.fields),
+        ];
+        let long = |text: &Option<String>| text.as_ref().is_some_and(|text| text.len() > most);
+        let found = texts.iter().filter(|(_, text)| long(text));
+        let errors: Vec<Refusal> =
+            found.map(|(name, _)| refuse(name, format!("`{name}` has at most {most} bytes"))).collect();
+        if errors.is_empty() { Ok(self) } else { Err(parameters(errors)) }
     }
 
     /// How many resources may be visited.

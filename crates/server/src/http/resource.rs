@@ -42,6 +42,7 @@ pub(crate) async fn serve(call: &Call<'_>) -> Result<Response<Body>, Problem> {
     let in_lines = reads && lines::are_wanted(&call.headers);
     let query = call.uri.query();
     let params = if in_lines { Params::of_lines(query)? } else { Params::parse(query)? };
+    let params = params.within(&call.app.limits)?;
     if let (&Method::GET | &Method::HEAD, Some(revision)) = (&call.method, params.at) {
         if call.app.node.engine().schema().mounts.iter().any(|mount| mount.begins(&segments)) {
             let detail = "`at` is asked at the resource's own path: a mount shows what is there now";

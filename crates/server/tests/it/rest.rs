@@ -615,3 +615,33 @@ fn what_cannot_be_done_is_not_passed_over() {
     client.get("/api/divisions/d?fields=name").expect(200);
     company.end();
 }
+
+#[test]
+fn limits_are_set_and_told() {
+    let place = Place::new("type Doc in docs { n: int, t: str }");
+    let options = ["--max-path-kib", "1", "--max-expression-kib", "1", "--max-batch", "2"];
+    let server = Server::start(&place, &options);
+    let mut client = server.client();
+    let told = |problem: Json, what: &str| {
+        assert!(problem["detail"].as_str().unwrap().contains(what), "{problem}");
+    };
+    client.post("/api/docs", &json!([{"_id": "a"}, {"_id": "b"}])).expect(201);
+    told(client.post("/api/docs", &json!([{}, {}, {}])).problem(413, "batch-limit"), "2");
+    let three = json!([{"method": "DELETE", "path": "/api/docs/a"}]);
+    let long = format!("/api/docs/{}", "x".repeat(1_100));
+    told(client.get(&long).problem(400, "path"), "1024");
+    told(client.post("/api/_batch", &json!([{"method": "GET", "path": long}])).problem(400, "path"), "1024");
+    told(client.post("/api/_move", &json!({"from": long, "to": "/api/docs"})).problem(400, "path"), "1024");
+    client.post("/api/_batch", &three).expect(200);
+    let filter = format!("t='{}'", "y".repeat(1_100));
+    told(client.get(&format!("/api/docs?filter={filter}")).problem(400, "parameter"), "1024");
+    let tree = json!({"where": {"expr": filter}});
+    for verb in ["_query", "_count", "_update", "_delete"] {
+        let mut body = tree.clone();
+        if verb == "_update" {
+            body["patch"] = json!({"n": 1});
+        }
+        told(client.post(&format!("/api/docs/{verb}"), &body).problem(400, "parameter"), "1024");
+    }
+    server.stop();
+}
