@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::examples::{self, Examples};
 use super::messages;
-use super::parts::{one_of, page_of, reference};
+use super::parts::{any_of, page_of, reference};
 use super::resources::{facts, link_schema, shown};
 use super::shared::{WRITTEN, headers, shared_headers, shared_parameters, shared_replies};
 
@@ -159,10 +159,10 @@ impl Components {
                 })
             }
             Body::Replace => {
-                json!({"application/json": self.content(one_of(names, "Facts"), names, "Facts")})
+                json!({"application/json": self.content(any_of(names, "Facts"), names, "Facts")})
             }
             Body::Change => {
-                let merge = self.content(one_of(names, "Patch"), names, "Patch");
+                let merge = self.content(any_of(names, "Patch"), names, "Patch");
                 json!({
                     "application/json": merge,
                     "application/merge-patch+json": merge,
@@ -176,7 +176,7 @@ impl Components {
     }
 
     fn told_reply(&self, kind: Reply, names: &[&str]) -> Json {
-        let one = one_of(names, "");
+        let one = any_of(names, "");
         let (what, schema, example, besides): (_, _, _, &[&str]) = match kind {
             Reply::Read => (
                 "The resource; or why a value of it is what it is; or events",
@@ -192,7 +192,7 @@ impl Components {
             ),
             Reply::List => (
                 "A page; or, line by line, all of it; or events",
-                json!({"oneOf": [one_of_pages(names), reference("Explained")]}),
+                json!({"oneOf": [any_of_pages(names), reference("Explained")]}),
                 "Page",
                 &["ETag", "Corollary-Revision", "Corollary-Store-Reads", "Corollary-Pending"],
             ),
@@ -241,10 +241,10 @@ impl Components {
 }
 
 /// A page of what has one of these shapes.
-fn one_of_pages(names: &[&str]) -> Json {
+fn any_of_pages(names: &[&str]) -> Json {
     match names {
         [name] => reference(&format!("{name}Page")),
-        names => page_of(one_of(names, "")),
+        names => page_of(any_of(names, "")),
     }
 }
 
@@ -259,5 +259,5 @@ fn created(names: &[&str]) -> Json {
         };
         return json!({"oneOf": names.iter().map(of).collect::<Json>()});
     };
-    one_of(names, "Facts")
+    any_of(names, "Facts")
 }

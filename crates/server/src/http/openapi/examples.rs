@@ -283,13 +283,19 @@ fn with(mut facts: Map<String, Json>, field: &Field, example: Json) -> Map<Strin
     facts
 }
 
-/// Writes and reads in one transaction: of the first type that needs no other.
+/// Writes and reads in one transaction: of the first type that needs no other, without values that one resource only may have.
 pub(super) fn batch(schema: &Schema) -> Json {
-    let needs_none = |field: &Field| !field.rules.required || matches!(field.kind, FieldKind::Stored(_));
+    let is_unique = |field: &Field| field.rules.unique || field.rules.unique_in_parent;
+    let needs_none = |field: &Field| {
+        !field.rules.required || (matches!(field.kind, FieldKind::Stored(_)) && !is_unique(field))
+    };
     let first = schema.types().find_map(|(ty, resource)| {
         let root = resource.root.as_ref().filter(|_| resource.fields.iter().all(needs_none))?;
         let mut facts = Examples::of(schema, schema, ty).facts?;
-        facts.as_object_mut()?.shift_remove("_id");
+        let alone = resource.fields.iter().filter(|field| is_unique(field)).map(|field| field.name.as_str());
+        for name in alone.chain(["_id"]) {
+            facts.as_object_mut()?.shift_remove(name);
+        }
         Some((root, facts))
     });
     let Some((root, facts)) = first else { return json!([]) };

@@ -6,7 +6,7 @@ use super::components::{Body, Components, Reply};
 use super::names::Noun;
 use super::parts::{body, item, object, operation, page_of, reference, told_as};
 use super::shared::{
-    READ_PROBLEMS, WRITE_PROBLEMS, or_problems, parameters, read_parameters, reply, write_parameters,
+    READ_PROBLEMS, WRITE_PROBLEMS, headers, or_problems, parameters, read_parameters, reply, write_parameters,
 };
 use crate::patch;
 
@@ -242,9 +242,10 @@ impl At<'_> {
             "type": {"enum": ["found", "created", "modified", "deleted"]},
             "time": {"type": "string", "format": "date-time"},
             "changed": {"type": "array", "items": {"type": "string"}},
-            "resource": super::parts::one_of(self.names, ""),
+            "resource": super::parts::any_of(self.names, ""),
         }});
-        let page = told_as("A page of versions", "application/json", page_of(version));
+        let mut page = told_as("A page of versions", "application/json", page_of(version));
+        page["headers"] = headers(&["Corollary-Revision"]);
         get["responses"] = or_problems(json!({"200": page}), &READ_PROBLEMS);
         item(self.parameters, [("get", get)])
     }

@@ -88,12 +88,12 @@ pub(super) fn reference(name: &str) -> Json {
     json!({"$ref": format!("#/components/schemas/{name}")})
 }
 
-/// One of the schemas of some types, each with the same ending.
-pub(super) fn one_of(names: &[&str], ending: &str) -> Json {
+/// Any of the schemas of some types, each with the same ending: what one of them allows another may allow as well.
+pub(super) fn any_of(names: &[&str], ending: &str) -> Json {
     match names {
         [name] => reference(&format!("{name}{ending}")),
         names => {
-            json!({"oneOf": names.iter().map(|name| reference(&format!("{name}{ending}"))).collect::<Vec<_>>()})
+            json!({"anyOf": names.iter().map(|name| reference(&format!("{name}{ending}"))).collect::<Vec<_>>()})
         }
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json, json};
 use super::examples;
 use super::files;
 use super::names::component;
-use super::parts::{one_of, reference};
+use super::parts::{any_of, reference};
 use crate::json::encode::target_of;
 
 pub(super) fn link_schema() -> Json {
@@ -56,7 +56,7 @@ pub(super) fn shown(schema: &Schema, ty: TypeIx, resource: &ResourceType) -> Jso
                 let part = |part: &Slot| target_of(schema, FieldRef { ty, slot: *part });
                 let names: Vec<String> =
                     parts.iter().filter_map(part).map(|of| component(schema, of)).collect();
-                one_of(&names.iter().map(String::as_str).collect::<Vec<_>>(), "")
+                any_of(&names.iter().map(String::as_str).collect::<Vec<_>>(), "")
             }
             (FieldKind::Among { targets, .. }, _) => {
                 let targets = targets.iter().map(|target| shape(*target));

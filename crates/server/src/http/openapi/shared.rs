@@ -169,7 +169,8 @@ pub(super) fn shared_replies() -> Map<String, Json> {
     replies.insert("NotModified".into(), same);
     let gone = json!({"description": "It is not there any more", "headers": headers(&WRITTEN)});
     replies.insert("Deleted".into(), gone);
-    replies.insert("DryRun".into(), json_of("What it would do", reference("DryRun"), &[]));
+    replies
+        .insert("DryRun".into(), json_of("What it would do", reference("DryRun"), &["Corollary-Revision"]));
     replies.insert(
         "Counted".into(),
         json_of("How many there are", reference("Counted"), &["Corollary-Revision", "Corollary-Pending"]),

@@ -35,7 +35,7 @@ pub(super) fn add(paths: &mut Paths) {
     paths.add(api("_openapi.json"), item(&[], [("get", plain("readDocument", "This document"))]));
     for (path, id, what, kind) in [
         ("/docs", "readPage", "This document as a page to read", "text/html"),
-        ("/metrics", "readMetrics", "What the server does, for Prometheus", "text/plain"),
+        ("/metrics", "readMetrics", "What the server does, for Prometheus", "application/openmetrics-text"),
         ("/healthz", "isAlive", "Is the server alive?", "text/plain"),
     ] {
         let mut get = operation(id, what);
