@@ -50,8 +50,8 @@ pub fn ci() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The variable that the random tests of the server read.
-const SEED: &str = "COROLLARY_SEED";
+/// The variable that the random tests of the server read where nobody asks for a seed.
+const SEED: &str = "COROLLARY_TEST_SEED";
 
 /// A seed from the commit that is checked out; none where there is no repository.
 fn of_commit() -> Option<String> {

@@ -24,6 +24,8 @@ pub enum Edit {
     Set(Value),
     /// An object, member by member; one that is not an object yet begins empty.
     Merge(Vec<(SmolStr, Edit)>),
+    /// One member of an object, where there is one or nothing: what is something else has no members, and keeps what it is.
+    Member(Box<(SmolStr, Edit)>),
     /// A number, by so much; none counts as zero.
     Increment(Value),
     /// A number, by so much, and not past a limit in that direction.
@@ -89,14 +91,23 @@ pub fn edited(
         Edit::Set(value) => value.clone(),
         Edit::File(received) => received.value(),
         Edit::Merge(edits) => merged(place, ty, old, edits, now)?,
-        Edit::Increment(by) => incremented(ty, old, by),
+        Edit::Member(member) => {
+            if !matches!(old, Value::Object(_)) && !old.is_null() {
+                let message = format!("`{place}` is {}, and has no `{}`", a_kind_of(old), member.0);
+                return Err(Refusal::new("type", Some(place), message));
+            }
+            merged(place, ty, old, std::slice::from_ref(&**member), now)?
+        }
+        Edit::Increment(by) => counted(place, ty, incremented(ty, old, by))?,
         Edit::IncrementWithin { by, limit, clamp } => {
             let new = incremented(ty, old, by);
             let from = if old.is_null() { incremented(ty, old, &none_of(by)) } else { old.clone() };
-            let direction = compare(&new, &from);
+            // What no number can hold is past all limits.
+            let overflows = new == Value::Error(ErrorValue::Overflow);
+            let direction = if overflows { compare(by, &none_of(by)) } else { compare(&new, &from) };
             let past = |value: &Value| direction.is_ne() && compare(value, limit) == direction;
-            match (new.is_error() || !past(&new), clamp) {
-                (true, _) => new,
+            match (!overflows && (new.is_error() || !past(&new)), clamp) {
+                (true, _) => counted(place, ty, new)?,
                 (false, true) if past(&from) => from,
                 (false, true) => limit.clone(),
                 (false, false) => {
@@ -220,6 +231,25 @@ fn elements<'v>(place: &str, value: &'v Value) -> Result<&'v [Value], Refusal> {
         Value::List(elements) => Ok(elements),
         value if value.is_null() => Ok(&[]),
         value => Err(Refusal::new("type", Some(place), format!("`{place}` is {value}, and no list"))),
+    }
+}
+
+/// What an increment came to. In free JSON no rule of a field would see that it is none.
+fn counted(place: &str, ty: Option<&ValueType>, new: Value) -> Result<Value, Refusal> {
+    match (ty, &new) {
+        (None | Some(ValueType::Json), Value::Error(error)) => {
+            let message = format!("`{place}` would be {error}, and no number");
+            Err(Refusal::new("type", Some(place), message))
+        }
+        _ => Ok(new),
+    }
+}
+
+/// What a value is, for who expected an object.
+fn a_kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::List(_) => "a list",
+        _ => "no object",
     }
 }
 

@@ -391,7 +391,7 @@ fn update(working: &mut Working<'_>, key: &Key, edits: &[(Slot, Edit)]) -> Resul
                 *value = rules::completed(field, std::mem::take(value), *fill);
             }
             let old = at.map_or_else(|| doc.get(*slot), |at| &values[at].1);
-            let kept = matches!((edit, old), (Edit::Merge(_), Value::Object(_)));
+            let kept = matches!((edit, old), (Edit::Merge(_) | Edit::Member(_), Value::Object(_)));
             if let Edit::File(received) = edit {
                 received_files.push((*slot, received.clone()));
             }

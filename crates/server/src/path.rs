@@ -44,9 +44,9 @@ pub enum Target {
         /// The mount in which it is, where it is in one.
         scope: Option<Arc<Scope>>,
     },
-    /// A member of the links of a resource, or what may become one.
+    /// A member of the links of a resource, or what may become one; or what its one link leads to.
     Linked {
-        /// The resource with the links.
+        /// The resource with the link or links.
         owner: Key,
         /// Which field.
         slot: Slot,
@@ -356,12 +356,13 @@ fn member_of_several(
     created: &dyn Fn(&Key) -> bool,
 ) -> Result<Target, PathError> {
     let missing = || PathError::NotFound(format!("there is nothing with the id {segment} here"));
-    let mut found = Vec::new();
+    let mut found: Vec<(Key, Option<Post>)> = Vec::new();
     // What is no id may be the name of one that is not there, of a type that has names.
     let mut error = None;
     for list in (0..several.lists.len()).filter_map(|at| several.list(at)) {
-        let key = match member(working, list, segment, created) {
-            Ok(Target::Resource { key, .. } | Target::Linked { key, linked: true, .. }) => key,
+        let (key, under) = match member(working, list, segment, created) {
+            Ok(Target::Resource { key, under, .. }) => (key, under),
+            Ok(Target::Linked { key, linked: true, .. }) => (key, None),
             Ok(_) | Err(PathError::NotFound(_)) => {
                 error = Some(missing());
                 continue;
@@ -373,14 +374,14 @@ fn member_of_several(
             Err(error) => return Err(error),
         };
         if created(&key) || working.after(&key)?.is_some() {
-            found.push(key);
+            found.push((key, under));
         }
     }
     let name = |key: &Key| format!("{} {}", working.schema.ty(key.ty).name, key.id);
     let mut found = found.into_iter();
     match (found.next(), found.next(), several.post) {
         (None, ..) => Err(error.unwrap_or_else(missing)),
-        (Some(one), Some(other), _) => {
+        (Some((one, _)), Some((other, _)), _) => {
             let message = format!(
                 "{} and {} have the same id: read the one you mean by its own path",
                 name(&one),
@@ -388,10 +389,10 @@ fn member_of_several(
             );
             Err(PathError::Ambiguous(message))
         }
-        (Some(key), None, PostSeveral::Link(owner, slot)) => {
+        (Some((key, _)), None, PostSeveral::Link(owner, slot)) => {
             Ok(Target::Linked { owner, slot, key, linked: true })
         }
-        (Some(key), None, _) => Ok(Target::Resource { key, under: None, scope: None }),
+        (Some((key, under)), None, _) => Ok(Target::Resource { key, under, scope: None }),
     }
 }
 
@@ -434,7 +435,7 @@ fn field(
             }
             let one = lists.into_iter().find_map(|(ty, ids)| Some(Key::new(ty, ids.into_iter().next()?)));
             match one {
-                Some(key) => Ok(Target::Resource { key, under: None, scope: None }),
+                Some(linked) => Ok(Target::Linked { owner: key.clone(), slot, key: linked, linked: true }),
                 None => {
                     Err(PathError::NotFound(format!("`{segment}` of {} {} is empty", resource.name, key.id)))
                 }
@@ -470,6 +471,10 @@ fn field(
                 None => &Value::Absent,
             };
             match (value, &field.kind) {
+                (Value::Ref(id), FieldKind::Link { .. }) => {
+                    let linked = Key::new(ty, id.clone());
+                    Ok(Target::Linked { owner: key.clone(), slot, key: linked, linked: true })
+                }
                 (Value::Ref(id), _) => {
                     Ok(Target::Resource { key: Key::new(ty, id.clone()), under: None, scope: None })
                 }

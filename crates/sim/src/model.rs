@@ -386,7 +386,7 @@ impl Attempt<'_> {
                 if at > 0 {
                     value = rules::completed(fact.kind, &rules, value, fill, self.setting.now);
                 }
-                let merges = matches!((edit, &value), (Edit::Merge(_), Value::Object(_)));
+                let merges = matches!((edit, &value), (Edit::Merge(_) | Edit::Member(_), Value::Object(_)));
                 fill = if merges { Fill::Required } else { Fill::All };
                 match edited(ty, &value, edit, self.setting.now) {
                     Ok(new) => value = new,

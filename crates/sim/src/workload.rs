@@ -432,8 +432,10 @@ impl Workload<'_> {
                 let name = *self.random.pick(&["a", "b", "d"]);
                 Edit::Merge(vec![(name.into(), self.edit_value(of))])
             }
-            FactKind::Stored(ValueType::Json) if special => match self.random.below(2) {
+            FactKind::Stored(ValueType::Json) if special => match self.random.below(4) {
                 0 => Edit::Increment(Value::Int(1)),
+                1 => Edit::Member(Box::new(("a".into(), self.edit_value(&ValueType::Json)))),
+                2 => Edit::Member(Box::new(("a".into(), Edit::Increment(Value::Int(1))))),
                 _ => Edit::Merge(vec![("a".into(), self.edit_value(&ValueType::Json))]),
             },
             FactKind::Stored(ValueType::Elements(..)) => Edit::Set(self.value(fact)),

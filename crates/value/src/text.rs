@@ -73,7 +73,15 @@ pub fn parse_as(kind: BasicKind, text: &str) -> Result<Value, String> {
         },
         BasicKind::Decimal => parse_decimal(text).map(Value::Decimal),
         BasicKind::Datetime => text.parse::<Timestamp>().map(Value::Datetime).map_err(|_| {
-            format!("\"{text}\" is not a datetime: write it as 2024-05-01T12:30:00Z, or with an offset")
+            // Well written, and beyond what the library can hold with any offset.
+            match text.get(..19).map(str::parse::<civil::DateTime>) {
+                Some(Ok(at)) if at.year() == 9999 => {
+                    format!("\"{text}\" is too late: the last datetime is {}", Timestamp::MAX)
+                }
+                _ => format!(
+                    "\"{text}\" is not a datetime: write it as 2024-05-01T12:30:00Z, or with an offset"
+                ),
+            }
         }),
         BasicKind::Date => match text.parse::<civil::Date>() {
             Ok(date) if text.len() == 10 => Ok(Value::Date(date)),

@@ -48,10 +48,14 @@ async fn compressed(response: Response<Body>, accepted: Vec<HeaderValue>) -> Res
     for accepted in accepted {
         asked.headers_mut().append(header::ACCEPT_ENCODING, accepted);
     }
+    let status = response.status();
     let mut response = Some(response);
     let inner = service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(response.take().unwrap_or_default())));
     let layer = CompressionLayer::new().compress_when(Whole);
-    let Ok(response) = layer.layer(inner).oneshot(asked).await;
+    let Ok(mut response) = layer.layer(inner).oneshot(asked).await;
+    // Who takes neither this coding nor none gets it without one: by now it may tell of what has been done, and no status
+    // may say that it was not.
+    *response.status_mut() = status;
     response.map(Body::new)
 }
 

@@ -28,6 +28,25 @@ pub fn ranges(headers: &HeaderMap) -> impl Iterator<Item = (String, f32)> {
     })
 }
 
+/// What is asked for by its name: what has the highest weight decides, then what is named first.
+pub fn named(headers: &HeaderMap) -> Option<String> {
+    if is_plain(headers) {
+        return None;
+    }
+    let named = ranges(headers).filter(|(kind, weight)| *weight > 0.0 && !kind.contains('*'));
+    named.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(kind, _)| kind)
+}
+
+/// Does it say what nearly all say?
+fn is_plain(headers: &HeaderMap) -> bool {
+    let mut all = headers.get_all(header::ACCEPT).iter();
+    match (all.next(), all.next()) {
+        (None, _) => true,
+        (Some(one), None) => one == "*/*" || one == JSON,
+        _ => false,
+    }
+}
+
 /// How much of a content type a media range names: all of it, the part before the slash, nothing.
 fn precision(range: &str, kind: &str) -> Option<u8> {
     match range.split_once('/') {
@@ -46,14 +65,9 @@ fn takes(headers: &HeaderMap, kind: &str) -> bool {
 
 /// Refuses a request that accepts none of what it can be told.
 pub fn check(headers: &HeaderMap, offered: &[&str]) -> Result<(), Problem> {
-    let mut all = headers.get_all(header::ACCEPT).iter();
-    match (all.next(), all.next()) {
-        (None, _) => return Ok(()),
-        // What nearly all say.
-        (Some(one), None) if one == "*/*" || one == JSON && offered.contains(&JSON) => return Ok(()),
-        // An empty list rules out nothing.
-        _ if ranges(headers).next().is_none() => return Ok(()),
-        _ => {}
+    // An empty list rules out nothing.
+    if is_plain(headers) && offered.contains(&JSON) || ranges(headers).next().is_none() {
+        return Ok(());
     }
     if offered.iter().any(|kind| takes(headers, kind)) {
         return Ok(());
@@ -82,6 +96,19 @@ mod tests {
             headers.append(header::ACCEPT, value.parse().unwrap());
         }
         check(&headers, offered).is_ok()
+    }
+
+    #[test]
+    fn what_is_named_with_the_highest_weight_decides_then_what_is_named_first() {
+        let named = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.append(header::ACCEPT, value.parse().unwrap());
+            named(&headers)
+        };
+        assert_eq!(named("text/event-stream;q=0.1, application/json").as_deref(), Some(JSON));
+        assert_eq!(named("text/event-stream, application/json").as_deref(), Some(EVENTS));
+        assert_eq!(named("text/event-stream;q=0, */*"), None);
+        assert_eq!(named("*/*"), None);
     }
 
     #[test]

@@ -174,8 +174,11 @@ fn step(working: &Working<'_>, limits: &Limits, item: &Json, earlier: &[Step]) -
             Json::Number(number) => number.as_u64(),
             _ => None,
         };
-        let revision = revision.ok_or_else(|| malformed("`if_match` is a revision".into()))?;
-        conditions.revisions = Some(vec![revision]);
+        match (revision, value.as_str()) {
+            (Some(revision), _) => conditions.revisions = Some(vec![revision]),
+            (None, Some("*")) => conditions.exists = true,
+            (None, _) => return Err(malformed("`if_match` is a revision, or `*`".into())),
+        }
     }
     let named = path::segments(&path)?;
     let created = |key: &Key| earlier.iter().any(|step| step.new && step.key == *key);

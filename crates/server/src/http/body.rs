@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -15,6 +15,9 @@ use crate::problem::Problem;
 
 /// Bytes that are counted as one.
 const UNIT: usize = 1_024;
+
+/// How many times the limit is read of what is refused.
+const READ_ON: usize = 4;
 
 /// Room for the bodies of all requests that run.
 #[derive(Debug)]
@@ -67,6 +70,18 @@ impl Deref for Held {
     }
 }
 
+/// Refuses a body that is compressed.
+pub(crate) fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    match codings.find(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        None => Ok(()),
+        Some(coding) => {
+            let detail = format!("a body is sent as it is, and this is in the coding {coding:?}");
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-encoding", detail))
+        }
+    }
+}
+
 /// Reads a body.
 pub(crate) async fn read(body: Body, app: &App) -> Result<Held, Problem> {
     match timeout(app.limits.waiting(), gather(body, app)).await {
@@ -78,8 +93,8 @@ pub(crate) async fn read(body: Body, app: &App) -> Result<Held, Problem> {
     }
 }
 
-/// Reads all parts. What is refused is read on to the limit, and dropped, so that a client which sends before it reads
-/// hears why.
+/// Reads all parts. What is refused is read on, up to so many times the limit, and dropped, so that a client which sends before
+/// it reads hears why.
 async fn gather(body: Body, app: &App) -> Result<Held, Problem> {
     let limit = app.limits.body_bytes;
     let mut parts = body.into_data_stream();
@@ -91,7 +106,12 @@ async fn gather(body: Body, app: &App) -> Result<Held, Problem> {
         length += part.len();
         if length > limit {
             let detail = format!("a body has at most {limit} bytes");
-            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-limit", detail));
+            let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-limit", detail);
+            if length > limit.saturating_mul(READ_ON) {
+                return Err(problem);
+            }
+            (first, bytes, held, refused) = (None, Vec::new(), Held::default(), Some(problem));
+            continue;
         }
         if refused.is_some() {
             continue;

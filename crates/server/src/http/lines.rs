@@ -52,9 +52,7 @@ const MAX_CHUNK: usize = 256;
 /// Is a list to be told line by line? Where more is accepted, what is named with the highest weight decides, then what is
 /// named first.
 pub(crate) fn are_wanted(headers: &HeaderMap) -> bool {
-    let named = accept::ranges(headers).filter(|(kind, weight)| *weight > 0.0 && !kind.contains('*'));
-    let best = named.reduce(|best, next| if next.1 > best.1 { next } else { best });
-    best.is_some_and(|(kind, _)| kind == CONTENT_TYPE)
+    accept::named(headers).is_some_and(|kind| kind == CONTENT_TYPE)
 }
 
 /// What a thread is given to tell.

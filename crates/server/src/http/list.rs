@@ -215,9 +215,10 @@ impl Closed {
     /// The reply; 304 where a GET says that it has this page.
     pub(crate) fn response(self, call: &Call<'_>) -> Response<Body> {
         let asks = matches!(call.method, Method::GET | Method::HEAD);
-        let tags = call.headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+        let tags = call.headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
         let plain = |tag: &str| tag.trim().trim_start_matches("W/").to_string();
-        let is_known = tags.is_some_and(|tags| tags.split(',').any(|tag| plain(tag) == plain(&self.tag)));
+        let mut tags = tags.flat_map(|tags| tags.split(','));
+        let is_known = tags.any(|tag| plain(tag) == plain(&self.tag));
         let response = if asks && is_known && self.pending.is_empty() {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -225,7 +226,11 @@ impl Closed {
         } else {
             updates::marked(json(StatusCode::OK, self.body), &self.pending)
         };
-        let response = if asks { with_header(response, "etag", &self.tag) } else { response };
+        let response = match asks {
+            // The same list is told line by line to others.
+            true => with_header(with_header(response, "etag", &self.tag), "vary", "accept"),
+            false => response,
+        };
         let response = with_header(response, READS_HEADER, &self.reads.to_string());
         with_header(response, REVISION_HEADER, &self.revision.to_string())
     }

@@ -50,7 +50,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use axum::routing::{any, get};
 use corollary_engine::working::Working;
 use corollary_engine::{Engine, EngineError};
@@ -324,7 +324,10 @@ async fn answer(face: Face, site: Site, request: Request<Body>) -> Response<Body
         }
         let body = match head.method {
             Method::GET | Method::HEAD | Method::DELETE => Held::default(),
-            _ => body::read(sent, &app).await?,
+            _ => {
+                body::check_coding(&head.headers)?;
+                body::read(sent, &app).await?
+            }
         };
         let (mut method, mut uri, mut headers, mut body) = (head.method, head.uri, head.headers, body);
         loop {
@@ -427,23 +430,29 @@ pub(crate) fn etag(revision: u64) -> String {
     format!("\"{revision}\"")
 }
 
-/// The revisions that an entity tag header names; none where it is `*`.
-pub(crate) fn etags(value: &HeaderValue) -> Result<Option<Vec<u64>>, Problem> {
-    let text = value.to_str().unwrap_or_default().trim();
-    if text == "*" {
+/// The revisions that an entity tag header names in all of its lines, the inner none where it is `*`; nothing where it is not
+/// there.
+pub(crate) fn etags(headers: &HeaderMap, name: HeaderName) -> Result<Option<Option<Vec<u64>>>, Problem> {
+    if !headers.contains_key(&name) {
         return Ok(None);
     }
     let mut revisions = Vec::new();
-    for tag in text.split(',') {
-        let tag = tag.trim();
-        let tag = tag.strip_prefix("W/").unwrap_or(tag);
-        let inner = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-        let Some(inner) = inner else {
-            let detail = format!("`{tag}` is no entity tag: write it as \"123\"");
-            return Err(Problem::malformed("etag", detail));
-        };
-        // A tag that this server cannot have made matches nothing.
-        revisions.push(inner.parse().unwrap_or(u64::MAX));
+    for value in headers.get_all(name) {
+        let text = value.to_str().unwrap_or_default().trim();
+        if text == "*" {
+            return Ok(Some(None));
+        }
+        for tag in text.split(',') {
+            let tag = tag.trim();
+            let tag = tag.strip_prefix("W/").unwrap_or(tag);
+            let inner = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+            let Some(inner) = inner else {
+                let detail = format!("`{tag}` is no entity tag: write it as \"123\"");
+                return Err(Problem::malformed("etag", detail));
+            };
+            // A tag that this server cannot have made matches nothing.
+            revisions.push(inner.parse().unwrap_or(u64::MAX));
+        }
     }
-    Ok(Some(revisions))
+    Ok(Some(Some(revisions)))
 }

@@ -96,8 +96,18 @@ impl Params {
 
     fn read(query: Option<&str>, limit: usize, most: usize) -> Result<Params, Problem> {
         let mut params = Params { limit, ..Params::default() };
-        let mut errors = Vec::new();
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        let (mut errors, mut given) = (Vec::new(), [false; NAMES.len()]);
+        let query = query.unwrap_or_default();
+        if query.contains('%') && percent_encoding::percent_decode_str(query).decode_utf8().is_err() {
+            return Err(Problem::malformed("parameter", "the parameters are not UTF-8"));
+        }
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            // Which of two would count nobody can see.
+            if let Some(at) = NAMES.iter().position(|known| *known == name)
+                && std::mem::replace(&mut given[at], true)
+            {
+                errors.push(refuse(&name, format!("`{name}` is given more than once")));
+            }
             let mut flag = || match &*value {
                 "true" | "1" | "" => true,
                 "false" | "0" => false,

@@ -82,6 +82,7 @@ fn get(
         return why::answer(call, segments, params, name);
     }
     if let Some(format) = watch::format(&call.headers, params) {
+        accept::check(&call.headers, &[accept::EVENTS, lines::CONTENT_TYPE])?;
         return watch::begin(call, segments, params, format);
     }
     if in_lines
@@ -90,8 +91,8 @@ fn get(
     {
         return Ok(reply);
     }
-    if in_lines && !params.explain {
-        // It is no list.
+    // What is asked for in lines is no list here, or is to be explained.
+    if !(in_lines && params.explain) {
         accept::check(&call.headers, &[accept::JSON])?;
     }
     if let Some(reply) = values::serve(call, segments, params)? {
@@ -142,13 +143,19 @@ pub(crate) fn one(
         let name = &working.schema.ty(key.ty).name;
         return Err(Problem::not_found(format!("there is no {name} {}", key.id)).into());
     };
-    if let Some(value) = call.headers.get(header::IF_NONE_MATCH)
+    if let Some(Some(revisions)) = etags(&call.headers, header::IF_MATCH)?
+        && !revisions.contains(&doc.revision)
+    {
+        let detail = format!("{} {} is at revision {}", working.schema.ty(key.ty).name, key.id, doc.revision);
+        return Err(Problem::new(StatusCode::PRECONDITION_FAILED, "precondition", detail).into());
+    }
+    if let Some(known) = etags(&call.headers, header::IF_NONE_MATCH)?
         // While an update has yet to reach it, what follows changes without a new revision.
         && !Settled::new(working).is_behind(key)?
         && shape.expand.is_empty()
         // A lazy field has no revision: it may be another value at the same one.
         && !working.schema.ty(key.ty).lazy.iter().any(|slot| shape.shows(*slot))
-        && etags(value)?.is_none_or(|revisions| revisions.contains(&doc.revision))
+        && known.is_none_or(|revisions| revisions.contains(&doc.revision))
     {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;

@@ -27,7 +27,7 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
-use super::{App, Call, REVISION_HEADER, json, read, steer, with_header};
+use super::{App, Call, REVISION_HEADER, accept, json, read, steer, with_header};
 use crate::path;
 use crate::problem::{Problem, SUPERSEDED};
 use crate::review;
@@ -367,8 +367,7 @@ async fn serve(app: Arc<App>, request: Request<Body>, id: Option<&str>) -> Resul
     if request.method() == Method::PATCH {
         return steer::patch(app, request, of).await;
     }
-    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    if accept.is_some_and(|accept| accept.contains("text/event-stream")) {
+    if accept::named(request.headers()).is_some_and(|kind| kind == accept::EVENTS) {
         return Ok(stream(app, of));
     }
     let engine = app.node.engine();

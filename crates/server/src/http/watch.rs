@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts as _, State};
-use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use corollary_engine::query::{self, From};
 use corollary_engine::reach::asks_for_time;
 use corollary_engine::working::Working;
@@ -14,7 +14,7 @@ use corollary_schema::typed::{Expr, Kind, Many, Node, Type};
 use corollary_schema::{FieldKind, FieldRef, Schema, TypeIx};
 
 use super::params::Params;
-use super::{Call, Fault, read, values, with_header};
+use super::{Call, Fault, accept, lines, read, values, with_header};
 use crate::front::listen::Caller;
 use crate::json::encode::Shape;
 use crate::mounts::permit::permit;
@@ -31,12 +31,11 @@ use crate::watch::watched::{Led, Of, Ordered, Watched, WatchedList, Which};
 
 /// How the events of a request are written; nothing where it is no watch.
 pub(super) fn format(headers: &HeaderMap, params: &Params) -> Option<Format> {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
-    let sse = accept.contains("text/event-stream");
-    if !params.watch && !sse {
+    let named = accept::named(headers);
+    if !params.watch && named.as_deref() != Some(accept::EVENTS) {
         return None;
     }
-    Some(if accept.contains("application/x-ndjson") && !sse { Format::Ndjson } else { Format::Sse })
+    Some(if named.as_deref() == Some(lines::CONTENT_TYPE) { Format::Ndjson } else { Format::Sse })
 }
 
 /// Begins the watch that a request asks for.

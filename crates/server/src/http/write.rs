@@ -1,11 +1,14 @@
 //! From a request that writes to the writes of a transaction.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use corollary_engine::updates::settled::{READ_LIMIT, Settled};
 use corollary_engine::working::Working;
-use corollary_engine::{Doc, Edit, EngineError, Key, Refusal, Write, among};
+use corollary_engine::{Decision, Doc, Edit, EngineError, Key, Refusal, Write, among};
+use corollary_schema::plan::follows::linked_type;
 use corollary_schema::typed::mentions_now;
-use corollary_schema::{FieldKind, FieldRef, Schema, TypeIx};
+use corollary_schema::{FieldKind, FieldRef, Schema, Slot, TypeIx};
 use corollary_syntax::nearest;
 use corollary_value::{Id, Value};
 use hashbrown::HashSet;
@@ -61,14 +64,13 @@ impl Conditions {
     /// From the headers of a request that writes.
     pub fn of(headers: &HeaderMap) -> Result<Conditions, Problem> {
         let mut conditions = Conditions::default();
-        if let Some(value) = headers.get(header::IF_MATCH) {
-            match etags(value)? {
-                Some(revisions) => conditions.revisions = Some(revisions),
-                None => conditions.exists = true,
-            }
+        match etags(headers, header::IF_MATCH)? {
+            Some(Some(revisions)) => conditions.revisions = Some(revisions),
+            Some(None) => conditions.exists = true,
+            None => {}
         }
-        if let Some(value) = headers.get(header::IF_NONE_MATCH) {
-            if etags(value)?.is_some() {
+        if let Some(tags) = etags(headers, header::IF_NONE_MATCH)? {
+            if tags.is_some() {
                 let detail = "a write takes `If-None-Match: *` only: create, if it is not there";
                 return Err(Problem::malformed("if-none-match", detail));
             }
@@ -82,11 +84,14 @@ impl Conditions {
         Conditions { required: limits.conditions, ..self }
     }
 
-    /// Refuses a write over what is there that does not say what that is, where this is asked for. Update actions work on
-    /// whatever is there.
-    fn check(&self, method: &Method, kind: Kind) -> Result<(), Problem> {
-        let said = self.revisions.is_some() || self.exists || self.absent;
-        if said || !self.required || (method, kind) == (&Method::PATCH, Kind::Actions) {
+    /// Refuses a write over what is there that does not say what that is, where this is asked for. Update actions that count,
+    /// add, remove or move work on whatever is there.
+    fn check(&self, method: &Method, kind: Kind, body: Option<&Json>) -> Result<(), Problem> {
+        let said = self.revisions.is_some() || self.exists || self.absent && *method == Method::PUT;
+        let actions =
+            body.and_then(Json::as_array).filter(|_| (method, kind) == (&Method::PATCH, Kind::Actions));
+        let over = |action: &Json| action.get("set").or_else(|| action.get("clear")).is_some();
+        if said || !self.required || actions.is_some_and(|actions| !actions.iter().any(over)) {
             return Ok(());
         }
         Err(precondition_required())
@@ -150,18 +155,20 @@ pub fn missing(working: &Working<'_>, targets: &[Key], place: &str) -> Result<Ve
     Ok(found)
 }
 
+/// One more of the links of a resource.
+fn linking(schema: &Schema, ty: TypeIx, owner: &Key, slot: Slot, link: &Json) -> Result<Prepared, Problem> {
+    let mut found = Vec::new();
+    let target = decode::reference(schema, ty, link, "_id", &mut found);
+    let Some(Value::Ref(id)) = target else { return Err(Problem::refused(found)) };
+    let writes = vec![Write::Update(owner.clone(), vec![(slot, Edit::Link(id))])];
+    Ok(Prepared { writes, key: owner.clone(), replies: Replies::Resource })
+}
+
 /// The creation of a resource under a list.
 pub fn creation(schema: &Schema, list: &List, body: &Map<String, Json>) -> Result<Prepared, Problem> {
     match &list.post {
         Post::ReadOnly => Err(read_only()),
-        Post::Link(owner, slot) => {
-            let mut found = Vec::new();
-            let target = decode::reference(schema, list.ty, &Json::Object(body.clone()), "_id", &mut found);
-            let Some(Value::Ref(id)) = target else { return Err(Problem::refused(found)) };
-            let edit = Edit::Link(id);
-            let writes = vec![Write::Update(owner.clone(), vec![(*slot, edit)])];
-            Ok(Prepared { writes, key: owner.clone(), replies: Replies::Resource })
-        }
+        Post::Link(owner, slot) => linking(schema, list.ty, owner, *slot, &Json::Object(body.clone())),
         Post::Root | Post::Child(..) => {
             let mut errors = Vec::new();
             let id = decode::id(body).unwrap_or_else(|refusal| {
@@ -191,6 +198,24 @@ pub fn creation(schema: &Schema, list: &List, body: &Map<String, Json>) -> Resul
             Ok(Prepared { writes, key, replies: Replies::Created })
         }
     }
+}
+
+/// Takes a link away that leads to a resource, if it still does.
+fn unlinked(owner: &Key, slot: Slot, target: &Key) -> Write {
+    let target = target.clone();
+    let decide = move |working: &Working<'_>, owner: &Key, doc: Option<&Arc<Doc>>| {
+        let parts = working.schema.ty(owner.ty).parts(slot);
+        let leads = |slot: Slot, doc: &Doc| {
+            let to = linked_type(working.schema, FieldRef { ty: owner.ty, slot });
+            to == Some(target.ty) && *doc.get(slot) == Value::Ref(target.id.clone())
+        };
+        let still = doc.is_some_and(|doc| leads(slot, doc) || parts.iter().any(|part| leads(*part, doc)));
+        Ok(Some(match still {
+            true => Write::Update(owner.clone(), vec![(slot, Edit::Set(Value::Absent))]),
+            false => Write::Read(owner.clone()),
+        }))
+    };
+    Write::Decide(owner.clone(), Decision::new(decide))
 }
 
 /// What should not have been there.
@@ -407,29 +432,54 @@ pub fn prepare(
     };
     let mut prepared = match (target, method) {
         (Target::List(List { post: Post::ReadOnly, .. }), _) => return Err(read_only().into()),
+        // A link may be written as an id, or as a path.
+        (Target::List(List { post: Post::Link(owner, slot), ty, .. }), &Method::POST)
+            if body.as_ref().is_ok_and(Json::is_string) =>
+        {
+            linking(schema, *ty, owner, *slot, body.as_ref().unwrap_or(&Json::Null))?
+        }
         (Target::List(list), &Method::POST) => creation(schema, list, members()?)?,
         (Target::Several(several), method) => add(schema, several, method, members)?,
         (Target::List(_), _) => return Err(Problem::not_allowed("GET, POST").into()),
         (Target::Linked { owner, slot, key, .. }, &Method::DELETE) => {
-            let edit = match schema.ty(owner.ty).parts(*slot) {
-                [] => Edit::Unlink(key.id.clone()),
-                _ => Edit::Remove(vec![among::reference(schema, key.ty, key.id.clone())]),
+            let at = FieldRef { ty: owner.ty, slot: *slot };
+            let write = match &schema.field(at).kind {
+                FieldKind::Links { .. } => {
+                    Write::Update(owner.clone(), vec![(*slot, Edit::Unlink(key.id.clone()))])
+                }
+                FieldKind::Among { many: true, .. } => {
+                    let link = among::reference(schema, key.ty, key.id.clone());
+                    Write::Update(owner.clone(), vec![(*slot, Edit::Remove(vec![link]))])
+                }
+                _ => unlinked(owner, *slot, key),
             };
-            let writes = vec![Write::Update(owner.clone(), vec![(*slot, edit)])];
-            Prepared { writes, key: owner.clone(), replies: Replies::Nothing }
+            Prepared { writes: vec![write], key: owner.clone(), replies: Replies::Nothing }
+        }
+        // It shows what links here, or follows: what is deleted is deleted where it belongs.
+        (Target::Resource { under: None | Some(Post::ReadOnly), key, .. }, &Method::DELETE) => {
+            let place = crate::path::canonical(working, key, None)?;
+            let detail = format!("the path follows from other fields: delete {place} itself");
+            return Err(Problem { detail, ..Problem::not_allowed("GET, PUT, PATCH") }.into());
         }
         (Target::Resource { .. } | Target::Linked { .. }, method) => {
             if !matches!(*method, Method::PUT | Method::PATCH | Method::DELETE) {
                 return Err(Problem::not_allowed("GET, PUT, PATCH, DELETE").into());
             }
             let Some(key) = target.resource(schema)?.cloned() else { return Err(read_only().into()) };
-            conditions.check(method, kind)?;
             let old = working.after(&key)?;
             // A revision that is asked for is another question: it is answered when the write is executed.
             let asked = conditions.absent || conditions.revisions.is_some() && scope.is_none();
             if old.is_none() && !asked && !created(&key) {
                 // That it is gone is told before what is wrong with what should become of it.
                 return Err(gone(schema, &key).into());
+            }
+            if !created(&key) {
+                conditions.check(method, kind, body.as_ref().ok())?;
+            }
+            if conditions.absent && *method != Method::PUT {
+                // What is there is not to be there, and nothing becomes of what is not.
+                let refused = if old.is_some() { there(schema, &key) } else { gone(schema, &key) };
+                return Err(refused.into());
             }
             let mut before = Vec::new();
             let (write, replies) = match *method {

@@ -414,7 +414,7 @@ impl<'s> Place<'s> {
 
     /// An edit of the field, from one of the spot in it.
     fn within(&self, edit: Edit) -> Edit {
-        self.members.iter().rev().fold(edit, |edit, name| Edit::Merge(vec![(name.clone(), edit)]))
+        self.members.iter().rev().fold(edit, |edit, name| Edit::Member(Box::new((name.clone(), edit))))
     }
 
     fn value(&self, schema: &Schema, json: &Json, path: &str, found: &mut Vec<Refusal>) -> Option<Value> {

@@ -451,10 +451,13 @@ fn a_watch_has_missed_nothing_because_the_database_was_away() {
             n
         });
         let watcher = scope.spawn(|| {
-            let (mut last, mut since) = (0, String::new());
+            let (mut last, mut since, begun) = (0, String::new(), Instant::now());
             while last == 0 || !stop.load(Ordering::Relaxed) {
                 let path = format!("/api/counters/c?watch=true{since}");
-                let Ok(mut watch) = Watch::try_begin(&b.address, &path, &[]) else { continue };
+                let begins = Watch::try_begin(&b.address, &path, &[]);
+                let told = begins.as_ref().map(|watch| (watch.head.status, watch.head.text()));
+                assert!(begun.elapsed() < PATIENCE, "nothing is heard: {told:?}");
+                let Ok(mut watch) = begins else { continue };
                 while let Ok(event) = watch.try_next() {
                     // It may end with an error, and goes on behind what was told.
                     assert_ne!(event.kind(), "expired", "{event:?}");

@@ -48,7 +48,13 @@ pub(super) fn edited(
             }
             Value::Object(members.into())
         }
-        Edit::Increment(by) => incremented(ty, old, by),
+        Edit::Member(member) => match old {
+            Value::Object(_) | Value::Absent | Value::Null => {
+                edited(ty, old, &Edit::Merge(vec![(**member).clone()]), now)?
+            }
+            _ => return Err("type"),
+        },
+        Edit::Increment(by) => number(ty, incremented(ty, old, by))?,
         Edit::IncrementWithin { by, limit, clamp } => {
             let new = incremented(ty, old, by);
             let down = matches!(by, Value::Int(by) if *by < 0);
@@ -58,8 +64,10 @@ pub(super) fn edited(
             };
             let zero = Value::Int(0);
             let from = if old.is_null() { &zero } else { old };
-            match (matches!(by, Value::Int(0)) || new.is_error() || !is_past(&new), clamp) {
-                (true, _) => new,
+            let overflows = new == Value::Error(ErrorValue::Overflow);
+            let stays = matches!(by, Value::Int(0)) || new.is_error() || !is_past(&new);
+            match (stays && !overflows, clamp) {
+                (true, _) => number(ty, new)?,
                 (false, false) => return Err("limit"),
                 (false, true) if is_past(from) => from.clone(),
                 (false, true) => limit.clone(),
@@ -114,6 +122,12 @@ pub(super) fn edited(
             Value::List(elements.into())
         }
     })
+}
+
+/// What is counted up in free JSON is a number.
+fn number(ty: Option<&ValueType>, new: Value) -> Result<Value, &'static str> {
+    let is_free = matches!(ty, None | Some(ValueType::Json));
+    if is_free && new.is_error() { Err("type") } else { Ok(new) }
 }
 
 fn incremented(ty: Option<&ValueType>, old: &Value, by: &Value) -> Value {

@@ -282,5 +282,7 @@ pub fn seed() -> u64 {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         since.as_nanos() as u64
     };
-    std::env::var("COROLLARY_SEED").ok().map_or_else(clock, |seed| seed.parse().unwrap())
+    let said = |name| std::env::var(name).ok();
+    let seed = said("COROLLARY_SEED").or_else(|| said("COROLLARY_TEST_SEED"));
+    seed.map_or_else(clock, |seed| seed.parse().unwrap())
 }

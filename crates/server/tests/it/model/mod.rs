@@ -162,7 +162,7 @@ fn the_server_replies_as_the_model_does() {
         hold(seeds, 1_000, |_| None);
         return;
     }
-    let seen = hold(1..7, 350, |_| None);
+    let seen = hold(1..8, 350, |_| None);
     let missing = coverage::missing(&seen);
     assert!(missing.is_empty(), "the seeds do not come to {missing:?}");
 }

@@ -31,7 +31,7 @@ pub enum Place {
         under: Option<Post>,
         through: Option<Through>,
     },
-    /// A member of links, or what may become one.
+    /// A member of links, or what may become one; or what a link leads to.
     Linked {
         owner: Key,
         field: &'static Field,
@@ -136,7 +136,9 @@ fn field(state: &State, key: &Key, through: Option<&Through>, segment: &str) -> 
         Kind::Links(target, _) => list(target, linked(target), Post::Link(key.clone(), field)),
         Kind::Derived if field.name == "large" => list(Type::Order, linked(Type::Order), Post::ReadOnly),
         Kind::Link(target, _) => match state.value(key, field.name).as_str() {
-            Some(id) => Ok(Place::One { key: Key::new(target, id), under: None, through: None }),
+            Some(id) => {
+                Ok(Place::Linked { owner: key.clone(), field, key: Key::new(target, id), linked: true })
+            }
             None => Err(Nowhere::NotFound),
         },
         _ => Err(Nowhere::NotFound),

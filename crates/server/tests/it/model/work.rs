@@ -234,13 +234,14 @@ impl<'b> Work<'b> {
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 
-    /// The state that comes of it, with a new revision where anything changed; `last` is asked before that.
+    /// The state that comes of it, with a new revision where anything changed; `last` is asked before what denies and what is unique.
     pub fn finish(mut self, last: impl FnOnce(&State) -> Outcome<()>) -> Outcome<State> {
         processors::set(self.before, &mut self.state);
         self.check_links()?;
-        self.check_unique()?;
-        processors::denied(self.before, &self.state)?;
         last(&self.state)?;
+        // What denies is asked when all has come about; that a value is taken shows when it is put into its index.
+        processors::denied(self.before, &self.state)?;
+        self.check_unique()?;
         let changed = self.state.changed_since(self.before, &self.moved);
         if !changed.is_empty() {
             self.state.revision += 1;

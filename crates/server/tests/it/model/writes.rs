@@ -118,6 +118,9 @@ pub fn one(work: &mut Work<'_>, place: Place, given: &Given<'_>, made: &mut Made
             condition(&work.state, &owner, given)?;
             unlink(work, &owner, field, &key)
         }
+        (Place::One { under: None | Some(Post::ReadOnly), .. }, "DELETE") => {
+            return Err(Expected::not_allowed("GET, PUT, PATCH"));
+        }
         (Place::Linked { linked: false, .. }, "PUT" | "PATCH") => return Err(Expected::not_found()),
         (Place::One { key, under, .. }, "PUT" | "PATCH" | "DELETE") => {
             change(work, &key, under, through.as_ref(), given)
@@ -181,6 +184,9 @@ fn unlink(work: &mut Work<'_>, owner: &Key, field: &'static Field, key: &Key) ->
     if let Some(ids) = work.state.value(owner, field.name).as_array() {
         let left: Vec<Json> = ids.iter().filter(|id| *id != key.id()).cloned().collect();
         work.update(owner, vec![(field.name, Some(left.into()), Fill::All)], None)?;
+    }
+    if work.state.value(owner, field.name) == key.id() {
+        work.update(owner, vec![(field.name, None, Fill::All)], None)?;
     }
     Ok(Done { key: owner.clone(), replies: Replies::Nothing, through: None })
 }
@@ -297,7 +303,12 @@ fn patch(work: &mut Work<'_>, key: &Key, through: Option<&Through>, given: &Give
 /// Errors that the end of a transaction tells, with the last of its writes that is about each resource.
 pub fn by_items(done: &[&Done], mut wrong: Vec<Wrong>) -> Vec<Wrong> {
     for wrong in wrong.iter_mut().filter(|wrong| wrong.item.is_none()) {
-        wrong.item = done.iter().rposition(|done| Some(&done.key) == wrong.of.as_ref());
+        let is_of = |done: &&Done| Some(&done.key) == wrong.of.as_ref();
+        // What denies names the first of its writes.
+        wrong.item = match wrong.code {
+            "denied" => done.iter().position(is_of),
+            _ => done.iter().rposition(is_of),
+        };
         let through = wrong.item.and_then(|at| done[at].through.as_ref());
         *wrong = by_names(through, vec![wrong.clone()]).remove(0);
     }
