@@ -252,8 +252,11 @@ fn bodies(document: &Json, operation: &Json) -> Vec<(String, Vec<u8>)> {
         for example in content["examples"].as_object().into_iter().flat_map(|examples| examples.values()) {
             found.push((kind.clone(), followed(document, example)["value"].to_string().into_bytes()));
         }
-        if let Some(example) = content["example"].as_str() {
-            found.push((kind.clone(), example.into()));
+        match &content["example"] {
+            Json::Null => {}
+            // Lines are a text in the document.
+            Json::String(lines) => found.push((kind.clone(), lines.clone().into())),
+            example => found.push((kind.clone(), example.to_string().into_bytes())),
         }
     }
     found
@@ -310,6 +313,14 @@ fn obeyed(schema: &str) {
             sent.push((kind.into(), if kind.is_empty() { Vec::new() } else { b"{}".to_vec() }));
         }
         for (kind, body) in sent {
+            // Where it is of several types, each example has an id of its own.
+            let of = serde_json::from_slice::<Json>(&body).ok().filter(|_| method == "put");
+            let there = match of.as_ref().and_then(|body| body["_id"].as_str()) {
+                Some(id) if path.ends_with("_id}") => {
+                    format!("{}/{id}?dry_run=true", &there[..there.rfind('/').unwrap()])
+                }
+                _ => there.clone(),
+            };
             let kind = [("content-type", kind.as_str())];
             let headers: &[(&str, &str)] = if kind[0].1.is_empty() { &[] } else { &kind };
             let reply = client.request(&method.to_uppercase(), &there, headers, &body);

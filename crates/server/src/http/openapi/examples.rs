@@ -69,6 +69,20 @@ fn link(schema: &Schema, ty: TypeIx) -> Json {
     json!({"_id": id(schema, ty), "_self": path(schema, ty)})
 }
 
+/// A link to the example of one of several types, as it is written.
+fn typed(schema: &Schema, ty: TypeIx) -> Json {
+    json!({"_id": id(schema, ty), "_type": schema.ty(ty).name.as_str()})
+}
+
+/// What adds the example of the first of some types to links.
+pub(super) fn link_to_add(schema: &Schema, types: &[TypeIx]) -> Json {
+    match types {
+        [ty] => json!({"_id": id(schema, *ty)}),
+        [first, ..] => typed(schema, *first),
+        [] => json!({}),
+    }
+}
+
 /// An example of what may be written into a field.
 pub(super) fn of_field(schema: &Schema, field: &Field) -> Option<Json> {
     let example = match &field.kind {
@@ -76,8 +90,7 @@ pub(super) fn of_field(schema: &Schema, field: &Field) -> Option<Json> {
         FieldKind::Link { target, .. } => id(schema, *target).into(),
         FieldKind::Links { target, .. } => json!([id(schema, *target)]),
         FieldKind::Among { targets, many, .. } => {
-            let first = *targets.first()?;
-            let link = json!({"_id": id(schema, first), "_type": schema.ty(first).name.as_str()});
+            let link = typed(schema, *targets.first()?);
             if *many { json!([link]) } else { link }
         }
         _ => return None,

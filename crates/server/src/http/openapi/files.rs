@@ -5,8 +5,8 @@ use serde_json::{Map, Value as Json, json};
 
 use super::Document;
 use super::names::{Noun, component, pascal};
-use super::parts::{item, operation, reference, told_as};
-use super::shared::{self, READ_PROBLEMS, WRITE_PROBLEMS, or_problems, reply};
+use super::parts::{item, operation, reference};
+use super::shared::{self, READ_PROBLEMS, WRITE_PROBLEMS, WRITTEN, headers, or_problems, reply};
 
 /// Adds the paths of the files of a resource at a path.
 pub(super) fn add(document: &mut Document<'_>, ty: TypeIx, one: &str, parameters: &[Json], noun: &Noun) {
@@ -39,18 +39,27 @@ fn path(resource: &ResourceType, shape: &str, field: &Field, parameters: &[Json]
         [] => Map::from_iter([("*/*".to_string(), bytes.clone())]),
         accepted => accepted.iter().map(|kind| (kind.to_string(), bytes.clone())).collect(),
     };
-    let headers = json!({
+    let read = json!({
         "ETag": header("Its digest, in quotes"),
         "Repr-Digest": header("Its digest: sha-256=:BASE64:"),
         "Accept-Ranges": header("bytes"),
         "Content-Disposition": header("Its name; `inline` where a browser may show it"),
         "Last-Modified": header("Since when it is there"),
+        "Content-Range": header("bytes FIRST-LAST/SIZE, of a part"),
+        "X-Content-Type-Options": header("nosniff"),
+        "Content-Security-Policy": header("default-src 'none'; sandbox"),
     });
     let content = Json::Object(accepted.clone());
-    let tag = json!({"ETag": header("Its digest, in quotes")});
+    let mut written = headers(&WRITTEN);
+    written["ETag"] = header("Its digest, in quotes; of the resource, where that is preferred, its revision");
+    written["Preference-Applied"] = header("return=representation");
+    for name in ["Content-Location", "Location"] {
+        written[name] = headers(&[name])[name].take();
+    }
     let if_match = asked("If-Match", "Only if the file that is there has this digest");
     let taken =
         |own: Vec<Json>, shared: &[&str]| -> Json { [own, shared::parameters(shared)].concat().into() };
+    let json_of = |schema: Json| json!({"application/json": {"schema": schema}});
     let shown = json!({"oneOf": [reference(shape), reference("DryRun")]});
     let mut put = operation(&called("upload"), &format!("Send {of}, as a whole"));
     put["parameters"] = taken(
@@ -66,9 +75,9 @@ fn path(resource: &ResourceType, shape: &str, field: &Field, parameters: &[Json]
     put["requestBody"] = json!({"required": true, "content": content});
     let what = "The resource, where that is preferred; or what it would do";
     let replies = json!({
-        "200": told_as(what, "application/json", shown.clone()),
-        "201": {"description": "There was none before", "headers": tag},
-        "204": {"description": "It took the place of another", "headers": tag},
+        "200": {"description": what, "headers": written, "content": json_of(shown)},
+        "201": {"description": "There was none before", "headers": written, "content": json_of(reference(shape))},
+        "204": {"description": "It took the place of another", "headers": written},
     });
     put["responses"] = or_problems(replies, &WRITE_PROBLEMS);
     if let Some(most) = field.rules.max_bytes {
@@ -85,8 +94,8 @@ fn path(resource: &ResourceType, shape: &str, field: &Field, parameters: &[Json]
         &["at", "at_least"],
     );
     let replies = json!({
-        "200": {"description": "All of it", "headers": headers, "content": content},
-        "206": {"description": "A part", "headers": headers, "content": content},
+        "200": {"description": "All of it", "headers": read, "content": content},
+        "206": {"description": "A part", "headers": read, "content": content},
         "304": {"description": "It is the same"},
         "412": reply("PreconditionFailed"),
         "416": reply("Problem"),
@@ -94,7 +103,7 @@ fn path(resource: &ResourceType, shape: &str, field: &Field, parameters: &[Json]
     get["responses"] = or_problems(replies, &READ_PROBLEMS);
     let mut delete = operation(&called("clear"), &format!("Take {of} away"));
     delete["parameters"] = taken(vec![if_match], &["wait", "dry_run", "at_least"]);
-    let replies = json!({"200": reply("DryRun"), "204": {"description": "There is none"}});
+    let replies = json!({"200": reply("DryRun"), "204": reply("Deleted")});
     delete["responses"] = or_problems(replies, &WRITE_PROBLEMS);
     item(parameters, [("get", get), ("put", put), ("delete", delete)])
 }

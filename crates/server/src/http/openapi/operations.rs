@@ -61,7 +61,9 @@ impl At<'_> {
     /// Reads one, or watches it.
     fn reading(&self) -> Json {
         let summary = format!("Read a {}, or watch it", self.called());
-        self.reads(operation(&format!("get{}", self.noun.one), &summary), Reply::Read, &ONE)
+        let mut get = self.reads(operation(&format!("get{}", self.noun.one), &summary), Reply::Read, &ONE);
+        get["responses"]["412"] = reply("PreconditionFailed");
+        get
     }
 
     /// What may be done at a list that creates.
@@ -81,18 +83,19 @@ impl At<'_> {
         item(self.parameters, [("get", self.listing())])
     }
 
-    /// What may be done with the links of what has one of some shapes.
-    pub(super) fn links(&self, owners: &[&str]) -> Json {
+    /// What may be done with the links of what has one of some shapes; `link` is an example of one.
+    pub(super) fn links(&self, owners: &[&str], link: &Json) -> Json {
         let what = format!("Add a {} to the links; nothing happens where it is there already", self.called());
         let mut post = operation(&format!("add{}", self.noun.many), &what);
         post["parameters"] = write_parameters(&["if_match"]).into();
-        let link = reference("Link");
+        let one = reference("Link");
         // What leads to one of several types is added one by one.
-        let sent = match self.names {
-            [_] => json!({"oneOf": [link, {"type": "array", "items": link}]}),
-            _ => link,
-        };
-        post["requestBody"] = body(sent);
+        let mut sent = body(match self.names {
+            [_] => json!({"oneOf": [one, {"type": "string"}, {"type": "array", "items": one}]}),
+            _ => one,
+        });
+        sent["content"]["application/json"]["example"] = link.clone();
+        post["requestBody"] = sent;
         let mut replies = json!({"200": self.components.reply(Reply::Written, owners)});
         if self.names.len() == 1 {
             let none = json!({"type": "array", "maxItems": 0});

@@ -224,7 +224,8 @@ fn behind(
             let noun = noun.below(way.field, name(&way.types));
             let owners: Vec<String> = way.owners.iter().map(|ty| component(schema, *ty)).collect();
             let owners: Vec<&str> = owners.iter().map(String::as_str).collect();
-            list(document, &way.types, &base, parameters, &noun, |at| at.links(&owners));
+            let link = examples::link_to_add(schema, &way.types);
+            list(document, &way.types, &base, parameters, &noun, |at| at.links(&owners, &link));
             let members = Members { types: way.types, id: format!("{}_member", way.field) };
             let mut parameters = parameters.to_vec();
             parameters.push(members.parameter(schema));
