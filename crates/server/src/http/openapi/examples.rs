@@ -5,13 +5,14 @@
 //! examples of a schema fit each other: created in the order in which they need each other, all of them can be.
 
 use corollary_engine::rules;
+use corollary_schema::typed::Kind;
 use corollary_schema::{DefaultValue, Field, FieldKind, Rules, Schema, TypeIx, ValueType};
 use corollary_value::{Id, Value, compare};
 use serde_json::{Map, Value as Json, json};
 
-use super::resources::{is_one_of_several, of_kind};
+use super::resources::is_one_of_several;
 use crate::json::{decode, encode};
-use crate::patch::Kind;
+use crate::patch;
 use crate::path::PREFIX;
 use crate::problem::Problem;
 
@@ -113,9 +114,10 @@ pub(super) fn of_shown(schema: &Schema, field: &Field, target: Option<TypeIx>) -
             let link = link(schema, ty);
             Some(if many { json!([link]) } else { link })
         }
-        (FieldKind::Derived { expr, .. }, None) => {
-            let one = of_value(schema, &field.name, &of_kind(&expr.ty.kind)?, &Rules::default())?;
-            Some(if expr.ty.is_many() { json!([one]) } else { one })
+        (FieldKind::Derived { expr, .. }, None)
+            if !matches!(expr.ty.kind, Kind::Null | Kind::Json | Kind::Among(_)) =>
+        {
+            of_value(schema, &field.name, &expr.ty.stored(), &Rules::default())
         }
         _ => None,
     }
@@ -314,7 +316,7 @@ pub(super) fn batch(schema: &Schema) -> Json {
     let Some((root, facts)) = first else { return json!([]) };
     json!([
         {"method": "POST", "path": format!("/{root}"), "body": facts},
-        {"method": "PATCH", "path": "$0._self", "body": {}, "content_type": Kind::CONTENT_TYPES[0]},
+        {"method": "PATCH", "path": "$0._self", "body": {}, "content_type": patch::Kind::CONTENT_TYPES[0]},
         {"method": "GET", "path": "$0._self"},
     ])
 }

@@ -1,7 +1,7 @@
 //! Shapes of resources, as they are shown and as they are written.
 
 use corollary_engine::order;
-use corollary_schema::typed::Kind;
+use corollary_schema::typed::{Kind, Type};
 use corollary_schema::{
     DefaultValue, Field, FieldKind, FieldRef, Member, Members, ResourceType, Rules, Schema, Slot, TypeIx,
     ValueType,
@@ -297,25 +297,5 @@ fn patch(ty: &ValueType, rules: &Rules) -> Json {
 
 /// One element of what an expression yields.
 pub(super) fn kind(kind: &Kind) -> Json {
-    of_kind(kind).map_or_else(|| json!({}), |ty| value(&ty, &Rules::default()))
-}
-
-/// The type of stored values that an element of what an expression yields is of; none of what is stored nowhere.
-pub(super) fn of_kind(kind: &Kind) -> Option<ValueType> {
-    Some(match kind {
-        Kind::Bool => ValueType::Bool,
-        Kind::Int => ValueType::Int,
-        Kind::Float => ValueType::Float,
-        Kind::Decimal => ValueType::Decimal,
-        Kind::Str => ValueType::Str,
-        Kind::Enum(words) => ValueType::Enum(words.clone()),
-        Kind::Bytes => ValueType::Bytes,
-        Kind::Uuid => ValueType::Uuid,
-        Kind::Datetime => ValueType::Datetime,
-        Kind::Date => ValueType::Date,
-        Kind::Duration => ValueType::Duration,
-        Kind::Object(members) => ValueType::Object(members.clone()),
-        Kind::Map(of) => ValueType::Map(of.clone()),
-        Kind::Null | Kind::Json | Kind::Resource(_) | Kind::Among(_) => return None,
-    })
+    value(&Type::one(kind.clone()).stored(), &Rules::default())
 }
