@@ -34,13 +34,19 @@ const CHECKS: &str =
 /// Of a stream that goes on one event is read, and no longer than this for the first; a request may take so many seconds.
 const SETTINGS: &str = "max-stream-events = 1\nrequest-timeout = 20\n";
 
-/// Ids of resources that are there, so that more than 404 comes of the requests.
+/// Lines are sent as they are told: as a text.
+const HOOKS: &str =
+    "import schemathesis\n\nschemathesis.serializer.alias(\"application/x-ndjson\", \"text/plain\")\n";
+
+/// Ids of resources that are there, so that more than 404 comes of the requests; and a revision that has happened, for any other is
+/// waited for, and is 504.
 const PARAMETERS: &str = r#"
 [parameters]
 "path.customer_id" = "c1"
 "path.order_id" = "o1"
 "path.line_id" = "l1"
 "path.buyer" = "c1"
+"header.Corollary-At-Least" = "1"
 
 [[operations]]
 include-path-regex = "^/api/_hooks/"
@@ -188,7 +194,9 @@ fn run(options: &Options) -> Result<bool> {
         let server = data.serve()?;
         fill(&server)?;
         let settings = folder.join("schemathesis.toml");
-        fs::write(&settings, format!("{SETTINGS}{PARAMETERS}"))?;
+        let hooks = folder.join("hooks.py");
+        fs::write(&hooks, HOOKS)?;
+        fs::write(&settings, format!("hooks = {hooks:?}\n{SETTINGS}{PARAMETERS}"))?;
         for step in Step::ALL {
             if part.has(step) {
                 reports.push(held(&program, &server, part, step, (&settings, &place), options)?);

@@ -8,6 +8,9 @@ use super::Step;
 /// Parts with no more operations than this run together.
 const FEW: usize = 2;
 
+/// The path that says what there is.
+const INDEX: &str = "/api";
+
 /// What those are called that run together.
 const OTHERS: &str = "others";
 
@@ -20,7 +23,7 @@ pub struct Part {
     pub operations: usize,
     /// Those that delete, among them.
     deletes: usize,
-    /// What its paths begin with.
+    /// What its paths are, as regular expressions.
     roots: Vec<String>,
 }
 
@@ -30,7 +33,9 @@ pub fn of(document: &Json) -> Vec<Part> {
     for (path, item) in document["paths"].as_object().into_iter().flatten() {
         let below = path.strip_prefix("/api/").unwrap_or(path).trim_start_matches('/');
         let name = below.split('/').next().unwrap_or_default();
-        let root = format!("{}{name}", &path[..path.len() - below.len()]);
+        let root = format!("{}{name}", &path[..path.len() - below.len()]).replace('.', "\\.");
+        // All others are below the index, which is one of itself.
+        let root = if path == INDEX { root } else { format!("{root}(/.*)?") };
         let at = parts.iter().position(|part| part.name == name).unwrap_or(parts.len());
         if at == parts.len() {
             parts.push(Part { name: name.into(), operations: 0, deletes: 0, roots: vec![root] });
@@ -70,8 +75,7 @@ impl Part {
 
     /// What picks its operations in a step: each is called by its method and its path.
     pub fn filter(&self, step: Step) -> Vec<String> {
-        let roots: Vec<String> = self.roots.iter().map(|root| root.replace('.', "\\.")).collect();
-        let below = format!("({})(/.*)?", roots.join("|"));
+        let below = format!("({})", self.roots.join("|"));
         match step {
             Step::Deletes => {
                 vec!["--include-name-regex".into(), format!("^(DELETE {below}|POST {below}/_delete)$")]
@@ -100,12 +104,13 @@ mod tests {
             "/api/orders/_delete": {"post": {}},
             "/api/_log": {"get": {}},
             "/healthz": {"get": {}},
+            "/api": {"get": {}},
         }});
         let parts = of(&document);
         let told: Vec<_> =
             parts.iter().map(|part| (part.name.as_str(), part.operations, part.deletes)).collect();
-        assert_eq!(told, [("orders", 5, 2), ("others", 2, 0)]);
-        assert_eq!(parts[1].roots, ["/api/_log", "/healthz"]);
+        assert_eq!(told, [("orders", 5, 2), ("others", 3, 0)]);
+        assert_eq!(parts[1].roots, ["/api/_log(/.*)?", "/healthz(/.*)?", "/api"]);
         assert!(parts[0].has(Step::Deletes) && !parts[1].has(Step::Deletes));
     }
 }

@@ -1,8 +1,10 @@
 //! Hooks in the OpenAPI document.
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
-use super::parts::{id, plain, removes, writes};
+use super::names::Paths;
+use super::parts::{id, item, object, plain, removes, told, writes};
+use super::shared::parameters;
 use crate::hooks::hook::{EVENTS, MAX_PARALLEL};
 use crate::path::PREFIX;
 
@@ -80,6 +82,7 @@ pub fn sent() -> Json {
         },
     });
     json!({
+        "operationId": "onEvent",
         "summary": "Something has changed that a hook is about",
         "requestBody": {"required": true, "content": {"application/json": {"schema": event}}},
         "responses": {
@@ -91,67 +94,37 @@ pub fn sent() -> Json {
 }
 
 /// Adds their paths.
-pub fn add(paths: &mut Map<String, Json>) {
+pub fn add(paths: &mut Paths) {
     let base = format!("{PREFIX}/_hooks");
     let mut changed = declared();
     if let Some(members) = changed.as_object_mut() {
         members.remove("required");
     }
-    paths.insert(
-        base.clone(),
-        json!({
-            "get": plain("The hooks: who is told of changes, and how far each has come"),
-            "post": writes("Declare a hook", declared(), &[("201", "It is declared", shown())]),
-        }),
-    );
+    let list = plain("readHooks", "The hooks: who is told of changes, and how far each has come");
+    let declare = writes("declareHook", "Declare a hook", declared(), &[("201", "It is declared", shown())]);
+    paths.add(base.clone(), item(&[], [("get", list), ("post", declare)]));
     let replaced = [("200", "It is replaced", shown()), ("201", "It is declared", shown())];
-    paths.insert(
-        format!("{base}/{{id}}"),
-        json!({
-            "parameters": [id("id")],
-            "get": plain("One hook"),
-            "put": writes("Declare a hook, or replace it", declared(), &replaced),
-            "patch": writes("Change a hook, by a merge patch", changed, &[("200", "It is changed", shown())]),
-            "delete": removes("Remove a hook"),
-        }),
-    );
-    paths.insert(
-        format!("{base}/{{id}}/deliveries"),
-        json!({"parameters": [id("id")], "get": plain("The last attempts, the latest first")}),
-    );
-    let mut letters = plain("What a hook gave up, by pages");
-    letters["parameters"] = json!([
-        {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000}},
-        {"name": "page_token", "in": "query", "schema": {"type": "string"}},
-    ]);
-    paths.insert(
-        format!("{base}/{{id}}/letters"),
-        json!({"parameters": [id("id")], "get": letters, "delete": removes("Drop all letters")}),
-    );
-    paths.insert(
-        format!("{base}/{{id}}/letters/{{letter}}"),
-        json!({"parameters": [id("id"), id("letter")], "delete": removes("Drop a letter")}),
-    );
-    let wanted = json!({
-        "oneOf": [
-            {
-                "type": "object",
-                "required": ["ids"],
-                "additionalProperties": false,
-                "properties": {"ids": {"type": "array", "items": {"type": "string"}}},
-            },
-            {
-                "type": "object",
-                "required": ["all"],
-                "additionalProperties": false,
-                "properties": {"all": {"const": true}},
-            },
-        ],
-    });
+    let is_changed = [("200", "It is changed", shown())];
+    let one = [
+        ("get", told("readHook", "One hook", shown())),
+        ("put", writes("replaceHook", "Declare a hook, or replace it", declared(), &replaced)),
+        ("patch", writes("changeHook", "Change a hook, by a merge patch", changed, &is_changed)),
+        ("delete", removes("removeHook", "Remove a hook")),
+    ];
+    paths.add(format!("{base}/{{id}}"), item(&[id("id")], one));
+    let deliveries = plain("readDeliveries", "The last attempts, the latest first");
+    paths.add(format!("{base}/{{id}}/deliveries"), item(&[id("id")], [("get", deliveries)]));
+    let mut letters = plain("readLetters", "What a hook gave up, by pages");
+    letters["parameters"] = parameters(&["limit", "page_token"]).into();
+    let methods = [("get", letters), ("delete", removes("dropLetters", "Drop all letters"))];
+    paths.add(format!("{base}/{{id}}/letters"), item(&[id("id")], methods));
+    let drop = removes("dropLetter", "Drop a letter");
+    let parameters = [id("id"), id("letter")];
+    paths.add(format!("{base}/{{id}}/letters/{{letter}}"), item(&parameters, [("delete", drop)]));
+    let ids = object(&["ids"], json!({"ids": {"type": "array", "items": {"type": "string"}}}));
+    let wanted = json!({"oneOf": [ids, object(&["all"], json!({"all": {"const": true}}))]});
     let told = json!({"type": "object", "properties": {"letters": {"type": "integer"}}});
     let replies = [("202", "They are sent again", told)];
-    paths.insert(
-        format!("{base}/{{id}}/replay"),
-        json!({"parameters": [id("id")], "post": writes("Have letters sent again", wanted, &replies)}),
-    );
+    let replay = writes("replayLetters", "Have letters sent again", wanted, &replies);
+    paths.add(format!("{base}/{{id}}/replay"), item(&[id("id")], [("post", replay)]));
 }

@@ -1,12 +1,14 @@
 //! The log in the OpenAPI document.
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::json;
 
-use super::parts::{flag_parameter, limit_parameter, problem, text_parameter, watched};
+use super::names::Paths;
+use super::parts::{item, operation, page_of, told_as};
+use super::shared::{READ_PROBLEMS, headers, or_problems, parameters};
 use crate::path::PREFIX;
 
 /// Adds its path.
-pub fn add(paths: &mut Map<String, Json>) {
+pub fn add(paths: &mut Paths) {
     let text = json!({"type": "string"});
     let object = json!({"type": "object"});
     let change = json!({
@@ -27,41 +29,25 @@ pub fn add(paths: &mut Map<String, Json>) {
             "changes": {"type": "array", "items": change},
         },
     });
-    let page = json!({
-        "type": "object",
-        "required": ["results", "next", "revision"],
-        "properties": {
-            "results": {"type": "array", "items": commit},
-            "next": {"type": ["string", "null"]},
-            "revision": text,
-        },
-    });
-    let told = |name: &str, what: &str| {
-        let mut parameter = text_parameter(name);
-        parameter["description"] = what.into();
-        parameter
-    };
+    let told = |name: &str, what: &str| json!({"name": name, "in": "query", "description": what, "schema": {"type": "string"}});
     let mut order = told("order", "`-revision` is the latest first, as without `since`");
     order["schema"]["enum"] = json!(["revision", "-revision"]);
-    let mut watch = flag_parameter("watch");
-    watch["description"] = "Goes on with what is to come; line by line only".into();
-    let mut responses = watched(json!({
-        "200": {"description": "A page of commits; or a commit a line", "content": {"application/json": {"schema": page}}},
-        "default": problem(),
-    }));
-    if let Some(content) = responses["200"]["content"].as_object_mut() {
-        content.remove("text/event-stream");
-    }
-    let get = json!({
-        "summary": "Who changed what when",
-        "parameters": [
-            told("since", "Behind this revision"),
-            told("until", "Up to this revision"),
-            told("path", "Of this resource, or of this list"),
-            told("actor", "Made by this one"),
-            order, limit_parameter(), watch,
-        ],
-        "responses": responses,
-    });
-    paths.insert(format!("{PREFIX}/_log"), json!({"get": get}));
+    let mut watch = told("watch", "Goes on with what is to come; line by line only");
+    watch["schema"] = json!({"type": "boolean"});
+    let mut page = told_as("A page of commits; or a commit a line", "application/json", page_of(commit));
+    page["headers"] = headers(&["Corollary-Revision"]);
+    page["content"]["application/x-ndjson"] = json!({"schema": {"type": "string"}});
+    let mut get = operation("readLog", "Who changed what when");
+    let mut takes = vec![
+        told("since", "Behind this revision"),
+        told("until", "Up to this revision"),
+        told("path", "Of this resource, or of this list"),
+        told("actor", "Made by this one"),
+        order,
+        watch,
+    ];
+    takes.extend(parameters(&["limit", "at_least"]));
+    get["parameters"] = takes.into();
+    get["responses"] = or_problems(json!({"200": page}), &READ_PROBLEMS);
+    paths.add(format!("{PREFIX}/_log"), item(&[], [("get", get)]));
 }

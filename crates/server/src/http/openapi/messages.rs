@@ -2,9 +2,11 @@
 
 use serde_json::{Value as Json, json};
 
-use super::parts::reference;
+use super::parts::{object, reference};
+use crate::http::by_query::MAX_START;
 use crate::http::dry_run::MAX_LISTED;
-use crate::patch::MAX_OPERATIONS;
+use crate::http::params::{DEFAULT_LIMIT, MAX_LIMIT};
+use crate::patch::{Kind, MAX_OPERATIONS};
 
 /// The condition tree.
 pub(super) fn condition_schema() -> Json {
@@ -111,29 +113,94 @@ pub(super) fn json_patch_schema() -> Json {
 }
 
 pub(super) fn actions_schema() -> Json {
-    let key = json!({"type": "string"});
-    let values = json!({"type": "array"});
-    let place = json!({"type": "integer", "minimum": 0});
-    let action = |members: Json| json!({"type": "object", "required": ["key"], "properties": members});
+    let (key, flag) = (json!({"type": "string"}), json!({"type": "boolean"}));
+    let (values, place) = (json!({"type": "array"}), json!({"type": "integer", "minimum": 0}));
+    let position = json!({"type": ["integer", "null"], "minimum": 0});
+    // With one of two members, and not with both.
+    let either = |left: &str, right: &str, members: Json| {
+        let mut action = object(&["key"], members);
+        action["oneOf"] = json!([{"required": [left]}, {"required": [right]}]);
+        action
+    };
+    let by =
+        json!({"description": "A number; of a datetime or a duration a duration, which has to be there"});
+    let mut inc = object(&["key"], json!({"key": key, "by": by, "limit": {}, "clamp": flag}));
+    inc["dependentRequired"] = json!({"clamp": ["limit"]});
+    let elements = json!({"key": key, "value": {}, "values": values});
+    let mut pushed = elements.clone();
+    pushed["position"] = position.clone();
+    let actions = [
+        ("set", object(&["key", "value"], json!({"key": key, "value": {}}))),
+        ("clear", object(&["key"], json!({"key": key}))),
+        ("inc", inc),
+        ("push", either("value", "values", pushed)),
+        ("pop", object(&["key"], json!({"key": key, "head": flag}))),
+        (
+            "move",
+            either("from", "value", json!({"key": key, "from": place, "value": {}, "position": position})),
+        ),
+        ("add", either("value", "values", elements.clone())),
+        ("remove", either("value", "values", elements)),
+    ];
+    let one = |(name, takes): (&str, Json)| object(&[name], json!({name: takes}));
+    json!({"type": "array", "maxItems": MAX_OPERATIONS, "items": {"oneOf": actions.map(one)}})
+}
+
+/// An item of a batch.
+pub(super) fn batch_item_schema() -> Json {
+    object(
+        &["method", "path"],
+        json!({
+            "method": {"enum": ["GET", "POST", "PUT", "PATCH", "DELETE"]},
+            "path": {"type": "string"},
+            "body": {},
+            "content_type": {"enum": Kind::CONTENT_TYPES},
+            "if_match": {"type": "string"},
+        }),
+    )
+}
+
+/// What a list is asked with a body.
+pub(super) fn query_schema() -> Json {
+    let texts = json!({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}, {"type": "null"}]});
+    let flag = json!({"type": "boolean"});
+    object(
+        &[],
+        json!({
+            "where": reference("Condition"), "order": texts,
+            "start": {"type": "integer", "minimum": 0, "maximum": MAX_START},
+            "size": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+            "page_token": {"type": ["string", "null"]}, "fields": texts, "expand": texts,
+            "count": flag, "allow_scan": flag, "explain": flag,
+        }),
+    )
+}
+
+/// How a list would be found.
+pub(super) fn explained_schema() -> Json {
     json!({
-        "type": "array",
-        "maxItems": MAX_OPERATIONS,
-        "items": {
-            "type": "object",
-            "minProperties": 1,
-            "maxProperties": 1,
-            "additionalProperties": false,
-            "properties": {
-                "set": action(json!({"key": key, "value": {}})),
-                "clear": action(json!({"key": key})),
-                "inc": action(json!({"key": key, "by": {}, "limit": {}, "clamp": {"type": "boolean"}})),
-                "push": action(json!({"key": key, "value": {}, "values": values, "position": place})),
-                "pop": action(json!({"key": key, "head": {"type": "boolean"}})),
-                "move": action(json!({"key": key, "from": place, "value": {}, "position": place})),
-                "add": action(json!({"key": key, "value": {}, "values": values})),
-                "remove": action(json!({"key": key, "value": {}, "values": values})),
-            },
-        },
+        "type": "object",
+        "required": ["explain", "revision"],
+        "properties": {"explain": {"type": "object"}, "revision": {"type": "string"}},
+    })
+}
+
+/// How many there are.
+pub(super) fn counted_schema() -> Json {
+    json!({
+        "type": "object",
+        "required": ["count", "revision"],
+        "properties": {"count": {"type": "integer"}, "revision": {"type": "string"}},
+    })
+}
+
+/// How many were found, and have changed.
+pub(super) fn changed_schema() -> Json {
+    let number = json!({"type": "integer"});
+    json!({
+        "type": "object",
+        "required": ["matched", "changed", "revision"],
+        "properties": {"matched": number, "changed": number, "revision": {"type": "string"}},
     })
 }
 

@@ -5,91 +5,106 @@ use corollary_schema::Schema;
 use corollary_schema::mounts::{Mount, Segment, View};
 use serde_json::{Map, Value as Json, json};
 
-use super::parts::plain;
-use super::paths::{by_query, of_list, of_one};
-use super::resources::{facts, shown};
+use super::Document;
+use super::examples;
+use super::names::{Noun, pascal};
+use super::operations::{At, only};
+use super::parts::{id_as, operation};
+use super::shared::or_problems;
 use crate::mounts::permit::methods;
 use crate::path::PREFIX;
 
 /// The path, as OpenAPI writes it, and the name of its shapes.
 fn names(schema: &Schema, mount: &Mount, view: &View) -> (String, String) {
-    let words: Vec<&str> = mount
-        .path
-        .iter()
-        .map(|segment| match segment {
-            Segment::Name(name) | Segment::Param(name, _) => name.as_str(),
-        })
-        .collect();
+    let words: Vec<&str> = mount.path.iter().map(word).collect();
     // No name of a type has a dot in it.
     let component = format!("{}.{}", schema.ty(view.ty).name, words.join("."));
     (format!("{PREFIX}/{}", mount.name()), component)
 }
 
-fn parameter(name: &str) -> Json {
-    json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})
+fn word(segment: &Segment) -> &str {
+    match segment {
+        Segment::Name(name) | Segment::Param(name, _) => name,
+    }
 }
 
 /// Adds the paths and the shapes of all mounts.
-pub(super) fn add(schema: &Schema, paths: &mut Map<String, Json>, schemas: &mut Map<String, Json>) {
-    for mount in &schema.mounts {
+pub(super) fn add(document: &mut Document<'_>) {
+    for mount in &document.schema.mounts {
         match mount.view() {
-            Some(view) => of_view(schema, mount, view, paths, schemas),
+            Some(view) => of_view(document, mount, view),
             None => {
-                let (base, mut known) = (format!("{PREFIX}/{}", mount.name()), Map::new());
-                for method in methods(mount, 0).split(", ").filter(|method| !method.is_empty()) {
-                    let what = plain("What another server has here; the paths below are its own too");
-                    known.insert(method.to_lowercase(), what);
+                let called = called(mount);
+                let (mut known, parameters) = (Map::new(), parameters(document.schema, mount));
+                if !parameters.is_empty() {
+                    known.insert("parameters".into(), parameters.into());
                 }
-                paths.insert(base, known.into());
+                for method in methods(mount, 0).split(", ").filter(|method| !method.is_empty()) {
+                    let method = method.to_lowercase();
+                    let mut passed = operation(
+                        &format!("{method}From{called}"),
+                        "What another server has here; the paths below are its own too",
+                    );
+                    passed["responses"] =
+                        or_problems(json!({"2XX": {"description": "As it says"}}), &["504"]);
+                    known.insert(method, passed);
+                }
+                document.paths.add(format!("{PREFIX}/{}", mount.name()), known.into());
             }
         }
     }
 }
 
-fn of_view(
-    schema: &Schema,
-    mount: &Mount,
-    view: &View,
-    paths: &mut Map<String, Json>,
-    schemas: &mut Map<String, Json>,
-) {
-    let (base, component) = names(schema, mount, view);
-    let resource = view.names.ty(view.ty);
-    schemas.insert(component.clone(), shown(&view.names, view.ty, resource));
-    schemas.insert(format!("{component}Facts"), facts(&view.names, resource, true));
-    schemas.insert(format!("{component}Patch"), facts(&view.names, resource, false));
-    let mut parameters: Vec<Json> = mount
-        .path
-        .iter()
-        .filter_map(|segment| match segment {
-            Segment::Param(name, _) => Some(parameter(name)),
-            Segment::Name(_) => None,
-        })
-        .collect();
-    let shape = [component.as_str()];
-    paths.insert(base.clone(), allowed(mount, 0, of_list(&shape, &parameters)));
-    let mut asked = Map::new();
-    by_query(&base, &parameters, &shape, &mut asked);
-    let allow = mount.allow;
-    asked.retain(|path, _| match path.rsplit('/').next() {
-        Some("_update") => allow.update,
-        Some("_delete") => allow.delete,
-        _ => allow.read,
+/// The words of its path, as an `operationId` has them.
+fn called(mount: &Mount) -> String {
+    mount.path.iter().map(|segment| pascal(word(segment))).collect()
+}
+
+/// What stands in its path for resources.
+fn parameters(schema: &Schema, mount: &Mount) -> Vec<Json> {
+    let named = mount.path.iter().filter_map(|segment| match segment {
+        Segment::Param(name, ty) => Some(id_as(name, &examples::id(schema, *ty))),
+        Segment::Name(_) => None,
     });
-    paths.append(&mut asked);
-    let id = format!("{}_id", resource.name.to_lowercase());
-    parameters.push(parameter(&id));
-    paths.insert(format!("{base}/{{{id}}}"), allowed(mount, 1, of_one(&shape, &parameters)));
+    named.collect()
+}
+
+fn of_view(document: &mut Document<'_>, mount: &Mount, view: &View) {
+    let Document { schema, paths, components } = document;
+    let (base, shape) = names(schema, mount, view);
+    let resource = view.names.ty(view.ty);
+    components.add(schema, &view.names, view.ty, resource, &shape);
+    let parameters = parameters(schema, mount);
+    let many = called(mount);
+    let noun = Noun { one: format!("{many}{}", pascal(&resource.name)), many };
+    let shapes = [shape.as_str()];
+    let at = At { components, noun: &noun, names: &shapes, parameters: &parameters };
+    paths.add(base.clone(), allowed(mount, 0, at.list()));
+    let allow = mount.allow;
+    let may = |verb: &str| match verb {
+        "_update" => allow.update,
+        "_delete" => allow.delete,
+        _ => allow.read,
+    };
+    for (verb, item) in at.by_condition(true).into_iter().filter(|(verb, _)| may(verb)) {
+        paths.add(format!("{base}/{verb}"), item);
+    }
+    let mut id = format!("{}_id", resource.name.to_lowercase());
+    while parameters.iter().any(|parameter| parameter["name"] == id) {
+        id.push('_');
+    }
+    let of_one = [&parameters[..], &[id_as(&id, &examples::id(schema, view.ty))]].concat();
+    let at = At { parameters: &of_one, ..at };
+    paths.add(format!("{base}/{{{id}}}"), allowed(mount, 1, at.one()));
 }
 
 /// Leaves the methods that a mount allows so many segments behind its path, and of their parameters those that it has.
 fn allowed(mount: &Mount, behind: usize, mut path: Json) -> Json {
-    let methods = methods(mount, behind).to_lowercase();
-    if let Some(members) = path.as_object_mut() {
-        members.retain(|name, _| name == "parameters" || methods.split(", ").any(|method| method == name));
-        if let Some(Json::Array(given)) = members.get_mut("get").and_then(|get| get.get_mut("parameters")) {
-            given.retain(|parameter| parameter["name"] != "at");
-        }
+    only(&mut path, &methods(mount, behind));
+    let past = super::shared::parameters(&["at"]);
+    let taken = path.get_mut("get").and_then(|get| get.get_mut("parameters"));
+    if let Some(taken) = taken.and_then(Json::as_array_mut) {
+        taken.retain(|parameter| !past.contains(parameter));
     }
     path
 }

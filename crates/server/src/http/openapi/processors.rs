@@ -1,9 +1,10 @@
 //! Processors in the OpenAPI document.
 
 use corollary_schema::processors::OPERATIONS;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
-use super::parts::{id, plain, removes, writes};
+use super::names::Paths;
+use super::parts::{id, item, plain, removes, told, writes};
 use crate::path::PREFIX;
 use crate::review::ask::MAX_ITEMS;
 use crate::review::webhook::MAX_TIMEOUT_SECONDS;
@@ -46,6 +47,7 @@ pub fn asked() -> Json {
         "properties": {"items": {"type": "array", "items": answer}},
     });
     json!({
+        "operationId": "onQuestion",
         "summary": "May this be written? A processor asks before a write",
         "requestBody": {"required": true, "content": {"application/json": {"schema": question}}},
         "responses": {
@@ -58,7 +60,7 @@ pub fn asked() -> Json {
 }
 
 /// Adds their paths.
-pub fn add(paths: &mut Map<String, Json>) {
+pub fn add(paths: &mut Paths) {
     let base = format!("{PREFIX}/_processors");
     let properties = json!({
         "_id": {"type": "string"},
@@ -96,22 +98,17 @@ pub fn add(paths: &mut Map<String, Json>) {
         "required": ["_id", "_self", "on", "order", "paused", "status"],
         "properties": shown,
     });
-    paths.insert(
-        base.clone(),
-        json!({
-            "get": plain("The line that writes pass, in its order"),
-            "post": writes("Declare a processor", declared.clone(), &[("201", "It is declared", shown.clone())]),
-        }),
-    );
+    let list = plain("readProcessors", "The line that writes pass, in its order");
+    let is_declared = [("201", "It is declared", shown.clone())];
+    let declare = writes("declareProcessor", "Declare a processor", declared.clone(), &is_declared);
+    paths.add(base.clone(), item(&[], [("get", list), ("post", declare)]));
     let replaced = [("200", "It is replaced", shown.clone()), ("201", "It is declared", shown.clone())];
-    paths.insert(
-        format!("{base}/{{id}}"),
-        json!({
-            "parameters": [id("id")],
-            "get": plain("One processor"),
-            "put": writes("Declare a processor, or replace it", declared, &replaced),
-            "patch": writes("Change a processor, by a merge patch", changed, &[("200", "It is changed", shown)]),
-            "delete": removes("Remove a processor"),
-        }),
-    );
+    let is_changed = [("200", "It is changed", shown.clone())];
+    let one = [
+        ("get", told("readProcessor", "One processor", shown)),
+        ("put", writes("replaceProcessor", "Declare a processor, or replace it", declared, &replaced)),
+        ("patch", writes("changeProcessor", "Change a processor, by a merge patch", changed, &is_changed)),
+        ("delete", removes("removeProcessor", "Remove a processor")),
+    ];
+    paths.add(format!("{base}/{{id}}"), item(&[id("id")], one));
 }

@@ -1,7 +1,7 @@
 //! Shapes of resources, as they are shown and as they are written.
 
 use corollary_engine::order;
-use corollary_schema::typed::Kind;
+use corollary_schema::typed::{Kind, Type};
 use corollary_schema::{
     DefaultValue, Field, FieldKind, FieldRef, Member, Members, ResourceType, Rules, Schema, Slot, TypeIx,
     ValueType,
@@ -9,8 +9,10 @@ use corollary_schema::{
 use corollary_value::Value;
 use serde_json::{Map, Value as Json, json};
 
+use super::examples;
 use super::files;
-use super::parts::{one_of, reference};
+use super::names::component;
+use super::parts::{any_of, reference};
 use crate::json::encode::target_of;
 
 pub(super) fn link_schema() -> Json {
@@ -36,6 +38,7 @@ pub(super) fn shown(schema: &Schema, ty: TypeIx, resource: &ResourceType) -> Jso
     if !resource.positions.is_empty() {
         properties.insert(order::NAME.into(), place());
     }
+    let shape = |target: TypeIx| reference(&component(schema, target));
     for (slot, field) in resource.slots().filter(|(_, field)| field.visible()) {
         let at = FieldRef { ty, slot };
         let many = match &field.kind {
@@ -48,20 +51,19 @@ pub(super) fn shown(schema: &Schema, ty: TypeIx, resource: &ResourceType) -> Jso
             _ => false,
         };
         let one = match (&field.kind, target_of(schema, at)) {
-            (FieldKind::Collection { .. } | FieldKind::Inverse { .. }, Some(target)) => {
-                reference(&schema.ty(target).name)
-            }
+            (FieldKind::Collection { .. } | FieldKind::Inverse { .. }, Some(target)) => shape(target),
             (FieldKind::Several { parts, .. }, _) => {
                 let part = |part: &Slot| target_of(schema, FieldRef { ty, slot: *part });
-                let names = parts.iter().filter_map(part).map(|of| schema.ty(of).name.as_str());
-                one_of(&names.collect::<Vec<_>>(), "")
+                let names: Vec<String> =
+                    parts.iter().filter_map(part).map(|of| component(schema, of)).collect();
+                any_of(&names.iter().map(String::as_str).collect::<Vec<_>>(), "")
             }
             (FieldKind::Among { targets, .. }, _) => {
-                let targets = targets.iter().map(|target| reference(&schema.ty(*target).name));
+                let targets = targets.iter().map(|target| shape(*target));
                 let any: Vec<Json> = [reference("Link")].into_iter().chain(targets).collect();
                 json!({"anyOf": any})
             }
-            (_, Some(target)) => json!({"anyOf": [reference("Link"), reference(&schema.ty(target).name)]}),
+            (_, Some(target)) => json!({"anyOf": [reference("Link"), shape(target)]}),
             (FieldKind::Stored(ty), None) => match field.extended.map(|slot| &resource.field(slot).kind) {
                 Some(FieldKind::Derived { expr, .. }) => {
                     let one = kind(&expr.ty.kind);
@@ -92,6 +94,9 @@ pub(super) fn shown(schema: &Schema, ty: TypeIx, resource: &ResourceType) -> Jso
                 let what = "Computed by each read; it may change without a new revision";
                 members.insert("description".into(), what.into());
             }
+        }
+        if let Some(example) = examples::of_shown(schema, field, target_of(schema, at)) {
+            property["examples"] = json!([example]);
         }
         properties.insert(field.name.to_string(), property);
     }
@@ -126,7 +131,11 @@ pub(super) fn facts(schema: &Schema, resource: &ResourceType, whole: bool) -> Js
     }
     let mut required = Vec::new();
     for field in resource.fields.iter().filter(|field| field.visible() && field.is_written()) {
-        properties.insert(field.name.to_string(), written(field, whole));
+        let mut property = written(field, whole);
+        if let Some(example) = examples::of_field(schema, field) {
+            property["examples"] = json!([example]);
+        }
+        properties.insert(field.name.to_string(), property);
         if whole && field.rules.required && field.rules.default.is_none() && !files::is_file(field) {
             required.push(field.name.to_string());
         }
@@ -288,21 +297,5 @@ fn patch(ty: &ValueType, rules: &Rules) -> Json {
 
 /// One element of what an expression yields.
 pub(super) fn kind(kind: &Kind) -> Json {
-    let none = Rules::default();
-    match kind {
-        Kind::Bool => json!({"type": "boolean"}),
-        Kind::Int => value(&ValueType::Int, &none),
-        Kind::Float => value(&ValueType::Float, &none),
-        Kind::Decimal => value(&ValueType::Decimal, &none),
-        Kind::Str => json!({"type": "string"}),
-        Kind::Enum(words) => value(&ValueType::Enum(words.clone()), &none),
-        Kind::Bytes => value(&ValueType::Bytes, &none),
-        Kind::Uuid => value(&ValueType::Uuid, &none),
-        Kind::Datetime => value(&ValueType::Datetime, &none),
-        Kind::Date => value(&ValueType::Date, &none),
-        Kind::Duration => value(&ValueType::Duration, &none),
-        Kind::Object(members) => object(members),
-        Kind::Map(of) => value(&ValueType::Map(of.clone()), &none),
-        Kind::Null | Kind::Json | Kind::Resource(_) | Kind::Among(_) => json!({}),
-    }
+    value(&Type::one(kind.clone()).stored(), &Rules::default())
 }
