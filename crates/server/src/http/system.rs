@@ -23,6 +23,10 @@ fn reply(json: &serde_json::Value) -> Response<Body> {
 
 /// It is there.
 pub async fn alive() -> Response<Body> {
+    yes()
+}
+
+fn yes() -> Response<Body> {
     let mut response = Response::new(Body::from("ok\n"));
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -37,7 +41,7 @@ pub async fn ready(State(site): State<Site>, State(app): State<Arc<App>>) -> Res
     let engine = app.node.engine().clone();
     let read = tokio::task::spawn_blocking(move || engine.store().snapshot().map(drop));
     match tokio::time::timeout(READY_WITHIN, read).await {
-        Ok(Ok(Ok(()))) => Response::new(Body::from("ok\n")),
+        Ok(Ok(Ok(()))) => yes(),
         Ok(Ok(Err(error))) => Problem::unavailable(error.to_string()).response(),
         Ok(Err(error)) => Problem::unavailable(error.to_string()).response(),
         Err(_) => {
