@@ -101,6 +101,7 @@ pub fn patch(input: &[u8]) -> u64 {
     for kind in [Kind::JsonPatch, Kind::Actions] {
         ways.push(match Patch::parse(schema, ty, kind, &json) {
             Ok(Patch::Edits(edits)) => 1 + edits.len(),
+            Ok(Patch::Moves(actions)) => 200 + actions.moves.len(),
             Ok(Patch::JsonPatch(_)) => 100,
             Err(_) => 0,
         });

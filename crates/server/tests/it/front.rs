@@ -1,6 +1,7 @@
 //! What stands around the API, on the real binary: request ids, the access log, time and memory limits, compression,
 //! other origins, metrics, the reference page.
 
+use std::collections::BTreeSet;
 use std::io::{BufReader, Read, Write};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -154,6 +155,41 @@ fn metric(text: &str, name: &str) -> f64 {
     let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
     let line = line.unwrap_or_else(|| panic!("no {name} in\n{text}"));
     line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+/// A name of a metric, without what a family adds to it.
+fn family(name: &str) -> &str {
+    let ends = ["_total", "_bucket", "_sum", "_count"];
+    ends.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
+}
+
+#[test]
+fn the_dashboard_shows_all_that_is_told_and_nothing_else() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let dashboard: Json = serde_json::from_slice(&std::fs::read(root.join("grafana.json")).unwrap()).unwrap();
+    let targets =
+        dashboard["panels"].as_array().unwrap().iter().flat_map(|panel| panel["targets"].as_array());
+    let shown: BTreeSet<String> = targets
+        .flatten()
+        .flat_map(|target| target["expr"].as_str().unwrap().split(|c: char| !c.is_alphanumeric() && c != '_'))
+        .filter_map(|word| word.strip_prefix("corollary_"))
+        .map(|name| family(name).to_string())
+        .collect();
+    let place = place();
+    let server = place.serve();
+    let mut client = server.client();
+    client.post("/api/firms", &json!({"name": "one"})).expect(201);
+    let text = client.get("/metrics").text();
+    let told = text.lines().filter_map(|line| line.strip_prefix("# TYPE corollary_")?.split(' ').next());
+    let told: BTreeSet<String> = told.map(String::from).collect();
+    assert!(told.len() > 40, "{told:?}");
+    let missing: Vec<_> = told.difference(&shown).collect();
+    assert!(missing.is_empty(), "the dashboard does not show {missing:?}");
+    // What comes with hooks and tables in SQL alone is described beside the others.
+    let described = std::fs::read_to_string(root.join("operations.md")).unwrap();
+    let unknown = shown.difference(&told).filter(|name| !described.contains(&format!("`{name}_total`")));
+    assert_eq!(unknown.collect::<Vec<_>>(), Vec::<&String>::new());
+    server.stop();
 }
 
 #[test]

@@ -60,8 +60,7 @@ impl Judged<'_> {
         let (text, _) = lenient.text();
         let mut executor = open(store, &text, &EngineOptions::default(), self.time, &mut |_| {})
             .map_err(|error| format!("without strict fields it does not open: {error}"))?;
-        let group: Vec<Transaction> =
-            accepted.iter().chain([refused]).map(|transaction| unconditional(transaction)).collect();
+        let group: Vec<Transaction> = accepted.iter().chain([refused]).map(unconditional).collect();
         let mut outcomes = executor.commit(&group, self.time).map_err(|error| error.to_string())?;
         let schema = executor.engine().schema().clone();
         let last = outcomes.pop();

@@ -2,7 +2,7 @@
 //! operation with a name, its parameters, its replies and examples.
 //!
 //! What is the same in many places is told once, as a component: of each type its shapes, bodies, replies and examples
-//! ([`components`]), for all of them parameters, headers and problems ([`shared`]). Names are made in [`names`].
+//! (`components`), for all of them parameters, headers and problems (`shared`). Names are made in `names`.
 
 mod components;
 mod examples;
