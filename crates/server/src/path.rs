@@ -39,7 +39,7 @@ pub enum Target {
     Resource {
         /// Which.
         key: Key,
-        /// What creating it there means; nothing where a link led to it.
+        /// What creating it there means; nothing where its url led to it.
         under: Option<Post>,
         /// The mount in which it is, where it is in one.
         scope: Option<Arc<Scope>>,
@@ -476,7 +476,8 @@ fn field(
                     Ok(Target::Linked { owner: key.clone(), slot, key: linked, linked: true })
                 }
                 (Value::Ref(id), _) => {
-                    Ok(Target::Resource { key: Key::new(ty, id.clone()), under: None, scope: None })
+                    let under = Some(Post::ReadOnly);
+                    Ok(Target::Resource { key: Key::new(ty, id.clone()), under, scope: None })
                 }
                 (value, FieldKind::Links { .. }) => {
                     list(ty, From::Listed(targets(value)), Post::Link(key.clone(), slot))

@@ -456,7 +456,7 @@ pub fn prepare(
             Prepared { writes: vec![write], key: owner.clone(), replies: Replies::Nothing }
         }
         // It shows what links here, or follows: what is deleted is deleted where it belongs.
-        (Target::Resource { under: None | Some(Post::ReadOnly), key, .. }, &Method::DELETE) => {
+        (Target::Resource { under: Some(Post::ReadOnly), key, .. }, &Method::DELETE) => {
             let place = crate::path::canonical(working, key, None)?;
             let detail = format!("the path follows from other fields: delete {place} itself");
             return Err(Problem { detail, ..Problem::not_allowed("GET, PUT, PATCH") }.into());
