@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use super::options::Options;
 use super::process::{self, Finished, Running};
 use super::{Result, machine, progress, root};
 
@@ -60,8 +61,13 @@ impl Binary {
         Binary::with(&[])
     }
 
+    /// The one that was asked for, else one that is built.
+    pub fn of(options: &Options) -> Result<Binary> {
+        options.program.as_deref().map_or_else(Binary::build, Binary::at)
+    }
+
     /// One that is there already.
-    pub fn at(program: &Path) -> Result<Binary> {
+    fn at(program: &Path) -> Result<Binary> {
         machine::print_version("Corollary", program)?;
         let program = program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))?;
         Ok(Binary(program))

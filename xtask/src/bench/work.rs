@@ -7,6 +7,9 @@ use super::{Result, http, postgraphile, sql};
 /// How many writes a batch holds.
 pub const BATCH: u32 = 100;
 
+/// Where Corollary has the orders.
+const ORDERS: &str = "/api/orders";
+
 /// How many orders and customers there are.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
@@ -83,10 +86,10 @@ impl Work {
     /// Appends a request to Corollary.
     pub fn request(self, sizes: Sizes, random: &mut Random, out: &mut Vec<u8>) {
         match self {
-            Work::Point => update(1 + random.below(sizes.orders), random, out),
+            Work::Point => update(ORDERS, 1 + random.below(sizes.orders), random, out),
             Work::Hot => {
                 let order = 1 + sizes.customers * random.below(sizes.orders / sizes.customers);
-                update(order, random, out);
+                update(ORDERS, order, random, out);
             }
             Work::Batch | Work::PipelinedBatch => batch(sizes, random, out),
             Work::Read => {
@@ -131,8 +134,9 @@ impl Work {
     }
 }
 
-fn update(order: u64, random: &mut Random, out: &mut Vec<u8>) {
-    let (path, body) = (format!("/api/orders/o{order}"), format!("{{\"amount\":{}}}", amount(random)));
+/// Appends a request that sets the amount of one order of a collection.
+pub fn update(collection: &str, order: u64, random: &mut Random, out: &mut Vec<u8>) {
+    let (path, body) = (format!("{collection}/o{order}"), format!("{{\"amount\":{}}}", amount(random)));
     http::request(out, "PATCH", &path, &body);
 }
 
