@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use super::http::Connection;
+use super::http::{Connection, Response};
 use super::options::Options;
 use super::peers::Peer;
 use super::sample::{SHARES, Sample};
 use super::served::{Served, free_address};
-use super::{Result, packages, record, root};
+use super::{Result, packages, process, progress, record, root};
 
 /// Orders that are created at a time.
 const FILL: u64 = 10_000;
@@ -38,12 +38,12 @@ pub const SURREALDB: Kind = Kind {
     about: "SurrealDB: in process over RocksDB, each commit synced (`sync=every`); a grouped view; UPDATE by SurrealQL.",
 };
 
-/// PGlite with pg_ivm.
+/// pg_ivm in PGlite.
 pub const PGLITE: Kind = Kind {
-    name: "PGlite, pg_ivm",
+    name: "pg_ivm in PGlite",
     module: "pglite",
     packages: &["@electric-sql/pglite@0.5.14", "@electric-sql/pglite-pg_ivm@0.0.15"],
-    about: "PGlite, pg_ivm: in process over a folder, one query at a time; an incrementally maintained view. It never syncs, \
+    about: "pg_ivm in PGlite: in process over a folder, one query at a time; an incrementally maintained view. It never syncs, \
             though fsync is on: a loss of power may take what it has confirmed, so its numbers are without what a sync costs.",
 };
 
@@ -78,7 +78,7 @@ impl InProcess {
     }
 
     fn fill(&self, options: &Options) -> Result<()> {
-        super::progress(&format!("filling {}", self.kind.name));
+        progress(&format!("filling {}", self.kind.name));
         let Options { orders, customers, .. } = *options;
         for from in (1..=orders).step_by(FILL as usize) {
             let to = orders.min(from + FILL - 1);
@@ -88,9 +88,12 @@ impl InProcess {
     }
 
     fn ask(&self, method: &str, path: &str, body: &Json) -> Result<Json> {
-        super::process::check()?;
+        process::check()?;
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let answer = Connection::open(self.served.address())?.send(method, path, &body)?.success();
+        let sent = Connection::open(self.served.address())?.send(method, path, &body);
+        // What was broken off by an interrupt is no error of the peer.
+        process::check()?;
+        let answer = sent.and_then(Response::success);
         let answer = answer.map_err(|error| format!("{}, {path}: {error}", self.kind.name))?;
         serde_json::from_str(&answer.body).map_err(|error| format!("{path}: {error}").into())
     }
@@ -106,7 +109,7 @@ impl Peer for InProcess {
         if self.retries.get() > 0 {
             let (name, retries) = (self.kind.name, self.retries.get());
             notes.push(format!(
-                "{name} had {retries} writes begin again, for another one of the same customer."
+                "Writes that {name} had begin again, for another one of the same customer: {retries}."
             ));
         }
         notes

@@ -62,8 +62,12 @@ const BENCHMARKS: [(&str, Benchmark, &str); 12] = [
     ("list", list::run, "read 100 orders, chosen and ordered by an index"),
     ("load", load::run, "bring in the flights example from CSV until every derived value stands"),
     ("watch", watch::run, "tell 10,000 watches of a change, and change beside watches of others"),
-    ("peers", peers::run, "point beside SurrealDB, PGlite with pg_ivm, and PocketBase, with a smaller shop"),
-    ("engine", engine::run, "point in process, without HTTP, in groups of 256 (Corollary only)"),
+    ("peers", peers::run, "point beside SurrealDB, pg_ivm in PGlite, and PocketBase, with a smaller shop"),
+    (
+        "engine",
+        engine::run,
+        "point in process, without HTTP, in groups of 256, beside DBSP and differential-dataflow",
+    ),
     ("growth", growth::run, "what a write costs at 10,000, 100,000 and 1,000,000 orders (Corollary only)"),
     (
         "instructions",
@@ -84,7 +88,7 @@ const OPTIONS: &str = "options:
   --shares A,B,…        (fanout) of a hundred parts of the time, how many updates have while others write (20,50)
   --watches N           (watch) watches of one change (10000)
   --program FILE        this program of Corollary instead of one that is built (all but engine)
-  --only SIDE           corollary or postgres alone
+  --only SIDE           corollary or postgres alone (peers, engine: corollary)
   --top N               (instructions) of each operation also the N functions in which most is spent
   --record              keep what is found in bench/results, of which `cargo xtask performance` makes a page
   --dir DIR             where the data goes while it is needed (the folder for temporary files)";

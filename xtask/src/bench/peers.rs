@@ -1,5 +1,5 @@
 //! `peers`: the work of `point` beside databases that have derived values of their own in some form: SurrealDB with a grouped
-//! view, PGlite with pg_ivm, PocketBase with a hook. All are measured in turn in one run, over the same facts.
+//! view, pg_ivm in PGlite, PocketBase with a hook. All are measured in turn in one run, over the same facts.
 
 use super::in_process::{InProcess, PGLITE, SURREALDB};
 use super::options::{Options, Side};
@@ -178,7 +178,7 @@ mod tests {
             ]
         );
         assert!(json["title"].as_str().unwrap().ends_with("100,000 orders, 1,000 customers"));
-        assert_eq!(json["notes"][0], "Without PGlite, pg_ivm, which could not be had here.");
+        assert_eq!(json["notes"][0], "Without pg_ivm in PGlite, which could not be had here.");
     }
 
     #[test]
