@@ -14,6 +14,8 @@ const SCHEMA = `
     SELECT customer, math::sum(amount) AS total, count() AS n FROM orders GROUP BY customer;
 `;
 
+const UPDATE = "UPDATE type::record('orders', $order) SET amount = $amount RETURN NONE";
+
 export async function open(folder) {
   const surreal = new Surreal({ engines: createNodeEngines() });
   await surreal.connect(`rocksdb://${folder}?sync=every`);
@@ -24,7 +26,9 @@ export async function open(folder) {
 
     async fill(from, to, customers) {
       if (from === 1) {
-        const text = "FOR $c IN 1..=$customers { CREATE type::record('customers', $c) SET name = 'Customer ' + <string>$c RETURN NONE }";
+        const text = `FOR $c IN 1..=$customers {
+          CREATE type::record('customers', $c) SET name = 'Customer ' + <string>$c RETURN NONE
+        }`;
         await surreal.query(text, { customers });
       }
       const text = `FOR $o IN $from..=$to {
@@ -39,7 +43,7 @@ export async function open(folder) {
     async set(order, amount) {
       for (let retries = 0; ; retries++) {
         try {
-          await surreal.query("UPDATE type::record('orders', $order) SET amount = $amount RETURN NONE", { order, amount });
+          await surreal.query(UPDATE, { order, amount });
           return retries;
         } catch (error) {
           // Two writes of one customer's orders at once: whoever comes second is told to do it again.

