@@ -11,6 +11,11 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+#[path = "random.rs"]
+mod random;
+
+use random::Random;
+
 /// Orders of a group.
 pub const GROUP: usize = 256;
 
@@ -84,7 +89,7 @@ pub trait Engine {
 /// See the module.
 pub fn drive(engine: &mut impl Engine, shop: Shop) -> Result<()> {
     let mut amounts = shop.amounts();
-    let mut random = Random(1);
+    let mut random = Random::new(1);
     // Caches fill.
     round(engine, shop, &mut amounts, &mut random)?;
     tell("ready")?;
@@ -145,19 +150,6 @@ fn cpu_time() -> Option<f64> {
     Some(threads.flatten().filter_map(of).sum::<f64>() / 1e9)
 }
 
-/// Numbers that look random, the same in every run (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((u128::from(z ^ (z >> 31)) * u128::from(bound)) >> 64) as u64
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,7 +180,7 @@ mod tests {
         for forgets in [false, true] {
             let mut amounts = SHOP.amounts();
             let mut engine = Naive { amounts: amounts.clone(), forgets };
-            let line = round(&mut engine, SHOP, &mut amounts, &mut Random(7)).unwrap();
+            let line = round(&mut engine, SHOP, &mut amounts, &mut Random::new(7)).unwrap();
             assert_eq!(line.split(' ').count(), 4, "{line}");
             // The last group of the round is never covered by another one.
             let change = Change { order: 1, now: amounts[0] + 1 };

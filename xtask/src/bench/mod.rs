@@ -30,6 +30,8 @@ mod point;
 mod postgraphile;
 mod postgres;
 pub mod process;
+#[path = "../../../bench/engines/src/random.rs"]
+mod random;
 mod read;
 pub mod record;
 mod sample;
