@@ -17,7 +17,7 @@ mod plot;
 use plot::{Bars, Lines};
 
 /// The benchmarks that the page tells of.
-const BENCHMARKS: [&str; 11] = [
+const BENCHMARKS: [&str; 12] = [
     "point",
     "hot",
     "fanout",
@@ -26,6 +26,7 @@ const BENCHMARKS: [&str; 11] = [
     "list",
     "load",
     "watch",
+    "peers",
     "engine",
     "growth",
     "instructions",
@@ -71,7 +72,7 @@ fn render() -> Result<()> {
     let text = read(&page)?;
     fs::create_dir_all(&plots).map_err(|error| format!("{}: {error}", plots.display()))?;
     let text = filled(&text, &|name| {
-        let results = results(name)?;
+        let Some(results) = results(name)? else { return Ok(unmeasured(name)) };
         let drawn = draw(name, &results, &plots)?;
         Ok(section(&results, &drawn))
     })?;
@@ -84,10 +85,18 @@ fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
-/// What is recorded of a benchmark.
-fn results(name: &str) -> Result<Json> {
+/// What is recorded of a benchmark; none where nothing has been.
+fn results(name: &str) -> Result<Option<Json>> {
     let file = record::file(name);
+    if !file.exists() {
+        return Ok(None);
+    }
     serde_json::from_str(&read(&file)?).map_err(|error| format!("{}: {error}", file.display()).into())
+}
+
+/// What the page says of a benchmark of which nothing is recorded.
+fn unmeasured(name: &str) -> String {
+    format!("\nNothing is recorded yet: `cargo xtask bench {name} --record` does it.\n\n")
 }
 
 /// A page with its parts put in place, each by its name.
@@ -147,7 +156,7 @@ fn draw(name: &str, results: &Json, folder: &Path) -> Result<Vec<(String, &'stat
         folder.join(file)
     };
     match name {
-        "point" | "read" | "list" | "hot" => {
+        "point" | "read" | "list" | "hot" | "peers" => {
             let work = first_work(samples);
             let what = "Throughput against connections";
             let lines = Lines {
@@ -215,13 +224,24 @@ fn first_work(samples: &[Json]) -> String {
     samples.first().and_then(|sample| sample["work"].as_str()).unwrap_or_default().to_owned()
 }
 
+/// All sides, each once: Corollary, then as they come.
+fn sides(samples: &[Json]) -> Vec<&str> {
+    let mut sides = vec!["Corollary"];
+    for side in samples.iter().filter_map(|sample| sample["side"].as_str()) {
+        if !sides.contains(&side) {
+            sides.push(side);
+        }
+    }
+    sides
+}
+
 /// The points of each side at some work.
 fn by_side(
     samples: &[Json],
     work: &str,
     points: impl Fn(&Json) -> Vec<(Option<f64>, Option<f64>)>,
 ) -> Vec<(String, Vec<(f64, f64)>)> {
-    ["Corollary", "PostgreSQL"]
+    sides(samples)
         .into_iter()
         .map(|side| {
             let own = samples.iter().filter(|sample| sample["side"] == side && sample["work"] == work);
@@ -264,13 +284,26 @@ mod tests {
     }
 
     #[test]
+    fn each_side_is_a_line_and_corollary_is_the_first() {
+        let sample =
+            |side: &str, per_second: f64| json!({"side": side, "work": "w", "per_second": per_second});
+        let samples = [sample("B", 1.0), sample("Corollary", 2.0), sample("A", 3.0), sample("B", 4.0)];
+        let lines = by_side(&samples, "w", |sample| vec![(Some(0.0), sample["per_second"].as_f64())]);
+        let expected = [("Corollary", vec![2.0]), ("B", vec![1.0, 4.0]), ("A", vec![3.0])];
+        let expected = expected
+            .map(|(side, all)| (side.to_owned(), all.into_iter().map(|y| (0.0, y)).collect::<Vec<_>>()));
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
     fn what_is_recorded_can_be_shown() {
         let page = read(&root().join("docs/performance.md")).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let named = std::cell::Cell::new(0);
         filled(&page, &|name| {
             named.set(named.get() + 1);
-            let results = results(name)?;
+            assert!(BENCHMARKS.contains(&name), "there is no benchmark {name}");
+            let Some(results) = results(name)? else { return Ok(unmeasured(name)) };
             Ok(section(&results, &draw(name, &results, folder.path())?))
         })
         .unwrap();

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use super::options::Options;
 use super::process::{self, Finished, Running};
 use super::{Result, machine, progress, root};
 
@@ -60,8 +61,13 @@ impl Binary {
         Binary::with(&[])
     }
 
+    /// The one that was asked for, else one that is built.
+    pub fn of(options: &Options) -> Result<Binary> {
+        options.program.as_deref().map_or_else(Binary::build, Binary::at)
+    }
+
     /// One that is there already.
-    pub fn at(program: &Path) -> Result<Binary> {
+    fn at(program: &Path) -> Result<Binary> {
         machine::print_version("Corollary", program)?;
         let program = program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))?;
         Ok(Binary(program))
@@ -72,7 +78,8 @@ impl Binary {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(root()).args(["build", "--package", "corollary-server"]).args(options);
         cargo.arg("--message-format=json-render-diagnostics");
-        let binary = executable(&process::run(cargo)?.stdout).ok_or("cargo built no binary `corollary`")?;
+        let binary = process::executable(&process::run(cargo)?.stdout, "corollary")
+            .ok_or("cargo built no binary `corollary`")?;
         machine::print_version("Corollary", &binary)?;
         Ok(Binary(binary))
     }
@@ -241,15 +248,6 @@ impl Corollary {
     }
 }
 
-/// The path of the binary in what cargo tells, a JSON object on each line.
-fn executable(messages: &str) -> Option<PathBuf> {
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "corollary")
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-}
-
 /// The address in the line that says the server is ready, once it is whole.
 fn ready(printed: &str) -> Option<SocketAddr> {
     let (line, _) = printed.split_once(READY)?.1.split_once('\n')?;
@@ -272,16 +270,6 @@ mod tests {
         assert_eq!(ready(line), Some(SocketAddr::from(([127, 0, 0, 1], 7437))));
         assert_eq!(ready(line.trim_end()), None, "the port may go on");
         assert_eq!(ready(""), None);
-    }
-
-    #[test]
-    fn the_binary_is_found_among_the_messages_of_cargo() {
-        let messages = "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"other\"},\"executable\":\"/t/other\"}\n\
-                        {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"corollary\"},\"executable\":null}\n\
-                        {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"corollary\"},\"executable\":\"/t/corollary\"}\n\
-                        {\"reason\":\"build-finished\",\"success\":true}\n";
-        assert_eq!(executable(messages), Some(PathBuf::from("/t/corollary")));
-        assert_eq!(executable("Finished\n"), None);
     }
 
     #[test]

@@ -38,7 +38,7 @@ const MEMORY: u64 = 500_000_000;
 pub fn run(options: &Options) -> Result<()> {
     let files = prepare(&options.dir)?;
     let files = files.path();
-    let binary = options.runs(Side::Corollary).then(Binary::build).transpose()?;
+    let binary = options.runs(Side::Corollary).then(|| Binary::of(options)).transpose()?;
     let postgres = options.runs(Side::Postgres).then(|| Postgres::start(&options.dir)).transpose()?;
     let (mut ours, mut peaks, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     let mut last = None;

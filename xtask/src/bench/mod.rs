@@ -16,19 +16,26 @@ mod fanout;
 mod growth;
 mod hot;
 pub mod http;
+mod in_process;
 mod instructions;
 mod list;
 mod load;
 mod machine;
 mod nodes;
 mod options;
+mod packages;
+mod peers;
+mod pocketbase;
 mod point;
 mod postgraphile;
 mod postgres;
 pub mod process;
+#[path = "../../../bench/engines/src/random.rs"]
+mod random;
 mod read;
 pub mod record;
 mod sample;
+mod served;
 mod shop;
 mod streams;
 pub mod table;
@@ -44,7 +51,7 @@ pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 type Benchmark = fn(&Options) -> Result<()>;
 
 /// The benchmarks, with what each measures.
-const BENCHMARKS: [(&str, Benchmark, &str); 11] = [
+const BENCHMARKS: [(&str, Benchmark, &str); 12] = [
     ("point", point::run, "set the amount of a random order, which changes its customer's total"),
     ("hot", hot::run, "the same with all orders of one customer, beside the spread-out numbers"),
     (
@@ -57,7 +64,12 @@ const BENCHMARKS: [(&str, Benchmark, &str); 11] = [
     ("list", list::run, "read 100 orders, chosen and ordered by an index"),
     ("load", load::run, "bring in the flights example from CSV until every derived value stands"),
     ("watch", watch::run, "tell 10,000 watches of a change, and change beside watches of others"),
-    ("engine", engine::run, "point in process, without HTTP, in groups of 256 (Corollary only)"),
+    ("peers", peers::run, "point beside SurrealDB, pg_ivm in PGlite, and PocketBase, with a smaller shop"),
+    (
+        "engine",
+        engine::run,
+        "point in process, without HTTP, in groups of 256, beside DBSP and differential-dataflow",
+    ),
     ("growth", growth::run, "what a write costs at 10,000, 100,000 and 1,000,000 orders (Corollary only)"),
     (
         "instructions",
@@ -70,15 +82,15 @@ const OPTIONS: &str = "options:
   --rounds N            turns of each side, of which the medians are shown (5)
   --seconds N           length of one turn (5)
   --connections A,B,…   connections, one setting after the other (1,8,32)
-  --orders N            orders of the shop (1000000)
-  --customers N         customers of the shop (10000)
+  --orders N            orders of the shop (1000000; peers: 100000)
+  --customers N         customers of the shop (10000; peers: 1000)
   --hub N               orders of the customer that fanout renames (100000)
   --store postgres      (point) Corollary in the same database as PostgreSQL's tables, by as many servers as --nodes says
   --nodes A,B,…         servers over one database, one setting after the other (1,2,3)
   --shares A,B,…        (fanout) of a hundred parts of the time, how many updates have while others write (20,50)
   --watches N           (watch) watches of one change (10000)
-  --program FILE        (watch) this program of Corollary instead of one that is built
-  --only SIDE           corollary or postgres alone
+  --program FILE        this program of Corollary instead of one that is built (all but engine)
+  --only SIDE           corollary or postgres alone (peers, engine: corollary)
   --top N               (instructions) of each operation also the N functions in which most is spent
   --record              keep what is found in bench/results, of which `cargo xtask performance` makes a page
   --dir DIR             where the data goes while it is needed (the folder for temporary files)";
@@ -99,7 +111,8 @@ pub fn bench(arguments: &[String]) -> ExitCode {
         eprintln!("\n{OPTIONS}");
         return ExitCode::from(2);
     };
-    let options = match Options::parse(rest) {
+    let defaults = if *name == "peers" { peers::defaults() } else { Options::default() };
+    let options = match defaults.with(rest) {
         Ok(options) => options,
         Err(error) => {
             eprintln!("{error}\n\n{OPTIONS}");

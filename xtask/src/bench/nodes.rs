@@ -57,7 +57,7 @@ pub fn run(options: &Options) -> Result<()> {
 
 impl Database {
     fn open(options: &Options) -> Result<Database> {
-        let binary = Binary::build()?;
+        let binary = Binary::of(options)?;
         let sizes = Sizes { orders: options.orders, customers: options.customers };
         let postgres = Postgres::start(&options.dir)?;
         let tables = options.runs(Side::Postgres);

@@ -56,7 +56,7 @@ pub struct Options {
     pub record: bool,
     /// How many watch one change; only `watch` asks.
     pub watches: usize,
-    /// A program that is measured instead of one that is built; only `watch` asks.
+    /// A program that is measured instead of one that is built; all but `engine` ask.
     pub program: Option<PathBuf>,
     /// Where the data of both sides goes, in folders of their own that are removed at the end.
     pub dir: PathBuf,
@@ -85,9 +85,9 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Reads them; an error names the option.
-    pub fn parse(arguments: &[String]) -> Result<Options> {
-        let mut options = Options::default();
+    /// These, but for what arguments say; an error names the option.
+    pub fn with(self, arguments: &[String]) -> Result<Options> {
+        let mut options = self;
         let mut arguments = arguments.iter();
         while let Some(name) = arguments.next() {
             if name == "--record" {
@@ -167,7 +167,7 @@ mod tests {
 
     fn parse(line: &str) -> Result<Options> {
         let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        Options::parse(&arguments)
+        Options::default().with(&arguments)
     }
 
     #[test]

@@ -5,10 +5,10 @@
 //! children in its own order, and with them what they started (the compilers below cargo).
 
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::sleep;
@@ -63,9 +63,13 @@ pub struct Running {
 impl Running {
     /// Starts it; `stop` is the signal that makes it end cleanly.
     pub fn start(mut command: Command, stop: Signal) -> Result<Running> {
+        command.stdin(Stdio::null());
+        Running::spawn(command, stop)
+    }
+
+    fn spawn(mut command: Command, stop: Signal) -> Result<Running> {
         let name = command.get_program().to_string_lossy().into_owned();
         let child = command
-            .stdin(Stdio::null())
             .process_group(0)
             .spawn()
             .map_err(|error| format!("{name} could not be started: {error}"))?;
@@ -143,6 +147,57 @@ pub fn own_cpu_time() -> Duration {
     of(rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime))
 }
 
+/// A child that answers each line it is given by a line, and ends when there is no more.
+pub struct Answering {
+    running: Running,
+    // Closed to say that there is no more.
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Answering {
+    /// Starts it; what it has to tell of errors goes where this program's do.
+    pub fn start(mut command: Command) -> Result<Answering> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut running = Running::spawn(command, Signal::TERM)?;
+        let (input, output) = (running.child.stdin.take(), running.child.stdout.take());
+        let output = BufReader::new(output.ok_or("a child without an output")?);
+        Ok(Answering { running, input, output })
+    }
+
+    /// Gives it a line, and waits for its answer.
+    pub fn ask(&mut self, line: &str) -> Result<String> {
+        let written = self.input.as_mut().map(|input| writeln!(input, "{line}").and_then(|()| input.flush()));
+        match written {
+            Some(Ok(())) => self.line(),
+            _ => Err(format!("{} has ended", self.running.name).into()),
+        }
+    }
+
+    /// The next line that it tells.
+    pub fn line(&mut self) -> Result<String> {
+        check()?;
+        let mut line = String::new();
+        let read = self.output.read_line(&mut line);
+        match read.map_err(|error| format!("{}: {error}", self.running.name))? {
+            0 => Err(format!("{} has ended", self.running.name).into()),
+            _ => Ok(line.trim_end().to_owned()),
+        }
+    }
+
+    /// Tells it that there is no more; it must end well.
+    pub fn finish(mut self) -> Result<()> {
+        drop(self.input.take());
+        loop {
+            match self.running.ended()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(format!("{} ended with {status}", self.running.name).into()),
+                None => tick()?,
+            }
+        }
+    }
+}
+
 /// What a command that ran to its end left.
 pub struct Finished {
     /// Its standard output.
@@ -198,6 +253,15 @@ pub fn run_within(mut command: Command, printed: &Path, most: Duration) -> Resul
         }
         tick()?;
     }
+}
+
+/// The path of a program in what cargo tells of a build, a JSON object on each line.
+pub fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == name)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
 }
 
 fn text(file: &mut File) -> Result<String> {
@@ -277,6 +341,30 @@ mod tests {
             assert!(Instant::now() < deadline, "process {pid} is still there");
             sleep(TICK);
         }
+    }
+
+    #[test]
+    fn the_binary_is_found_among_the_messages_of_cargo() {
+        let messages = "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"other\"},\"executable\":\"/t/other\"}\n\
+                        {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"corollary\"},\"executable\":null}\n\
+                        {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"corollary\"},\"executable\":\"/t/corollary\"}\n\
+                        {\"reason\":\"build-finished\",\"success\":true}\n";
+        assert_eq!(executable(messages, "corollary"), Some(PathBuf::from("/t/corollary")));
+        assert_eq!(executable(messages, "other"), Some(PathBuf::from("/t/other")));
+        assert_eq!(executable("Finished\n", "corollary"), None);
+    }
+
+    #[test]
+    fn one_that_answers_is_asked_again_and_again_and_ends_well() {
+        let mut echo = Command::new("sh");
+        echo.args(["-c", "while read line; do echo \"got $line\"; done"]);
+        let mut answering = Answering::start(echo).unwrap();
+        assert_eq!(answering.ask("one").unwrap(), "got one");
+        assert_eq!(answering.ask("two").unwrap(), "got two");
+        answering.finish().unwrap();
+        let mut failing = Answering::start(shell("read line; exit 3")).unwrap();
+        assert!(failing.ask("one").unwrap_err().to_string().contains("ended"));
+        assert!(failing.finish().unwrap_err().to_string().contains("exit status: 3"));
     }
 
     #[test]

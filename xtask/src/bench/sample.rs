@@ -1,4 +1,4 @@
-//! What one side did in one interval, and the rounds that make it a fair number: both sides in turn, then the medians.
+//! What one side did in one interval, and the rounds that make it a fair number: all sides in turn, then the medians.
 
 use std::time::Duration;
 
@@ -30,13 +30,16 @@ impl Sample {
     }
 }
 
-/// Runs both sides in turn, `rounds` times, and gives the median of each number of each side. The side that begins
+/// Runs all sides in turn, `rounds` times, and gives the median of each number of each side. The side that begins
 /// alternates, so that neither always follows the other's checkpoints.
-pub fn rounds(rounds: usize, mut sides: [Option<Side<'_>>; 2]) -> Result<[Option<Sample>; 2]> {
-    let mut samples = [Vec::new(), Vec::new()];
+pub fn rounds<const N: usize>(
+    rounds: usize,
+    mut sides: [Option<Side<'_>>; N],
+) -> Result<[Option<Sample>; N]> {
+    let mut samples = [const { Vec::new() }; N];
     for round in 0..rounds {
-        for turn in 0..2 {
-            let side = (round + turn) % 2;
+        for turn in 0..N {
+            let side = (round + turn) % N;
             if let Some(run) = &mut sides[side] {
                 samples[side].push(run()?);
             }
@@ -98,6 +101,10 @@ mod tests {
         let (a, b) = (a.unwrap(), b.unwrap());
         assert_eq!((a.per_second, a.p99), (2.0, Duration::from_millis(8)));
         assert_eq!((b.per_second, b.p99), (4.0, Duration::from_millis(6)));
+        order.borrow_mut().clear();
+        let sides = ['a', 'b', 'c'].map(|name| Some(side(name, [1.0, 2.0, 3.0])));
+        rounds(3, sides).unwrap();
+        assert_eq!(*order.borrow(), "abcbcacab", "each begins once");
     }
 
     #[test]

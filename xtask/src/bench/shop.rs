@@ -33,7 +33,7 @@ impl Shop {
     pub fn open(options: &Options, hub: u64) -> Result<Shop> {
         let sizes = Sizes { orders: options.orders, customers: options.customers };
         let corollary =
-            options.runs(Side::Corollary).then(|| fill_corollary(&options.dir, sizes, hub)).transpose()?;
+            options.runs(Side::Corollary).then(|| fill_corollary(options, sizes, hub)).transpose()?;
         let postgres =
             options.runs(Side::Postgres).then(|| fill_postgres(&options.dir, sizes, hub)).transpose()?;
         Ok(Shop {
@@ -86,7 +86,6 @@ impl Shop {
         options: &Options,
     ) -> Result<[Option<Sample>; 2]> {
         progress(&format!("{} beside PostGraphile, connections: {connections}", work.name()));
-        let corollary = self.corollary.as_ref().ok_or("there is no Corollary")?;
         let mut random = Random::new(2);
         let peer = || {
             let next = |out: &mut Vec<u8>| work.graphql(self.sizes, &mut random, out);
@@ -95,8 +94,14 @@ impl Shop {
                 client::load(&[peer.address()], load, options.interval, work.operations(), &|| false, next)?;
             Ok(load.sample)
         };
-        let own = || self.requests(corollary, work, connections, options);
+        let own = || self.turn(work, connections, options);
         rounds(options.rounds, [Some(Box::new(peer)), Some(Box::new(own))])
+    }
+
+    /// Corollary's numbers of one turn.
+    pub fn turn(&self, work: Work, connections: usize, options: &Options) -> Result<Sample> {
+        let corollary = self.corollary.as_ref().ok_or("there is no Corollary")?;
+        self.requests(corollary, work, connections, options)
     }
 
     /// Corollary's numbers at single updates that come at a rate, for one interval, or until `is_over`.
@@ -235,8 +240,8 @@ pub fn fill_tables(postgres: &Postgres, sizes: Sizes, hub: u64) -> Result<()> {
     postgres.script("VACUUM ANALYZE;\nCHECKPOINT;\n").map(drop)
 }
 
-fn fill_corollary(dir: &Path, sizes: Sizes, hub: u64) -> Result<Corollary> {
-    let data = Data::create(&Binary::build()?, dir, root().join("bench/point.cor"))?;
+fn fill_corollary(options: &Options, sizes: Sizes, hub: u64) -> Result<Corollary> {
+    let data = Data::create(&Binary::of(options)?, &options.dir, root().join("bench/point.cor"))?;
     fill_data(&data, sizes, hub)?;
     data.serve()
 }

@@ -64,7 +64,7 @@ struct Told {
 pub fn run(options: &Options) -> Result<()> {
     let mut peers: Vec<Peer> = Vec::new();
     if options.runs(Side::Corollary) {
-        let binary = options.program.as_deref().map_or_else(Binary::build, Binary::at)?;
+        let binary = Binary::of(options)?;
         let data = Data::create(&binary, &options.dir, root().join("bench/watch.cor"))?;
         peers.push(Peer::Corollary(data.serve()?));
     }

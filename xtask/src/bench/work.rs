@@ -2,10 +2,14 @@
 
 use std::fmt::Write as _;
 
+pub use super::random::Random;
 use super::{Result, http, postgraphile, sql};
 
 /// How many writes a batch holds.
 pub const BATCH: u32 = 100;
+
+/// Where Corollary has the orders.
+const ORDERS: &str = "/api/orders";
 
 /// How many orders and customers there are.
 #[derive(Clone, Copy, Debug)]
@@ -83,10 +87,10 @@ impl Work {
     /// Appends a request to Corollary.
     pub fn request(self, sizes: Sizes, random: &mut Random, out: &mut Vec<u8>) {
         match self {
-            Work::Point => update(1 + random.below(sizes.orders), random, out),
+            Work::Point => update(ORDERS, 1 + random.below(sizes.orders), random, out),
             Work::Hot => {
                 let order = 1 + sizes.customers * random.below(sizes.orders / sizes.customers);
-                update(order, random, out);
+                update(ORDERS, order, random, out);
             }
             Work::Batch | Work::PipelinedBatch => batch(sizes, random, out),
             Work::Read => {
@@ -131,8 +135,9 @@ impl Work {
     }
 }
 
-fn update(order: u64, random: &mut Random, out: &mut Vec<u8>) {
-    let (path, body) = (format!("/api/orders/o{order}"), format!("{{\"amount\":{}}}", amount(random)));
+/// Appends a request that sets the amount of one order of a collection.
+pub fn update(collection: &str, order: u64, random: &mut Random, out: &mut Vec<u8>) {
+    let (path, body) = (format!("{collection}/o{order}"), format!("{{\"amount\":{}}}", amount(random)));
     http::request(out, "PATCH", &path, &body);
 }
 
@@ -166,25 +171,6 @@ fn batch_script(step: &str, [begin, end]: [&str; 2]) -> String {
 
 fn amount(random: &mut Random) -> u64 {
     1 + random.below(1_000_000)
-}
-
-/// Numbers that look random, the same in every run (splitmix64).
-pub struct Random(u64);
-
-impl Random {
-    /// A sequence of its own for each seed.
-    pub fn new(seed: u64) -> Random {
-        Random(seed)
-    }
-
-    /// A number from 0 to `bound` - 1; `bound` is at least 1.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((u128::from(z ^ (z >> 31)) * u128::from(bound)) >> 64) as u64
-    }
 }
 
 #[cfg(test)]
