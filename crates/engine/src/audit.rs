@@ -240,7 +240,8 @@ impl Engine {
         let snapshot = self.store().snapshot()?;
         let time = self.time_of(&*snapshot)?;
         let options = EngineOptions { cache_bytes, ..EngineOptions::default() };
-        let engine = Engine::new(self.store().clone(), self.schema().clone(), &options, &*snapshot)?;
+        let (store, schema, layouts) = (self.store().clone(), self.schema().clone(), self.layouts.clone());
+        let engine = Engine::with_layouts(store, schema, layouts, &options, &*snapshot)?;
         let ledger = self.load_ledger(&*snapshot, None, time)?;
         engine.publish_updates(Arc::new(ledger));
         let base = Base::over(&engine, snapshot);

@@ -102,8 +102,8 @@ pub fn edited(
         Edit::IncrementWithin { by, limit, clamp } => {
             let new = incremented(ty, old, by);
             let from = if old.is_null() { incremented(ty, old, &none_of(by)) } else { old.clone() };
-            // What no number can hold is past all limits.
-            let overflows = new == Value::Error(ErrorValue::Overflow);
+            // What no number can hold is past all limits; what an edit before it had made no number stays none.
+            let overflows = new == Value::Error(ErrorValue::Overflow) && !old.is_error();
             let direction = if overflows { compare(by, &none_of(by)) } else { compare(&new, &from) };
             let past = |value: &Value| direction.is_ne() && compare(value, limit) == direction;
             match (!overflows && (new.is_error() || !past(&new)), clamp) {

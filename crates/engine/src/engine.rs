@@ -29,7 +29,7 @@ use crate::spans;
 use crate::updates::budget::Budgets;
 use crate::updates::gather::GATHERED_OWNERS;
 use crate::updates::lag::lags;
-use crate::updates::ledger::EndedRows;
+use crate::updates::ledger::KnownRows;
 use crate::updates::{Ledger, OwnBudget};
 use crate::working::Working;
 
@@ -76,7 +76,7 @@ impl Default for EngineOptions {
 pub struct Engine {
     pub(crate) store: Arc<dyn Store>,
     schema: Arc<Schema>,
-    layouts: Vec<Layout>,
+    pub(crate) layouts: Arc<[Layout]>,
     pub(crate) cache: Cache,
     pub(crate) revisions: Revisions,
     /// What is known of other nodes; none where there can be none.
@@ -85,7 +85,7 @@ pub struct Engine {
     pub(crate) gathered_owners: usize,
     node: SmolStr,
     updates: RwLock<Arc<Ledger>>,
-    ended: Mutex<EndedRows>,
+    known: Mutex<KnownRows>,
     /// See [`Engine::time`].
     time: Mutex<Timestamp>,
     /// Is another engine to take the place of this one?
@@ -104,10 +104,21 @@ impl Engine {
         options: &EngineOptions,
         snapshot: &dyn Snapshot,
     ) -> Result<Engine, EngineError> {
+        let layouts = Layout::of(&schema).into();
+        Engine::with_layouts(store, schema, layouts, options, snapshot)
+    }
+
+    /// The same where another engine of the schema has made its layouts.
+    pub(crate) fn with_layouts(
+        store: Arc<dyn Store>,
+        schema: Arc<Schema>,
+        layouts: Arc<[Layout]>,
+        options: &EngineOptions,
+        snapshot: &dyn Snapshot,
+    ) -> Result<Engine, EngineError> {
         let revisions = Revisions::new(keys::read_revision(snapshot)?);
         let shared = store.features().has(Feature::Shared);
         let nodes = shared.then(|| Head::read(snapshot)).transpose()?.map(Nodes::new);
-        let layouts = Layout::of(&schema);
         let budgets = Budgets::new(&schema, options.update_budget, &options.own_budgets);
         Ok(Engine {
             store,
@@ -120,7 +131,7 @@ impl Engine {
             gathered_owners: options.gathered_owners,
             node: options.node.clone(),
             updates: RwLock::default(),
-            ended: Mutex::default(),
+            known: Mutex::default(),
             time: Mutex::new(Timestamp::MIN),
             retired: AtomicBool::new(false),
             reading: RwLock::default(),
@@ -187,7 +198,7 @@ impl Engine {
         taken_by: Option<&str>,
         now: Timestamp,
     ) -> Result<Ledger, EngineError> {
-        Ledger::load(snapshot, &self.schema, &self.layouts, taken_by, now, &mut self.ended.lock())
+        Ledger::load(snapshot, &self.schema, &self.layouts, taken_by, now, &mut self.known.lock())
     }
 
     /// The updates as another node, whose head this is, has left them, with what this one alone knows.
@@ -197,7 +208,7 @@ impl Engine {
         before: &Ledger,
         head: &Head,
     ) -> Result<Ledger, EngineError> {
-        before.load_again(snapshot, &self.schema, &self.layouts, head, &mut self.ended.lock())
+        before.load_again(snapshot, &self.schema, &self.layouts, head, &mut self.known.lock())
     }
 
     /// The updates as they may be told to others: of one that has ended, every read that begins later shows what it did.

@@ -13,6 +13,7 @@ mod json;
 mod machine;
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 
 use corollary_value::Value;
 use smol_str::SmolStr;
@@ -76,6 +77,9 @@ const MAX_READY: usize = 256;
 thread_local! {
     /// The machine of the thread; none before the first call, and after a failure.
     static READY: RefCell<Option<Machine>> = const { RefCell::new(None) };
+
+    /// Texts that are functions, by the limits: a schema is checked again and again.
+    static CHECKED: RefCell<HashSet<(SmolStr, Limits)>> = RefCell::default();
 }
 
 /// Is a text one function? It is not called.
@@ -84,8 +88,19 @@ pub fn check(source: &str, limits: &Limits) -> Result<(), Mistake> {
         let message = format!("`{literal}` is a bigint, and there are none here; write a number, or a text");
         return Err(Mistake { line: 0, message });
     }
-    let fresh = Machine::new(limits).map_err(|failure| Mistake { line: 0, message: failure.message })?;
-    fresh.check(source)
+    let asked = (SmolStr::new(source), *limits);
+    CHECKED.with_borrow_mut(|checked| {
+        if checked.contains(&asked) {
+            return Ok(());
+        }
+        let fresh = Machine::new(limits).map_err(|failure| Mistake { line: 0, message: failure.message })?;
+        fresh.check(source)?;
+        if checked.len() >= MAX_READY {
+            checked.clear();
+        }
+        checked.insert(asked);
+        Ok(())
+    })
 }
 
 /// What looks like a literal of a bigint, as `5n`, even in a text: one operation on large ones is one step and may take
@@ -107,14 +122,15 @@ pub fn call(source: &str, members: &[(SmolStr, Value)], limits: &Limits) -> Resu
             if kept.as_ref().is_none_or(|machine| machine.len() >= MAX_READY) {
                 *kept = Some(Machine::new(limits)?);
             }
-            if let Some(machine) = kept.as_mut()
-                && let Ok(result) = machine.call(source, &given, limits, limits.ticks().saturating_sub(1))
-            {
-                return Ok(result);
+            if let Some(machine) = kept.as_mut() {
+                match machine.call(source, &given, limits, limits.ticks().saturating_sub(1)) {
+                    Ok(result) => return Ok(result),
+                    Err(stopped) if stopped.certain => return Err(stopped.failure),
+                    Err(_) => *kept = None,
+                }
             }
-            *kept = None;
         }
-        Machine::new(limits)?.call(source, &given, limits, limits.ticks())
+        Machine::new(limits)?.call(source, &given, limits, limits.ticks()).map_err(|stopped| stopped.failure)
     })?;
     if result.len() > MAX_RESULT_BYTES {
         return Err(Failure { message: format!("the result takes more than {MAX_RESULT_BYTES} bytes") });

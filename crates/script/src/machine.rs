@@ -39,6 +39,33 @@ pub struct Machine {
     left: Rc<Cell<u64>>,
 }
 
+/// Why a call ended without a value.
+pub struct Stopped {
+    pub failure: Failure,
+    /// Does it say the same in a machine that has run nothing before? What a limit stops it may not.
+    pub certain: bool,
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Stopped {
+        Stopped { failure, certain: false }
+    }
+}
+
+/// The errors that the engine throws where memory, stack or steps are used up.
+const OF_LIMITS: [&str; 2] = ["InternalError", "RangeError"];
+
+/// Was it thrown by the function, or by what it did to its values?
+fn is_certain(error: &CaughtError<'_>) -> bool {
+    match error {
+        CaughtError::Value(_) => true,
+        CaughtError::Exception(exception) => {
+            exception.get::<_, String>("name").is_ok_and(|name| !OF_LIMITS.contains(&name.as_str()))
+        }
+        CaughtError::Error(_) => false,
+    }
+}
+
 fn failed(error: &dyn std::fmt::Display) -> Failure {
     Failure { message: error.to_string() }
 }
@@ -127,7 +154,7 @@ impl Machine {
         given: &str,
         limits: &Limits,
         ticks: u64,
-    ) -> Result<String, Failure> {
+    ) -> Result<String, Stopped> {
         self.runtime.set_memory_limit(limits.memory);
         self.runtime.set_max_stack_size(limits.stack);
         let ready = &mut self.ready;
@@ -145,9 +172,12 @@ impl Machine {
             let make = make.restore(&ctx).map_err(|error| failed(&error))?;
             let run = self.run.clone().restore(&ctx).map_err(|error| failed(&error))?;
             self.left.set(ticks);
-            run.call::<_, String>((make, given)).catch(&ctx).map_err(|error| match self.left.get() {
-                0 => Failure { message: "it took too many steps".to_owned() },
-                _ => told(error),
+            run.call::<_, String>((make, given)).catch(&ctx).map_err(|error| {
+                if self.left.get() == 0 {
+                    return Failure { message: "it took too many steps".to_owned() }.into();
+                }
+                let certain = is_certain(&error);
+                Stopped { failure: told(error), certain }
             })
         })
     }

@@ -196,6 +196,9 @@ impl Facts {
     }
 
     fn has_twice(&self, draft: &Draft, ty: usize, name: &str, rules: &Rules) -> bool {
+        if !rules.unique && !rules.unique_in_parent {
+            return false;
+        }
         let parents = draft.parents(ty);
         let records = self.records.iter().filter(|(place, _)| place.ty == ty).map(|(_, record)| record);
         let values = records.filter_map(|record| {

@@ -24,7 +24,7 @@ use crate::values;
 const IDS: usize = 40;
 
 /// Resources past which a run rather deletes than creates.
-const MANY_RESOURCES: usize = 250;
+const MANY_RESOURCES: usize = 80;
 
 /// How many generations are created with a resource that cannot be without them.
 const GROUND: usize = 3;
@@ -64,7 +64,7 @@ impl Workload<'_> {
 
     /// A transaction.
     pub fn transaction(&mut self) -> Vec<Step> {
-        if self.random.percent(3) {
+        if self.random.percent(1) {
             return self.large();
         }
         let count = 1 + self.random.weighted(&[10, 5, 3, 2]);
@@ -76,8 +76,9 @@ impl Workload<'_> {
         steps
     }
 
-    /// Many resources of one type at once.
+    /// Many resources of one type at once; where there are many already, they go.
     fn large(&mut self) -> Vec<Step> {
+        let crowded = self.stored.records.len() > MANY_RESOURCES;
         let ty = self.random.below(self.draft.types.len());
         let from = self.random.below(3) * IDS;
         // All of them refer to the same.
@@ -95,8 +96,10 @@ impl Workload<'_> {
                 }
             }
             match (self.has(&place), self.random.below(6)) {
+                (false, _) if crowded => {}
                 (false, _) => steps.push(Step::Create(place, values)),
                 (true, 0) => steps.push(Step::Delete(place)),
+                (true, _) if crowded => steps.push(Step::Delete(place)),
                 (true, _) => {
                     values.retain(|(name, _)| !name.starts_with("parent_"));
                     let edits = values.into_iter().map(|(name, value)| (name, Edit::Set(value)));

@@ -5,10 +5,10 @@ use corollary_sim::plan::Plan;
 use corollary_sim::{DEFAULT_STEPS, Report, run, run_plan, saved, shrink};
 
 /// Long runs of the set.
-const LONG: u64 = 90;
+const LONG: u64 = 60;
 
 /// Short runs, which see that many more schemas.
-const SHORT: u64 = 2_000;
+const SHORT: u64 = 1_000;
 
 /// Short runs over a database.
 const IN_A_DATABASE: u64 = 9;
@@ -61,16 +61,16 @@ fn all_that_must_hold_holds() {
     assert!(all.written.refused * 10 < all.written.derived, "{:?}", all.written);
     assert!(all.refused * 2 < all.transactions && all.refused * 20 > all.transactions, "{all}");
     assert!(all.refused_queries * 10 < all.queries, "{all} ({} refused queries)", all.refused_queries);
-    assert!(all.commits > 3_500 && all.failures > 200 && all.crashes > 300, "{all}");
+    assert!(all.commits > 3_500 && all.failures > 150 && all.crashes > 200, "{all}");
     assert!(all.ticks > 10, "{all}");
-    assert!(all.turns > 600 && all.deaths > 30 && all.other_looks > 200, "{all}");
-    assert!(all.written.members > 300, "{:?}", all.written);
-    assert!(all.versions > 300 && all.refused_versions > 20 && all.cut_short > 60, "{all}");
+    assert!(all.turns > 400 && all.deaths > 25 && all.other_looks > 140, "{all}");
+    assert!(all.written.members > 200, "{:?}", all.written);
+    assert!(all.versions > 200 && all.refused_versions > 14 && all.cut_short > 40, "{all}");
     assert!(all.indexes > 100 && all.queries_without > 100, "{all}");
     let checked = all.checked;
     assert!(checked.acknowledged > 3_500 && checked.refused > 500 && checked.found > 20, "{checked:?}");
     assert!(checked.reads > 4_000 && checked.behind > 300 && all.processors > 50, "{checked:?}, {all}");
-    assert!(all.oracles > 1_500 && all.resources > 60, "{all}");
+    assert!(all.oracles > 700 && all.resources > 60, "{all}");
 }
 
 /// What went wrong once, as `--save` has kept it.

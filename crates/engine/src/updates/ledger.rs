@@ -129,14 +129,43 @@ pub struct Ledger {
     pub ended: Arc<Vec<Arc<Update>>>,
 }
 
-/// Ended updates by the rows that they were read from: what has ended stays as it is, so its row is read once, by whoever
-/// loads the ledger of a schema again and again.
+/// Updates by the rows that they were read from: a row that is as it was is not decoded once more, by whoever loads the
+/// ledger of a schema again and again.
 #[derive(Debug, Default)]
-pub(crate) struct EndedRows(HashMap<UpdateId, (Box<[u8]>, Arc<Update>)>);
+pub(crate) struct KnownRows(HashMap<UpdateId, (Box<[u8]>, Known)>);
 
-impl EndedRows {
-    fn get(&self, id: UpdateId, row: &[u8]) -> Option<&Arc<Update>> {
-        self.0.get(&id).filter(|(known, _)| **known == *row).map(|(_, update)| update)
+/// What a row of an update says by a schema.
+#[derive(Clone, Debug)]
+enum Known {
+    /// What has ended is all that is known of it.
+    Ended(Arc<Update>),
+    Open(Arc<(Record, Target)>),
+}
+
+impl KnownRows {
+    /// What a row says; decoded where it is not known.
+    fn read(
+        &mut self,
+        schema: &Schema,
+        key: &[u8],
+        row: &[u8],
+        now: Timestamp,
+    ) -> Result<&Known, EngineError> {
+        let id = UpdateId::read_key(key).ok_or_else(|| EngineError::corrupt("the id of an update"))?;
+        let known = |(known, _): &(Box<[u8]>, Known)| **known == *row;
+        if !self.0.get(&id).is_some_and(known) {
+            let record = Record::decode(key, row)?;
+            let target = record.target(schema);
+            let read = if record.is_done() {
+                let closed = Some(record.id.revision);
+                Known::Ended(Arc::new(Update { closed, ..update(schema, record, target, now) }))
+            } else {
+                let target = target.ok_or_else(|| EngineError::corrupt("an update of an unknown field"))?;
+                Known::Open(Arc::new((record, target)))
+            };
+            self.0.insert(id, (row.into(), read));
+        }
+        Ok(&self.0[&id].1)
     }
 }
 
@@ -205,25 +234,15 @@ impl Ledger {
         layouts: &[Layout],
         taken_by: Option<&str>,
         now: Timestamp,
-        known: &mut EndedRows,
+        known: &mut KnownRows,
     ) -> Result<Ledger, EngineError> {
         let mut ledger = Ledger::default();
         let (mut ended, mut open) = (Vec::new(), Vec::new());
         let (mut found, records) = (Ok(()), KeyRange::prefix(keys::UPDATE_RECORDS));
         snapshot.scan(keys::UPDATE, &records, Direction::Forward, usize::MAX, &mut |key, row| {
-            if let Some(update) = UpdateId::read_key(key).and_then(|id| known.get(id, row)) {
-                ended.push(update.clone());
-                return ControlFlow::Continue(());
-            }
-            match Record::decode(key, row) {
-                Ok(record) if record.is_done() => {
-                    let (id, target) = (record.id, record.target(schema));
-                    let closed = Some(id.revision);
-                    let update = Arc::new(Update { closed, ..update(schema, record, target, now) });
-                    known.0.insert(id, (row.into(), update.clone()));
-                    ended.push(update);
-                }
-                Ok(record) => open.push(record),
+            match known.read(schema, key, row, now) {
+                Ok(Known::Ended(update)) => ended.push(update.clone()),
+                Ok(Known::Open(read)) => open.push(read.clone()),
                 Err(error) => {
                     found = Err(error);
                     return ControlFlow::Break(());
@@ -232,13 +251,13 @@ impl Ledger {
             ControlFlow::Continue(())
         })?;
         found?;
-        if known.0.len() > ended.len() {
-            let there: HashSet<UpdateId> = ended.iter().map(|update| update.record.id).collect();
+        if known.0.len() > ended.len() + open.len() {
+            let ids = ended.iter().map(|update| update.record.id);
+            let there: HashSet<UpdateId> = ids.chain(open.iter().map(|read| read.0.id)).collect();
             known.0.retain(|id, _| there.contains(id));
         }
-        for mut record in open {
-            let target = record.target(schema);
-            let target = target.ok_or_else(|| EngineError::corrupt("an update of an unknown field"))?;
+        for read in open {
+            let (mut record, target) = (*read).clone();
             if let Some(node) = taken_by {
                 // Whoever held it before may write nothing any more.
                 record.owner = node.into();
@@ -302,7 +321,7 @@ impl Ledger {
         schema: &Schema,
         layouts: &[Layout],
         head: &Head,
-        known: &mut EndedRows,
+        known: &mut KnownRows,
     ) -> Result<Ledger, EngineError> {
         let mut ledger = Ledger::load(snapshot, schema, layouts, None, head.time, known)?;
         for update in &mut ledger.open {

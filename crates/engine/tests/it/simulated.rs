@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::common::*;
 use corollary_engine::catalog::{OpenError, stored_schema};
-use corollary_engine::{EngineError, Write};
+use corollary_engine::{Edit, EngineError, Write};
 use corollary_store::{Fault, MemoryStore};
 use corollary_value::{Value, parse_as};
 
@@ -196,4 +196,26 @@ fn an_opening_that_is_given_up_goes_back_once() {
     let db = opened(&store, "type A in all { n: int, x := 1 / self.n }");
     agree(&db);
     commit(&db, vec![Write::Read(key(&db, "A", "a"))]);
+}
+
+/// A count that no number could hold, and behind it one that stops at a limit, of the same field in one update: that came to
+/// the limit, as if the first had not been.
+#[test]
+fn a_limit_does_not_hide_that_a_count_before_it_overflowed() {
+    let db = fresh("type A in all { n: int, o: { k: int } }");
+    let most = Value::Object([("k".into(), Value::Int(i64::MAX))].into());
+    commit(&db, vec![create(&db, "A", "a", &[("n", Value::Int(i64::MAX)), ("o", most)])]);
+    let over = Edit::Increment(Value::Int(3));
+    let within = |by| Edit::IncrementWithin { by: Value::Int(by), limit: Value::Int(-5), clamp: true };
+    let member = |edit: &Edit| Edit::Merge(vec![("k".into(), edit.clone())]);
+    for by in [0, 1, -1] {
+        let writes = [
+            edit(&db, "A", "a", &[("n", over.clone()), ("n", within(by))]),
+            edit(&db, "A", "a", &[("o", member(&over)), ("o", member(&within(by)))]),
+        ];
+        for write in writes {
+            assert_eq!(codes(&refused(&db, vec![write]))[0].split(' ').next(), Some("type"), "{by}");
+        }
+    }
+    assert_eq!(get(&db, "A", "a", "n"), Value::Int(i64::MAX));
 }

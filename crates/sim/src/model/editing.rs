@@ -64,7 +64,7 @@ pub(super) fn edited(
             };
             let zero = Value::Int(0);
             let from = if old.is_null() { &zero } else { old };
-            let overflows = new == Value::Error(ErrorValue::Overflow);
+            let overflows = new == Value::Error(ErrorValue::Overflow) && !old.is_error();
             let stays = matches!(by, Value::Int(0)) || new.is_error() || !is_past(&new);
             match (stays && !overflows, clamp) {
                 (true, _) => number(ty, new)?,

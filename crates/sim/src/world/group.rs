@@ -69,7 +69,7 @@ impl World {
         let strict = draft.derived().any(|(_, _, derived)| derived.strict);
         // Whether a strict field refuses is not predicted: alone in its group, a transaction shows it.
         let fails = matches!(around, Around::Fault(_) | Around::Death { .. });
-        let count = if strict && fails { 1 } else { 1 + self.random.below(4) };
+        let count = if strict && fails { 1 } else { 1 + self.random.below(10) };
         let mut predicted = self.model.clone();
         let line = self.line.clone();
         let revisions = &self.revisions;

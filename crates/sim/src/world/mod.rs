@@ -206,9 +206,8 @@ impl World {
         self.clients_read(&mut chance)?;
         self.settle()?;
         self.report.resources = self.report.resources.max(self.model.records.len());
-        let every = |random: &mut Random| random.percent(40);
         let (facts, derived, log) =
-            (every(&mut self.random), every(&mut self.random), self.random.percent(20));
+            (self.random.percent(40), self.random.percent(25), self.random.percent(12));
         let queries = if self.random.percent(35) { 3 } else { 0 };
         self.look(facts, derived, log, queries)
     }
