@@ -20,6 +20,12 @@ use crate::world::{World, declared, options};
 /// The most steps that the updates of a run may take to come to their end.
 const MAX_STEPS: usize = 100_000;
 
+/// Of these the first, in which so few resources are visited that much happens within an update.
+const SMALL_STEPS: usize = 300;
+
+/// The most that are visited in such a step.
+pub(crate) const FEW_VISITED: usize = 6;
+
 /// An opening that was tried.
 struct Opened {
     outcome: Result<Executor, OpenError>,
@@ -118,9 +124,9 @@ impl World {
     }
 
     /// Some steps of the updates that are open; one of them may meet a store that fails.
-    pub(crate) fn update(&mut self, steps: usize) -> Result<(), String> {
+    pub(crate) fn update(&mut self, steps: usize, most: usize) -> Result<(), String> {
         for _ in 0..steps {
-            let (now, limit) = (self.now(), 1 + self.random.below(6));
+            let (now, limit) = (self.now(), 1 + self.random.below(most));
             let fault = self.random.percent(4).then(|| {
                 *self.random.pick(&[
                     Fault::Io,
@@ -223,7 +229,7 @@ impl World {
 
     /// Works until no update is open; then nothing may be marked.
     pub(crate) fn finish_updates(&mut self) -> Result<(), String> {
-        for _ in 0..MAX_STEPS {
+        for step in 0..MAX_STEPS {
             if self.engine().updates().open.is_empty() {
                 let checked = judge::read(&self.engine(), self.last, |working| oracle::check(working, None))?;
                 return match checked.pending {
@@ -231,7 +237,8 @@ impl World {
                     pending => Err(format!("no update is open, and {pending} values are marked")),
                 };
             }
-            self.update(1)?;
+            // Along several links in turn a resource is come to by each way to it: that may be thousands of visits.
+            self.update(1, if step < SMALL_STEPS { FEW_VISITED } else { 100 * FEW_VISITED })?;
         }
         let open = &self.engine().updates().open;
         let open: Vec<_> = open.iter().map(|it| (&it.record, it.failures, it.not_before)).collect();

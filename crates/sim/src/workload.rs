@@ -24,7 +24,7 @@ use crate::values;
 const IDS: usize = 40;
 
 /// Resources past which a run rather deletes than creates.
-const MANY_RESOURCES: usize = 80;
+const MANY_RESOURCES: usize = 50;
 
 /// How many generations are created with a resource that cannot be without them.
 const GROUND: usize = 3;

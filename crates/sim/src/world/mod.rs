@@ -15,6 +15,7 @@ use corollary_store::Fault;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::draft::{Draft, Fact, FieldDraft, FieldKind, TypeDraft};
+use crate::event::FEW_VISITED;
 use crate::fold::Fold;
 use crate::ground::Ground;
 use crate::history::History;
@@ -200,14 +201,14 @@ impl World {
             8 => self.trim()?,
             _ => {
                 let steps = 1 + self.random.below(12);
-                self.update(steps)?;
+                self.update(steps, FEW_VISITED)?;
             }
         }
         self.clients_read(&mut chance)?;
         self.settle()?;
         self.report.resources = self.report.resources.max(self.model.records.len());
         let (facts, derived, log) =
-            (self.random.percent(40), self.random.percent(25), self.random.percent(12));
+            (self.random.percent(40), self.random.percent(20), self.random.percent(10));
         let queries = if self.random.percent(35) { 3 } else { 0 };
         self.look(facts, derived, log, queries)
     }
