@@ -40,6 +40,8 @@ pub(super) enum Wish<W> {
     Go(u64),
 }
 
+type Wishes<W> = Arc<Mutex<Vec<Wish<W>>>>;
+
 /// A watch that comes.
 pub(super) struct Coming<W> {
     /// What is watched, as far as it has been told.
@@ -78,7 +80,7 @@ impl Outlet {
 
 /// The end of those who commit and of those who watch.
 pub(super) struct Feeder<C, W> {
-    wishes: Arc<Mutex<Vec<Wish<W>>>>,
+    wishes: Wishes<W>,
     count: AtomicUsize,
     next: AtomicU64,
     told: Arc<AtomicU64>,
@@ -87,7 +89,7 @@ pub(super) struct Feeder<C, W> {
 
 /// The end of the thread.
 pub(super) struct Inbox<C, W> {
-    wishes: Arc<Mutex<Vec<Wish<W>>>>,
+    wishes: Wishes<W>,
     told: Arc<AtomicU64>,
     /// None behind the end.
     fed: Option<Receiver<Fed<C>>>,
@@ -107,7 +109,7 @@ pub(super) struct Round<C> {
 /// Both ends. So many commits may wait to be told, past that the executor waits; so many are gone through at once.
 pub(super) fn inbox<C, W>(feed_commits: usize, round_commits: usize) -> (Feeder<C, W>, Inbox<C, W>) {
     let (feed, fed) = sync_channel(feed_commits);
-    let (wishes, told): (Arc<Mutex<Vec<Wish<W>>>>, Arc<AtomicU64>) = Default::default();
+    let (wishes, told): (Wishes<W>, Arc<AtomicU64>) = Default::default();
     let inbox = Inbox { wishes: wishes.clone(), told: told.clone(), fed: Some(fed), round_commits };
     (Feeder { wishes, count: AtomicUsize::new(0), next: AtomicU64::new(1), told, feed }, inbox)
 }
