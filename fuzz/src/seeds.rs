@@ -156,6 +156,60 @@ const RULES: [&str; 5] = [
     "set n := count(self.parts)",
 ];
 
+const HEADERS: [&str; 8] = [
+    "accept: text/event-stream;q=0.1, application/json\nif-match: \"7\", \"8\"",
+    "accept: text/html, */*;q=0.1\nprefer: respond-async, wait=10",
+    "accept: application/json;q=0, application/x-ndjson\nif-none-match: *",
+    "accept: text/*\nprefer: wait=\"99999\"\nif-match: *",
+    "accept:\nprefer: wait=soon\nif-match: 7",
+    "accept: */*;q=NaN, a/b;Q=0.5;v=1\nif-match: W/\"9\"",
+    "if-none-match: \"7\"\naccept: application/json\naccept: text/html",
+    "if-match: \"+7\", \"007\"",
+];
+
+const RANGES: [&str; 9] = [
+    "10\nbytes=0-0",
+    "10\nbytes=2-99",
+    "10\nbytes=-3",
+    "0\nbytes=0-",
+    "18446744073709551615\nbytes=18446744073709551614-",
+    "10\nbytes=99999999999999999999-",
+    "10\nbytes=5-2",
+    "10\nbytes=1-2,4-5",
+    "10\nlines= 1 - 2",
+];
+
+const FILE_HEADERS: [&str; 7] = [
+    "content-disposition: attachment; filename=\"a b.png\"\ncontent-type: Image/PNG",
+    "content-disposition: attachment; filename=x.png; filename*=UTF-8''%E2%82%AC.png\nif-match: *",
+    "content-disposition: inline; FileName = ../../a.png ; size=3\ncontent-type: text/html;charset=UTF-8",
+    "content-disposition: attachment; filename=\"a\\\"b;c.png\"\nif-match: \"sha-256=:AA==:\", W/\"x\"",
+    "repr-digest: sha-512=:AAAA:, sha-256=:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=:",
+    "digest: SHA-256=AAAA\nif-match: nothing",
+    "content-type: text\ncontent-disposition: attachment; filename=\"..\"",
+];
+
+const CAPTURED: [&str; 6] = [
+    "Thing t1 insert {\"name\": \"x\", \"n\": 3, \"tags\": [\"a\"], \"owner\": \"t2\"}\nThing t1 update {\"n\": 4}\nThing t1 delete {}",
+    "Part p1 insert {\"name\": \"x\", \"_parent_thing\": \"t1\"}\nPart p1 update {\"name\": null}",
+    "Thing t1 update {\"sum\": 3, \"place\": {\"x\": 1, \"y\": [1]}, \"pay\": {\"kind\": \"cash\"}}",
+    "Thang t1 insert {}\nThing !! delete {}",
+    "Thing t1 truncate {}\nThing t2 insert {\"n\": \"three\", \"at\": \"2024-01-01 00:00:00\"}",
+    "Thing t1 update {\"raw\": \"AA==\", \"d\": \"1.50\", \"span\": \"PT1H\", \"any\": {\"a\": [1, null]}}",
+];
+
+const SETTINGS: [&str; 9] = [
+    "serve\n--listen=127.0.0.1:0\n--data=there\n--cors=https://example.org\n--log=warn,access=info",
+    "serve\n--store=postgres://user:secret@host/database\n--sql=corollary_sql\n--node=one",
+    "serve\n--budget-of=Order.label=5000\n--update-share=20\n--hooks=false\n--log-to=-",
+    "serve\n--tls-cert=a.pem",
+    "serve\n--max-body-mib=0",
+    "import\nThing\nrows.csv\n--url=http://127.0.0.1:7437",
+    "backup\nverify\nthere.backup",
+    "check\n--sample=10\n--repair",
+    "schema\nexplain\n--help",
+];
+
 /// Damages: none, one byte, the end of each file cut.
 const DAMAGES: [&[u8]; 6] = [
     &[],
@@ -254,6 +308,11 @@ pub fn of(target: &str) -> Files {
         "condition" => numbered(&CONDITIONS),
         "body" => numbered(&BODIES),
         "patch" => numbered(&PATCHES),
+        "headers" => numbered(&HEADERS),
+        "range" => numbered(&RANGES),
+        "file-headers" => numbered(&FILE_HEADERS),
+        "captured" => numbered(&CAPTURED),
+        "settings" => numbered(&SETTINGS),
         "csv" => numbered(&CSV),
         "ndjson" => numbered(&NDJSON),
         "text" => numbered(&TEXTS),

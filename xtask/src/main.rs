@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         Some((command, rest)) if command == "bench" => bench::bench(rest),
         Some((command, rest)) if command == "performance" => performance::performance(rest),
         Some((command, rest)) if command == "mutants" => mutants::mutants(rest),
-        Some((command, [])) if command == "policy" => policy::policy(),
+        Some((command, rest)) if command == "policy" => policy::policy(rest),
         Some((command, rest)) if command == "fuzz" => fuzz::fuzz(rest),
         Some((command, [])) if command == "long" => long::long(),
         Some((command, rest)) if command == "schemathesis" => schemathesis::schemathesis(rest),

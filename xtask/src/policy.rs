@@ -2,9 +2,10 @@
 //! crate of the workspace to the lints of the workspace, which forbid `unsafe`, as crates outside do by themselves.
 //!
 //! It reads of the file what it needs (the lists of texts, and of `{ crate = "…" }`), so that cargo-deny, which takes long to build,
-//! is not needed for it; where that is installed, it says the same.
+//! is not needed for it; where that is installed, it is asked too. Advisories it alone knows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
@@ -13,9 +14,25 @@ use serde_json::Value as Json;
 /// Crates that are no part of the workspace, and say by themselves that they forbid `unsafe`.
 const OUTSIDE: [&str; 1] = ["bench/engines/Cargo.toml"];
 
+const USAGE: &str = "usage: cargo xtask policy [--advisories]
+
+  --advisories  looks for advisories as well: with cargo-deny, and the database of RustSec from the network";
+
 /// Checks all; fails where anything is not as it is to be.
-pub fn policy() -> ExitCode {
-    match found() {
+pub fn policy(arguments: &[String]) -> ExitCode {
+    let advisories = match arguments {
+        [] => false,
+        [one] if one == "--advisories" => true,
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let found = found().and_then(|mut found| {
+        found.extend(denied("cargo-deny", advisories)?);
+        Ok(found)
+    });
+    match found {
         Ok(found) if found.is_empty() => ExitCode::SUCCESS,
         Ok(found) => {
             found.iter().for_each(|line| eprintln!("{line}"));
@@ -28,6 +45,26 @@ pub fn policy() -> ExitCode {
     }
 }
 
+/// What cargo-deny has against it, where that is installed; whether it is, it says.
+fn denied(program: &str, advisories: bool) -> Result<Option<String>, String> {
+    let mut checks = vec!["licenses", "bans", "sources"];
+    checks.extend(advisories.then_some("advisories"));
+    let mut command = Command::new(program);
+    command.args(["--all-features", "check"]).args(&checks).current_dir(root());
+    match command.status() {
+        Ok(status) if status.success() => {
+            println!("cargo-deny has looked at {}", checks.join(", "));
+            Ok(None)
+        }
+        Ok(_) => Ok(Some(format!("cargo-deny did not agree to {}: it says why above", checks.join(", ")))),
+        Err(error) if error.kind() == ErrorKind::NotFound && !advisories => {
+            println!("cargo-deny is not installed: deny.toml was read by this program alone");
+            Ok(None)
+        }
+        Err(error) => Err(format!("{program} could not be started: {error}")),
+    }
+}
+
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
@@ -37,14 +74,10 @@ fn found() -> Result<Vec<String>, String> {
     let read =
         |path: &Path| std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()));
     let policy = Policy::of(&read(&root().join("deny.toml"))?);
-    let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--all-features", "--locked"])
-        .current_dir(root())
-        .output()
-        .map_err(|error| format!("cargo could not be started: {error}"))?;
-    let metadata: Json = serde_json::from_slice(&output.stdout)
-        .map_err(|_| format!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr)))?;
-    let packages = metadata["packages"].as_array().cloned().unwrap_or_default();
+    let metadata: Json = serde_json::from_str(&cargo(&["metadata", "--format-version", "1"])?)
+        .map_err(|error| format!("cargo metadata is no JSON: {error}"))?;
+    let tree = cargo(&["tree", "--workspace", "--target", "all", "--edges", "all", "--prefix", "none"])?;
+    let packages = reached(metadata["packages"].as_array().cloned().unwrap_or_default(), &tree);
     let mut found = policy.violations(&packages);
     if !read(&root().join("Cargo.toml"))?.contains("unsafe_code = \"forbid\"") {
         found.push("the workspace does not forbid `unsafe`".into());
@@ -62,6 +95,33 @@ fn found() -> Result<Vec<String>, String> {
         }
     }
     Ok(found)
+}
+
+/// Those packages that are in the tree of what is built, a line for each with its name and its version: metadata tells of more, for
+/// features that nobody has.
+fn reached(packages: Vec<Json>, tree: &str) -> Vec<Json> {
+    let lines = tree.lines().filter_map(|line| line.split_once(" v"));
+    let built: BTreeSet<(&str, &str)> =
+        lines.map(|(name, rest)| (name, rest.split(' ').next().unwrap_or_default())).collect();
+    let is_built = |package: &Json| {
+        let text = |name: &str| package[name].as_str().unwrap_or_default();
+        built.contains(&(text("name"), text("version")))
+    };
+    packages.into_iter().filter(is_built).collect()
+}
+
+/// What cargo says to some arguments.
+fn cargo(arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(env!("CARGO"))
+        .args(arguments)
+        .args(["--all-features", "--locked"])
+        .current_dir(root())
+        .output()
+        .map_err(|error| format!("cargo could not be started: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("cargo {} failed: {}", arguments[0], String::from_utf8_lossy(&output.stderr)));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// What `deny.toml` allows.
@@ -229,6 +289,25 @@ mod tests {
         {
             assert!(found.contains(part), "{found}");
         }
+    }
+
+    /// What is there for a feature that nobody has was told as a second version, of which cargo-deny says that it is not there.
+    #[test]
+    fn what_is_not_built_is_not_there() {
+        let package = |name: &str, version: &str| json!({"name": name, "version": version});
+        let all = vec![package("nom", "7.1.3"), package("nom", "8.0.0"), package("own", "0.1.0")];
+        let tree = "own v0.1.0 (/there/own)\nnom v8.0.0\nnom v8.0.0 (*)\n";
+        assert_eq!(reached(all, tree), [package("nom", "8.0.0"), package("own", "0.1.0")]);
+    }
+
+    #[test]
+    fn it_is_said_whether_cargo_deny_is_there() {
+        assert_eq!(denied("no-such-cargo-deny", false), Ok(None));
+        // Advisories nobody else knows.
+        assert!(denied("no-such-cargo-deny", true).is_err());
+        // A program that fails has found something.
+        assert!(denied("false", false).is_ok_and(|found| found.is_some()));
+        assert_eq!(denied("true", false), Ok(None));
     }
 
     /// The real ones.

@@ -1,6 +1,6 @@
 //! Whether a transaction that waits in the executor's queue is begun or given up: the executor takes it to begin it, and whoever
 //! waits takes it when they have waited too long. Whoever is first has it, and nobody else: what was told to be refused is never
-//! done, and what is begun is waited for. `tests/claim_orders.rs` tries orders of the two.
+//! done, and what is begun is waited for. `tests/queue_orders` tries orders of the two.
 
 use super::sync::{Arc, AtomicBool, Ordering};
 

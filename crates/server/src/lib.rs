@@ -25,6 +25,7 @@ mod outgoing;
 pub mod patch;
 pub mod path;
 pub mod problem;
+mod queue;
 pub mod review;
 pub mod site;
 pub mod sql;

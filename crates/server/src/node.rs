@@ -1,6 +1,6 @@
 //! A running node: the thread that executes, the way to it, and the feed of what it committed.
 //!
-//! Transactions wait in one bounded queue. The executor takes all that wait, up to a limit, as one group with one
+//! Transactions wait in one bounded queue (`queue`). The executor takes all that wait, up to a limit, as one group with one
 //! durable sync, and replies when it is durable. While it works the next group gathers, so groups grow with the load.
 //! Between groups it goes on with the updates that are open (`updater`).
 //!
@@ -23,13 +23,13 @@ use corollary_store::StoreError;
 use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tracing::{Level, Span};
 
-use crate::claim::Claim;
 use crate::counts::Counts;
 use crate::follower::Follower;
 use crate::problem::Problem;
+use crate::queue::{self, Group, Limits, Refused};
 pub use crate::updater::Pace;
 use crate::updater::{Updater, Wishes};
 use crate::watch::hub::Hub;
@@ -85,9 +85,13 @@ type Reply = oneshot::Sender<Result<Committed, Problem>>;
 /// A step with records. The error is one after which nothing may be written any more.
 type Keeping = Box<dyn FnOnce(&mut Executor) -> Result<(), EngineError> + Send>;
 
-enum Job {
-    /// A transaction, what is told of it, whether anybody still waits for it, and who.
-    Run(Transaction, Wants, Claim, Reply),
+/// A transaction, and what is told of it.
+type Task = (Transaction, Wants);
+
+type Job = queue::Job<Task, Result<Committed, Problem>, Chore>;
+
+/// What is done by itself.
+enum Chore {
     /// Updates that mend some nodes of the plan, and who waits for their names.
     Repair(Vec<usize>, oneshot::Sender<Result<Vec<UpdateId>, Problem>>),
     /// Rows of a structure that are to be mended, and who waits for it.
@@ -96,8 +100,6 @@ enum Job {
     MendFiles(Vec<Fault>, oneshot::Sender<Result<usize, Problem>>),
     /// Something that is done with records; it tells whoever waits what came of it.
     Keep(Keeping),
-    /// The end: what waits already is done, nothing more is accepted.
-    Stop,
 }
 
 /// See the module.
@@ -203,30 +205,21 @@ impl Node {
 
     /// Has a transaction executed; returns when it is durable.
     pub async fn commit(&self, transaction: Transaction, wants: Wants) -> Result<Committed, Problem> {
-        let (reply, mut replied) = oneshot::channel();
-        let claim = Claim::default();
         // The executor's thread does not know whose it is.
         let span = tracing::enabled!(target: spans::COMMIT, Level::DEBUG).then(Span::current);
         let wants = Wants { span, ..wants };
-        match self.jobs.try_send(Job::Run(transaction, wants, claim.clone(), reply)) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                let waiting = self.jobs.max_capacity();
-                return Err(Problem::unavailable(format!("{waiting} transactions are waiting already")));
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(self.stopped()),
-        }
-        let outcome = match timeout(self.queue_wait, &mut replied).await {
+        match queue::ask(&self.jobs, (transaction, wants), self.queue_wait).await {
             Ok(outcome) => outcome,
-            Err(_) if claim.take() => {
+            Err(Refused::Full(waiting)) => {
+                Err(Problem::unavailable(format!("{waiting} transactions are waiting already")))
+            }
+            Err(Refused::TooLate) => {
                 let waited = self.queue_wait.as_secs();
                 let why = format!("what is before it is not done after {waited} s, so it was not begun");
-                return Err(Problem::unavailable(why));
+                Err(Problem::unavailable(why))
             }
-            // What is begun comes to an end.
-            Err(_) => replied.await,
-        };
-        outcome.unwrap_or_else(|_| Err(self.stopped()))
+            Err(Refused::Stopped) => Err(self.stopped()),
+        }
     }
 
     /// Has the schema been replaced? Then another node serves the data, or is going to.
@@ -251,7 +244,7 @@ impl Node {
     /// Begins updates that mend what some nodes of the plan give; returns when they are on record.
     pub async fn repair(&self, nodes: Vec<usize>) -> Result<Vec<UpdateId>, Problem> {
         let (reply, replied) = oneshot::channel();
-        if self.jobs.send(Job::Repair(nodes, reply)).await.is_err() {
+        if self.jobs.send(Job::Other(Chore::Repair(nodes, reply))).await.is_err() {
             return Err(self.stopped());
         }
         replied.await.unwrap_or_else(|_| Err(self.stopped()))
@@ -260,7 +253,7 @@ impl Node {
     /// Mends rows of a structure; returns when they are durable.
     pub async fn mend(&self, structure: Structure, rows: Vec<Vec<u8>>) -> Result<(), Problem> {
         let (reply, replied) = oneshot::channel();
-        if self.jobs.send(Job::Mend(structure, rows, reply)).await.is_err() {
+        if self.jobs.send(Job::Other(Chore::Mend(structure, rows, reply))).await.is_err() {
             return Err(self.stopped());
         }
         replied.await.unwrap_or_else(|_| Err(self.stopped()))
@@ -269,7 +262,7 @@ impl Node {
     /// Mends what can be mended of files; returns how many faults it was about.
     pub async fn mend_files(&self, faults: Vec<Fault>) -> Result<usize, Problem> {
         let (reply, replied) = oneshot::channel();
-        if self.jobs.send(Job::MendFiles(faults, reply)).await.is_err() {
+        if self.jobs.send(Job::Other(Chore::MendFiles(faults, reply))).await.is_err() {
             return Err(self.stopped());
         }
         replied.await.unwrap_or_else(|_| Err(self.stopped()))
@@ -282,7 +275,7 @@ impl Node {
     ) -> Result<T, Problem> {
         let (reply, replied) = oneshot::channel();
         let keeping = |executor: &mut Executor| answer(executor.keep_records(Timestamp::now(), f), reply);
-        if self.jobs.send(Job::Keep(Box::new(keeping))).await.is_err() {
+        if self.jobs.send(Job::Other(Chore::Keep(Box::new(keeping)))).await.is_err() {
             return Err(self.stopped());
         }
         replied.await.unwrap_or_else(|_| Err(self.stopped()))
@@ -354,8 +347,8 @@ fn execute(
 ) -> Result<(), EngineError> {
     let mut trimmed = Instant::now();
     let mut backlog = false;
-    let mut group = Vec::new();
-    let mut replies = Vec::new();
+    let limits = Limits { tasks: options.group_transactions, weight: options.group_writes };
+    let mut group = Group::default();
     let mut last = 0;
     let mut stalled = false;
     let mut follower = Follower::new(executor.engine());
@@ -369,7 +362,7 @@ fn execute(
                 continue;
             }
             Next::Due => {
-                run(&mut executor, &[], &mut replies, feed)?;
+                run(&mut executor, &[], &mut Vec::new(), feed)?;
                 stalled = is_overdue(&executor, Timestamp::now()) && executor.tick().is_none();
                 feed.moved();
                 continue;
@@ -387,33 +380,12 @@ fn execute(
         if (waiting.len() + 1) * 2 <= last {
             thread::sleep(GATHER);
         }
-        let mut writes = 0;
-        let mut next = Some(job);
-        while let Some(job) = next {
-            match job {
-                Job::Run(transaction, wants, claim, reply) if claim.take() => {
-                    writes += transaction.writes.len();
-                    group.push((transaction, wants));
-                    replies.push(reply);
-                }
-                Job::Repair(nodes, reply) => {
-                    answer(executor.begin_repair(&nodes, Timestamp::now()), reply)?;
-                }
-                Job::Mend(structure, rows, reply) => answer(executor.mend_rows(structure, &rows), reply)?,
-                Job::MendFiles(faults, reply) => answer(files::mend(&mut executor, &faults), reply)?,
-                Job::Keep(keeping) => keeping(&mut executor)?,
-                // Nobody waits for it any more.
-                Job::Run(..) => {}
-                Job::Stop => waiting.close(),
-            }
-            let more = group.len() < options.group_transactions && writes < options.group_writes;
-            next = if more { waiting.try_recv().ok() } else { None };
-        }
-        last = group.len();
-        run(&mut executor, &group, &mut replies, feed)?;
+        let weight_of = |(transaction, _): &Task| transaction.writes.len();
+        group.gather(job, waiting, limits, weight_of, |chore| chore.run(&mut executor))?;
+        last = group.tasks.len();
+        run(&mut executor, &group.tasks, &mut group.replies, feed)?;
         updater.wrote();
         group.clear();
-        replies.clear();
         feed.tell_others(executor.engine().revision());
         feed.moved();
         // Updates go on behind each group too, or a busy server would never come to them.
@@ -423,6 +395,18 @@ fn execute(
         if backlog || trimmed.elapsed() >= TRIM_EVERY {
             backlog = trim(&mut executor, options)?;
             trimmed = Instant::now();
+        }
+    }
+}
+
+impl Chore {
+    /// Does it, and tells who asked. The error is one after which nothing may be written any more.
+    fn run(self, executor: &mut Executor) -> Result<(), EngineError> {
+        match self {
+            Chore::Repair(nodes, reply) => answer(executor.begin_repair(&nodes, Timestamp::now()), reply),
+            Chore::Mend(structure, rows, reply) => answer(executor.mend_rows(structure, &rows), reply),
+            Chore::MendFiles(faults, reply) => answer(files::mend(executor, &faults), reply),
+            Chore::Keep(keeping) => keeping(executor),
         }
     }
 }
@@ -534,7 +518,7 @@ pub fn catch_up(executor: &mut Executor) -> Result<(), EngineError> {
 /// Runs a group, tells the watches, and replies. The error is one after which nothing may be written any more.
 fn run(
     executor: &mut Executor,
-    group: &[(Transaction, Wants)],
+    group: &[Task],
     replies: &mut Vec<Reply>,
     feed: &Feed,
 ) -> Result<(), EngineError> {

@@ -9,9 +9,12 @@ use corollary_schema::{Schema, TypeIx};
 use corollary_store::MemoryStore;
 use jiff::Timestamp;
 
+pub mod captured;
+pub mod headers;
 pub mod language;
 pub mod replies;
 pub mod requests;
+pub mod settings;
 pub mod stored;
 
 /// One parser or decoder, or a few that are asked the same.
@@ -28,7 +31,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const ALL: [Target; 21] = [
+pub const ALL: [Target; 26] = [
     Target {
         name: "schema",
         what: "the text of a schema (files, PUT /api/_schema)",
@@ -69,6 +72,31 @@ pub const ALL: [Target; 21] = [
         short: 1_000,
         run: requests::patch,
     },
+    Target {
+        name: "headers",
+        what: "what a request accepts, prefers and requires (Accept, Prefer, If-Match)",
+        short: 2_000,
+        run: headers::conditions,
+    },
+    Target {
+        name: "range",
+        what: "the part of a file that is asked for (Range)",
+        short: 2_000,
+        run: headers::range,
+    },
+    Target {
+        name: "file-headers",
+        what: "names, media types, digests and tags of files",
+        short: 2_000,
+        run: headers::file,
+    },
+    Target {
+        name: "captured",
+        what: "changes made in SQL, as triggers captured them",
+        short: 300,
+        run: captured::captured,
+    },
+    Target { name: "settings", what: "the arguments of the program", short: 100, run: settings::settings },
     Target { name: "csv", what: "rows of a CSV file (import)", short: 500, run: requests::csv },
     Target { name: "ndjson", what: "rows of JSON, line by line (import)", short: 500, run: requests::ndjson },
     Target {

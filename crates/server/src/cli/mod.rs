@@ -295,6 +295,27 @@ fn own_budget(text: &str) -> Result<OwnBudget, String> {
     Ok(OwnBudget { ty: ty.into(), field, resources })
 }
 
+/// What the arguments of a program say, as it understands them; nothing is done. Where the data is it tells as messages do.
+///
+/// # Errors
+///
+/// What is wrong with them, as it is told.
+pub fn understood(arguments: &[String]) -> Result<(String, Option<String>), String> {
+    let program = std::iter::once("corollary").chain(arguments.iter().map(String::as_str));
+    let cli = Cli::try_parse_from(program).map_err(|error| error.to_string())?;
+    let place = match &cli.command {
+        Command::Serve { place, .. }
+        | Command::Import { place, .. }
+        | Command::Export { place, .. }
+        | Command::Check { place, .. } => Some(place.shown()),
+        Command::Backup { stored, .. } | Command::Init { stored } | Command::Restore { stored, .. } => {
+            Some(stored.shown())
+        }
+        _ => None,
+    };
+    Ok((format!("{:?}", cli.command), place))
+}
+
 /// Makes a store without anything in it.
 fn init(stored: &Stored) -> Result<(), Failure> {
     let store = open::new_store(stored)?;

@@ -22,10 +22,16 @@ pub fn ranges(headers: &HeaderMap) -> impl Iterator<Item = (String, f32)> {
     accepted.flat_map(|value| value.split(',')).filter_map(|range| {
         let mut parts = range.split(';').map(str::trim);
         let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let weight = parts.find_map(|part| part.strip_prefix("q="));
-        let weight = weight.map_or(1.0, |weight| weight.parse().unwrap_or(0.0));
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        let weight = weight.map_or(1.0, weight_of);
         (!kind.is_empty()).then_some((kind, weight))
     })
+}
+
+/// A weight lies between 0 and 1; what is none rules out.
+fn weight_of(text: &str) -> f32 {
+    let weight = text.parse().unwrap_or(0.0);
+    if (0.0..=1.0).contains(&weight) { weight } else { 0.0 }
 }
 
 /// What is asked for by its name: what has the highest weight decides, then what is named first.
@@ -109,6 +115,19 @@ mod tests {
         assert_eq!(named("text/event-stream, application/json").as_deref(), Some(EVENTS));
         assert_eq!(named("text/event-stream;q=0, */*"), None);
         assert_eq!(named("*/*"), None);
+    }
+
+    /// Weights that are none, such as `q=NaN` or `q=5`, counted as they were, and `Q=0` was not seen.
+    #[test]
+    fn a_weight_lies_between_nothing_and_one() {
+        let mut headers = HeaderMap::new();
+        headers.append(
+            header::ACCEPT,
+            "a/a;q=NaN, a/b;q=5, a/c;q=inf, a/d;q=-1, a/e;Q=0.5, a/f".parse().unwrap(),
+        );
+        let weights: Vec<f32> = ranges(&headers).map(|(_, weight)| weight).collect();
+        assert_eq!(weights, [0.0, 0.0, 0.0, 0.0, 0.5, 1.0]);
+        assert!(!accepts(&["application/json;Q=0"], &[JSON]));
     }
 
     #[test]

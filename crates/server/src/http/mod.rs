@@ -3,7 +3,7 @@
 //! Reads run on one consistent state; writes become one transaction of the node. What a path names is the
 //! business of [`crate::path`], JSON that of [`crate::json`], errors that of [`crate::problem`].
 
-mod accept;
+pub mod accept;
 pub mod backup;
 mod batch;
 mod body;
@@ -13,7 +13,7 @@ mod commit;
 mod dry_run;
 mod expand;
 mod explain;
-mod files;
+pub mod files;
 mod history;
 mod hooks;
 mod idempotency;
@@ -41,8 +41,9 @@ mod write;
 pub use body::Bodies;
 pub use hooks::follow;
 pub(crate) use schema::tag;
+pub use updates::Wait;
 pub(crate) use values::{MAX_VALUES, held};
-pub use write::{fresh_id, taken};
+pub use write::{Conditions, fresh_id, taken};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -465,9 +466,28 @@ pub(crate) fn etags(headers: &HeaderMap, name: HeaderName) -> Result<Option<Opti
                 let detail = format!("`{tag}` is no entity tag: write it as \"123\"");
                 return Err(Problem::malformed("etag", detail));
             };
-            // A tag that this server cannot have made matches nothing.
-            revisions.push(inner.parse().unwrap_or(u64::MAX));
+            // A tag that this server cannot have made, such as "+7", matches nothing.
+            let revision = inner.parse().ok().filter(|revision: &u64| revision.to_string() == inner);
+            revisions.push(revision.unwrap_or(u64::MAX));
         }
     }
     Ok(Some(Some(revisions)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `"+7"` and `"007"` were read as revision 7, though no server writes it so.
+    #[test]
+    fn a_tag_that_is_none_of_this_server_matches_nothing() {
+        let revisions = |text: &str| {
+            let headers = HeaderMap::from_iter([(header::IF_MATCH, text.parse().unwrap())]);
+            etags(&headers, header::IF_MATCH)
+        };
+        assert_eq!(revisions("\"7\", \"0\"").unwrap(), Some(Some(vec![7, 0])));
+        assert_eq!(revisions("\"+7\", \"007\", \"\", \"x\"").unwrap(), Some(Some(vec![u64::MAX; 4])));
+        assert_eq!(revisions("*").unwrap(), Some(None));
+        assert!(revisions("7").is_err());
+    }
 }

@@ -55,11 +55,15 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// How long a write waits for what follows from it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Wait(Option<Duration>);
+pub struct Wait(Option<Duration>);
 
 impl Wait {
     /// From `Prefer: wait=SECONDS` and `?wait=true`.
-    pub(crate) fn of(headers: &HeaderMap, query: Option<&str>) -> Result<Wait, Problem> {
+    ///
+    /// # Errors
+    ///
+    /// Something else than a number of seconds, or than true and false.
+    pub fn of(headers: &HeaderMap, query: Option<&str>) -> Result<Wait, Problem> {
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             match (&*name, &*value) {
                 ("wait", "true" | "1" | "") => return Ok(Wait(Some(MAX_WAIT))),
@@ -80,6 +84,11 @@ impl Wait {
             return Ok(Wait(Some(Duration::from_secs(seconds).min(MAX_WAIT))));
         }
         Ok(Wait(None))
+    }
+
+    /// How long that is, [`MAX_WAIT`] at most; none where it waits for nothing.
+    pub fn time(self) -> Option<Duration> {
+        self.0
     }
 }
 

@@ -177,7 +177,12 @@ fn one(
             }
             writes
         }
-        _ => vec![Write::Delete(key.clone())],
+        "delete" => vec![Write::Delete(key.clone())],
+        // No trigger writes it.
+        other => {
+            found.push(Refusal::new("malformed", None, format!("`{other}` is no kind of change")));
+            Vec::new()
+        }
     }
 }
 

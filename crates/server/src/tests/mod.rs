@@ -1,3 +1,5 @@
 //! Tests of what is private to the crate, over many orders of the steps of threads.
 
-mod claim_orders;
+mod queue_orders;
+pub(crate) mod sync;
+mod sync_async;

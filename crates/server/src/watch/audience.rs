@@ -15,7 +15,7 @@ use hashbrown::HashMap;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use super::hub::Outlet;
+use super::inbox::Outlet;
 use super::published::{Delivery, Published};
 use super::queue::Handed;
 use super::tracker::{Told, Tracker};
@@ -44,23 +44,16 @@ impl FoundBy {
     }
 }
 
-/// One who watches.
-pub(super) struct Member {
-    /// Nothing up to here is told to it any more.
-    pub(super) from: u64,
-    pub(super) outlet: Outlet,
-}
-
 /// See the module.
 pub(super) struct Audience {
     tracker: Tracker,
-    members: HashMap<u64, Member>,
+    members: HashMap<u64, Outlet>,
 }
 
 impl Audience {
-    /// One member, by its number.
-    pub(super) fn new(tracker: Tracker, number: u64, member: Member) -> Audience {
-        Audience { tracker, members: HashMap::from_iter([(number, member)]) }
+    /// One member.
+    pub(super) fn new(tracker: Tracker, member: Outlet) -> Audience {
+        Audience { tracker, members: HashMap::from_iter([(member.number, member)]) }
     }
 
     /// What is watched.
@@ -75,7 +68,7 @@ impl Audience {
 
     /// From now on its members are told of each commit with all others.
     pub(super) fn enter(&self) {
-        self.members.values().for_each(|member| member.outlet.enter());
+        self.members.values().for_each(|member| member.enter());
     }
 
     /// Others who watch the same.
@@ -103,11 +96,11 @@ impl Audience {
         told: impl FnOnce(&mut Tracker) -> Result<Vec<Told>, EngineError>,
     ) {
         let revision = published.commit.revision;
-        if self.members.values().all(|member| member.from >= revision) {
+        if self.members.values().all(|member| member.after >= revision) {
             return;
         }
         match told(&mut self.tracker) {
-            Ok(told) => self.deliver(schema, published, told, |member| member.from < revision, gone),
+            Ok(told) => self.deliver(schema, published, told, |member| member.after < revision, gone),
             Err(error) => self.fail(&error, gone),
         }
     }
@@ -118,7 +111,7 @@ impl Audience {
         schema: &Schema,
         published: &Arc<Published>,
         mut told: Vec<Told>,
-        is_for: impl Fn(&Member) -> bool,
+        is_for: impl Fn(&Outlet) -> bool,
         gone: &mut Vec<u64>,
     ) {
         let watched = self.watched();
@@ -128,7 +121,7 @@ impl Audience {
         }
         let delivery = Arc::new(Delivery::new(published.clone(), told));
         for (number, member) in &self.members {
-            if is_for(member) && !member.outlet.hand(delivery.clone()) {
+            if is_for(member) && !member.hand(delivery.clone()) {
                 gone.push(*number);
             }
         }
@@ -144,7 +137,7 @@ impl Audience {
         match read {
             Ok((revision, told)) => {
                 self.deliver(engine.schema(), &Arc::new(Published::as_of(revision)), told, |_| true, gone);
-                self.members.values_mut().for_each(|member| member.from = member.from.max(revision));
+                self.members.values_mut().for_each(|member| member.after = member.after.max(revision));
                 Ok(())
             }
             Err(error @ EngineError::Refused(_)) => {
@@ -167,7 +160,7 @@ impl Audience {
 
     /// Hands all its members their last word.
     pub(super) fn end(&self, last: impl Fn() -> Handed) {
-        self.members.values().for_each(|member| member.outlet.end(last()));
+        self.members.values().for_each(|member| member.end(last()));
     }
 }
 

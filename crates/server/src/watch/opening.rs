@@ -12,8 +12,8 @@ use corollary_engine::{Commit, Engine, EngineError};
 use jiff::Timestamp;
 
 use super::event::{self, Format, Happened, Head};
-use super::hub::TOO_OLD;
 use super::published::{Delivery, Published};
+use super::rounds::TOO_OLD;
 use super::tracker::{Present, Told, Tracker};
 use super::watched::{Of, Watched};
 use crate::json::encode::Encoder;

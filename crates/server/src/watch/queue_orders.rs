@@ -10,19 +10,7 @@
 mod queue;
 
 use super::published;
-
-/// What `queue.rs` takes from `super::sync`.
-mod sync {
-    /// A lock as that of `parking_lot`, of Shuttle.
-    #[derive(Default)]
-    pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
-
-    impl<T> Mutex<T> {
-        pub(crate) fn lock(&self) -> shuttle::sync::MutexGuard<'_, T> {
-            self.0.lock().expect("nobody panics with it")
-        }
-    }
-}
+use crate::tests::sync;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,17 +1,11 @@
-//! The thread that finds what each commit means for whom.
+//! What each commit means for whom: the work of the thread of the watches, which [`super::rounds`] give it.
 //!
-//! It takes commits in rounds, all that wait at once, and goes through them in order. Those who watch the same are told together
-//! ([`super::audience`]). Whoever watches resources by their own fields is found by what has changed of them ([`super::index`]). Whoever also has to know others needs the states before and
+//! Those who watch the same are told together ([`super::audience`]). Whoever watches resources by their own fields is found by what has changed of them ([`super::index`]). Whoever also has to know others needs the states before and
 //! after each commit, which are there for all of them together while a round has such ([`replay`]).
-//!
-//! What always holds: each watch is taken through every commit behind the revision from which it began, once, in order. A
-//! commit that was not fed, because nobody was there to hear of it, is read from the log.
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Weak};
 
 use corollary_engine::past::Then;
@@ -19,27 +13,18 @@ use corollary_engine::replay::{Step, replay};
 use corollary_engine::{Commit, Engine, EngineError, Key};
 use corollary_schema::{Schema, TypeIx};
 use hashbrown::{HashMap, HashSet};
-use parking_lot::Mutex;
 
-use super::audience::{Audience, FoundBy, Member, likeness};
-use super::hub::{Fed, TOO_OLD, Wish};
+use super::audience::{Audience, FoundBy, likeness};
+use super::inbox::Coming;
 use super::index::Index;
 use super::published::Published;
 use super::queue::Handed;
+use super::rounds::{TOO_OLD, Tells};
 use super::tracker::{Told, Tracker};
-
-/// Commits of one round.
-const ROUND_COMMITS: usize = 256;
 
 /// See the module.
 pub struct Teller {
     engine: Weak<Engine>,
-    wishes: Arc<Mutex<Vec<Wish>>>,
-    /// All up to here has been gone through.
-    seen: u64,
-    /// The same for those who watch.
-    told: Arc<AtomicU64>,
-    closed: bool,
     /// The audience of each watch.
     watches: HashMap<u64, u64>,
     /// Each by the number of its first member.
@@ -55,13 +40,9 @@ pub struct Teller {
 
 impl Teller {
     /// Nobody watches yet.
-    pub(super) fn new(engine: &Arc<Engine>, wishes: Arc<Mutex<Vec<Wish>>>, told: Arc<AtomicU64>) -> Teller {
+    pub(super) fn new(engine: &Arc<Engine>) -> Teller {
         Teller {
             engine: Arc::downgrade(engine),
-            wishes,
-            seen: engine.revision(),
-            told,
-            closed: false,
             watches: HashMap::new(),
             audiences: HashMap::new(),
             alike: HashMap::new(),
@@ -72,84 +53,16 @@ impl Teller {
         }
     }
 
-    /// Goes on until the other end is gone.
-    pub(super) fn run(&mut self, fed: &Receiver<Fed>) {
-        let mut next = None;
-        loop {
-            let Some(first) = next.take().or_else(|| fed.recv().ok()) else { return };
-            let (mut commits, mut looks) = (Vec::new(), false);
-            let mut at = Some(first);
-            while let Some(one) = at.take() {
-                match one {
-                    Fed::Commit(commit) => commits.push(commit),
-                    Fed::Look => looks = true,
-                    other @ (Fed::Gap | Fed::End) => {
-                        next = Some(other);
-                        break;
-                    }
-                }
-                if commits.len() < ROUND_COMMITS {
-                    at = fed.try_recv().ok();
-                }
-            }
-            let Some(engine) = self.engine.upgrade() else { return };
-            self.round(&engine, &commits, looks);
-            match next.take() {
-                Some(Fed::Gap) => self.lose(),
-                Some(Fed::End) => self.close(),
-                other => next = other,
-            }
-        }
-    }
-
-    /// Goes through some commits, and lets come and go who wants to.
-    fn round(&mut self, engine: &Engine, fed: &[Arc<Commit>], looks: bool) {
-        let outcome = self.come_and_go(engine).and_then(|()| self.go_through(engine, fed, looks));
-        let outcome = outcome.and_then(|()| self.read_pages(engine));
-        match outcome {
-            Ok(()) => self.told.store(self.seen, Ordering::Release),
-            // The data is going to be served by another one.
-            Err(EngineError::Superseded) => self.close(),
-            Err(error) => {
-                let detail = error.to_string();
-                self.end(|| Handed::Failed(detail.clone()));
-            }
-        }
-    }
-
-    fn come_and_go(&mut self, engine: &Engine) -> Result<(), EngineError> {
-        let wishes = std::mem::take(&mut *self.wishes.lock());
-        for wish in wishes {
-            match wish {
-                Wish::Go(number) => self.remove(engine.schema(), number),
-                Wish::Come(_, _, _, outlet) if self.closed => outlet.end(Handed::Ended),
-                Wish::Come(number, tracker, from, outlet) => {
-                    if self.watches.is_empty() {
-                        // Nobody was told of what has been until then.
-                        self.seen = self.seen.max(from);
-                    }
-                    let mut watch = Audience::new(tracker, number, Member { from, outlet });
-                    // What the others have been told in the meantime.
-                    if from < self.seen && !self.catch_up(engine, &mut watch, from)? {
-                        continue;
-                    }
-                    self.add(engine.schema(), number, watch);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes a watch through what has been gone through already; false where that ends it.
-    fn catch_up(&mut self, engine: &Engine, watch: &mut Audience, from: u64) -> Result<bool, EngineError> {
-        let (mut gone, seen) = (Vec::new(), self.seen);
+    /// Takes a watch through what has been gone through already, up to a revision; false where that ends it.
+    fn catch_up(engine: &Engine, watch: &mut Audience, after: u64, seen: u64) -> Result<bool, EngineError> {
+        let mut gone = Vec::new();
         let mut visit = |step: &Step<'_, '_>| {
             let published = Arc::new(Published::new(step.commit.clone()));
             watch.hand(engine.schema(), &published, &mut gone, |it| it.step(step));
             let goes_on = gone.is_empty() && step.commit.revision < seen;
             Ok(if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         };
-        match replay(engine, from, &[], &mut visit)? {
+        match replay(engine, after, &[], &mut visit)? {
             Then::Was(_) => Ok(gone.is_empty()),
             Then::Unknown | Then::TooFar => {
                 watch.end(|| Handed::Missed(TOO_OLD.into()));
@@ -158,52 +71,9 @@ impl Teller {
         }
     }
 
-    fn go_through(&mut self, engine: &Engine, fed: &[Arc<Commit>], looks: bool) -> Result<(), EngineError> {
-        if self.watches.is_empty() {
-            if let Some(last) = fed.last() {
-                self.seen = self.seen.max(last.revision);
-            }
-            return Ok(());
-        }
-        let new = fed.iter().position(|commit| commit.revision > self.seen).unwrap_or(fed.len());
-        let mut commits = fed[new..].to_vec();
-        let follows = commits.first().is_none_or(|first| first.revision == self.seen + 1);
-        if !follows || (commits.is_empty() && looks && engine.revision() > self.seen) {
-            commits.clear();
-            let complete = engine.commits_after(self.seen, &mut |commit| {
-                commits.push(Arc::new(commit));
-                ControlFlow::Continue(())
-            })?;
-            if !complete {
-                self.lose();
-                return Ok(());
-            }
-        }
-        let needs_states = |commit: &Arc<Commit>| {
-            commit.changes.iter().any(|change| self.by_states.contains_key(&change.key.ty))
-        };
-        if !commits.iter().any(needs_states) {
-            commits.iter().for_each(|commit| self.tell(engine, commit, None));
-            return Ok(());
-        }
-        let mut visit = |step: &Step<'_, '_>| {
-            self.tell(engine, step.commit, Some(step));
-            Ok(ControlFlow::Continue(()))
-        };
-        let since = commits.first().map_or(0, |first| first.revision - 1);
-        match replay(engine, since, &commits, &mut visit)? {
-            Then::Was(_) => Ok(()),
-            Then::Unknown | Then::TooFar => {
-                self.lose();
-                Ok(())
-            }
-        }
-    }
-
     /// Tells one commit to all whom it concerns.
-    fn tell(&mut self, engine: &Engine, commit: &Arc<Commit>, step: Option<&Step<'_, '_>>) {
+    fn tell_one(&mut self, engine: &Engine, commit: &Arc<Commit>, step: Option<&Step<'_, '_>>) {
         let schema = engine.schema();
-        self.seen = commit.revision;
         let mut hits: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
         let (mut types, mut found) = (Vec::new(), Vec::new());
         for (at, change) in commit.changes.iter().enumerate() {
@@ -250,18 +120,6 @@ impl Teller {
         if audience.is_behind() {
             self.behind.insert(number);
         }
-    }
-
-    /// Reads the pages anew behind which nothing is known any more.
-    fn read_pages(&mut self, engine: &Engine) -> Result<(), EngineError> {
-        let mut gone = Vec::new();
-        for number in std::mem::take(&mut self.behind) {
-            if let Some(audience) = self.audiences.get_mut(&number) {
-                audience.read_page(engine, &mut gone)?;
-            }
-        }
-        gone.into_iter().for_each(|number| self.remove(engine.schema(), number));
-        Ok(())
     }
 
     /// Puts a watch that has caught up to those who watch the same, or by itself.
@@ -333,19 +191,91 @@ impl Teller {
             }
         }
     }
+}
 
-    fn lose(&mut self) {
-        self.end(|| Handed::Missed(TOO_OLD.into()));
+impl Tells for Teller {
+    type Source = Engine;
+    type Commit = Arc<Commit>;
+    type Watch = Tracker;
+    type Error = EngineError;
+
+    fn source(&self) -> Option<Arc<Engine>> {
+        self.engine.upgrade()
     }
 
-    fn close(&mut self) {
-        self.closed = true;
-        for wish in std::mem::take(&mut *self.wishes.lock()) {
-            if let Wish::Come(_, _, _, outlet) = wish {
-                outlet.end(Handed::Ended);
+    fn revision(commit: &Arc<Commit>) -> u64 {
+        commit.revision
+    }
+
+    fn published(engine: &Engine) -> u64 {
+        engine.revision()
+    }
+
+    fn log(engine: &Engine, after: u64) -> Result<Option<Vec<Arc<Commit>>>, EngineError> {
+        let mut commits = Vec::new();
+        let complete = engine.commits_after(after, &mut |commit| {
+            commits.push(Arc::new(commit));
+            ControlFlow::Continue(())
+        })?;
+        Ok(complete.then_some(commits))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.watches.is_empty()
+    }
+
+    fn come(&mut self, engine: &Engine, coming: Coming<Tracker>, seen: u64) -> Result<(), EngineError> {
+        let Coming { watch, outlet } = coming;
+        let (number, after) = (outlet.number, outlet.after);
+        let mut watch = Audience::new(watch, outlet);
+        if after >= seen || Teller::catch_up(engine, &mut watch, after, seen)? {
+            self.add(engine.schema(), number, watch);
+        }
+        Ok(())
+    }
+
+    fn go(&mut self, engine: &Engine, number: u64) {
+        self.remove(engine.schema(), number);
+    }
+
+    fn tell(&mut self, engine: &Engine, commits: &[Arc<Commit>]) -> Result<Option<u64>, EngineError> {
+        let needs_states = |commit: &Arc<Commit>| {
+            commit.changes.iter().any(|change| self.by_states.contains_key(&change.key.ty))
+        };
+        let mut last = commits.last().map_or(0, |last| last.revision);
+        if !commits.iter().any(needs_states) {
+            commits.iter().for_each(|commit| self.tell_one(engine, commit, None));
+            return Ok(Some(last));
+        }
+        let mut visit = |step: &Step<'_, '_>| {
+            self.tell_one(engine, step.commit, Some(step));
+            // It goes as far as there are states.
+            last = step.commit.revision;
+            Ok(ControlFlow::Continue(()))
+        };
+        let since = commits.first().map_or(0, |first| first.revision - 1);
+        let then = replay(engine, since, commits, &mut visit)?;
+        Ok(matches!(then, Then::Was(_)).then_some(last))
+    }
+
+    /// Reads the pages anew behind which nothing is known any more.
+    fn settle(&mut self, engine: &Engine) -> Result<(), EngineError> {
+        let mut gone = Vec::new();
+        for number in std::mem::take(&mut self.behind) {
+            if let Some(audience) = self.audiences.get_mut(&number) {
+                audience.read_page(engine, &mut gone)?;
             }
         }
-        self.end(|| Handed::Ended);
+        gone.into_iter().for_each(|number| self.remove(engine.schema(), number));
+        Ok(())
+    }
+
+    fn last(error: &EngineError) -> (Handed, bool) {
+        match error {
+            // The data is going to be served by another one.
+            EngineError::Superseded => (Handed::Ended, true),
+            error => (Handed::Failed(error.to_string()), false),
+        }
     }
 
     /// Ends all watches with this.
@@ -367,12 +297,5 @@ fn drop_from<K: Eq + Hash>(table: &mut HashMap<K, Vec<u64>>, key: &K, number: u6
     numbers.retain(|other| *other != number);
     if numbers.is_empty() {
         table.remove(key);
-    }
-}
-
-/// However the thread ends, nobody waits for it.
-impl Drop for Teller {
-    fn drop(&mut self) {
-        self.close();
     }
 }

@@ -11,22 +11,22 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use crate::problem::Problem;
 
 /// The longest name of a file, in bytes.
-pub(super) const MAX_NAME_BYTES: usize = 255;
+pub const MAX_NAME_BYTES: usize = 255;
 
 /// The longest media type, with its parameters, in bytes.
-pub(super) const MAX_TYPE_BYTES: usize = 255;
+pub const MAX_TYPE_BYTES: usize = 255;
 
 /// The media type of bytes of which nothing else is told.
-pub(super) const ANY_TYPE: &str = "application/octet-stream";
+pub const ANY_TYPE: &str = "application/octet-stream";
 
 /// The text of a header; none where it is not there, or no text.
-pub(super) fn text(headers: &HeaderMap, name: impl Into<HeaderName>) -> Option<&str> {
+pub fn text(headers: &HeaderMap, name: impl Into<HeaderName>) -> Option<&str> {
     headers.get(name.into())?.to_str().ok()
 }
 
 /// Entity tags of a condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Tags {
+pub enum Tags {
     /// `*`.
     Any,
     /// These, in quotes.
@@ -35,7 +35,7 @@ pub(super) enum Tags {
 
 impl Tags {
     /// Of a header; none where it is not there.
-    pub(super) fn of(headers: &HeaderMap, name: HeaderName) -> Result<Option<Tags>, Problem> {
+    pub fn of(headers: &HeaderMap, name: HeaderName) -> Result<Option<Tags>, Problem> {
         let mut all = Vec::new();
         for value in headers.get_all(name) {
             let value = value.to_str().unwrap_or_default().trim();
@@ -56,7 +56,7 @@ impl Tags {
     }
 
     /// Is a tag one of them?
-    pub(super) fn have(&self, tag: &str) -> bool {
+    pub fn have(&self, tag: &str) -> bool {
         match self {
             Tags::Any => true,
             Tags::These(tags) => tags.iter().any(|other| other == tag),
@@ -65,7 +65,7 @@ impl Tags {
 }
 
 /// The media type of a body, with its parameters, its name in lower case; none where it is no media type.
-pub(super) fn media_type(given: &str) -> Option<String> {
+pub fn media_type(given: &str) -> Option<String> {
     let given = given.trim();
     let (essence, parameters) = given.split_once(';').unwrap_or((given, ""));
     let essence = essence.trim().to_ascii_lowercase();
@@ -84,7 +84,7 @@ pub(super) fn media_type(given: &str) -> Option<String> {
 }
 
 /// Is a media type one of those that are accepted, of which some end in `*`?
-pub(super) fn is_accepted(media_type: &str, accepted: impl IntoIterator<Item = impl AsRef<str>>) -> bool {
+pub fn is_accepted(media_type: &str, accepted: impl IntoIterator<Item = impl AsRef<str>>) -> bool {
     let essence = media_type.split(';').next().unwrap_or_default().trim();
     accepted.into_iter().any(|accepted| match accepted.as_ref().strip_suffix('*') {
         Some(kind) => essence.starts_with(kind),
@@ -124,7 +124,7 @@ fn parameters(value: &str) -> Vec<(String, String)> {
 }
 
 /// The name that a `Content-Disposition` gives a file: without a path before it, and without what no name has.
-pub(super) fn file_name(disposition: &[u8]) -> Option<String> {
+pub fn file_name(disposition: &[u8]) -> Option<String> {
     // Browsers send names in UTF-8, as they are.
     let disposition = String::from_utf8_lossy(disposition);
     let parameters = parameters(&disposition);
@@ -142,6 +142,7 @@ pub(super) fn file_name(disposition: &[u8]) -> Option<String> {
     let mut name: String = last.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_string();
     let end = (0..=MAX_NAME_BYTES.min(name.len())).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
     name.truncate(end);
+    name.truncate(name.trim_end().len());
     (!name.is_empty() && name != "." && name != "..").then_some(name)
 }
 
@@ -156,7 +157,7 @@ const ATTRIBUTE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'+');
 
 /// A `Content-Disposition`: shown, or only to be saved, with a name.
-pub(super) fn disposition(is_inert: bool, name: Option<&str>) -> String {
+pub fn disposition(is_inert: bool, name: Option<&str>) -> String {
     let kind = if is_inert { "inline" } else { "attachment" };
     let Some(name) = name else { return kind.to_string() };
     let plain = |c: char| if c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ' { c } else { '_' };
@@ -168,7 +169,7 @@ pub(super) fn disposition(is_inert: bool, name: Option<&str>) -> String {
 }
 
 /// The SHA-256 that a request tells of its body, in any of the headers for it; the error is what is malformed.
-pub(super) fn digest(headers: &HeaderMap) -> Result<Option<Digest>, Problem> {
+pub fn digest(headers: &HeaderMap) -> Result<Option<Digest>, Problem> {
     for name in ["repr-digest", "content-digest", "digest"] {
         for value in headers.get_all(name) {
             for item in value.to_str().unwrap_or_default().split(',') {
@@ -192,7 +193,7 @@ pub(super) fn digest(headers: &HeaderMap) -> Result<Option<Digest>, Problem> {
 
 /// What part of some bytes is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub enum Part {
     /// All of them.
     Whole,
     /// From one to another.
@@ -202,7 +203,7 @@ pub(super) enum Part {
 }
 
 /// Reads a `Range`. What is none that this server knows, several parts among them, is passed over, as it may be.
-pub(super) fn part(range: &str, size: u64) -> Part {
+pub fn part(range: &str, size: u64) -> Part {
     let Some(spec) = range.trim().strip_prefix("bytes=") else { return Part::Whole };
     let Some((first, last)) = spec.trim().split_once('-') else { return Part::Whole };
     let number = |text: &str| -> Result<Option<u64>, ()> {
@@ -292,6 +293,10 @@ mod tests {
             assert_eq!(file_name(told.as_bytes()).as_deref(), expected, "{told}");
         }
         assert_eq!(disposition(true, None), "inline");
+        // A name that was cut behind a space was told with it, and read again without it.
+        let cut = format!("attachment; filename=\"{} x\"", "a".repeat(MAX_NAME_BYTES - 1));
+        let name = file_name(cut.as_bytes()).unwrap();
+        assert_eq!(file_name(disposition(false, Some(&name)).as_bytes()), Some(name));
     }
 
     #[test]

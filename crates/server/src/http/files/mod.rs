@@ -8,7 +8,7 @@
 //! [`download`].
 
 mod download;
-mod headers;
+pub mod headers;
 mod upload;
 
 use std::sync::Arc;

@@ -89,6 +89,11 @@ impl Place {
         Place { store: Some(database.url()), ..Place::new(schema) }
     }
 
+    /// The folder, which stays where it is.
+    pub fn keep(self) -> PathBuf {
+        self.folder.keep()
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -4,6 +4,7 @@
 //! clock can be wrong. A database is reached through a [`Network`] that can be silent or broken. Invariant: a fault is
 //! healed before the next begins; the clocks alone stay as they are.
 
+use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
@@ -68,6 +69,19 @@ struct Node {
     server: Option<Server>,
     /// Nanoseconds that its clock is ahead.
     ahead: i64,
+    /// How often it was started, about.
+    lives: usize,
+}
+
+impl Node {
+    /// Keeps what the server before said under a name of its own.
+    fn keep_said(&mut self) {
+        let said = self.place.path("stderr.txt");
+        if said.exists() {
+            std::fs::rename(said, self.place.path(&format!("stderr-{}.txt", self.lives))).unwrap();
+            self.lives += 1;
+        }
+    }
 }
 
 /// See the module.
@@ -96,7 +110,7 @@ impl Cluster {
             place.store = database.as_ref().map(|(_, network)| {
                 format!("host=127.0.0.1 port={} user=postgres dbname={name}", network.port)
             });
-            Node { place, disk, server: None, ahead: 0 }
+            Node { place, disk, server: None, ahead: 0, lives: 0 }
         };
         let nodes: Vec<Node> = (0..1 + usize::from(setting == Setting::PostgresOfTwo)).map(node).collect();
         let addresses = Arc::new(nodes.iter().map(|_| RwLock::new(None)).collect());
@@ -200,6 +214,7 @@ impl Cluster {
                 }
                 let Some(server) = &node.server else {
                     let options = ["--log-days", "36500", "--queue-seconds", "2"];
+                    node.keep_said();
                     let started = Server::try_start(&node.place, &options);
                     let server = started.unwrap_or_else(|error| panic!("it does not start: {error}"));
                     *address.write().unwrap() = Some(server.address.clone());
@@ -230,8 +245,31 @@ impl Cluster {
         self.nodes.iter().map(|node| node.server.as_ref().expect("it runs"))
     }
 
+    /// Kills all, and keeps their folders, with what they stored and said and what the clients know; where that is. A database is kept
+    /// as a backup of it, if one can be made, for it goes with its server.
+    pub fn keep(&mut self, ledger: &str) -> String {
+        self.nodes.iter_mut().filter_map(|node| node.server.take()).for_each(Server::kill);
+        let nodes = std::mem::take(&mut self.nodes);
+        let folders: Vec<PathBuf> = nodes
+            .into_iter()
+            .enumerate()
+            .map(|(at, node)| {
+                if let (0, Some(store)) = (at, &node.place.store) {
+                    let file = node.place.path("database.backup");
+                    let made = run(&["backup", file.to_str().unwrap(), "--store", store]);
+                    node.place.write("backup.txt", stdout(&made) + &stderr(&made));
+                }
+                if at == 0 {
+                    node.place.write("ledger.txt", ledger);
+                }
+                node.place.keep()
+            })
+            .collect();
+        folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ")
+    }
+
     /// Stops all, in peace, and has `corollary check` look at what they leave.
-    pub fn end(mut self) {
+    pub fn end(&mut self) {
         let servers: Vec<Server> = self.nodes.iter_mut().filter_map(|node| node.server.take()).collect();
         for server in servers {
             let (status, _) = server.stop();

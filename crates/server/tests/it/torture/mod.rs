@@ -9,10 +9,13 @@ mod clients;
 mod cluster;
 mod watching;
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use corollary_store::postgres::testing::Server as Database;
@@ -47,11 +50,9 @@ struct Summary {
     findings: Vec<String>,
 }
 
-/// One round; a finding is a panic.
+/// One round; a finding is a panic, which names where all of it is kept.
 fn round(setting: Setting, seed: u64, database: &Arc<Database>, summary: &mut Summary) {
-    let mut random = Random::new(seed);
     let mut cluster = Cluster::new(setting, SCHEMA, database, &format!("r{seed}"));
-    clients::fill(cluster.servers().next().expect("a server"));
     let shared = Shared {
         addresses: Arc::clone(&cluster.addresses),
         ledger: Default::default(),
@@ -59,6 +60,23 @@ fn round(setting: Setting, seed: u64, database: &Arc<Database>, summary: &mut Su
         clocks: 0.into(),
         strict: setting != Setting::Embedded,
     };
+    let played = catch_unwind(AssertUnwindSafe(|| play_round(setting, seed, &mut cluster, &shared, summary)));
+    if let Err(panic) = played {
+        let ledger = shared.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = cluster.keep(&format!("{ledger:#?}"));
+        resume_unwind(Box::new(format!("{}; kept in {kept}", told(&panic))));
+    }
+}
+
+/// What a panic says.
+fn told(panic: &Box<dyn Any + Send>) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|it| (*it).to_owned())).unwrap_or_default()
+}
+
+fn play_round(setting: Setting, seed: u64, cluster: &mut Cluster, shared: &Shared, summary: &mut Summary) {
+    let mut random = Random::new(seed);
+    clients::fill(cluster.servers().next().expect("a server"));
     let until = AtomicU64::new(0);
     *summary.rounds.entry(setting).or_default() += 1;
     let folds: Vec<(Fold, usize)> = std::thread::scope(|scope| {
@@ -69,7 +87,6 @@ fn round(setting: Setting, seed: u64, database: &Arc<Database>, summary: &mut Su
         let writers: Vec<_> = (0..CLIENTS)
             .map(|me| {
                 let seed = random.below(u64::MAX);
-                let shared = &shared;
                 scope.spawn(move || clients::write(shared, me, seed))
             })
             .collect();
@@ -106,9 +123,9 @@ fn round(setting: Setting, seed: u64, database: &Arc<Database>, summary: &mut Su
         wrote.into_iter().for_each(|outcome| outcome.unwrap_or_else(|it| resume_unwind(it)));
         folds.into_iter().map(joined).collect()
     });
-    let mut ledger = shared.ledger.into_inner().unwrap();
+    let mut ledger = shared.ledger.lock().unwrap();
     ledger.entries_end("last");
-    summary.add(&ledger, &cluster);
+    summary.add(&ledger, cluster);
     let servers: Vec<&Server> = cluster.servers().collect();
     for server in &servers {
         ledger.verify(server);
@@ -189,9 +206,7 @@ impl Summary {
                 catch_unwind(AssertUnwindSafe(|| round(setting, seed_of_round, &database, &mut summary)));
             eprintln!("round {number}, {setting:?}: {:.0?}", begun.elapsed());
             if let Err(panic) = played {
-                let text = panic.downcast_ref::<String>().cloned();
-                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|it| (*it).to_owned()));
-                let finding = format!("round {number}, {setting:?}: {}", text.unwrap_or_default());
+                let finding = format!("round {number}, {setting:?}: {}", told(&panic));
                 eprintln!("{finding}");
                 summary.findings.push(finding);
             }
@@ -221,6 +236,35 @@ impl Summary {
             println!("{what:36} {number:>10}");
         }
         self.findings.iter().for_each(|finding| println!("{finding}"));
+    }
+}
+
+/// Of a finding nothing was left but its message: folders of tests go with them.
+#[test]
+fn what_a_finding_is_about_is_kept() {
+    for setting in [Setting::Embedded, Setting::PostgresOfTwo] {
+        let database = Database::new();
+        let mut cluster = Cluster::new(setting, SCHEMA, &database, "kept");
+        clients::fill(cluster.servers().next().expect("a server"));
+        cluster.restart();
+        let kept = cluster.keep("what the clients know");
+        drop(cluster);
+        let folders: Vec<PathBuf> = kept.split(", ").map(PathBuf::from).collect();
+        let first = &folders[0];
+        assert_eq!(fs::read_to_string(first.join("ledger.txt")).unwrap(), "what the clients know");
+        for folder in &folders {
+            assert!(folder.join("stderr-0.txt").is_file() && folder.join("stderr.txt").is_file(), "{kept}");
+        }
+        // What was written is there, and can be looked at.
+        let looked = match setting {
+            Setting::Embedded => {
+                let (schema, data) = (first.join("schema.cor"), first.join("data"));
+                run(&["check", "--schema", schema.to_str().unwrap(), "--data", data.to_str().unwrap()])
+            }
+            _ => run(&["backup", "verify", first.join("database.backup").to_str().unwrap()]),
+        };
+        assert!(looked.status.success(), "{}{}", stdout(&looked), stderr(&looked));
+        folders.iter().for_each(|folder| fs::remove_dir_all(folder).unwrap());
     }
 }
 
