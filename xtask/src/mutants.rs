@@ -3,12 +3,13 @@
 
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "usage: cargo xtask mutants CRATE [--file PATH]... [--shard K/N] [--jobs N] [--list]
+const USAGE: &str = "usage: cargo xtask mutants CRATE [--file PATH]... [--shard K/N] [--jobs N] [--tests CRATE] [--list]
 
   CRATE        value, syntax, schema, engine or store
   --file PATH  only this file, as crates/engine/src/cache.rs
   --shard K/N  one of N equal parts, the first is 0/N
   --jobs N     mutants that are built and tested at a time (1)
+  --tests CRATE  the tests of this crate too, which stands on it: most of what the schema does the engine's tests see
   --list       says what would be changed, and tests nothing
 
 It needs cargo-mutants: `cargo install --locked cargo-mutants`.";
@@ -36,6 +37,12 @@ fn command(arguments: &[String]) -> Option<Vec<String>> {
     while let Some(option) = rest.next() {
         match option.as_str() {
             "--list" => told.push("--list".into()),
+            "--tests" => {
+                let tests = rest.next().filter(|value| CRATES.contains(&value.as_str()))?;
+                for tested in [name, tests] {
+                    told.extend(["--test-package".to_owned(), format!("corollary-{tested}")]);
+                }
+            }
             "--file" | "--shard" | "--jobs" => {
                 let value = rest.next().filter(|value| !value.starts_with("--"))?;
                 told.extend([option.clone(), value.clone()]);
@@ -78,7 +85,17 @@ mod tests {
             all.ends_with("--package corollary-engine --file a.rs --file b.rs --shard 0/8 --list"),
             "{all}"
         );
-        for wrong in ["", "server", "engine --file", "engine --file --list", "engine more"] {
+        let with = told("schema --tests engine").expect("it is right");
+        assert!(with.ends_with("--test-package corollary-schema --test-package corollary-engine"), "{with}");
+        for wrong in [
+            "",
+            "schema --tests",
+            "schema --tests other",
+            "server",
+            "engine --file",
+            "engine --file --list",
+            "engine more",
+        ] {
             assert_eq!(told(wrong), None, "{wrong}");
         }
     }

@@ -1,6 +1,7 @@
 //! The tests of the checker and the planner, one module for each subject.
 
 mod corpus;
+mod details;
 mod explain;
 mod fuzz;
 mod interfaces;
