@@ -50,8 +50,8 @@ pub(super) trait Tells {
     /// Somebody goes, who may have ended.
     fn go(&mut self, source: &Self::Source, number: u64);
 
-    /// Takes all through some commits, in order, and perhaps through those that are stored behind them; returns the revision of the last,
-    /// and nothing where what has to be known of them is not any more.
+    /// Takes all through some commits, in order, as far as their states are there, which may be further than these or not as far; returns
+    /// the revision of the last that it came to, and nothing where what has to be known of them is not any more.
     fn tell(&mut self, source: &Self::Source, commits: &[Self::Commit]) -> Result<Option<u64>, Self::Error>;
 
     /// Behind the commits of a round.

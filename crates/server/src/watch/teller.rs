@@ -242,18 +242,18 @@ impl Tells for Teller {
         let needs_states = |commit: &Arc<Commit>| {
             commit.changes.iter().any(|change| self.by_states.contains_key(&change.key.ty))
         };
-        let mut last = commits.last().map_or(0, |last| last.revision);
         if !commits.iter().any(needs_states) {
             commits.iter().for_each(|commit| self.tell_one(engine, commit, None));
-            return Ok(Some(last));
+            return Ok(commits.last().map(|last| last.revision));
         }
+        let since = commits.first().map_or(0, |first| first.revision - 1);
+        // It goes as far as there are states: further than these commits, or, where they are not published yet, not as far.
+        let mut last = since;
         let mut visit = |step: &Step<'_, '_>| {
             self.tell_one(engine, step.commit, Some(step));
-            // It goes as far as there are states.
             last = step.commit.revision;
             Ok(ControlFlow::Continue(()))
         };
-        let since = commits.first().map_or(0, |first| first.revision - 1);
         let then = replay(engine, since, commits, &mut visit)?;
         Ok(matches!(then, Then::Was(_)).then_some(last))
     }
