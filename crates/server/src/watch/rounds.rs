@@ -4,7 +4,7 @@
 //!
 //! What always holds: each watch is taken through every commit behind the revision from which it began, once, in order, until its
 //! last word. A commit that was not fed, because nobody was there to hear of it, is read from the log. What commits mean for whom is
-//! the business of who [`Tells`]: the [`super::teller`].
+//! the business of who `Tells`: the `teller`.
 //!
 //! `inbox_orders.rs` tries orders of the thread, of the executor, and of those who come and go.
 

@@ -1,11 +1,11 @@
 //! Files at their paths, `/api/employees/e1/photo`: what is asked of one, and which part does it.
 //!
-//! The bytes stream: neither an [`upload`] nor a [`download`] has more of them in memory than a few chunks. So a request for
+//! The bytes stream: neither an `upload` nor a `download` has more of them in memory than a few chunks. So a request for
 //! a file is told from others by its path, before its body is read. What is known of a file stands in its resource like
 //! other facts, and what keeps the two together is the business of `corollary_engine::files`.
 //!
 //! What a client sends as a file may be a page with scripts, so what comes back is never one of this server's own: see
-//! [`download`].
+//! `download`.
 
 mod download;
 pub mod headers;
