@@ -572,3 +572,29 @@ fn a_repair_goes_by_what_is_stored_on_every_node() {
         agree(db);
     }
 }
+
+/// A transaction that was overtaken before it had read anything took the others' commits up with its first read, but not the
+/// updates that they had begun: it took out of a group what that had not counted, and ended with data that cannot be read.
+#[test]
+fn who_takes_up_others_while_it_reads_begins_again() {
+    let store = shared();
+    let schema = "
+        type Hub in hubs { code: str, leaves: inverse Leaf.hub, sums := group(self.leaves, by: hub.code, sum(n)) }
+        type Leaf in leaves { hub: link Hub, n: int }";
+    let one = Db::new(tried(&store, schema, "one", false).unwrap());
+    commit(&one, vec![create(&one, "Hub", "h", &[("code", text("a"))])]);
+    let leaf =
+        |n: i64| create(&one, "Leaf", &format!("l{n}"), &[("hub", reference("h")), ("n", Value::Int(n))]);
+    commit(&one, (0..6).map(leaf).collect());
+    let other = Db::new(tried(&store, schema, "other", false).unwrap());
+    let began = commit(&one, vec![update(&one, "Hub", "h", &[("code", text("b"))])]);
+    assert_eq!(began.updates.len(), 1);
+    commit(&other, vec![delete(&other, "Leaf", "l3")]);
+    one.follow();
+    one.finish_updates();
+    other.follow();
+    for db in [&one, &other] {
+        assert_eq!(get(db, "Hub", "h", "sums"), Value::Object([("b".into(), Value::Int(12))].into()));
+        agree(db);
+    }
+}
