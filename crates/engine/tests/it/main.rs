@@ -8,6 +8,7 @@ mod composite;
 mod deletion;
 mod derived;
 mod dry_run;
+mod edits;
 mod elements;
 mod ensured;
 mod exact_sums;
