@@ -219,3 +219,22 @@ fn a_limit_does_not_hide_that_a_count_before_it_overflowed() {
     }
     assert_eq!(get(&db, "A", "a", "n"), Value::Int(i64::MAX));
 }
+
+/// A lazy list of ordered children, read through a link, was kept in their order and computed in that of their ids: no judge
+/// could agree with what is stored.
+#[test]
+fn a_lazy_list_keeps_its_order_for_who_reads_it_through_a_link() {
+    let db = fresh(
+        "type A in all { kids: ordered collection B, told := self.kids, lazy }
+         type B in bees { seen := self.parent_a_kids.told, n := count(self.parent_a_kids.told) }",
+    );
+    commit(&db, vec![create(&db, "A", "a", &[])]);
+    for name in ["c", "a", "b"] {
+        commit(&db, vec![create(&db, "B", name, &[("parent_a_kids", reference("a"))])]);
+        agree(&db);
+    }
+    for name in ["a", "b", "c"] {
+        assert_eq!(get(&db, "B", name, "seen"), list(["c", "a", "b"].map(reference)));
+        assert_eq!(get(&db, "B", name, "n"), Value::Int(3));
+    }
+}

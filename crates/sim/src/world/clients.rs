@@ -30,7 +30,7 @@ impl World {
     }
 
     /// Checks what has been asked and told since the last time.
-    pub(super) fn settle(&mut self) -> Result<(), String> {
+    pub(crate) fn settle(&mut self) -> Result<(), String> {
         let checked = self.history.settle(self.revision, self.behind);
         self.report.checked.add(&checked.map_err(|what| format!("the history cannot be: {what}"))?);
         let (_, end) = self.history.end();
