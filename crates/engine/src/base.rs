@@ -141,6 +141,12 @@ impl<'a> Base<'a> {
         base
     }
 
+    /// The updates as of the revision that it shows, and that is settled by this.
+    pub(crate) fn updates(&self) -> Arc<Ledger> {
+        self.read.set(true);
+        self.updates.borrow().clone()
+    }
+
     /// The updates that are open at the revision that it shows.
     pub fn open_updates(&self) -> Vec<Arc<Update>> {
         self.updates.borrow().open_at(self.revision())

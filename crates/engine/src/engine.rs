@@ -242,11 +242,12 @@ impl Engine {
         *self.time.lock() = time;
     }
 
-    /// A working state in which what is beyond the budget is left to updates.
+    /// A working state in which what is beyond the budget is left to updates. By what updates are open it goes from the
+    /// start, so the base cannot take up what others commit any more.
     pub(crate) fn working<'a>(&'a self, base: &'a Base<'a>, now: Timestamp) -> Working<'a> {
         let mut working = Working::new(&self.schema, &self.layouts, base, now);
         working.budgets = Some(&self.budgets);
-        working.lags = lags(&self.schema, &self.updates().open);
+        working.lags = lags(&self.schema, &base.updates().open);
         working
     }
 

@@ -552,20 +552,10 @@ impl Executor {
             }
             match run(self) {
                 Err(EngineError::Moved) => self.rivals.overtaken = true,
-                // It had read what is not of one moment: what others committed was taken up below it.
-                Err(EngineError::Corrupt(_) | EngineError::Refused(_)) if self.is_behind() => {
-                    self.rivals.overtaken = true;
-                }
                 outcome => return outcome,
             }
         }
         Err(EngineError::Contended)
-    }
-
-    /// Has somebody here, a read within a transaction perhaps, taken up commits that this does not know?
-    fn is_behind(&self) -> bool {
-        let nodes = self.engine().nodes.as_ref();
-        nodes.is_some_and(|nodes| nodes.known.lock().head.sequence != self.head.sequence)
     }
 
     /// Sees to it that nothing has been committed since the head that is known. For replies that no commit vouches for.

@@ -151,7 +151,7 @@ impl Executor {
         let (now, revision) = (self.time(now), self.revision());
         let base = engine.base();
         let mut working = engine.working(&base, now);
-        let mut ledger = Ledger::clone(&engine.updates());
+        let mut ledger = Ledger::clone(&base.updates());
         let of_this = ledger.newest_first().into_iter().filter(|it| it.record.id.revision == revision);
         let first = of_this.map(|it| it.record.id.number + 1).max().unwrap_or(0);
         let (mut ids, mut removed) = (Vec::with_capacity(nodes.len()), Batch::new());

@@ -195,7 +195,7 @@ impl Executor {
         let mut working = engine.working(&base, now);
         working.gathered = self.gatherings.reaches();
         working.processors = engine.processors()?.some();
-        let mut ledger = Ledger::clone(&engine.updates());
+        let mut ledger = Ledger::clone(&base.updates());
         let mut revision = self.head.revision;
         let mut outcomes = Vec::with_capacity(group.len());
         self.tick = None;

@@ -135,7 +135,7 @@ pub struct Ledger {
 pub(crate) struct KnownRows(HashMap<UpdateId, (Box<[u8]>, Known)>);
 
 /// What a row of an update says by a schema.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Known {
     /// What has ended is all that is known of it.
     Ended(Arc<Update>),

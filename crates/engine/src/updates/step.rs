@@ -203,6 +203,10 @@ impl Executor {
         };
         let base = engine.base();
         base.pass();
+        if !Arc::ptr_eq(&base.updates(), ledger) {
+            // A reader has followed another node since the update was chosen.
+            return Err(EngineError::Moved);
+        }
         // Timers are let come by commits of their own.
         let time = self.time_before_timers(now);
         let mut working = engine.working(&base, time);
