@@ -238,19 +238,21 @@ impl Engine {
     /// The processors, as they are stored.
     pub(crate) fn processors(&self) -> Result<Arc<Processors>, EngineError> {
         let line = &self.line;
-        // Before they are read: what is changed meanwhile is looked at again.
-        if line.stale.swap(false, Ordering::SeqCst) {
-            // The clock does not come into it.
-            let loaded = self.records(Timestamp::MIN, |records| Processors::load(records, self.schema()));
-            match loaded {
-                Ok(loaded) => *line.current.write() = Arc::new(loaded),
-                Err(error) => {
-                    line.change();
-                    return Err(error);
-                }
+        loop {
+            // Asked under the lock that loading holds: nobody takes the line of before for the one that is being loaded.
+            let current = line.current.read();
+            if !line.stale.load(Ordering::SeqCst) {
+                return Ok(current.clone());
+            }
+            drop(current);
+            let mut current = line.current.write();
+            // Before they are read: what is changed meanwhile is looked at again.
+            if line.stale.swap(false, Ordering::SeqCst) {
+                // The clock does not come into it.
+                let loaded = self.records(Timestamp::MIN, |records| Processors::load(records, self.schema()));
+                *current = Arc::new(loaded.inspect_err(|_| line.change())?);
             }
         }
-        Ok(line.current.read().clone())
     }
 }
 

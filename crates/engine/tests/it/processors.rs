@@ -1,10 +1,15 @@
 //! Processors: what sets fields and what refuses writes, against a naive reading of the same rules.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use corollary_engine::processors::PROCESSOR;
 use corollary_engine::records::Kind;
-use corollary_engine::{EngineError, Executor};
+use corollary_engine::{EngineError, EngineOptions, Executor, keys, open};
+use corollary_store::memory::MemoryStore;
+use corollary_store::{Batch, Features, Snapshot, Store, StoreError, StoreStats};
 use corollary_value::Value;
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -88,6 +93,64 @@ fn a_record_of_another_kind_is_no_processor_and_one_that_does_not_fit_refuses_al
     };
     db.change(drop).unwrap();
     commit(&db, vec![update(&db, "A", "a", &[("x", Value::Int(1))])]);
+}
+
+/// A store that has something done before each snapshot.
+struct Slow(MemoryStore, Mutex<Box<dyn FnMut() + Send>>);
+
+impl Store for Slow {
+    fn features(&self) -> &Features {
+        self.0.features()
+    }
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        (self.1.lock().unwrap())();
+        self.0.snapshot()
+    }
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.0.commit(batch)
+    }
+    fn stats(&self) -> Result<StoreStats, StoreError> {
+        self.0.stats()
+    }
+    fn name(&self) -> &'static str {
+        "slow"
+    }
+}
+
+/// Who came while somebody else was reading the line that had just been changed was given the one of before, so a write that
+/// followed the declaration of a processor could pass it unseen.
+#[test]
+fn nobody_passes_by_a_processor_while_it_is_read() {
+    let store = Arc::new(Slow(MemoryStore::new(&keys::KEYSPACES).unwrap(), Mutex::new(Box::new(|| {}))));
+    let db = Db::new(open(store.clone(), SCHEMA, &EngineOptions::default(), NOW, &mut |_| {}).unwrap());
+    let engine = db.engine().clone();
+    assert!(!engine.has_reviews().unwrap());
+    let webhook = r#"{"type": "A", "webhook": {"url": "http://localhost"}}"#;
+    let put = |executor: &mut Executor| {
+        executor.keep_records(NOW, |records| {
+            records.put(PROCESSOR, b"w", webhook.into());
+            Ok(())
+        })
+    };
+    db.change(put).unwrap();
+    let (reads, is_read) = mpsc::channel();
+    let (go_on, goes_on) = mpsc::channel();
+    *store.1.lock().unwrap() = Box::new(move || {
+        reads.send(()).unwrap();
+        goes_on.recv().unwrap();
+    });
+    let asks = || {
+        let engine = engine.clone();
+        thread::spawn(move || engine.has_reviews().unwrap())
+    };
+    let first = asks();
+    is_read.recv().unwrap();
+    let second = asks();
+    // Long enough for it to take what it finds.
+    thread::sleep(Duration::from_millis(50));
+    go_on.send(()).unwrap();
+    assert!(first.join().unwrap());
+    assert!(second.join().unwrap(), "it was given the line of before");
 }
 
 /// A resource of the model: its facts.
