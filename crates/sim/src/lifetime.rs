@@ -4,7 +4,7 @@ use corollary_value::Value;
 use jiff::{SignedDuration, Timestamp, ToSpan, tz::TimeZone};
 
 use crate::draft::{Draft, FieldKind, OnDelete, ValueType};
-use crate::model::{Facts, Place, Setting};
+use crate::model::{Facts, Place, Record, Setting};
 use crate::random::Random;
 
 /// What a type declares of the life of its resources.
@@ -85,6 +85,12 @@ impl Life {
 /// may move its neighbours.
 fn tells_updates(draft: &Draft, ty: usize) -> bool {
     draft.types[ty].life.updated && draft.ordered_parents(ty).is_empty()
+}
+
+/// Are all facts of two records the same, but for the time of the last change, which follows from the others?
+pub(crate) fn are_same(one: &Record, other: &Record) -> bool {
+    let facts = |(name, _): &(&String, &Value)| *name != UPDATED;
+    one.iter().filter(facts).eq(other.iter().filter(facts))
 }
 
 /// The types of whose changes the times are predicted from another version on.
@@ -188,10 +194,7 @@ impl Facts {
             if !tells_updates(setting.draft, place.ty) {
                 continue;
             }
-            let same = before.records.get(place).filter(|before| {
-                let facts = |(name, _): &(&String, &Value)| *name != UPDATED;
-                before.iter().filter(facts).eq(record.iter().filter(facts))
-            });
+            let same = before.records.get(place).filter(|before| are_same(before, record));
             let time = match same {
                 Some(before) => before.get(UPDATED).cloned(),
                 None => Some(Value::Datetime(setting.now)),

@@ -49,7 +49,8 @@ pub enum Does {
 /// One of the line.
 #[derive(Clone, Debug)]
 pub struct Processor {
-    ty: usize,
+    /// For whose resources.
+    pub ty: usize,
     /// For what.
     pub on: Vec<Operation>,
     /// A whole number.

@@ -95,6 +95,18 @@ fn a_record_of_another_kind_is_no_processor_and_one_that_does_not_fit_refuses_al
     commit(&db, vec![update(&db, "A", "a", &[("x", Value::Int(1))])]);
 }
 
+/// In one transaction a resource takes its own place: as it was, that is no change and nobody looks at it; else it is one.
+#[test]
+fn what_takes_its_own_place_as_it_was_is_not_looked_at() {
+    let db = fresh(&SCHEMA.replace("in all", "in all updated_at"));
+    let again = |x: i64| vec![delete(&db, "A", "a"), create(&db, "A", "a", &[("x", Value::Int(x))])];
+    commit(&db, vec![create(&db, "A", "a", &[("x", Value::Int(1))])]);
+    declare(&db, "set", 1, &["update"], "set y := 7");
+    assert!(commit(&db, again(1)).commit.is_none());
+    commit(&db, again(2));
+    assert_eq!(get(&db, "A", "a", "y"), Value::Int(7));
+}
+
 /// A store that has something done before each snapshot.
 struct Slow(MemoryStore, Mutex<Box<dyn FnMut() + Send>>);
 

@@ -3,6 +3,7 @@
 use corollary_value::Value;
 
 use super::{Attempt, Place};
+use crate::lifetime::are_same;
 use crate::processors::{Does, Operation};
 use crate::rules::{Codes, Fill};
 
@@ -11,7 +12,7 @@ impl Attempt<'_> {
     fn operation(&self, place: &Place) -> Option<Operation> {
         match (self.before.records.get(place), self.now.records.get(place)) {
             (None, Some(_)) => Some(Operation::Create),
-            (Some(before), Some(after)) => (before != after).then_some(Operation::Update),
+            (Some(before), Some(after)) => (!are_same(before, after)).then_some(Operation::Update),
             (Some(_), None) => Some(Operation::Delete),
             (None, None) => None,
         }
@@ -63,5 +64,52 @@ impl Attempt<'_> {
             })
         };
         if self.written().iter().any(denied) { Err(Codes::from(["denied"])) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use corollary_value::Id;
+    use jiff::Timestamp;
+
+    use crate::draft::{Draft, FieldDraft, FieldKind, Rules, TypeDraft, ValueType};
+    use crate::lifetime::Life;
+    use crate::model::{Facts, Place, Setting, Step};
+    use crate::processors::{Does, Line, Operation, Processor};
+
+    /// A resource that took its own place in one transaction, as it was, was taken for one that was changed: what comes does not
+    /// have the time of its last change yet. So the model had a processor set a field, and the engine, rightly, none.
+    #[test]
+    fn who_takes_its_own_place_as_it_was_passes_no_processor() {
+        let number =
+            FieldDraft { name: "n".into(), kind: FieldKind::Stored(ValueType::Int), rules: Rules::default() };
+        let cat = TypeDraft {
+            name: "Cat",
+            root: true,
+            history: false,
+            life: Life { created: false, updated: true, expires: None },
+            path: None,
+            url: None,
+            fields: vec![number],
+        };
+        let draft = Draft { types: vec![cat], order: vec![0], next_name: 1 };
+        let facts = [draft.facts(0)];
+        let sets = Processor { ty: 0, on: vec![Operation::Update], field: "n".into(), does: Does::Set(-1) };
+        let (no_line, line) = (Line::default(), Line { all: vec![sets] });
+        let revisions = BTreeMap::new();
+        let setting = |line, second| Setting {
+            draft: &draft,
+            facts: &facts,
+            line,
+            now: Timestamp::from_second(second).unwrap(),
+            revisions: &revisions,
+        };
+        let place = Place { ty: 0, id: Id::Name("c".into()) };
+        let create = Step::Create(place.clone(), Vec::new());
+        let mut all = Facts::default();
+        assert_eq!(all.run(&setting(&no_line, 0), std::slice::from_ref(&create)), Ok(true));
+        assert_eq!(all.run(&setting(&line, 1), &[Step::Delete(place), create]), Ok(false));
     }
 }
