@@ -339,8 +339,7 @@ impl<'a> Eval<'a> {
             value
         };
         Ok(match base {
-            // Of one resource it is what the body says, in the order that it says.
-            Value::Ref(_) => found(one(base)?, if many == Many::Set { Many::List } else { many }),
+            Value::Ref(_) => found(one(base)?, many),
             Value::List(bases) => {
                 let is_ref = |base: &&Value| matches!(base, Value::Ref(_));
                 let mut values = Vec::with_capacity(bases.len());

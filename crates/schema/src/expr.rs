@@ -744,9 +744,10 @@ impl Checker<'_> {
     }
 }
 
-/// A list in an order. Of a list that has an order already, what the new one leaves open stays as it was.
+/// A list in an order, which is no set any more: whoever reads it, from a field too, has it in that order. Of a list that has
+/// an order already, what the new one leaves open stays as it was.
 fn ordered_by(list: Expr, mut keys: Vec<(Expr, bool)>) -> Expr {
-    let ty = list.ty.clone();
+    let ty = Type { many: Many::List, ..list.ty.clone() };
     match list.node {
         Node::Order(list, old) => {
             keys.extend(old);

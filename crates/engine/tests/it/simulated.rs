@@ -238,3 +238,53 @@ fn a_lazy_list_keeps_its_order_for_who_reads_it_through_a_link() {
         assert_eq!(get(&db, "B", name, "n"), Value::Int(3));
     }
 }
+
+/// An ordered list that is kept in a field was read from there in the order of ids: `first(self.ranked)` was the one with the lowest id,
+/// not the best. A lazy field, which is read as what it says, and the oracle's own reading told the two ways apart nowhere.
+#[test]
+fn an_ordered_list_keeps_its_order_in_a_field() {
+    for lazy in ["", ", lazy"] {
+        let db = fresh(&format!(
+            "type Game in games {{
+               players: collection Player
+               ranked := self.players[order by points desc]{lazy}
+               winner := first(self.ranked)
+               best := self.ranked[0].points
+               two := self.ranked[0..1].points
+               last_game: link Game
+               before := self.last_game.ranked
+               champion := first(self.last_game.ranked)
+               points := self.last_game.ranked.points
+               next: inverse Game.last_game
+               all := self.next.ranked
+             }}
+             type Player in players {{ points: int }}"
+        ));
+        commit(&db, vec![create(&db, "Game", "g", &[])]);
+        commit(&db, vec![create(&db, "Game", "h", &[("last_game", reference("g"))])]);
+        for (points, name) in [(1, "a"), (3, "b"), (2, "c")] {
+            let values = [("parent_game_players", reference("g")), ("points", Value::Int(points))];
+            commit(&db, vec![create(&db, "Player", name, &values)]);
+            agree(&db);
+        }
+        let ints = |ints: &[i64]| list(ints.iter().copied().map(Value::Int));
+        let ranked = list(["b", "c", "a"].map(reference));
+        assert_eq!(get(&db, "Game", "g", "winner"), reference("b"));
+        assert_eq!(get(&db, "Game", "g", "best"), Value::Int(3));
+        assert_eq!(get(&db, "Game", "g", "two"), ints(&[3]));
+        assert_eq!(get(&db, "Game", "h", "before"), ranked);
+        assert_eq!(get(&db, "Game", "h", "champion"), reference("b"));
+        assert_eq!(get(&db, "Game", "h", "points"), ints(&[3, 2, 1]));
+        // One whose place changes changes nothing but the order.
+        commit(&db, vec![update(&db, "Player", "a", &[("points", Value::Int(9))])]);
+        agree(&db);
+        assert_eq!(get(&db, "Game", "g", "winner"), reference("a"));
+        assert_eq!(get(&db, "Game", "h", "before"), list(["a", "b", "c"].map(reference)));
+        // Of several it is a set.
+        let back = update(&db, "Game", "g", &[("last_game", reference("h"))]);
+        commit(&db, vec![back, update(&db, "Player", "c", &[("points", Value::Int(10))])]);
+        agree(&db);
+        assert_eq!(get(&db, "Game", "g", "winner"), reference("c"));
+        assert_eq!(get(&db, "Game", "h", "all"), list(["a", "b", "c"].map(reference)));
+    }
+}

@@ -66,7 +66,7 @@ impl Checker<'_> {
         let same = left == right || (texts(left) && texts(right)) || (resources(left) && resources(right));
         // What is not known yet, as in fields that need each other, fits everywhere.
         let unknown = *left == Kind::Null || *right == Kind::Null;
-        if unknown || (same && one.ty.many == other.ty.many) {
+        if unknown || (same && one.ty.is_many() == other.ty.is_many()) {
             return None;
         }
         let of = |ty: Option<TypeIx>| ty.map_or("resource".into(), |ty| self.schema().ty(ty).name.clone());

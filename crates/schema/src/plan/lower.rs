@@ -63,7 +63,9 @@ impl<'a> Lowering<'a> {
             _ if background || self.current.is_some() => None,
             Node::Aggregate(aggregate, list) => self.group(field.ty, *aggregate, list),
             Node::GroupBy(it) => self.keyed_group(field.ty, it),
-            _ if expr.ty.many == Many::Set => self.group(field.ty, Aggregate::Collect, expr),
+            _ if expr.ty.is_many() && expr.ty.resource().is_some() => {
+                self.group(field.ty, Aggregate::Collect, expr)
+            }
             _ => None,
         };
         match group {
