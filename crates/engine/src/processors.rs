@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use corollary_schema::processors::{OPERATIONS, Rule, Selected, check_rule, old_fields, selected};
-use corollary_schema::{DefaultValue, Field, FieldKind, FieldRef, Schema, Slot, TypeIx};
+use corollary_schema::{DefaultValue, Field, FieldKind, FieldRef, Kept, Schema, Slot, TypeIx};
 use corollary_store::{Batch, Write as Change};
 use corollary_syntax::diagnostic::Diagnostic;
 use corollary_value::Value;
@@ -272,7 +272,9 @@ fn operation(schema: &Schema, key: &Key, touched: &Touched) -> Option<usize> {
     match (&touched.before, &touched.after) {
         (None, Some(_)) => Some(0),
         (Some(before), Some(after)) => {
-            let mut facts = schema.ty(key.ty).slots().filter(|(_, field)| field.is_fact());
+            // The time of the last change follows from the others, and is put right when all of them are.
+            let is_told = |field: &Field| field.is_fact() && field.rules.kept != Some(Kept::Updated);
+            let mut facts = schema.ty(key.ty).slots().filter(|(_, field)| is_told(field));
             facts.any(|(slot, _)| before.get(slot) != after.get(slot)).then_some(1)
         }
         (Some(_), None) => Some(2),

@@ -107,6 +107,20 @@ fn what_takes_its_own_place_as_it_was_is_not_looked_at() {
     assert_eq!(get(&db, "A", "a", "y"), Value::Int(7));
 }
 
+/// One that makes a resource what it was leaves nothing for those behind it to look at; where the type keeps the time of its last
+/// change, that had been noted already, and they looked.
+#[test]
+fn what_is_as_it_was_again_is_not_looked_at() {
+    for keeps in ["in all", "in all updated_at"] {
+        let db = fresh(&SCHEMA.replace("in all", keeps));
+        commit(&db, vec![create(&db, "A", "a", &[("x", Value::Int(1))])]);
+        declare(&db, "back", 1, &["update"], "set x := 1");
+        declare(&db, "more", 2, &["update"], "set y := 7");
+        assert!(commit(&db, vec![update(&db, "A", "a", &[("x", Value::Int(2))])]).commit.is_none());
+        assert_eq!(get(&db, "A", "a", "y"), Value::Int(0));
+    }
+}
+
 /// A store that has something done before each snapshot.
 struct Slow(MemoryStore, Mutex<Box<dyn FnMut() + Send>>);
 
