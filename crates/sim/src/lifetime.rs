@@ -106,7 +106,8 @@ pub fn predicted(draft: &Draft, ty: usize) -> Vec<&'static str> {
     draft.types[ty].life.kept().filter(|name| *name != UPDATED || tells_updates(draft, ty)).collect()
 }
 
-/// Lets no link forbid the deletion of what expires, nor of what goes with it.
+/// Lets nothing forbid the deletion of what expires, nor of what goes with it: no link, and no value that would be there twice
+/// without what it links to, for which time would stand still.
 pub fn let_expire(draft: &mut Draft) {
     let expires = |draft: &Draft, ty: &usize| draft.types[*ty].life.expires.is_some();
     let mut doomed: Vec<usize> = (0..draft.types.len()).filter(|ty| expires(draft, ty)).collect();
@@ -126,11 +127,13 @@ pub fn let_expire(draft: &mut Draft) {
                     FieldKind::Stored(ValueType::Elements(members, _)) => {
                         members.iter_mut().fold(false, |cascades, member| {
                             let required = member.rules.required;
-                            cascades
-                                | match &mut member.ty {
-                                    ValueType::Link(to, rule) if *to == target => let_go(rule, required),
-                                    _ => false,
-                                }
+                            let ValueType::Link(to, rule) = &mut member.ty else { return cascades };
+                            if *to != target {
+                                return cascades;
+                            }
+                            // Without their links, objects of two resources may be the same.
+                            (field.rules.unique, field.rules.unique_in_parent) = (false, false);
+                            cascades | let_go(rule, required)
                         })
                     }
                     _ => false,
