@@ -17,9 +17,11 @@ mod plot;
 use plot::{Bars, Lines};
 
 /// The benchmarks that the page tells of.
-const BENCHMARKS: [&str; 12] = [
+const BENCHMARKS: [&str; 15] = [
     "point",
     "hot",
+    "chain",
+    "minmax",
     "fanout",
     "bootstrap",
     "read",
@@ -29,6 +31,7 @@ const BENCHMARKS: [&str; 12] = [
     "peers",
     "engine",
     "growth",
+    "scale",
     "instructions",
 ];
 

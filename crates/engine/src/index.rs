@@ -195,14 +195,13 @@ pub fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), Engin
     let by_parent =
         |field: &Field| field.parent_index.is_some() && !matches!(field.kind, FieldKind::Position { .. });
     let by_parts = |by: &(By, FieldId)| matches!(by.0, By::Element | By::Search(_) | By::Url);
-    let is_indexed = |field: &Field| field.index || by_parent(field) || of(field).any(|by| by_parts(&by));
-    let any = schema.types().any(|(_, ty)| !ty.indexes.is_empty() || ty.fields.iter().any(is_indexed));
-    let touched = if any { working.touched_keys() } else { Vec::new() };
+    let touched = if schema.uses.indexes { working.touched_keys() } else { Vec::new() };
     for key in touched {
         let (before, after) = working.before_and_after(&key)?;
         let ty = schema.ty(key.ty);
         maintain_over_several(working, ty, &key, (before.as_deref(), after.as_deref()), writes, &mut found);
-        for (slot, field) in ty.slots().filter(|(_, field)| is_indexed(field)) {
+        for slot in ty.indexed.iter().copied() {
+            let field = ty.field(slot);
             let plain = |doc: &Doc| entry(field, slot, &key.id, doc);
             let among_siblings = |doc: &Doc| entry_by_parent(ty, slot, &key.id, doc);
             let value = after.as_ref().map_or(&Value::Absent, |doc| doc.get(slot));

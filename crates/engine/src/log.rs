@@ -12,7 +12,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use corollary_schema::{Field, FieldKind, Schema, Slot, TypeIx};
+use corollary_schema::{Field, FieldKind, Schema, Slot, TypeId, TypeIx};
 use corollary_store::{Batch, Direction, KeyRange};
 use corollary_value::codec::{self, DecodeError, push_varint, read_slice, read_varint, unzigzag, zigzag};
 use corollary_value::{Id, Value};
@@ -253,7 +253,8 @@ pub fn decode(
         let (id, rest) = Id::read_key(bytes).ok_or(DecodeError)?;
         *bytes = rest;
         let flag = read_slice(bytes, 1)?[0];
-        let ty = schema.types().find(|(_, ty)| u64::from(ty.id.0) == number).map(|(ty, _)| ty);
+        let number = u32::try_from(number).ok();
+        let ty = number.and_then(|number| schema.type_numbered(TypeId(number)));
         let image = match flag {
             CREATED | MODIFIED => {
                 let length = usize::try_from(read_varint(bytes)?).map_err(|_| DecodeError)?;

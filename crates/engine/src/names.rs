@@ -110,8 +110,7 @@ fn check_children(
     found: &mut Vec<Refusal>,
 ) -> Result<(), EngineError> {
     let schema = working.schema;
-    let is_several = |field: &Field| matches!(field.kind, FieldKind::Several { owned: true, .. });
-    if !schema.types().any(|(_, ty)| ty.fields.iter().any(is_several)) {
+    if !schema.uses.several {
         return Ok(());
     }
     for key in working.touched_keys() {
@@ -155,7 +154,7 @@ fn check_children(
 pub fn check(working: &Working<'_>, writes: &[Write], found: &mut Vec<Refusal>) -> Result<(), EngineError> {
     check_children(working, writes, found)?;
     let schema = working.schema;
-    if schema.types().all(|(_, ty)| ty.path.is_none()) {
+    if !schema.uses.paths {
         return Ok(());
     }
     for key in working.touched_keys() {

@@ -27,7 +27,7 @@
 
 use std::sync::Arc;
 
-use corollary_schema::Schema;
+use corollary_schema::{Schema, TypeId};
 use corollary_store::{Batch, Feature, Snapshot, StoreError, Turn, Write};
 use corollary_value::Id;
 use corollary_value::codec::{push_varint, read_slice, read_varint};
@@ -319,8 +319,8 @@ fn document(schema: &Schema, row: &[u8]) -> Result<Option<Key>, EngineError> {
     let corrupt = || EngineError::corrupt("the note of a commit");
     let (number, id) = row.split_first_chunk().ok_or_else(corrupt)?;
     let (id, _) = Id::read_key(id).ok_or_else(corrupt)?;
-    let number = u32::from_be_bytes(*number);
-    Ok(schema.types().find(|(_, ty)| ty.id.0 == number).map(|(ty, _)| Key::new(ty, id)))
+    let number = TypeId(u32::from_be_bytes(*number));
+    Ok(schema.type_numbered(number).map(|ty| Key::new(ty, id)))
 }
 
 impl Engine {

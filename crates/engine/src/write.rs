@@ -156,13 +156,12 @@ fn one(working: &mut Working<'_>, write: &Write, deletes: &mut bool) -> Result<(
 /// Notes the time in the resources that keep that of their last change, where the current transaction changed a fact.
 pub(crate) fn note_updates(working: &mut Working<'_>) {
     let (schema, now) = (working.schema, working.now());
-    let kept = |kept: Kept| move |field: &(Slot, &Field)| field.1.rules.kept == Some(kept);
-    if !schema.types().any(|(_, ty)| ty.slots().any(|field| kept(Kept::Updated)(&field))) {
+    if !schema.uses.updated {
         return;
     }
     for (key, touched) in &mut working.touched {
         let ty = schema.ty(key.ty);
-        let Some((slot, _)) = ty.slots().find(kept(Kept::Updated)) else { continue };
+        let Some(slot) = ty.updated else { continue };
         let Some(after) = &mut touched.after else { continue };
         let same = touched.before.as_ref().filter(|before| {
             let mut facts = ty.slots().filter(|(at, field)| field.is_fact() && *at != slot);

@@ -18,6 +18,7 @@ pub mod normalize;
 pub mod plan;
 pub mod processors;
 pub mod typed;
+pub mod uses;
 
 pub use check::{Checked, check, check_parsed};
 pub use ids::Ids;

@@ -15,6 +15,7 @@ use crate::mounts::Mount;
 use crate::normalize::Normalize;
 use crate::plan::Plan;
 use crate::typed::{Expr, Kind, Type};
+use crate::uses::Uses;
 
 /// Position of a type in [`Schema::types`]; valid for one checked schema only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +60,10 @@ pub struct Schema {
     pub shared: Option<TypeIx>,
     /// What stands at paths besides: no part of the data. A schema that is a view has none.
     pub mounts: Vec<Arc<Mount>>,
+    /// What it has of what would be looked for in all types otherwise.
+    pub uses: Uses,
+    /// The types by what stands for them in storage.
+    pub by_id: HashMap<TypeId, TypeIx>,
 }
 
 /// A kind of resource.
@@ -97,6 +102,10 @@ pub struct ResourceType {
     pub history: Option<FieldId>,
     /// The indexes over several of its fields (`index (a, b desc)`), in the order of declaration.
     pub indexes: Vec<Composite>,
+    /// The fields that have entries in an index of their own.
+    pub indexed: Vec<Slot>,
+    /// The field with the time of the last change (`updated_at`).
+    pub updated: Option<Slot>,
 }
 
 /// An index over several fields of a type: an entry for each resource, in the order of the first field, then of the second,
@@ -533,11 +542,6 @@ impl PartialEq for Pattern {
 }
 
 impl Schema {
-    /// Is there a field that holds files?
-    pub fn has_files(&self) -> bool {
-        self.types.iter().any(|ty| ty.files().next().is_some())
-    }
-
     /// The id of the one resource of the type [`Schema::shared`].
     pub fn shared_id() -> Id {
         Id::Name(SmolStr::new_static("all"))
@@ -561,6 +565,11 @@ impl Schema {
     /// Is there a root collection of the name, of whatever kind of type?
     pub fn has_root(&self, name: &str) -> bool {
         self.roots.contains_key(name) || self.abstract_roots.contains_key(name)
+    }
+
+    /// The type that a number stands for in storage.
+    pub fn type_numbered(&self, number: TypeId) -> Option<TypeIx> {
+        self.by_id.get(&number).copied()
     }
 
     /// The type with a name.

@@ -289,7 +289,7 @@ fn by_url<'s>(
     working: &Working<'_>,
     segments: &'s [String],
 ) -> Result<Option<(Key, &'s [String])>, EngineError> {
-    if working.schema.types().all(|(_, ty)| ty.url.is_none()) {
+    if !working.schema.uses.urls {
         return Ok(None);
     }
     // A segment with a `/` in it is none of a url.

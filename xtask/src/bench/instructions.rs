@@ -96,6 +96,7 @@ fn amount(number: u64) -> String {
 /// Prints the table.
 pub fn run(options: &Options) -> Result<()> {
     let data = Data::create(&Binary::of(options)?, &options.dir, root().join("bench/point.cor"))?;
+    progress("filling Corollary");
     fill_data(&data, SIZES, 0)?;
     let counter = Counter::start(&data)?;
     let mut table = Table::new(

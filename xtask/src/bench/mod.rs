@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 mod bootstrap;
+mod chain;
 mod client;
 pub mod corollary;
 mod engine;
@@ -21,9 +22,11 @@ mod instructions;
 mod list;
 mod load;
 mod machine;
+mod minmax;
 mod nodes;
 mod options;
 mod packages;
+mod pair;
 mod peers;
 mod pocketbase;
 mod point;
@@ -35,6 +38,7 @@ mod random;
 mod read;
 pub mod record;
 mod sample;
+mod scale;
 mod served;
 mod shop;
 mod streams;
@@ -51,7 +55,7 @@ pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 type Benchmark = fn(&Options) -> Result<()>;
 
 /// The benchmarks, with what each measures.
-const BENCHMARKS: [(&str, Benchmark, &str); 12] = [
+const BENCHMARKS: [(&str, Benchmark, &str); 15] = [
     ("point", point::run, "set the amount of a random order, which changes its customer's total"),
     ("hot", hot::run, "the same with all orders of one customer, beside the spread-out numbers"),
     (
@@ -59,6 +63,8 @@ const BENCHMARKS: [(&str, Benchmark, &str); 12] = [
         fanout::run,
         "rename a customer whose name is copied onto 100,000 orders, also while others write",
     ),
+    ("chain", chain::run, "set one salary, of which sums on four levels, each of what is active, follow"),
+    ("minmax", minmax::run, "extremes of groups of up to a million come and go: min, max, top 5, distinct"),
     ("bootstrap", bootstrap::run, "a new sum over all orders, and a new field of each, while others write"),
     ("read", read::run, "read an order with its customer"),
     ("list", list::run, "read 100 orders, chosen and ordered by an index"),
@@ -71,6 +77,11 @@ const BENCHMARKS: [(&str, Benchmark, &str); 12] = [
         "point in process, without HTTP, in groups of 256, beside DBSP and differential-dataflow",
     ),
     ("growth", growth::run, "what a write costs at 10,000, 100,000 and 1,000,000 orders (Corollary only)"),
+    (
+        "scale",
+        scale::run,
+        "what a write and a start cost with 10,000 types and 1,000 derived fields (Corollary only)",
+    ),
     (
         "instructions",
         instructions::run,

@@ -66,6 +66,7 @@ impl Database {
         }
         let data = Data::create(&binary, &options.dir, root().join("bench/point.cor"))?;
         let data = data.in_database(postgres.address());
+        progress("filling Corollary");
         fill_data(&data, sizes, 0)?;
         postgres.script("VACUUM ANALYZE;\nCHECKPOINT;\n")?;
         let random = RefCell::new(Random::new(1));
@@ -92,7 +93,7 @@ impl Database {
             [
                 script.as_deref().map(|text| {
                     let run = move || {
-                        let (variables, operations) = (variables(self.sizes), work.operations());
+                        let (variables, operations) = (variables(self.sizes, 0), work.operations());
                         let script = Script { text, variables: &variables, operations, per_second: None };
                         self.postgres.pgbench(&script, connections, options.interval)
                     };

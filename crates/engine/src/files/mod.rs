@@ -281,7 +281,7 @@ impl Engine {
 /// none any more ends. A file whose bytes nobody sent is refused.
 pub(crate) fn maintain(working: &mut Working<'_>, writes: &[Write]) -> Result<(), EngineError> {
     let schema = working.schema;
-    if !schema.has_files() {
+    if !schema.uses.files {
         return Ok(());
     }
     let (now, mut found) = (working.now, Vec::new());

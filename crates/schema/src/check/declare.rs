@@ -21,6 +21,7 @@ use crate::model::{
 use crate::names::{parent_name, reverse_name};
 use crate::plan::Plan;
 use crate::typed::{Expr, Kind};
+use crate::uses::Uses;
 
 /// Where a derived field comes from.
 #[derive(Clone, Copy)]
@@ -72,6 +73,8 @@ pub fn declare<'t>(
         plan: Plan::default(),
         shared: None,
         mounts: Vec::new(),
+        uses: Uses::default(),
+        by_id: HashMap::new(),
     };
     let mut texts = Vec::new();
     for ty in &tree.types {
@@ -195,6 +198,8 @@ fn declare_type(schema: &mut Schema, text: &ast::TypeText, ids: &mut Ids, found:
         expires: None,
         history: None,
         indexes: Vec::new(),
+        indexed: Vec::new(),
+        updated: None,
     });
 }
 

@@ -70,6 +70,7 @@ fn check_types(merged: &Merged, ids: &mut Ids, found: &mut Vec<Diagnostic>) -> O
     let mut schema = derive::derive(schema, sources, ids, found)?;
     defaults::compute(tree, &mut schema, found);
     indexes::declare(tree, &mut schema, ids, found);
+    schema.find_uses();
     mounts::declare(tree, &mut schema, found);
     Some(schema)
 }

@@ -418,6 +418,8 @@ impl Names {
             plan: Plan::default(),
             shared: schema.shared,
             mounts: Vec::new(),
+            uses: schema.uses,
+            by_id: schema.by_id.clone(),
         };
         let (mut hidden, mut renamed) = (Vec::new(), Vec::new());
         let resource = &mut names.types[ty.0 as usize];

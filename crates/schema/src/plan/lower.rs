@@ -185,6 +185,8 @@ impl<'a> Lowering<'a> {
                     expires: None,
                     history: None,
                     indexes: Vec::new(),
+                    indexed: Vec::new(),
+                    updated: None,
                     positions: Vec::new(),
                     referrers: Vec::new(),
                     embedded: Vec::new(),

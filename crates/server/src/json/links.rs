@@ -37,7 +37,7 @@ pub fn by_path(
 
 /// Has any type names in its paths, or urls?
 pub fn has_names(working: &Working<'_>) -> bool {
-    working.schema.types().any(|(_, ty)| ty.path.is_some() || ty.url.is_some())
+    working.schema.uses.paths || working.schema.uses.urls
 }
 
 /// The links in a value of a type.

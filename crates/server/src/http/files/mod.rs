@@ -58,7 +58,7 @@ impl Place {
 /// The file that a path names, if it names one.
 fn find(app: &App, path: &str) -> Result<Option<Place>, Problem> {
     let engine = app.node.engine();
-    if !engine.schema().has_files() {
+    if !engine.schema().uses.files {
         return Ok(None);
     }
     let segments = path::segments(path)?;
