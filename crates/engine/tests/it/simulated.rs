@@ -288,3 +288,50 @@ fn an_ordered_list_keeps_its_order_in_a_field() {
         assert_eq!(get(&db, "Game", "h", "all"), list(["a", "b", "c"].map(reference)));
     }
 }
+
+/// Members that link to a resource twice, by one link for a value of it and by another for what lies behind it: while an update followed a
+/// change of the value, those that it had yet to come to were counted as if all of that resource were as it was, and so by where
+/// it led to then. What changed there meanwhile reached nobody by the old way: it was taken out of the sums without ever
+/// having been put in.
+#[test]
+fn what_a_resource_led_to_before_counts_no_more() {
+    for budget in [1, 3, 100] {
+        let db = opened_within(
+            &memory(),
+            "type Hub in hubs {
+               members: inverse Member.hub
+               sums := group(self.members, by: one.kind, sum(other.target.n))
+               many := count(self.members[one.kind = 'k' & other.target.n > 50])
+             }
+             type Member in members { hub: link Hub, one: link Via, other: link Via }
+             type Via in vias { kind: str default 'k', target: link Target }
+             type Target in targets { n: int }",
+            budget,
+        );
+        let n = |n: i64| [("n", Value::Int(n))];
+        commit(&db, vec![create(&db, "Target", "one", &n(1)), create(&db, "Target", "two", &n(100))]);
+        commit(
+            &db,
+            vec![create(&db, "Via", "v", &[("target", reference("one"))]), create(&db, "Hub", "h", &[])],
+        );
+        for at in 0..10 {
+            let links =
+                ["hub", "one", "other"].map(|name| (name, reference(if name == "hub" { "h" } else { "v" })));
+            commit(&db, vec![create(&db, "Member", &format!("m{at}"), &links)]);
+        }
+        db.finish_updates();
+        assert_eq!(get(&db, "Hub", "h", "sums"), object(&[("k", Value::Int(10))]));
+        commit(&db, vec![update(&db, "Via", "v", &[("kind", text("l")), ("target", reference("two"))])]);
+        for step in 0.. {
+            for target in ["one", "two"] {
+                agree(&db);
+                commit(&db, vec![update(&db, "Target", target, &n(200 + step))]);
+            }
+            agree(&db);
+            if db.step(2).unwrap().is_none() {
+                break;
+            }
+        }
+        agree(&db);
+    }
+}

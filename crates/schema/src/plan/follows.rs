@@ -36,13 +36,14 @@ pub fn follows(schema: &Schema) -> Vec<Follows> {
 }
 
 /// Can a node that follows within a budget leave what a change reaches along a path? A group only along one link that
-/// its members hold, to the resource that has changed; and only where it reads nothing but values of that through the link:
-/// of what lies behind it, owners among that, nobody knows how it was when a member was counted.
+/// its members hold, to the resource that has changed; and only where it reads nothing but values of such resources, by whichever
+/// link: of what lies behind one, owners among that, nobody knows how it was when a member was counted, and what changes there
+/// does not find the members by a way that is no more.
 pub fn can_be_left(schema: &Schema, node: usize, path: &[Hop]) -> bool {
     match (&schema.plan.nodes[node].rule, path) {
         (Rule::Evaluate(_), _) => true,
         (Rule::Group(_), [Hop::Link(via)]) => {
-            linked_type(schema, *via).is_some() && !schema.plan.through[node].contains(via)
+            linked_type(schema, *via).is_some_and(|ty| !schema.plan.through[node].contains(&ty))
         }
         (Rule::Group(_), _) => false,
     }

@@ -47,8 +47,9 @@ pub struct Plan {
     pub surveying: Vec<Vec<usize>>,
     /// `[type]`: group nodes whose members are resources of the type, in order.
     pub grouped: Vec<Vec<usize>>,
-    /// By node: the links of its `self` through which it reads more than values of the resource they lead to.
-    pub through: Vec<HashSet<FieldRef>>,
+    /// By node: the types of whose resources it reads, on the way from its `self`, more than values: where they lead to in turn,
+    /// what lies there, or who refers to them.
+    pub through: Vec<HashSet<TypeIx>>,
 }
 
 /// One thing that is computed.

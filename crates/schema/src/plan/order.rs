@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::reads::{Read, reads, surveys};
 use super::recursion::{Recursion, components, is_cyclic, steering};
 use super::{Hop, Need, Plan, PlanNode, Reader, Rule, Start, Stratum, slot_ix};
-use crate::model::{FieldKind, FieldRef, Schema};
+use crate::model::{FieldKind, FieldRef, Schema, TypeIx};
 use crate::typed::Expr;
 
 /// Puts the nodes in order and finds their readers. `exprs` are the derived fields as they were written.
@@ -58,7 +58,7 @@ pub fn finish(schema: &mut Schema, nodes: Vec<PlanNode>, exprs: &[(FieldRef, &Ex
                 Rule::Group(group) => plan.grouped[group.member.0 as usize].push(position),
             }
             plan.nodes.push(node);
-            plan.through.push(reads_of[at].iter().filter_map(|read| read_through(schema, read)).collect());
+            plan.through.push(reads_of[at].iter().flat_map(|read| read_through(schema, read)).collect());
             plan.stratum_of.push(stratum);
         }
         if stratum.is_some() {
@@ -103,13 +103,29 @@ fn add_readers(
     }
 }
 
-/// The link of the node's `self` through which something is read that is more than a value of the resource it leads to:
-/// where that leads to in turn, what lies there, or who refers to it.
-fn read_through(schema: &Schema, read: &Read) -> Option<FieldRef> {
-    match (&read.path[..], read.start) {
-        ([Hop::Link(via), _, ..], _) | ([Hop::Link(via)], Start::Targets) => Some(*via),
-        ([Hop::Link(via)], Start::Changed) if leads_on(schema, read.field) => Some(*via),
-        _ => None,
+/// The types of the resources through which something is read that is more than a value of theirs: where they lead to in turn,
+/// what lies there, or who refers to them.
+fn read_through(schema: &Schema, read: &Read) -> Vec<TypeIx> {
+    let on = read.start == Start::Targets || leads_on(schema, read.field);
+    let passed =
+        if on { &read.path[..] } else { read.path.split_last().map_or(&[][..], |(_, before)| before) };
+    passed.iter().filter_map(|hop| hop_target(schema, *hop)).collect()
+}
+
+/// The type of the resources to which a hop leads.
+fn hop_target(schema: &Schema, hop: Hop) -> Option<TypeIx> {
+    match hop {
+        Hop::Everywhere(ty) => Some(ty),
+        Hop::Reverse(field) => Some(field.ty),
+        Hop::Link(field) => match &schema.field(field).kind {
+            FieldKind::Link { target, .. }
+            | FieldKind::Links { target, .. }
+            | FieldKind::Embedded { target, .. } => Some(*target),
+            FieldKind::Parent { collection } => Some(collection.ty),
+            FieldKind::Derived { expr, .. } => expr.ty.resource(),
+            FieldKind::Aggregate { ty, .. } => ty.resource(),
+            _ => None,
+        },
     }
 }
 
