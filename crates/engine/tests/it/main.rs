@@ -7,6 +7,7 @@ mod common;
 mod composite;
 mod deletion;
 mod derived;
+mod details;
 mod dry_run;
 mod edits;
 mod elements;

@@ -599,3 +599,19 @@ fn who_takes_up_others_while_it_reads_begins_again() {
         agree(db);
     }
 }
+
+#[test]
+fn a_node_wakes_for_what_another_one_has_given_an_end() {
+    let store = shared();
+    let schema = "type Post in posts expires after seconds(60) { n: int }";
+    let [one, other] = ["one", "other"].map(|name| Db::new(tried(&store, schema, name, false).unwrap()));
+    assert_eq!(other.with(Executor::next_due), None);
+    commit(&one, vec![create(&one, "Post", "p", &[])]);
+    other.follow();
+    assert_eq!(other.with(Executor::next_due), Some(at(60)));
+    other.execute_at(&[], at(60));
+    one.follow();
+    for db in [&one, &other] {
+        assert!(doc(db, "Post", "p").is_none());
+    }
+}
