@@ -89,7 +89,8 @@ struct Catalog {
     instead_of: Option<String>,
     ids: Ids,
     built: BTreeSet<Structure>,
-    /// What was found wrong and is being built anew; the facts that it follows from stay as they are.
+    /// What was found wrong, or torn by a version that did not fit, and is being built anew; the facts that it follows from stay as
+    /// they are, and an error of a strict field is no reason to refuse it: it is the clock's.
     wrong: BTreeSet<Structure>,
 }
 
@@ -288,7 +289,7 @@ fn attempt(
     let Some(schema) = checked.schema else { return Err(OpenError::Schema(checked.diagnostics).into()) };
     let wanted = rebuild::structures(&schema);
     let have = stored.as_ref().map(|catalog| catalog.built.clone()).unwrap_or_default();
-    let wrong = stored.as_ref().map(|catalog| catalog.wrong.clone()).unwrap_or_default();
+    let mut wrong = stored.as_ref().map(|catalog| catalog.wrong.clone()).unwrap_or_default();
     let mut missing: BTreeSet<Structure> = wanted.iter().copied().filter(|it| !have.contains(it)).collect();
     if stored.as_ref().is_some_and(|stored| stored.format < INDEXED_ELEMENTS) {
         let fields = schema.types().flat_map(|(_, ty)| &ty.fields);
@@ -324,6 +325,10 @@ fn attempt(
         _ => !changed && anew.contains(&record.definition),
     })?;
     let missing = &plan.build;
+    if turn == Turn::Back {
+        // It has held all along: an error of a strict field is the clock's.
+        wrong.extend(missing.iter().filter(|it| matches!(it, Structure::Definition(_))));
+    }
     if let Some(old) = &old {
         let mut reasons = match turn {
             Turn::First => {
@@ -406,7 +411,12 @@ fn attempt(
         if !empty && missing.contains(&structure) {
             told(&describe(executor.engine().schema(), structure));
             let places = if wrong.contains(&structure) { Build::Kept } else { Build::Afresh };
-            match rebuild::build(&mut executor, structure, places) {
+            let built = rebuild::build(&mut executor, structure, places);
+            let fits = |()| match wrong.contains(&structure) {
+                true => Ok(()),
+                false => rebuild::refuse_errors(&executor, structure),
+            };
+            match built.and_then(fits) {
                 Err(EngineError::Refused(refusals)) => {
                     let what = describe(executor.engine().schema(), structure);
                     let reasons = refusals.iter().map(|it| format!("{what}: {}", it.message)).collect();

@@ -164,30 +164,29 @@ pub fn build(executor: &mut Executor, structure: Structure, places: order::Build
         }
         Structure::Definition(_) => {
             let Some(at) = node_at else { return Ok(()) };
-            let built = match stratum {
-                Some(stratum) => {
-                    for node in &schema.plan.nodes[stratum.nodes.clone()] {
-                        empty(executor, node)?;
-                    }
-                    // In one step: what a resource has depends on others in whatever order.
-                    executor.maintain(|working, _| recursive::build(working, stratum))?;
-                    stratum.nodes.clone()
-                }
-                None => {
-                    build_node(executor, at)?;
-                    at..at + 1
-                }
-            };
-            let engine = executor.engine();
-            let snapshot = engine.store().snapshot()?;
-            for node in &schema.plan.nodes[built] {
-                if let Some((_, error)) = error_of(&*snapshot, &schema, engine.layouts(), node.result)? {
-                    refuse_strict(&schema, node.result, &error)?;
-                }
+            let Some(stratum) = stratum else { return build_node(executor, at) };
+            for node in &schema.plan.nodes[stratum.nodes.clone()] {
+                empty(executor, node)?;
             }
-            Ok(())
+            // In one step: what a resource has depends on others in whatever order.
+            executor.maintain(|working, _| recursive::build(working, stratum))
         }
     }
+}
+
+/// Refuses a structure that has been built where a strict field came out as an error.
+pub fn refuse_errors(executor: &Executor, structure: Structure) -> Result<(), EngineError> {
+    let engine = executor.engine();
+    let (schema, Structure::Definition(id)) = (engine.schema(), structure) else { return Ok(()) };
+    let Some(at) = schema.plan.nodes.iter().position(|node| node.definition == id) else { return Ok(()) };
+    let built = schema.plan.stratum(at).map_or(at..at + 1, |stratum| stratum.nodes.clone());
+    let snapshot = engine.store().snapshot()?;
+    for node in &schema.plan.nodes[built] {
+        if let Some((_, error)) = error_of(&*snapshot, schema, engine.layouts(), node.result)? {
+            refuse_strict(schema, node.result, &error)?;
+        }
+    }
+    Ok(())
 }
 
 /// Builds a node that does not need itself.

@@ -54,7 +54,7 @@ pub(crate) fn settle(
         if old == new {
             continue;
         }
-        if new.is_error() {
+        if new.is_error() && !working.by_clock {
             refuse_strict(working.schema, node.result, &new)?;
         }
         changed.push((at, (key, old, new)));

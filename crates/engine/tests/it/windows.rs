@@ -1,7 +1,7 @@
 //! What changes by the clock: windows, deadlines, ages, exactly when they do and without a write.
 
 use crate::common::*;
-use corollary_engine::{Executor, Tick, Transaction, Write};
+use corollary_engine::{Executor, OpenError, Tick, Transaction, Write};
 use corollary_value::{BasicKind, Value, parse_as};
 use jiff::{SignedDuration, Timestamp};
 
@@ -232,6 +232,55 @@ fn a_strict_field_may_become_an_error_by_the_clock() {
     wait(&db, at("2024-01-02T00:00:00Z"));
     assert!(get(&db, "A", "a", "x").is_error());
     assert_eq!(get(&db, "A", "a", "y"), Value::Int(0));
+}
+
+/// The same in a field that depends on itself, by what another one makes of the clock: it was refused, and time stood still.
+#[test]
+fn a_strict_field_that_needs_itself_may_become_an_error_by_the_clock() {
+    let db = fresh(
+        "type A in all {
+           at: datetime
+           up: link A
+           open := self.at > now()
+           x := (self.open -> 1 : 1 / 0) + (self.up.x ?? 0) strict
+         }",
+    );
+    let start = at("2024-01-01T00:00:00Z");
+    let facts = [("at", datetime("2024-01-02T00:00:00Z"))];
+    write_at(&db, start, vec![create(&db, "A", "a", &facts)]);
+    let facts = [("at", datetime("2024-01-03T00:00:00Z")), ("up", reference("a"))];
+    write_at(&db, start, vec![create(&db, "A", "b", &facts)]);
+    assert_eq!(get(&db, "A", "b", "x"), Value::Int(2));
+    wait(&db, at("2024-01-02T00:00:00Z"));
+    assert!(get(&db, "A", "a", "x").is_error() && get(&db, "A", "b", "x").is_error());
+}
+
+/// Where a strict field had become an error by the clock, another version that computes it anew was refused, which is right; and then so
+/// was the one before, which had torn it down to go back: there was no version left that the data could be opened with.
+#[test]
+fn a_version_whose_strict_field_the_clock_made_an_error_can_be_gone_back_to() {
+    let schema = |n: &str| {
+        format!("type A in all {{ at: datetime, n: int, x := self.at > now() -> {n} : self.n / 0 strict }}")
+    };
+    let store = memory();
+    let db = opened(&store, &schema("self.n"));
+    let facts = [("at", datetime("2024-01-02T00:00:00Z")), ("n", Value::Int(3))];
+    write_at(&db, at("2024-01-01T00:00:00Z"), vec![create(&db, "A", "a", &facts)]);
+    wait(&db, at("2024-01-02T00:00:00Z"));
+    assert!(get(&db, "A", "a", "x").is_error());
+    drop(db);
+    for _ in 0..2 {
+        assert!(matches!(try_open(&store, &schema("self.n + 1")), Err(OpenError::Refused(_))));
+    }
+    let db = opened(&store, &schema("self.n"));
+    assert!(get(&db, "A", "a", "x").is_error());
+    // What the clock has made of it is mended by a write, and no write may bring it about.
+    write_at(
+        &db,
+        at("2024-01-02T00:00:00Z"),
+        vec![update(&db, "A", "a", &[("at", datetime("2025-01-02T00:00:00Z"))])],
+    );
+    assert_eq!(get(&db, "A", "a", "x"), Value::Int(3));
 }
 
 /// What follows from a comparison with the time was taken for the time itself, so the comparison with it had no timer.
