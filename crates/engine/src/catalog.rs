@@ -92,6 +92,9 @@ struct Catalog {
     /// What was found wrong, or torn by a version that did not fit, and is being built anew; the facts that it follows from stay as
     /// they are, and an error of a strict field is no reason to refuse it: it is the clock's.
     wrong: BTreeSet<Structure>,
+    /// The last version that all was built for, as long as something of this one is yet to be built for the first time: where this one
+    /// does not fit, that is the one to go back to.
+    whole: Option<String>,
 }
 
 impl Catalog {
@@ -116,9 +119,17 @@ impl Catalog {
                     Json::Null => BTreeSet::new(),
                     wrong => read_structures(wrong)?,
                 },
+                whole: json["whole"].as_str().map(str::to_string),
             })
         };
         Ok(Some(read().ok_or_else(corrupt)?))
+    }
+
+    /// The last version that all was built for, which may be this one; its schema is given.
+    fn last_whole(&self, schema: &Schema) -> Option<&str> {
+        let is_there = |it: &Structure| self.built.contains(it) || self.wrong.contains(it);
+        let is_whole = rebuild::structures(schema).iter().all(is_there);
+        if is_whole { Some(&self.text) } else { self.whole.as_deref() }
     }
 
     fn save(&self, batch: &mut Batch) {
@@ -131,6 +142,9 @@ impl Catalog {
         });
         if !self.wrong.is_empty() {
             json["wrong"] = structures_to_json(&self.wrong);
+        }
+        if let Some(whole) = &self.whole {
+            json["whole"] = whole.as_str().into();
         }
         batch.put(keys::META, SCHEMA, json.to_string());
     }
@@ -325,10 +339,15 @@ fn attempt(
         _ => !changed && anew.contains(&record.definition),
     })?;
     let missing = &plan.build;
-    if turn == Turn::Back {
-        // It has held all along: an error of a strict field is the clock's.
+    let whole = stored.as_ref().and_then(|stored| {
+        let schema = if changed { old.as_ref()? } else { &schema };
+        stored.last_whole(schema).map(str::to_string)
+    });
+    if whole.as_deref() == Some(text) {
+        // It has held all along, and another one has torn it down: an error of a strict field is the clock's.
         wrong.extend(missing.iter().filter(|it| matches!(it, Structure::Definition(_))));
     }
+    let whole = whole.filter(|whole| whole != text && wanted.iter().any(|it| missing.contains(it)));
     if let Some(old) = &old {
         let mut reasons = match turn {
             Turn::First => {
@@ -363,14 +382,15 @@ fn attempt(
         .collect();
     let unmended = wrong.iter().copied().filter(|it| missing.contains(it)).collect();
     let instead_of = options.instead_of.clone();
-    let mut catalog =
-        Catalog { format: FORMAT, text: text.to_string(), instead_of, ids, built, wrong: unmended };
+    let text = text.to_string();
+    let mut catalog = Catalog { format: FORMAT, text, instead_of, ids, built, wrong: unmended, whole };
     let unchanged = stored.as_ref().is_some_and(|stored| {
         stored.format == FORMAT
-            && stored.text == text
+            && stored.text == catalog.text
             && stored.instead_of == catalog.instead_of
             && stored.built == catalog.built
             && stored.wrong == catalog.wrong
+            && stored.whole == catalog.whole
     }) && batch.is_empty();
     let empty = !unchanged && stored.is_none();
     let engine = Arc::new(Engine::new(store, Arc::new(schema), options, &*snapshot)?);
@@ -420,7 +440,7 @@ fn attempt(
                 Err(EngineError::Refused(refusals)) => {
                     let what = describe(executor.engine().schema(), structure);
                     let reasons = refusals.iter().map(|it| format!("{what}: {}", it.message)).collect();
-                    let before = stored.map(|catalog| catalog.text).filter(|before| before != text);
+                    let before = stored.map(|stored| stored.text).filter(|before| *before != catalog.text);
                     return Err(Unopened::Unfit(reasons, before));
                 }
                 outcome => outcome?,
@@ -431,6 +451,11 @@ fn attempt(
             catalog.save(&mut batch);
             executor.commit_schema(batch, true)?;
         }
+    }
+    if catalog.whole.take().is_some() {
+        let mut batch = Batch::new();
+        catalog.save(&mut batch);
+        executor.commit_schema(batch, true)?;
     }
     executor.end_building()?;
     Ok(executor)

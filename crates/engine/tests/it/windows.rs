@@ -2,6 +2,7 @@
 
 use crate::common::*;
 use corollary_engine::{Executor, OpenError, Tick, Transaction, Write};
+use corollary_store::Fault;
 use corollary_value::{BasicKind, Value, parse_as};
 use jiff::{SignedDuration, Timestamp};
 
@@ -281,6 +282,32 @@ fn a_version_whose_strict_field_the_clock_made_an_error_can_be_gone_back_to() {
         vec![update(&db, "A", "a", &[("at", datetime("2025-01-02T00:00:00Z"))])],
     );
     assert_eq!(get(&db, "A", "a", "x"), Value::Int(3));
+}
+
+/// Only a version that all was built for is gone back to so: one whose own building was cut short may not fit.
+#[test]
+fn a_version_that_was_never_whole_is_held_to_its_strict_fields() {
+    let store = memory();
+    let db = opened(&store, "type A in all { n: int }");
+    commit(&db, vec![create(&db, "A", "a", &[("n", Value::Int(3))])]);
+    drop(db);
+    let strict = |n: i64| format!("type A in all {{ n: int, m := self.n + {n}, x := self.n / 0 strict }}");
+    for n in [1, 2, 1, 1] {
+        let refused = try_open(&store, &strict(n));
+        assert!(matches!(refused, Err(OpenError::Refused(_))), "{n}");
+    }
+    // Cut short behind each of its first commits, and opened with another one.
+    for commits in 0..5 {
+        let store = memory();
+        let db = opened(&store, "type A in all { n: int }");
+        commit(&db, vec![create(&db, "A", "a", &[("n", Value::Int(3))])]);
+        drop(db);
+        store.fail_commit(commits, Fault::Io);
+        for n in [1, 2, 1, 2] {
+            assert!(try_open(&store, &strict(n)).is_err(), "{n} behind {commits}");
+        }
+        opened(&store, "type A in all { n: int }");
+    }
 }
 
 /// What follows from a comparison with the time was taken for the time itself, so the comparison with it had no timer.
