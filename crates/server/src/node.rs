@@ -350,10 +350,10 @@ fn execute(
     let limits = Limits { tasks: options.group_transactions, weight: options.group_writes };
     let mut group = Group::default();
     let mut last = 0;
-    let mut stalled = false;
+    let mut pause = Pause::default();
     let mut follower = Follower::new(executor.engine());
     loop {
-        let job = match next(&executor, waiting, &mut updater, runtime, stalled, &mut follower) {
+        let job = match next(&executor, waiting, &mut updater, runtime, pause, &mut follower) {
             Next::Job(job) => job,
             Next::Others => {
                 // What is committed from here on rings again.
@@ -362,8 +362,10 @@ fn execute(
                 continue;
             }
             Next::Due => {
+                // What comes due meanwhile is none that could not come.
+                let now = Timestamp::now();
                 run(&mut executor, &[], &mut Vec::new(), feed)?;
-                stalled = is_overdue(&executor, Timestamp::now()) && executor.tick().is_none();
+                pause = Pause::after(is_overdue(&executor, now) && executor.tick().is_none());
                 feed.moved();
                 continue;
             }
@@ -434,7 +436,7 @@ fn next(
     waiting: &mut mpsc::Receiver<Job>,
     updater: &mut Updater,
     runtime: &Handle,
-    stalled: bool,
+    pause: Pause,
     follower: &mut Follower,
 ) -> Next {
     if follower.is_due() {
@@ -445,7 +447,9 @@ fn next(
         return match waiting.try_recv() {
             Ok(job) => Next::Job(job),
             Err(mpsc::error::TryRecvError::Disconnected) => Next::End,
-            Err(mpsc::error::TryRecvError::Empty) if !stalled && is_overdue(executor, Timestamp::now()) => {
+            Err(mpsc::error::TryRecvError::Empty)
+                if pause.left().is_zero() && is_overdue(executor, Timestamp::now()) =>
+            {
                 Next::Due
             }
             Err(mpsc::error::TryRecvError::Empty) => {
@@ -467,7 +471,7 @@ fn next(
     let due = executor.next_due().map(|due| {
         // A time in the past is none to wait for.
         let wait = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
-        if stalled { wait.max(RETRY) } else { wait }
+        wait.max(pause.left())
     });
     let (wait, what) = match (due, follower.wait()) {
         (None, None) => return job(waiting.blocking_recv()),
@@ -496,6 +500,23 @@ fn follow(executor: &mut Executor, feed: &Feed) -> Result<(), EngineError> {
         }
         Err(error) if error.is_fatal() || matches!(error, EngineError::Corrupt(_)) => Err(error),
         Err(_) => Ok(()),
+    }
+}
+
+/// Until when timers that are due are let be, because they could not come. It ends, whatever happens meanwhile: were it counted from each
+/// look at other servers, which is sooner, it never would.
+#[derive(Clone, Copy, Default)]
+struct Pause(Option<Instant>);
+
+impl Pause {
+    /// From now on, if it is needed.
+    fn after(needed: bool) -> Pause {
+        Pause(needed.then(|| Instant::now() + RETRY))
+    }
+
+    /// How long it still is.
+    fn left(self) -> Duration {
+        self.0.map_or(Duration::ZERO, |end| end.saturating_duration_since(Instant::now()))
     }
 }
 

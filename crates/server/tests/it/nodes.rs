@@ -485,3 +485,36 @@ fn a_watch_has_missed_nothing_because_the_database_was_away() {
     b.stop();
     one.check();
 }
+
+/// Where another server had let timers come first, and more came due at that moment, a server took these for such as could not come, and
+/// put them off, anew each time that it looked at the others: so did both, and what had ended stayed until somebody wrote.
+#[test]
+fn what_ends_in_quick_succession_is_gone_though_nobody_writes() {
+    const SCHEMA: &str = "type Flash in flashes expires after seconds(1) { n: int }";
+    let database = Database::new();
+    let (one, other) = (Place::over(&database, SCHEMA), Place::over(&database, SCHEMA));
+    let servers = [one.serve(), other.serve()];
+    for _ in 0..3 {
+        std::thread::scope(|scope| {
+            for server in &servers {
+                scope.spawn(|| {
+                    let mut client = server.client();
+                    let begun = Instant::now();
+                    while begun.elapsed() < Duration::from_millis(800) {
+                        client.post("/api/flashes", &json!({"n": 1})).expect(201);
+                    }
+                });
+            }
+        });
+        let mut client = servers[0].client();
+        let begun = Instant::now();
+        while !client.list("/api/flashes").is_empty() {
+            assert!(begun.elapsed() < 2 * SOON, "what has ended is still there");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    for server in servers {
+        server.stop();
+    }
+    one.check();
+}
