@@ -64,3 +64,19 @@ fn a_resource_is_behind_until_its_update_has_come_to_it() {
     db.finish_updates();
     assert!(!is_behind("l5"));
 }
+
+#[test]
+fn an_order_is_no_reason_against_another_version() {
+    let store = memory();
+    let schema =
+        |more: &str| format!("type A in all {{ c: ordered collection B{more} }} type B {{ n: int }}");
+    let db = opened(&store, &schema(""));
+    commit(&db, vec![create(&db, "A", "a", &[])]);
+    for name in ["y", "x", "z"] {
+        commit(&db, vec![create(&db, "B", name, &[("parent_a_c", reference("a"))])]);
+    }
+    drop(db);
+    let db = opened(&store, &schema(", in_order := self.c._id"));
+    assert_eq!(get(&db, "A", "a", "in_order"), list(["y", "x", "z"].map(text)));
+    agree(&db);
+}
