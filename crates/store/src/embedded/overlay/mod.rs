@@ -13,7 +13,9 @@
 //! it. Read next: [`layer`], then [`applier`](super::applier).
 
 mod arena;
+mod heads;
 mod layer;
+mod probe;
 mod tree;
 
 use std::time::{Duration, Instant};

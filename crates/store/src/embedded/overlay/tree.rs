@@ -12,45 +12,35 @@ use std::slice;
 use std::sync::Arc;
 
 use super::arena::{Arena, Entry};
+use super::heads::Heads;
+use super::probe::Probe;
 use crate::{Direction, KeyRange, Keyspace};
 
-/// The most entries of a leaf, which are 16 bytes each.
+/// The most entries of a leaf, each of 24 bytes with its head.
 const LEAF_ENTRIES: usize = 96;
 /// The most children of an inner node.
 const CHILDREN: usize = 32;
 
-#[derive(Clone)]
 enum Node {
-    Leaf(Vec<Entry>),
-    Inner(Vec<Child>),
+    Leaf(Leaf),
+    Inner(Inner),
+}
+
+struct Leaf {
+    heads: Heads,
+    entries: Vec<Entry>,
+}
+
+struct Inner {
+    /// Of the `first` of all children but the first.
+    heads: Heads,
+    children: Vec<Child>,
 }
 
 #[derive(Clone)]
 struct Child {
     first: Entry,
     node: Arc<Node>,
-}
-
-/// A key to look for, in the order of [`Arena::key`] without being put together.
-#[derive(Clone, Copy)]
-pub(super) struct Probe<'a> {
-    keyspace: u8,
-    key: &'a [u8],
-}
-
-impl<'a> Probe<'a> {
-    pub(super) fn new(keyspace: Keyspace, key: &'a [u8]) -> Self {
-        Self { keyspace: keyspace.0, key }
-    }
-
-    fn of(full: &'a [u8]) -> Self {
-        Self { keyspace: full[0], key: &full[1..] }
-    }
-
-    /// How the key of an entry compares with this one.
-    fn order(self, full: &[u8]) -> Ordering {
-        full[0].cmp(&self.keyspace).then_with(|| full[1..].cmp(self.key))
-    }
 }
 
 /// Entries sorted by keyspace and key. All of them lie in one arena, which is handed in wherever it is needed.
@@ -63,7 +53,7 @@ impl Tree {
     /// Puts in entries that are sorted and differ in their keys. They replace those that have the same keys.
     pub(super) fn merge(&mut self, arena: &Arena, new: &[Entry]) {
         let Some(first) = new.first() else { return };
-        let mut root = self.root.take().unwrap_or_else(|| Arc::new(Node::Leaf(Vec::new())));
+        let mut root = self.root.take().unwrap_or_else(|| Arc::new(Node::Leaf(Leaf::of(arena, Vec::new()))));
         let mut level = merge(&mut root, arena, new);
         if !level.is_empty() {
             // The first child takes every smaller key whatever its own `first` says.
@@ -71,9 +61,7 @@ impl Tree {
             while level.len() > 1 {
                 let parts = split(&mut level, CHILDREN);
                 let parts = std::iter::once(std::mem::take(&mut level)).chain(parts);
-                level = parts
-                    .map(|part| Child { first: part[0].first, node: Arc::new(Node::Inner(part)) })
-                    .collect();
+                level = parts.map(|part| Inner::of(arena, part).child()).collect();
             }
             root = level.swap_remove(0).node;
         }
@@ -85,11 +73,8 @@ impl Tree {
         let mut node = self.root.as_ref()?;
         loop {
             match &**node {
-                Node::Inner(children) => node = &children[child_of(children, arena, probe)].node,
-                Node::Leaf(entries) => {
-                    let found = entries.binary_search_by(|entry| probe.order(arena.key(entry)));
-                    return found.ok().map(|at| &entries[at]);
-                }
+                Node::Inner(inner) => node = &inner.children[inner.child_of(arena, probe)].node,
+                Node::Leaf(leaf) => return leaf.search(arena, probe).ok().map(|at| &leaf.entries[at]),
             }
         }
     }
@@ -103,13 +88,12 @@ impl Tree {
         direction: Direction,
     ) -> Range<'a> {
         let from = match &range.from {
-            Bound::Unbounded => Bound::Included(Probe { keyspace: keyspace.0, key: &[] }),
+            Bound::Unbounded => Bound::Included(Probe::new(keyspace, &[])),
             Bound::Included(key) => Bound::Included(Probe::new(keyspace, key)),
             Bound::Excluded(key) => Bound::Excluded(Probe::new(keyspace, key)),
         };
         let to = match &range.to {
-            // Keyspaces are few, so there is always a next number.
-            Bound::Unbounded => Bound::Excluded(Probe { keyspace: keyspace.0 + 1, key: &[] }),
+            Bound::Unbounded => Bound::Excluded(Probe::behind(keyspace)),
             Bound::Included(key) => Bound::Included(Probe::new(keyspace, key)),
             Bound::Excluded(key) => Bound::Excluded(Probe::new(keyspace, key)),
         };
@@ -140,64 +124,148 @@ impl Tree {
     }
 }
 
-/// Puts entries into a node; its new siblings to the right, if it had to be split.
-fn merge(node: &mut Arc<Node>, arena: &Arena, new: &[Entry]) -> Vec<Child> {
-    match Arc::make_mut(node) {
-        Node::Leaf(entries) => {
-            merge_leaf(entries, arena, new);
-            let parts = split(entries, LEAF_ENTRIES).into_iter();
-            parts.map(|part| Child { first: part[0], node: Arc::new(Node::Leaf(part)) }).collect()
-        }
-        Node::Inner(children) => {
-            let (mut rest, mut done) = (new, 0);
-            while let Some(next) = rest.first() {
-                let at = done + child_of(&children[done..], arena, Probe::of(arena.key(next)));
-                let here = match children.get(at + 1) {
-                    Some(after) => {
-                        let end = Probe::of(arena.key(&after.first));
-                        rest.partition_point(|entry| end.order(arena.key(entry)).is_lt())
-                    }
-                    None => rest.len(),
-                };
-                let siblings = merge(&mut children[at].node, arena, &rest[..here]);
-                rest = &rest[here..];
-                done = at + siblings.len();
-                children.splice(at + 1..at + 1, siblings);
+impl Leaf {
+    fn of(arena: &Arena, entries: Vec<Entry>) -> Self {
+        Self { heads: Heads::of(arena, entries.iter(), LEAF_ENTRIES), entries }
+    }
+
+    fn child(self) -> Child {
+        Child { first: self.entries[0], node: Arc::new(Node::Leaf(self)) }
+    }
+
+    fn search(&self, arena: &Arena, probe: Probe<'_>) -> Result<usize, usize> {
+        self.heads.search(arena, |at| &self.entries[at], probe)
+    }
+
+    /// Puts entries in, as many as there is room for.
+    fn put(&mut self, arena: &Arena, new: &[Entry]) {
+        let mut all_have_heads = true;
+        for entry in new {
+            let probe = Probe::of(arena.key(entry));
+            let place = match all_have_heads {
+                true => self.search(arena, probe),
+                false => self.entries.binary_search_by(|other| probe.order(arena.key(other))),
+            };
+            match place {
+                Ok(at) => self.entries[at] = *entry,
+                Err(at) => {
+                    self.entries.insert(at, *entry);
+                    all_have_heads = all_have_heads && self.heads.insert(at, probe);
+                }
             }
-            let parts = split(children, CHILDREN).into_iter();
-            parts.map(|part| Child { first: part[0].first, node: Arc::new(Node::Inner(part)) }).collect()
         }
+        if !all_have_heads {
+            self.heads = Heads::of(arena, self.entries.iter(), LEAF_ENTRIES);
+        }
+    }
+
+    /// What it has, with others put in.
+    fn with(&self, arena: &Arena, new: &[Entry]) -> Vec<Entry> {
+        let mut merged = Vec::with_capacity(self.entries.len() + new.len());
+        let mut at = 0;
+        for entry in new {
+            let probe = Probe::of(arena.key(entry));
+            let mut order = Ordering::Greater;
+            let before = self.entries[at..].iter().enumerate().take_while(|(ahead, other)| {
+                order = self.heads.order(arena, at + ahead, other, probe);
+                order.is_lt()
+            });
+            let before = before.count();
+            merged.extend_from_slice(&self.entries[at..at + before]);
+            merged.push(*entry);
+            at += before;
+            if at < self.entries.len() && order.is_eq() {
+                at += 1;
+            }
+        }
+        merged.extend_from_slice(&self.entries[at..]);
+        merged
     }
 }
 
-/// Puts entries into a leaf, however many.
-fn merge_leaf(entries: &mut Vec<Entry>, arena: &Arena, new: &[Entry]) {
-    let compare = |a: &Entry, b: &Entry| arena.key(a).cmp(arena.key(b));
-    let behind = entries.last().is_none_or(|last| compare(last, &new[0]).is_lt());
-    if behind {
-        entries.extend_from_slice(new);
-    } else if new.len() * 8 < entries.len() {
-        for entry in new {
-            match entries.binary_search_by(|found| compare(found, entry)) {
-                Ok(at) => entries[at] = *entry,
-                Err(at) => entries.insert(at, *entry),
-            }
-        }
-    } else {
-        let old = std::mem::replace(entries, Vec::with_capacity(entries.len() + new.len()));
-        let (mut old, mut new) = (old.into_iter().peekable(), new.iter().copied().peekable());
-        while let (Some(was), Some(is)) = (old.peek(), new.peek()) {
-            let order = compare(was, is);
-            if order.is_ne() {
-                entries.extend(if order.is_lt() { old.next() } else { new.next() });
-            } else {
-                old.next();
-                entries.extend(new.next());
-            }
-        }
-        entries.extend(old);
-        entries.extend(new);
+impl Inner {
+    fn of(arena: &Arena, children: Vec<Child>) -> Self {
+        Self { heads: Self::heads(arena, &children), children }
     }
+
+    fn heads(arena: &Arena, children: &[Child]) -> Heads {
+        Heads::of(arena, children[1..].iter().map(|child| &child.first), CHILDREN)
+    }
+
+    fn child(self) -> Child {
+        Child { first: self.children[0].first, node: Arc::new(Node::Inner(self)) }
+    }
+
+    /// The child that a key belongs to: the last that does not begin after it, or the first of all.
+    fn child_of(&self, arena: &Arena, probe: Probe<'_>) -> usize {
+        match self.heads.search(arena, |at| &self.children[at + 1].first, probe) {
+            Ok(at) => at + 1,
+            Err(at) => at,
+        }
+    }
+
+    /// Of entries that are not before a child, those that belong to it.
+    fn of_child(&self, arena: &Arena, at: usize, entries: &[Entry]) -> usize {
+        let Some(after) = self.children.get(at + 1) else { return entries.len() };
+        entries.partition_point(|entry| {
+            self.heads.order(arena, at, &after.first, Probe::of(arena.key(entry))).is_gt()
+        })
+    }
+}
+
+/// A node that nobody else holds, with room for more.
+fn own(node: &mut Arc<Node>) -> &mut Node {
+    if Arc::get_mut(node).is_none() {
+        *node = Arc::new(match &**node {
+            Node::Leaf(Leaf { heads, entries }) => {
+                let mut roomy = Vec::with_capacity(LEAF_ENTRIES.max(entries.len()));
+                roomy.extend_from_slice(entries);
+                Node::Leaf(Leaf { heads: heads.with_room(LEAF_ENTRIES), entries: roomy })
+            }
+            Node::Inner(Inner { heads, children }) => {
+                Node::Inner(Inner { heads: heads.with_room(0), children: children.clone() })
+            }
+        });
+    }
+    Arc::get_mut(node).expect("what was just made has one holder")
+}
+
+/// Puts entries into a node; its new siblings to the right, if it had to be split.
+fn merge(node: &mut Arc<Node>, arena: &Arena, new: &[Entry]) -> Vec<Child> {
+    if let Node::Leaf(leaf) = &**node
+        && leaf.entries.len() + new.len() > LEAF_ENTRIES
+    {
+        let mut merged = leaf.with(arena, new);
+        let parts = split(&mut merged, LEAF_ENTRIES);
+        *node = Arc::new(Node::Leaf(Leaf::of(arena, merged)));
+        return parts.into_iter().map(|part| Leaf::of(arena, part).child()).collect();
+    }
+    let inner = match own(node) {
+        Node::Leaf(leaf) => {
+            leaf.put(arena, new);
+            return Vec::new();
+        }
+        Node::Inner(inner) => inner,
+    };
+    let (mut rest, mut grown) = (new, Vec::new());
+    while let Some(next) = rest.first() {
+        let at = inner.child_of(arena, Probe::of(arena.key(next)));
+        let here = inner.of_child(arena, at, rest);
+        let siblings = merge(&mut inner.children[at].node, arena, &rest[..here]);
+        rest = &rest[here..];
+        if !siblings.is_empty() {
+            grown.push((at, siblings));
+        }
+    }
+    if grown.is_empty() {
+        return Vec::new();
+    }
+    for (at, siblings) in grown.into_iter().rev() {
+        inner.children.splice(at + 1..at + 1, siblings);
+    }
+    let parts = split(&mut inner.children, CHILDREN);
+    inner.heads = Inner::heads(arena, &inner.children);
+    parts.into_iter().map(|part| Inner::of(arena, part).child()).collect()
 }
 
 /// Cuts what is over `most` off into further parts, all about equally long.
@@ -209,11 +277,6 @@ fn split<T>(items: &mut Vec<T>, most: usize) -> Vec<Vec<T>> {
     }
     parts.reverse();
     parts
-}
-
-/// The child that a key belongs to: the last that does not begin after it, or the first of all.
-fn child_of(children: &[Child], arena: &Arena, probe: Probe<'_>) -> usize {
-    children[1..].partition_point(|child| probe.order(arena.key(&child.first)).is_le())
 }
 
 /// A walk over a range of a tree.
@@ -233,24 +296,22 @@ impl<'a> Range<'a> {
         let forward = self.direction == Direction::Forward;
         loop {
             match &**node {
-                Node::Inner(children) => {
+                Node::Inner(inner) => {
+                    let children = &inner.children;
                     let at = match start {
                         Bound::Unbounded if forward => 0,
                         Bound::Unbounded => children.len() - 1,
-                        Bound::Included(probe) | Bound::Excluded(probe) => {
-                            child_of(children, self.arena, probe)
-                        }
+                        Bound::Included(probe) | Bound::Excluded(probe) => inner.child_of(self.arena, probe),
                     };
                     let rest = if forward { &children[at + 1..] } else { &children[..at] };
                     self.above.push(rest.iter());
                     node = &children[at].node;
                 }
-                Node::Leaf(entries) => {
-                    let before = |probe: Probe<'_>, skip_equal: bool| {
-                        entries.partition_point(|entry| {
-                            let order = probe.order(self.arena.key(entry));
-                            order.is_lt() || (skip_equal && order.is_eq())
-                        })
+                Node::Leaf(leaf) => {
+                    let entries = &leaf.entries;
+                    let before = |probe: Probe<'_>, skip_equal: bool| match leaf.search(self.arena, probe) {
+                        Ok(at) => at + usize::from(skip_equal),
+                        Err(at) => at,
                     };
                     let at = match start {
                         Bound::Unbounded if forward => 0,
@@ -279,14 +340,14 @@ impl<'a> Range<'a> {
                     None => drop(self.above.pop()),
                 }
             };
-            while let Node::Inner(children) = &**node {
-                let mut children = children.iter();
+            while let Node::Inner(inner) = &**node {
+                let mut children = inner.children.iter();
                 let child = if forward { children.next() } else { children.next_back() };
                 self.above.push(children);
                 node = &child.expect("no node is empty").node;
             }
-            if let Node::Leaf(entries) = &**node {
-                self.leaf = entries.iter();
+            if let Node::Leaf(leaf) = &**node {
+                self.leaf = leaf.entries.iter();
             }
         }
     }
