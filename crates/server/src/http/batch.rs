@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, Method, Response, StatusCode};
 use corollary_engine::reply::Wants;
 use corollary_engine::working::Working;
 use corollary_engine::{Committed, EngineError, Key, Refusal, Transaction, Write};
+use hashbrown::HashSet;
 use serde_json::{Map, Value as Json};
 
 use super::commit::{self, Manner, Told};
@@ -29,6 +30,14 @@ pub(crate) async fn serve(call: &Call<'_>) -> Result<Response<Body>, Problem> {
         return Err(Problem::malformed("body", "a batch is a list of {\"method\", \"path\", \"body\"}"));
     };
     run(call.app, &items, manner).await
+}
+
+/// The items that come before another.
+#[derive(Default)]
+struct Earlier {
+    steps: Vec<Step>,
+    /// What is where its path says because of one of them.
+    new: HashSet<Key>,
 }
 
 /// One item, ready to be written.
@@ -53,12 +62,17 @@ async fn run(app: &App, items: &[Json], manner: Manner) -> Result<Response<Body>
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "batch-limit", detail));
     }
     let engine = app.node.engine();
-    let steps = read(engine, |working| {
-        let mut steps: Vec<Step> = Vec::with_capacity(items.len());
+    let mut steps = read(engine, |working| {
+        let mut earlier = Earlier::default();
         let mut errors: Vec<Problem> = Vec::new();
         for (at, item) in items.iter().enumerate() {
-            match step(working, &app.limits, item, &steps) {
-                Ok(step) => steps.push(step),
+            match step(working, &app.limits, item, &earlier) {
+                Ok(step) => {
+                    if step.new {
+                        earlier.new.insert(step.key.clone());
+                    }
+                    earlier.steps.push(step);
+                }
                 Err(Fault::Engine(error)) => return Err(error.into()),
                 Err(Fault::Problem(mut problem)) => {
                     if problem.errors.is_empty() {
@@ -75,31 +89,30 @@ async fn run(app: &App, items: &[Json], manner: Manner) -> Result<Response<Body>
         }
         match errors.pop() {
             Some(problem) => Err(problem.into()),
-            None => Ok(steps),
+            None => Ok(earlier.steps),
         }
     })?;
     let mut writes = Vec::with_capacity(steps.len());
-    // Which item each write belongs to.
-    let mut item_of = Vec::with_capacity(steps.len());
-    for (at, step) in steps.iter().enumerate() {
-        writes.extend(step.writes.iter().cloned());
-        item_of.resize(writes.len(), at);
+    // Behind the writes of each item.
+    let mut ends = Vec::with_capacity(steps.len());
+    for step in &mut steps {
+        writes.append(&mut step.writes);
+        ends.push(writes.len());
     }
-    let of = Arc::new(item_of);
-    let names: Vec<(Option<Arc<Scope>>, bool)> =
-        steps.iter().map(|step| (step.scope.clone(), step.moves)).collect();
+    let steps = Arc::new(steps);
     let tell = {
-        let of = of.clone();
-        move |working: &Working<'_>, committed: &Committed| told(working, &steps, &of, committed)
+        let (steps, ends) = (steps.clone(), ends.clone());
+        move |working: &Working<'_>, committed: &Committed| told(working, &steps, &ends, committed)
     };
     let transaction = Transaction { writes };
     let done = commit::carry_out(app, manner, transaction, Wants::results(), Arc::new(tell)).await;
     done.map_err(|mut problem| {
         for refusal in &mut problem.errors {
-            refusal.write = refusal.write.and_then(|write| of.get(write).copied());
-            match refusal.write.and_then(|at| names.get(at)) {
-                Some((Some(scope), _)) => scope.tell(std::slice::from_mut(refusal)),
-                Some((None, true)) => moves::by_its_body(std::slice::from_mut(refusal)),
+            let item = refusal.write.map(|write| ends.partition_point(|end| *end <= write));
+            refusal.write = item.filter(|at| *at < steps.len());
+            match refusal.write.map(|at| &steps[at]) {
+                Some(Step { scope: Some(scope), .. }) => scope.tell(std::slice::from_mut(refusal)),
+                Some(Step { moves: true, .. }) => moves::by_its_body(std::slice::from_mut(refusal)),
                 _ => {}
             }
         }
@@ -113,25 +126,27 @@ async fn run(app: &App, items: &[Json], manner: Manner) -> Result<Response<Body>
     })
 }
 
-/// What a batch tells: of each item, with which its writes are named.
+/// What a batch tells: of each item, behind the last of its writes.
 fn told(
     working: &Working<'_>,
     steps: &[Step],
-    item_of: &[usize],
+    ends: &[usize],
     committed: &Committed,
 ) -> Result<Told, EngineError> {
     let mut encoder = Encoder::of_results(working);
     encoder.out.push(b'[');
-    for (at, step) in steps.iter().enumerate() {
+    for (at, (step, end)) in steps.iter().zip(ends).enumerate() {
         if at > 0 {
             encoder.out.push(b',');
         }
-        let last = item_of.iter().rposition(|item| *item == at);
-        let shown = last.and_then(|last| committed.results.get(last)?.as_ref());
+        // Each item has one write at least.
+        let shown = committed.results.get(end - 1).and_then(Option::as_ref);
         match (step.replies, shown) {
             (Replies::Created | Replies::Resource, Some(shown)) => {
-                let status = if step.replies == Replies::Created { 201 } else { 200 };
-                encoder.out.extend_from_slice(format!("{{\"status\":{status},\"body\":").as_bytes());
+                let status: &[u8] = if step.replies == Replies::Created { b"201" } else { b"200" };
+                encoder.out.extend_from_slice(b"{\"status\":");
+                encoder.out.extend_from_slice(status);
+                encoder.out.extend_from_slice(b",\"body\":");
                 encoder.result(&step.key, shown, step.scope.as_ref())?;
                 encoder.out.push(b'}');
             }
@@ -142,7 +157,7 @@ fn told(
     Ok(Told { status: StatusCode::OK, headers: Vec::new(), body: Some(encoder.out) })
 }
 
-fn step(working: &Working<'_>, limits: &Limits, item: &Json, earlier: &[Step]) -> Result<Step, Fault> {
+fn step(working: &Working<'_>, limits: &Limits, item: &Json, earlier: &Earlier) -> Result<Step, Fault> {
     let malformed = |detail: String| Fault::from(Problem::malformed("batch", detail));
     let Json::Object(members) = item else {
         return Err(malformed("an item is an object with `method`, `path` and `body`".into()));
@@ -166,7 +181,7 @@ fn step(working: &Working<'_>, limits: &Limits, item: &Json, earlier: &[Step]) -
             return Err(malformed(format!("`{other}` is no method: GET, POST, PUT, PATCH or DELETE")));
         }
     };
-    let path = refer_in_path(text("path")?, earlier).map_err(malformed)?;
+    let path = refer_in_path(text("path")?, &earlier.steps).map_err(malformed)?;
     let mut conditions = Conditions::default().asked_by(limits);
     if let Some(value) = members.get("if_match") {
         let revision = match value {
@@ -182,7 +197,7 @@ fn step(working: &Working<'_>, limits: &Limits, item: &Json, earlier: &[Step]) -
     }
     limits.check_path(&path)?;
     let named = path::segments(&path)?;
-    let created = |key: &Key| earlier.iter().any(|step| step.new && step.key == *key);
+    let created = |key: &Key| earlier.new.contains(key);
     if named == [moves::NAME] {
         if method != Method::POST {
             return Err(Problem::not_allowed("POST").into());
@@ -192,7 +207,7 @@ fn step(working: &Working<'_>, limits: &Limits, item: &Json, earlier: &[Step]) -
         };
         let mut asked = moves::Asked::parse(body)?;
         for path in [&mut asked.from, &mut asked.to] {
-            *path = refer_in_path(path, earlier).map_err(malformed)?;
+            *path = refer_in_path(path, &earlier.steps).map_err(malformed)?;
             limits.check_path(path)?;
         }
         let (movers, to) = moves::find(working, &asked, &created)?;
@@ -208,9 +223,18 @@ fn step(working: &Working<'_>, limits: &Limits, item: &Json, earlier: &[Step]) -
             moves: true,
         });
     }
+    let (nothing, mut referring);
     let body = match members.get("body") {
-        Some(body) => refer(body, earlier).map_err(malformed)?,
-        None => Json::Object(Map::new()),
+        Some(body) if refers(body) => {
+            referring = body.clone();
+            refer(&mut referring, &earlier.steps).map_err(malformed)?;
+            &referring
+        }
+        Some(body) => body,
+        None => {
+            nothing = Json::Object(Map::new());
+            &nothing
+        }
     };
     permit(working.schema, &named, &method, &HeaderMap::new())?;
     let target = path::resolve_among(working, &named, &created)?;
@@ -226,7 +250,7 @@ fn step(working: &Working<'_>, limits: &Limits, item: &Json, earlier: &[Step]) -
         return Ok(Step { writes, key, replies: Replies::Resource, path, new: false, scope, moves: false });
     }
     let kind = Kind::named(members.get("content_type")).map_err(malformed)?;
-    let prepared = write::prepare(working, &target, &method, &Ok(body), kind, &conditions, &created)?;
+    let prepared = write::prepare(working, &target, &method, Ok(body), kind, &conditions, &created)?;
     let path = match &target {
         Target::List(List { post: Post::Root | Post::Child(..), .. })
         | Target::Several(Several { post: PostSeveral::Child(_), .. }) => {
@@ -264,6 +288,9 @@ fn referred(text: &str, earlier: &[Step]) -> Option<Result<String, String>> {
 }
 
 fn refer_in_path(path: &str, earlier: &[Step]) -> Result<String, String> {
+    if !path.contains('$') {
+        return Ok(path.into());
+    }
     let segments: Result<Vec<String>, String> = path
         .split('/')
         .map(|segment| referred(segment, earlier).unwrap_or_else(|| Ok(segment.into())))
@@ -271,19 +298,27 @@ fn refer_in_path(path: &str, earlier: &[Step]) -> Result<String, String> {
     Ok(segments?.join("/"))
 }
 
-fn refer(body: &Json, earlier: &[Step]) -> Result<Json, String> {
-    Ok(match body {
-        Json::String(text) => match referred(text, earlier) {
-            Some(referred) => Json::String(referred?),
-            None => body.clone(),
-        },
-        Json::Array(elements) => {
-            Json::Array(elements.iter().map(|element| refer(element, earlier)).collect::<Result<_, _>>()?)
+/// May a text in a body be a reference?
+fn refers(body: &Json) -> bool {
+    match body {
+        Json::String(text) => text.starts_with('$'),
+        Json::Array(elements) => elements.iter().any(refers),
+        Json::Object(members) => members.values().any(refers),
+        _ => false,
+    }
+}
+
+/// Puts into a body what its texts stand for.
+fn refer(body: &mut Json, earlier: &[Step]) -> Result<(), String> {
+    match body {
+        Json::String(text) => {
+            if let Some(referred) = referred(text, earlier) {
+                *text = referred?;
+            }
+            Ok(())
         }
-        Json::Object(members) => {
-            let refer = |(name, value): (&String, &Json)| Ok((name.clone(), refer(value, earlier)?));
-            Json::Object(members.iter().map(refer).collect::<Result<_, String>>()?)
-        }
-        other => other.clone(),
-    })
+        Json::Array(elements) => elements.iter_mut().try_for_each(|element| refer(element, earlier)),
+        Json::Object(members) => members.values_mut().try_for_each(|value| refer(value, earlier)),
+        _ => Ok(()),
+    }
 }

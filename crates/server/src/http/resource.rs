@@ -231,6 +231,7 @@ pub(crate) async fn perform(
     let node = &call.app.node;
     let (prepared, scope) = read(node.engine(), |working| {
         let target = path::resolve(working, segments)?;
+        let body = body.as_ref();
         let prepared = write::prepare(working, &target, method, body, kind, conditions, &|_| false)?;
         Ok((prepared, target.scope().cloned()))
     })?;

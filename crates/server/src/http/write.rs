@@ -389,7 +389,7 @@ pub fn prepare(
     working: &Working<'_>,
     target: &Target,
     method: &Method,
-    body: &Result<Json, Problem>,
+    body: Result<&Json, &Problem>,
     kind: Kind,
     conditions: &Conditions,
     created: &dyn Fn(&Key) -> bool,
@@ -419,8 +419,8 @@ pub fn prepare(
         (Ok(Json::Object(members)), Some(ty)) if kind == Kind::Merge && links::has_names(working) => {
             let mut members = members.clone();
             links::by_path(working, names, ty, &mut members)?;
-            by_id = Ok(Json::Object(members));
-            &by_id
+            by_id = Json::Object(members);
+            Ok(&by_id)
         }
         (body, _) => body,
     };
@@ -428,15 +428,15 @@ pub fn prepare(
     let members = || match body {
         Ok(Json::Object(members)) => Ok(members),
         Ok(_) => Err(Problem::malformed("body", "the body is a JSON object with the fields of the resource")),
-        Err(problem) => Err(problem.clone()),
+        Err(problem) => Err(Problem::clone(problem)),
     };
     let mut prepared = match (target, method) {
         (Target::List(List { post: Post::ReadOnly, .. }), _) => return Err(read_only().into()),
         // A link may be written as an id, or as a path.
         (Target::List(List { post: Post::Link(owner, slot), ty, .. }), &Method::POST)
-            if body.as_ref().is_ok_and(Json::is_string) =>
+            if body.is_ok_and(Json::is_string) =>
         {
-            linking(schema, *ty, owner, *slot, body.as_ref().unwrap_or(&Json::Null))?
+            linking(schema, *ty, owner, *slot, body.unwrap_or(&Json::Null))?
         }
         (Target::List(list), &Method::POST) => creation(schema, list, members()?)?,
         (Target::Several(several), method) => add(schema, several, method, members)?,
@@ -474,7 +474,7 @@ pub fn prepare(
                 return Err(gone(schema, &key).into());
             }
             if !created(&key) {
-                conditions.check(method, kind, body.as_ref().ok())?;
+                conditions.check(method, kind, body.ok())?;
             }
             if conditions.absent && *method != Method::PUT {
                 // What is there is not to be there, and nothing becomes of what is not.
@@ -520,7 +520,7 @@ pub fn prepare(
                     }
                 }
                 Method::PATCH if kind != Kind::Merge => {
-                    let body = body.as_ref().map_err(Clone::clone)?;
+                    let body = body.map_err(Problem::clone)?;
                     let patch = Patch::parse(names, key.ty, kind, body)?;
                     before = patch.before(&key);
                     if scope.is_some() && !before.is_empty() {
