@@ -36,7 +36,7 @@ pub async fn around(
             response.headers_mut().append(header::VARY, header::ACCEPT_ENCODING.into());
         }
         true => {}
-        false => response = compressed(response, accepted).await,
+        false => response = Box::pin(compressed(response, accepted)).await,
     }
     weaken(&mut response);
     response

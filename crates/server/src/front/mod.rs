@@ -85,7 +85,7 @@ impl Face {
     async fn admit(&self, request: Request<Body>) -> Response<Body> {
         let Some(cors) = &self.cors else { return self.guard(request).await };
         let inner = service_fn(|request| async { Ok::<_, Infallible>(self.guard(request).await) });
-        let Ok(response) = cors.layer(inner).oneshot(request).await;
+        let Ok(response) = Box::pin(cors.layer(inner).oneshot(request)).await;
         response
     }
 

@@ -74,22 +74,33 @@ pub(crate) fn refuse(call: &Call<'_>, what: &str) -> Result<(), Problem> {
     }
 }
 
-/// Runs what serves a request, unless it has been served before under its key.
-pub(crate) async fn once(
-    call: &Call<'_>,
-    serve: impl Future<Output = Result<Response<Body>, Problem>>,
-) -> Result<Response<Body>, Problem> {
+/// What is known of a request before it is served.
+pub(crate) enum Before {
+    /// It has been served already, with this.
+    Served(Response<Body>),
+    /// Nothing: it may have a key.
+    Nothing(Option<Keyed>),
+}
+
+/// Looks whether a request has been served before under its key.
+pub(crate) fn before(call: &Call<'_>) -> Result<Before, Problem> {
     if matches!(call.method, Method::GET | Method::HEAD) {
         refuse(call, "a read")?;
     }
-    let Some(keyed) = Keyed::of(call)? else { return serve.await };
-    if let Some(reply) = kept(call, &keyed)? {
-        return Ok(reply);
-    }
-    match serve.await {
+    let Some(keyed) = Keyed::of(call)? else { return Ok(Before::Nothing(None)) };
+    Ok(kept(call, &keyed)?.map_or(Before::Nothing(Some(keyed)), Before::Served))
+}
+
+/// What is told of a request that was served.
+pub(crate) fn behind(
+    call: &Call<'_>,
+    keyed: Option<&Keyed>,
+    outcome: Result<Response<Body>, Problem>,
+) -> Result<Response<Body>, Problem> {
+    match (keyed, outcome) {
         // The same request, sent twice at once, may have been done in between: then what it did is in the way of this.
-        Err(problem) => kept(call, &keyed)?.ok_or(problem),
-        done => done,
+        (Some(keyed), Err(problem)) => kept(call, keyed)?.ok_or(problem),
+        (_, outcome) => outcome,
     }
 }
 

@@ -60,6 +60,7 @@ use tokio::sync::{RwLock, Semaphore};
 use tower::ServiceExt as _;
 
 use body::Held;
+use idempotency::Before;
 
 use crate::hooks::Hooks;
 use crate::json::encode::Encoder;
@@ -213,7 +214,7 @@ impl Routes {
         match face {
             // On the heap, so that it is not moved again and again on the way to the connection.
             Some(face) => Box::pin(answer(face, self.site.clone(), request)).await,
-            None => self.others(request).await,
+            None => Box::pin(self.others(request)).await,
         }
     }
 }
@@ -301,6 +302,9 @@ enum Face {
 
 /// Answers a request by the version that is served; by the next one, where it finds that this one is gone before it has done
 /// anything.
+///
+/// What is rare lies on the heap, here and below: a future has room for all that it may come to wait for, and is moved whole, by each that
+/// waits for it.
 async fn answer(face: Face, site: Site, request: Request<Body>) -> Response<Body> {
     let reply = async {
         let (head, sent) = request.into_parts();
@@ -312,7 +316,7 @@ async fn answer(face: Face, site: Site, request: Request<Body>) -> Response<Body
         if face == Face::Resources
             && let Some(mount) = proxy::at(app.node.engine().schema(), head.uri.path())
         {
-            return proxy::forward(&app.proxies, app.limits.waiting(), &mount, &head, sent).await;
+            return Box::pin(proxy::forward(&app.proxies, app.limits.waiting(), &mount, &head, sent)).await;
         }
         check_headers(&head.headers, &app).await?;
         match face {
@@ -349,11 +353,18 @@ async fn answer(face: Face, site: Site, request: Request<Body>) -> Response<Body
         loop {
             let call = Call { app: &app, method, uri, headers, body, exact };
             let busy = app.busy.read().await;
-            let outcome = match face {
-                Face::Resources => idempotency::once(&call, resource::serve(&call)).await,
-                Face::Batch => idempotency::once(&call, batch::serve(&call)).await,
-                Face::Moves => idempotency::once(&call, moves::serve(&call)).await,
-                Face::Log => idempotency::once(&call, async { log::serve(&call, &site) }).await,
+            let outcome = match idempotency::before(&call) {
+                Err(problem) => Err(problem),
+                Ok(Before::Served(reply)) => Ok(reply),
+                Ok(Before::Nothing(keyed)) => {
+                    let outcome = match face {
+                        Face::Resources => resource::serve(&call).await,
+                        Face::Batch => batch::serve(&call).await,
+                        Face::Moves => Box::pin(moves::serve(&call)).await,
+                        Face::Log => log::serve(&call, &site),
+                    };
+                    idempotency::behind(&call, keyed.as_ref(), outcome)
+                }
             };
             drop(busy);
             let is_gone = match &outcome {

@@ -30,10 +30,10 @@ pub(crate) async fn serve(call: &Call<'_>) -> Result<Response<Body>, Problem> {
     let segments = path::segments(call.uri.path())?;
     permit(call.app.node.engine().schema(), &segments, &call.method, &call.headers)?;
     if let Some((verb, list)) = segments.split_last().filter(|(verb, _)| by_query::is_verb(verb)) {
-        return by_query::serve(call, list, verb).await;
+        return Box::pin(by_query::serve(call, list, verb)).await;
     }
     if let Some((verb, resource)) = segments.split_last().filter(|(verb, _)| history::is_verb(verb)) {
-        return history::serve(call, resource, verb).await;
+        return Box::pin(history::serve(call, resource, verb)).await;
     }
     if let Some(last) = segments.last().filter(|last| last.starts_with('_')) {
         return Err(Problem::not_found(format!("there is no `{last}` in this version")));
@@ -64,10 +64,10 @@ pub(crate) async fn serve(call: &Call<'_>) -> Result<Response<Body>, Problem> {
             Err(Problem::malformed("parameter", "`dry_run` is for writes; a read changes nothing"))
         }
         Method::GET | Method::HEAD if call.exact => {
-            updates::exact(call, || get(call, &segments, &params, in_lines)).await
+            Box::pin(updates::exact(call, || get(call, &segments, &params, in_lines))).await
         }
         Method::GET | Method::HEAD => get(call, &segments, &params, in_lines),
-        Method::POST if list::is_bulk(call) => list::create_many(call, &segments).await,
+        Method::POST if list::is_bulk(call) => Box::pin(list::create_many(call, &segments)).await,
         _ => change(call, &segments).await,
     }
 }

@@ -52,9 +52,14 @@ struct Shown {
 /// As of [`Node::commit`](crate::node::Node::commit); `denied`, and 503 where somebody does not answer who has to.
 pub async fn commit(app: &App, transaction: Transaction, wants: Wants) -> Result<Committed, Problem> {
     // Every write comes through here: as a rule it is known, and no thread is given away for it.
-    if !app.node.engine().has_reviews()? {
-        return app.node.commit(transaction, wants).await;
+    match app.node.engine().has_reviews()? {
+        false => app.node.commit(transaction, wants).await,
+        true => Box::pin(reviewed(app, transaction, wants)).await,
     }
+}
+
+/// The same where somebody has to be asked.
+async fn reviewed(app: &App, transaction: Transaction, wants: Wants) -> Result<Committed, Problem> {
     let mut with = wants.clone();
     for _ in 0..ROUNDS {
         match app.node.commit(transaction.clone(), with).await {
@@ -77,7 +82,7 @@ pub async fn tried(app: &App, transaction: &Transaction, wants: Wants) -> Result
     if !app.node.engine().has_reviews()? {
         return Ok(wants);
     }
-    let (reviewed, more) = review(app, transaction, &wants, true).await?;
+    let (reviewed, more) = Box::pin(review(app, transaction, &wants, true)).await?;
     Ok(Wants { reviewed: Some(Arc::new(reviewed)), more, ..wants })
 }
 

@@ -79,7 +79,7 @@ pub(super) async fn answer(site: &Site, head: &request::Parts, sent: Body) -> An
         && let Ok(segments) = path::segments(head.uri.path())
         && let Err(problem) = permit(&schema, &segments, &head.method, &head.headers)
     {
-        upload::drain(sent, &app).await;
+        Box::pin(upload::drain(sent, &app)).await;
         return Answer::Reply(Err(problem));
     }
     let place = match find(&app, head.uri.path()) {
@@ -87,7 +87,7 @@ pub(super) async fn answer(site: &Site, head: &request::Parts, sent: Body) -> An
         Ok(None) => return Answer::NoFile(sent),
         // What is wrong with the path is told by whoever else looks at it; but a file is not read to hear it.
         Err(problem) if head.method == Method::PUT => {
-            upload::drain(sent, &app).await;
+            Box::pin(upload::drain(sent, &app)).await;
             return Answer::Reply(Err(problem));
         }
         Err(_) => return Answer::NoFile(sent),
@@ -99,10 +99,10 @@ pub(super) async fn answer(site: &Site, head: &request::Parts, sent: Body) -> An
                 outcome => break outcome,
             }
         },
-        Method::PUT => upload::put(site, app, head, sent, place).await,
-        Method::DELETE => upload::delete(site, app, head, place).await,
+        Method::PUT => Box::pin(upload::put(site, app, head, sent, place)).await,
+        Method::DELETE => Box::pin(upload::delete(site, app, head, place)).await,
         _ => {
-            upload::drain(sent, &app).await;
+            Box::pin(upload::drain(sent, &app)).await;
             Err(Problem::not_allowed(METHODS))
         }
     };
