@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+mod bare;
 mod bootstrap;
 mod chain;
 mod client;

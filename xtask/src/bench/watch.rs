@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::bare::Bare;
 use super::corollary::{Binary, Corollary, Data};
 use super::etcd::Etcd;
 use super::options::{Options, Side};
@@ -37,7 +38,12 @@ const FLAT: f64 = 1.2;
 enum Peer {
     Corollary(Corollary),
     Etcd(Etcd),
+    /// Nobody: it sends.
+    Bare(Bare),
 }
+
+/// Those who are compared, and the sends alone.
+const SIDES: usize = 3;
 
 /// What one turn of changes took.
 struct Turn {
@@ -71,23 +77,25 @@ pub fn run(options: &Options) -> Result<()> {
     if options.only.is_none() {
         peers.extend(Etcd::start(&options.dir)?.map(Peer::Etcd));
     }
-    for peer in &peers {
+    peers.push(Peer::Bare(Bare::start()?));
+    for peer in peers.iter().filter(|peer| !peer.only_sends()) {
         progress(&format!("filling {}", peer.name()));
         let mut connection = Connection::open(peer.address())?;
         for from in (0..CHANGES).step_by(BATCH as usize) {
             connection.post(&peer.fill(from))?;
         }
     }
-    let head = ["", "Corollary", "etcd", "ratio", "aim", "met"];
+    let head = ["", "Corollary", "etcd", "ratio", "sends alone", "aim", "met"];
     let mut table = Table::new("watch: what many watches take, and what they cost", &head);
-    let mut row = |what: &str, found: [Option<Duration>; 2], aim: Aim| {
+    let mut row = |what: &str, found: [Option<Duration>; SIDES], aim: Aim| {
         let times = found[0].zip(found[1]).map(|(own, peer)| peer.as_secs_f64() / own.as_secs_f64());
-        let [aim, met] = aim.cells();
-        table.row(vec![what.to_owned(), time(found[0]), time(found[1]), ratio(times), aim, met]);
+        let ([aim, met], [own, peer, sends]) = (aim.cells(), found.map(time));
+        table.row(vec![what.to_owned(), own, peer, ratio(times), sends, aim, met]);
     };
-    let told = each(&peers, |peer| one_change(peer, options))?;
-    let of =
-        |told: &[Option<Told>; 2], at: usize| [0, 1].map(|side| told[side].as_ref().map(|it| it.after[at]));
+    let told = each(&peers, |peer| one_change(peer, options).map(Some))?;
+    let of = |told: &[Option<Told>; SIDES], at: usize| {
+        [0, 1, 2].map(|side| told[side].as_ref().map(|it| it.after[at]))
+    };
     let watchers = options.watches;
     for (at, part) in ["p50", "p99", "all"].into_iter().enumerate() {
         let found = of(&told, at);
@@ -97,13 +105,16 @@ pub fn run(options: &Options) -> Result<()> {
         };
         row(&format!("one change, {watchers} watches: {part} have it"), found, aim);
     }
-    let cpu = [0, 1].map(|side| told[side].as_ref().and_then(|it| it.cpu));
+    let cpu = [0, 1, 2].map(|side| told[side].as_ref().and_then(|it| it.cpu));
     row("processor time of the server for it", cpu, Aim::none());
-    let client = [0, 1].map(|side| told[side].as_ref().map(|it| it.client));
+    let client = [0, 1, 2].map(|side| told[side].as_ref().map(|it| it.client));
     row("processor time of the client for it", client, Aim::none());
+    let changing = |peer: &Peer, watches, prefix| {
+        (!peer.only_sends()).then(|| turns(peer, watches, prefix, options)).transpose()
+    };
     let mut fewest = None;
     for silent in SILENT.into_iter().filter(|silent| *silent <= watchers.max(SILENT[0])) {
-        let turns = each(&peers, |peer| turns(peer, silent, "s", options))?;
+        let turns = each(&peers, |peer| changing(peer, silent, "s"))?;
         let cost = turns.map(|turn| turn.and_then(|turn| turn.cpu).map(|cpu| cpu / CHANGES as u32));
         let own = cost[0].map(|cost| cost.as_secs_f64());
         let aim = match silent {
@@ -115,15 +126,15 @@ pub fn run(options: &Options) -> Result<()> {
         fewest = fewest.or(own);
         row(&format!("processor time of a change, {silent} watches of others"), cost, aim);
     }
-    let turns = each(&peers, |peer| turns(peer, GROUPS as usize, "g", options))?;
+    let turns = each(&peers, |peer| changing(peer, GROUPS as usize, "g"))?;
     row(
         &format!("the same, {GROUPS} watches that see 10 each"),
-        [0, 1].map(|side| turns[side].as_ref().and_then(|turn| turn.cpu).map(|cpu| cpu / CHANGES as u32)),
+        [0, 1, 2].map(|side| turns[side].as_ref().and_then(|turn| turn.cpu).map(|cpu| cpu / CHANGES as u32)),
         Aim::none(),
     );
     row(
         "the last of them is told after its reply",
-        [0, 1].map(|side| turns[side].as_ref().map(|turn| turn.behind)),
+        [0, 1, 2].map(|side| turns[side].as_ref().map(|turn| turn.behind)),
         Aim::none(),
     );
     let rates = [0, 1].map(|side| turns[side].as_ref().map(|turn| CHANGES as f64 / turn.took.as_secs_f64()));
@@ -133,19 +144,29 @@ pub fn run(options: &Options) -> Result<()> {
         count(rates[1])
     ));
     table.note("etcd is asked over its HTTP gateway, which is a part of the server.");
-    if peers.len() < 2 {
+    table.note(
+        "The sends alone are those of threads of the client's process, whose processor time is with it.",
+    );
+    if !peers.iter().any(|peer| matches!(peer, Peer::Etcd(_))) {
         table.note("etcd is not installed here, or was not asked for.");
     }
     record::print(&table);
     Ok(())
 }
 
-/// What is found of each side; Corollary first.
-fn each<T>(peers: &[Peer], mut measure: impl FnMut(&Peer) -> Result<T>) -> Result<[Option<T>; 2]> {
-    let mut found = [None, None];
+/// What is found of each side: Corollary, etcd, the sends alone.
+fn each<T>(
+    peers: &[Peer],
+    mut measure: impl FnMut(&Peer) -> Result<Option<T>>,
+) -> Result<[Option<T>; SIDES]> {
+    let mut found = [None, None, None];
     for peer in peers {
-        let side = usize::from(matches!(peer, Peer::Etcd(_)));
-        found[side] = Some(measure(peer)?);
+        let side = match peer {
+            Peer::Corollary(_) => 0,
+            Peer::Etcd(_) => 1,
+            Peer::Bare(_) => 2,
+        };
+        found[side] = measure(peer)?;
     }
     Ok(found)
 }
@@ -229,13 +250,20 @@ impl Peer {
         match self {
             Peer::Corollary(_) => "Corollary",
             Peer::Etcd(_) => "etcd",
+            Peer::Bare(_) => "sends alone",
         }
+    }
+
+    /// Does it know nothing of changes?
+    fn only_sends(&self) -> bool {
+        matches!(self, Peer::Bare(_))
     }
 
     fn address(&self) -> SocketAddr {
         match self {
             Peer::Corollary(server) => server.address(),
             Peer::Etcd(server) => server.address(),
+            Peer::Bare(sends) => sends.address(),
         }
     }
 
@@ -243,13 +271,14 @@ impl Peer {
         match self {
             Peer::Corollary(server) => server.cpu_time(),
             Peer::Etcd(server) => server.cpu_time(),
+            Peer::Bare(_) => None,
         }
     }
 
     /// What a watch tells once when it has begun, and once for each change. A quote in front would be looked at all over the text.
     fn texts(&self) -> [&'static str; 2] {
         match self {
-            Peer::Corollary(_) => ["synced\"", "modified\""],
+            Peer::Corollary(_) | Peer::Bare(_) => ["synced\"", "modified\""],
             Peer::Etcd(_) => ["created\":true", "kv\":{"],
         }
     }
@@ -257,7 +286,7 @@ impl Peer {
     /// The request that makes some of the items, from one on.
     fn fill(&self, from: u64) -> Vec<u8> {
         match self {
-            Peer::Corollary(_) => {
+            Peer::Corollary(_) | Peer::Bare(_) => {
                 let items = (from..from + BATCH)
                     .map(|item| format!("{{\"_id\":\"i{item}\",\"group\":\"g{}\"}}", item % GROUPS));
                 post("/api/items", &format!("[{}]", items.collect::<Vec<_>>().join(",")))
@@ -273,7 +302,7 @@ impl Peer {
         for (item, n) in changes {
             // Writing to a text does not fail.
             let _ = match self {
-                Peer::Corollary(_) => write!(
+                Peer::Corollary(_) | Peer::Bare(_) => write!(
                     body,
                     "{separator}{{\"method\":\"PATCH\",\"path\":\"/api/items/i{item}\",\"body\":{{\"n\":{n}}}}}"
                 ),
@@ -286,7 +315,7 @@ impl Peer {
         }
         body.push(']');
         match self {
-            Peer::Corollary(_) => post("/api/_batch", &body),
+            Peer::Corollary(_) | Peer::Bare(_) => post("/api/_batch", &body),
             Peer::Etcd(_) => post("/v3/kv/txn", &format!("{{\"success\":{body}}}")),
         }
     }
@@ -294,7 +323,7 @@ impl Peer {
     /// The request that watches a group.
     fn watch(&self, group: &str) -> Vec<u8> {
         match self {
-            Peer::Corollary(_) => {
+            Peer::Corollary(_) | Peer::Bare(_) => {
                 let path = format!("/api/items?watch=true&filter=group%3D'{group}'");
                 format!("GET {path} HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n")
                     .into_bytes()
