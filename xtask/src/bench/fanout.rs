@@ -192,7 +192,7 @@ fn rename_among_writers(shop: &Shop, hub: u64, name: &str, share: usize, options
 }
 
 /// How long it took until no update was open any more.
-fn stored(address: SocketAddr, started: Instant) -> Result<Duration> {
+pub fn stored(address: SocketAddr, started: Instant) -> Result<Duration> {
     let mut connection = Connection::open(address)?;
     while !all_stored(&mut connection)? {
         process::tick()?;
