@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
 
-use self::fit::{alike, duplicates, errors, losses};
+use self::fit::{alike, duplicates, errors, losses, newly_strict};
 use crate::engine::{Engine, EngineOptions, Executor};
 use crate::error::EngineError;
 use crate::files;
@@ -346,6 +346,11 @@ fn attempt(
     if whole.as_deref() == Some(text) {
         // It has held all along, and another one has torn it down: an error of a strict field is the clock's.
         wrong.extend(missing.iter().filter(|it| matches!(it, Structure::Definition(_))));
+    } else if let Some(old) = &old {
+        // Of a field that was not strict before an error may be anybody's.
+        for node in newly_strict(old, &schema) {
+            wrong.remove(&Structure::Definition(node.definition));
+        }
     }
     let whole = whole.filter(|whole| whole != text && wanted.iter().any(|it| missing.contains(it)));
     if let Some(old) = &old {
@@ -432,11 +437,7 @@ fn attempt(
             told(&describe(executor.engine().schema(), structure));
             let places = if wrong.contains(&structure) { Build::Kept } else { Build::Afresh };
             let built = rebuild::build(&mut executor, structure, places);
-            let fits = |()| match wrong.contains(&structure) {
-                true => Ok(()),
-                false => rebuild::refuse_errors(&executor, structure),
-            };
-            match built.and_then(fits) {
+            match built.and_then(|()| rebuild::refuse_errors(&executor, structure, &wrong)) {
                 Err(EngineError::Refused(refusals)) => {
                     let what = describe(executor.engine().schema(), structure);
                     let reasons = refusals.iter().map(|it| format!("{what}: {}", it.message)).collect();

@@ -174,14 +174,19 @@ pub fn build(executor: &mut Executor, structure: Structure, places: order::Build
     }
 }
 
-/// Refuses a structure that has been built where a strict field came out as an error.
-pub fn refuse_errors(executor: &Executor, structure: Structure) -> Result<(), EngineError> {
+/// Refuses a structure that has been built where a strict field came out as an error, other than those that are excused.
+pub fn refuse_errors(
+    executor: &Executor,
+    structure: Structure,
+    excused: &BTreeSet<Structure>,
+) -> Result<(), EngineError> {
     let engine = executor.engine();
     let (schema, Structure::Definition(id)) = (engine.schema(), structure) else { return Ok(()) };
     let Some(at) = schema.plan.nodes.iter().position(|node| node.definition == id) else { return Ok(()) };
     let built = schema.plan.stratum(at).map_or(at..at + 1, |stratum| stratum.nodes.clone());
     let snapshot = engine.store().snapshot()?;
-    for node in &schema.plan.nodes[built] {
+    let is_excused = |node: &PlanNode| excused.contains(&Structure::Definition(node.definition));
+    for node in schema.plan.nodes[built].iter().filter(|node| !is_excused(node)) {
         if let Some((_, error)) = error_of(&*snapshot, schema, engine.layouts(), node.result)? {
             refuse_strict(schema, node.result, &error)?;
         }

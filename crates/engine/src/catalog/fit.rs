@@ -5,8 +5,9 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use corollary_schema::plan::PlanNode;
 use corollary_schema::{
-    Field, FieldId, FieldKind, Member, Members, ResourceType, Schema, Slot, TypeIx, ValueType, Variant,
+    Field, FieldKind, Member, Members, ResourceType, Schema, Slot, TypeIx, ValueType, Variant,
 };
 use corollary_store::{Direction, KeyRange, Keyspace, Snapshot};
 use corollary_value::Value;
@@ -258,19 +259,23 @@ pub(super) fn errors(
 ) -> Result<Vec<String>, OpenError> {
     let mut reasons = Vec::new();
     let layouts = Layout::of(new);
-    let was_strict = |id: FieldId| {
-        let was = old.types().flat_map(|(_, ty)| &ty.fields).find(|was| was.id == id);
-        was.is_some_and(|was| matches!(was.kind, FieldKind::Derived { strict: true, .. }))
-    };
-    for node in new.plan.nodes.iter().filter(|it| !missing.contains(&Structure::Definition(it.definition))) {
-        let (ty, field) = (&new.ty(node.result.ty).name, new.field(node.result));
-        if !was_strict(field.id)
-            && let Some((id, error)) = rebuild::error_of(snapshot, new, &layouts, node.result)?
-        {
-            reasons.push(format!("{ty}.{} is to be strict, and of {id} it is {error}", field.name));
+    for node in newly_strict(old, new).filter(|it| !missing.contains(&Structure::Definition(it.definition))) {
+        if let Some((id, error)) = rebuild::error_of(snapshot, new, &layouts, node.result)? {
+            let (ty, field) = (&new.ty(node.result.ty).name, &new.field(node.result).name);
+            reasons.push(format!("{ty}.{field} is to be strict, and of {id} it is {error}"));
         }
     }
     Ok(reasons)
+}
+
+/// The nodes of fields that are strict from now on.
+pub(super) fn newly_strict<'s>(old: &'s Schema, new: &'s Schema) -> impl Iterator<Item = &'s PlanNode> {
+    let is_strict = |field: &Field| matches!(field.kind, FieldKind::Derived { strict: true, .. });
+    new.plan.nodes.iter().filter(move |node| {
+        let field = new.field(node.result);
+        let was = old.types().flat_map(|(_, ty)| &ty.fields).find(|was| was.id == field.id);
+        is_strict(field) && !was.is_some_and(is_strict)
+    })
 }
 
 fn duplicate(
