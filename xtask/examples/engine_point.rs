@@ -19,6 +19,14 @@ mod drive;
 
 use drive::{Change, Engine, Result, Shop, drive};
 
+/// As the server has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Bytes for decoded documents: all of them, as the server has room for by default on a machine with a few GiB; those beside it keep all
+/// in memory too.
+const CACHE_BYTES: usize = 1 << 30;
+
 /// Resources that a batch of the filling creates.
 const FILL: usize = 2_000;
 
@@ -52,9 +60,9 @@ impl Corollary {
     fn open(dir: &Path, shop: Shop) -> Result<Corollary> {
         let store = EmbeddedStore::open(dir, &keys::KEYSPACES, EmbeddedOptions::default())?;
         let schema = include_str!("../../bench/point.cor");
-        let executor =
-            open(Arc::new(store), schema, &EngineOptions::default(), Timestamp::now(), &mut |_| {})
-                .map_err(|error| format!("{error:?}"))?;
+        let options = EngineOptions { cache_bytes: CACHE_BYTES, ..EngineOptions::default() };
+        let executor = open(Arc::new(store), schema, &options, Timestamp::now(), &mut |_| {})
+            .map_err(|error| format!("{error:?}"))?;
         let schema = executor.engine().schema().clone();
         let ty = |name: &str| schema.type_named(name).ok_or_else(|| format!("no type {name}"));
         let slot = |ty: TypeIx, name: &str| {

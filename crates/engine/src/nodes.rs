@@ -592,7 +592,7 @@ impl Executor {
                 engine.publish_updates(ledger);
             }
             for (key, doc) in docs {
-                engine.cache.put(key, doc, next.revision);
+                engine.cache.put(&key, doc, next.revision);
             }
             engine.pass(next.time);
             engine.revisions.publish(next.revision);

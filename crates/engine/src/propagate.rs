@@ -7,11 +7,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use corollary_schema::plan::follows::can_be_left;
-use corollary_schema::plan::{Evaluate, Group, Hop, PlanNode, Rule, Start, Timer};
-use corollary_schema::{FieldKind, FieldRef, Schema, TypeIx};
+use corollary_schema::plan::{Evaluate, Group, Hop, PlanNode, Reader, Rule, Start, Timer};
+use corollary_schema::{FieldKind, FieldRef, Schema, Slot, TypeIx};
 use corollary_value::{Id, Value};
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
@@ -42,6 +43,8 @@ pub struct Work {
 /// The subjects of one node to look at.
 #[derive(Default)]
 struct Subjects {
+    /// All that came or went with the transaction, in the order of keys: nodes of one type share them.
+    fresh: Rc<[Key]>,
     /// Those that changed themselves, some perhaps more than once.
     own: Vec<Id>,
     /// Those that were reached from what changed elsewhere.
@@ -55,12 +58,30 @@ struct Subjects {
 /// By node: the subjects to look at.
 type Dirty = BTreeMap<usize, Subjects>;
 
+impl Subjects {
+    /// Are there none but those that came or went?
+    fn are_fresh(&self) -> bool {
+        self.own.is_empty() && self.reached.is_empty()
+    }
+
+    /// All of them as resources of a type, in order, each once.
+    fn keys(self, ty: TypeIx) -> Rc<[Key]> {
+        if self.are_fresh() {
+            return self.fresh;
+        }
+        let others = self.own.into_iter().chain(self.reached).map(|id| Key::new(ty, id));
+        let mut keys: Vec<Key> = self.fresh.iter().cloned().chain(others).collect();
+        // Mostly in order already, which this sort makes use of.
+        keys.sort();
+        keys.dedup();
+        keys.into()
+    }
+}
+
 /// Brings all up to date with what the current transaction did to facts.
 pub fn propagate(working: &mut Working<'_>) -> Result<Work, EngineError> {
     let mut dirty = Dirty::new();
-    for key in &working.touched_keys() {
-        seed(working, key, &mut dirty)?;
-    }
+    seed_all(working, &mut dirty)?;
     follow(working, dirty)
 }
 
@@ -71,9 +92,7 @@ pub(crate) fn propagate_due(
 ) -> Result<Work, EngineError> {
     let subjects = |own: Vec<Id>| Subjects { own, ..Subjects::default() };
     let mut dirty: Dirty = due.into_iter().map(|(node, own)| (node, subjects(own))).collect();
-    for key in &working.touched_keys() {
-        seed(working, key, &mut dirty)?;
-    }
+    seed_all(working, &mut dirty)?;
     follow(working, dirty)
 }
 
@@ -134,18 +153,17 @@ fn follow(working: &mut Working<'_>, mut dirty: Dirty) -> Result<Work, EngineErr
             }
             continue;
         }
-        let Subjects { own: mut subjects, reached, .. } = subjects;
-        subjects.extend(reached);
-        // Mostly in order already, which this sort makes use of.
-        subjects.sort();
-        subjects.dedup();
         let node = &schema.plan.nodes[at];
-        let keys: Vec<Key> = subjects.into_iter().map(|id| Key::new(node.subject(), id)).collect();
+        // The transaction has those at hand.
+        let at_hand = subjects.are_fresh();
+        let keys = subjects.keys(node.subject());
         work.evaluations += keys.len() as u64;
         let changed = match &node.rule {
             Rule::Evaluate(evaluate) => evaluate_all(working, node, evaluate, &keys)?,
             Rule::Group(_) => {
-                working.prefetch(keys.iter())?;
+                if !at_hand {
+                    working.prefetch(keys.iter())?;
+                }
                 group::apply(working, at, &keys, Counted::Before)?
             }
         };
@@ -287,42 +305,111 @@ pub fn refuse_strict(schema: &Schema, field: FieldRef, error: &Value) -> Result<
     Err(EngineError::refused("strict", Some(&field.name), message))
 }
 
-/// Finds whom a change of facts of one resource reaches.
-fn seed(working: &mut Working<'_>, key: &Key, dirty: &mut Dirty) -> Result<(), EngineError> {
+/// Finds whom the changes of facts reach.
+fn seed_all(working: &mut Working<'_>, dirty: &mut Dirty) -> Result<(), EngineError> {
+    let schema = working.schema;
+    let keys = working.touched_keys();
+    for keys in keys.chunk_by(|left, right| left.ty == right.ty) {
+        let ty = keys[0].ty;
+        // What came or went is looked at by all nodes of its type: by most all of it together.
+        let nodes = schema.plan.evaluated[ty.0 as usize].iter().chain(&schema.plan.grouped[ty.0 as usize]);
+        let (together, apart): (Vec<usize>, Vec<usize>) = nodes.partition(|node| {
+            let nothing = working.budgets.is_some_and(|budgets| budgets.of(**node) == Budget::Nothing);
+            !nothing && schema.plan.stratum(**node).is_none()
+        });
+        let heeded: Vec<Slot> = heeded(schema, ty).collect();
+        let mut fresh = Vec::new();
+        for key in keys {
+            if seed(working, key, (&apart, &heeded), dirty)? {
+                fresh.push(key.clone());
+            }
+        }
+        if fresh.is_empty() {
+            continue;
+        }
+        let fresh: Rc<[Key]> = fresh.into();
+        for node in together {
+            dirty.entry(node).or_default().fresh = fresh.clone();
+        }
+    }
+    Ok(())
+}
+
+/// The fields of a type that somebody reads for whom it is not enough that all nodes of a resource that comes or goes are
+/// looked at.
+fn heeded(schema: &Schema, ty: TypeIx) -> impl Iterator<Item = Slot> {
+    schema.ty(ty).slots().map(|(slot, _)| slot).filter(move |slot| {
+        let readers = schema.plan.readers(FieldRef { ty, slot: *slot });
+        readers.iter().any(|reader| !comes_along(schema, reader))
+    })
+}
+
+/// Is a reader of a resource that comes or goes looked at in any case? All nodes of its own are; and whoever reaches it by
+/// links that are facts changed a link in the same transaction. A derived link may follow later.
+fn comes_along(schema: &Schema, reader: &Reader) -> bool {
+    reader.start == Start::Changed && reader.path.iter().all(|hop| is_fact(schema, *hop))
+}
+
+/// Finds whom a change of facts of one resource reaches: of the nodes of one that came or went, those that are looked at
+/// apart, and who reads the fields that are heeded of such. Did it come or go?
+fn seed(
+    working: &mut Working<'_>,
+    key: &Key,
+    (apart, heeded): (&[usize], &[Slot]),
+    dirty: &mut Dirty,
+) -> Result<bool, EngineError> {
     let schema = working.schema;
     let (before, after) = working.before_and_after(key)?;
     let fresh = before.is_none() || after.is_none();
     if fresh {
         let nodes = &schema.plan;
-        let ty = key.ty.0 as usize;
-        for node in nodes.evaluated[ty].iter().chain(&nodes.grouped[ty]) {
-            let subject = (*node, nodes.nodes[*node].result);
-            own(working, subject.0, key, subject.1, nodes.stratum(*node).is_some(), dirty)?;
+        for node in apart {
+            own(working, *node, key, nodes.nodes[*node].result, nodes.stratum(*node).is_some(), dirty)?;
         }
-        for node in &nodes.surveying[ty] {
+        for node in &nodes.surveying[key.ty.0 as usize] {
             everywhere(working, *node, (key, nodes.nodes[*node].result), dirty)?;
         }
+        for slot in heeded {
+            changed_slot(working, key, *slot, (&before, &after), dirty)?;
+        }
+        return Ok(true);
+    }
+    for (slot, _) in schema.ty(key.ty).slots() {
+        changed_slot(working, key, slot, (&before, &after), dirty)?;
+    }
+    Ok(false)
+}
+
+/// Finds whom the change of one field reaches, if it is one.
+fn changed_slot(
+    working: &mut Working<'_>,
+    key: &Key,
+    slot: Slot,
+    (before, after): (&Option<Arc<Doc>>, &Option<Arc<Doc>>),
+    dirty: &mut Dirty,
+) -> Result<(), EngineError> {
+    let schema = working.schema;
+    let field = FieldRef { ty: key.ty, slot };
+    if schema.plan.readers(field).is_empty() {
+        return Ok(());
+    }
+    let fresh = before.is_none() || after.is_none();
+    if let FieldKind::Embedded { .. } = schema.field(field).kind {
+        let held = |doc: Option<&Doc>| -> Value {
+            let ids = doc.map(|doc| linked(schema, field, doc)).unwrap_or_default();
+            Value::List(ids.into_iter().map(Value::Ref).collect())
+        };
+        let (old, new) = (held(before.as_deref()), held(after.as_deref()));
+        if old != new {
+            notify(working, field, key, fresh, &old, &new, &NOBODY, dirty)?;
+        }
+        return Ok(());
     }
     let absent = Value::Absent;
-    for (slot, _) in schema.ty(key.ty).slots() {
-        let field = FieldRef { ty: key.ty, slot };
-        if schema.plan.readers(field).is_empty() {
-            continue;
-        }
-        let old = before.as_ref().map_or(&absent, |doc| doc.get(slot));
-        let new = after.as_ref().map_or(&absent, |doc| doc.get(slot));
-        if let FieldKind::Embedded { .. } = schema.field(field).kind {
-            let held = |doc: Option<&Doc>| -> Value {
-                let ids = doc.map(|doc| linked(schema, field, doc)).unwrap_or_default();
-                Value::List(ids.into_iter().map(Value::Ref).collect())
-            };
-            let (old, new) = (held(before.as_deref()), held(after.as_deref()));
-            if old != new {
-                notify(working, field, key, fresh, &old, &new, &NOBODY, dirty)?;
-            }
-        } else if old != new {
-            notify(working, field, key, fresh, old, new, &NOBODY, dirty)?;
-        }
+    let old = before.as_ref().map_or(&absent, |doc| doc.get(slot));
+    let new = after.as_ref().map_or(&absent, |doc| doc.get(slot));
+    if old != new {
+        notify(working, field, key, fresh, old, new, &NOBODY, dirty)?;
     }
     Ok(())
 }
@@ -367,10 +454,10 @@ fn notify(
 ) -> Result<(), EngineError> {
     let schema = working.schema;
     for reader in schema.plan.readers(field).iter().filter(|reader| !except.contains(&reader.node)) {
+        if fresh && comes_along(schema, reader) {
+            continue;
+        }
         let start: BTreeSet<Id> = match (reader.start, &reader.path[..]) {
-            // All nodes of a new or a deleted resource are looked at in any case; and whoever reaches it by links that
-            // are facts changed a link in the same transaction. A derived link may follow later.
-            (Start::Changed, path) if fresh && path.iter().all(|hop| is_fact(schema, *hop)) => continue,
             (Start::Changed, []) => {
                 own(working, reader.node, key, field, reader.steers, dirty)?;
                 continue;

@@ -57,6 +57,27 @@ impl FloatSum {
         self.normalise();
     }
 
+    /// Adds another sum, or what was added to it and removed from it.
+    fn merge(&mut self, other: &FloatSum) {
+        for (count, by) in [
+            (&mut self.nan, other.nan),
+            (&mut self.infinite, other.infinite),
+            (&mut self.negative_infinite, other.negative_infinite),
+        ] {
+            *count = count.wrapping_add(by);
+        }
+        if other.words.is_empty() {
+            return;
+        }
+        let first = usize::from(other.low);
+        self.cover(first, first + other.words.len());
+        let low = usize::from(self.low);
+        for (word, by) in self.words[first - low..].iter_mut().zip(&other.words) {
+            *word += by;
+        }
+        self.normalise();
+    }
+
     /// Makes room for the words from one position up to another.
     fn cover(&mut self, from: usize, to: usize) {
         if self.words.is_empty() {
@@ -212,11 +233,21 @@ struct DecimalSum(BTreeMap<u32, i128>);
 impl DecimalSum {
     fn add(&mut self, value: Decimal, sign: i64) {
         let value = value.normalize();
-        let part = self.0.entry(value.scale()).or_default();
+        self.put(value.scale(), value.mantissa().saturating_mul(i128::from(sign)));
+    }
+
+    fn merge(&mut self, other: &DecimalSum) {
+        for (scale, part) in &other.0 {
+            self.put(*scale, *part);
+        }
+    }
+
+    fn put(&mut self, scale: u32, by: i128) {
+        let part = self.0.entry(scale).or_default();
         // A part overflows past 10^10 values of 28 digits each; it then stays at the limit, and the sum is #overflow.
-        *part = part.saturating_add(value.mantissa().saturating_mul(i128::from(sign)));
+        *part = part.saturating_add(by);
         if *part == 0 {
-            self.0.remove(&value.scale());
+            self.0.remove(&scale);
         }
     }
 
@@ -263,6 +294,27 @@ impl SumState {
     /// Removes a value that was added before.
     pub fn remove(&mut self, value: &Value) {
         self.change(value, -1);
+    }
+
+    /// Adds what was added to another state, and removes what was removed from it: the state is then as if all of that had
+    /// happened to it.
+    pub fn merge(&mut self, other: &SumState) {
+        self.count = self.count.wrapping_add(other.count);
+        self.ints += other.ints;
+        let Some(from) = &other.rare else { return };
+        let rare = self.rare.get_or_insert_default();
+        rare.floats = rare.floats.wrapping_add(from.floats);
+        rare.float_sum.merge(&from.float_sum);
+        rare.decimals = rare.decimals.wrapping_add(from.decimals);
+        rare.decimal_sum.merge(&from.decimal_sum);
+        rare.durations = rare.durations.wrapping_add(from.durations);
+        rare.nanoseconds += from.nanoseconds;
+        for (count, by) in rare.errors.iter_mut().zip(from.errors) {
+            *count = count.wrapping_add(by);
+        }
+        if **rare == Rare::default() {
+            self.rare = None;
+        }
     }
 
     fn change(&mut self, value: &Value, sign: i64) {

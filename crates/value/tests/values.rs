@@ -155,6 +155,28 @@ proptest! {
     }
 
     #[test]
+    fn what_happened_to_one_state_may_happen_to_another(
+        there in prop::collection::vec(number(), 0..12),
+        gone in prop::collection::vec(number(), 0..12),
+        come in prop::collection::vec(number(), 0..12),
+    ) {
+        let mut straight = SumState::default();
+        there.iter().chain(&gone).for_each(|value| straight.add(value));
+        let mut merged = straight.clone();
+        let mut apart = SumState::default();
+        // Removed before it was ever added there.
+        gone.iter().for_each(|value| apart.remove(value));
+        come.iter().for_each(|value| apart.add(value));
+        merged.merge(&apart);
+        gone.iter().for_each(|value| straight.remove(value));
+        come.iter().for_each(|value| straight.add(value));
+        prop_assert_eq!(&straight, &merged);
+        let mut alone = SumState::default();
+        there.iter().chain(&come).for_each(|value| alone.add(value));
+        prop_assert_eq!(&alone, &merged);
+    }
+
+    #[test]
     fn float_sums_are_the_rounded_true_sum(values in prop::collection::vec((-(1i64 << 53)..(1i64 << 53), -60i32..60), 1..10)) {
         // All are multiples of 2^-60 and below 2^113 + 2^4, so the true sum is a whole number of those in an i128
         // as long as the exponents are scaled down.

@@ -90,6 +90,8 @@ pub struct Executor {
     /// No timer is due before. There may be none at it either.
     next_due: Option<Timestamp>,
     tick: Option<Tick>,
+    /// Which documents the cache gets of what is committed.
+    put: Put,
 }
 
 impl Executor {
@@ -108,7 +110,14 @@ impl Executor {
             at_once: usize::MAX,
             rivals,
             gatherings,
+            put: Put::All,
         })
+    }
+
+    /// Does it commit what nobody asks for soon, such as the rows of a file? Then what is new of it takes neither memory nor the
+    /// place of what is asked for in the cache.
+    pub fn pass_through(&mut self, passes: bool) {
+        self.put = if passes { Put::Known } else { Put::All };
     }
 
     /// When the clock changes something next, if nobody writes: then [`Executor::commit`] wants to be called, with or
@@ -228,7 +237,7 @@ impl Executor {
         }
         // A receipt, and what is done of a source, is kept also of what changed nothing, without a revision.
         if revision != self.head.revision || receipts && working.has_kept_rows() {
-            let kept = Kept::of(working, self.head.revision, revision);
+            let kept = Kept { put: self.put, ..Kept::of(working, self.head.revision, revision) };
             // A snapshot that is open would keep the store from reusing its log.
             drop(base);
             self.put(kept, ledger, now)?;
@@ -272,7 +281,7 @@ impl Executor {
         self.head.time = time;
         engine.pass(time);
         self.note_armed(kept.armed);
-        self.gatherings.follow(kept.regathered);
+        self.gatherings.follow(&engine.schema, kept.regathered);
         Ok(())
     }
 
@@ -294,8 +303,8 @@ impl Executor {
         self.engine.sync(batch)?;
         for (key, doc) in kept {
             match put {
-                Put::All => self.engine.cache.put(key, doc, revision),
-                Put::Known => self.engine.cache.put_if_known(key, doc, revision),
+                Put::All => self.engine.cache.put(&key, doc, revision),
+                Put::Known => self.engine.cache.put_if_known(&key, doc, revision),
             }
         }
         self.engine.revisions.publish(revision);

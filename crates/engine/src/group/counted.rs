@@ -19,7 +19,7 @@ pub(super) fn apply(
     group: &Group,
     prefix: &[u8],
     place: &mut Place,
-    changes: Vec<Change>,
+    changes: &[Change<'_>],
 ) -> Result<(), EngineError> {
     let elements = elements(working, group, prefix, changes)?;
     place.result = match (group.aggregate, &place.result) {
@@ -38,12 +38,12 @@ fn elements(
     working: &mut Working<'_>,
     group: &Group,
     prefix: &[u8],
-    changes: Vec<Change>,
+    changes: &[Change<'_>],
 ) -> Result<Vec<(Value, bool)>, EngineError> {
     let mut steps = Vec::new();
     for change in changes {
-        steps.extend(change.old.map(|old| (old.value, false)));
-        steps.extend(change.new.map(|new| (new.value, true)));
+        steps.extend(change.old.map(|old| (old.value.clone(), false)));
+        steps.extend(change.new.map(|new| (new.value.clone(), true)));
     }
     steps.retain(|(value, _)| !value.is_null());
     if group.target.is_none() {

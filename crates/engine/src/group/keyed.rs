@@ -83,7 +83,7 @@ pub(super) fn apply(
     group: &Group,
     prefix: &[u8],
     before: &Value,
-    changes: Vec<Change>,
+    changes: &[Change<'_>],
 ) -> Result<Value, EngineError> {
     let kind = group.by.as_ref().map_or(Kind::Null, |by| by.ty.kind.clone());
     let mut entries = match before {
@@ -100,7 +100,7 @@ pub(super) fn apply(
         });
         let by: i64 =
             changes.iter().map(|it| i64::from(it.new.is_some()) - i64::from(it.old.is_some())).sum();
-        apply_to_place(working, group, &place_of(prefix, &key), &mut header.place, changes)?;
+        apply_to_place(working, group, &place_of(prefix, &key), &mut header.place, &changes)?;
         header.members =
             header.members.checked_add_signed(by).ok_or_else(|| EngineError::corrupt("a key of a map"))?;
         if header.members == 0 {
@@ -124,21 +124,21 @@ pub(super) fn apply(
 }
 
 /// The changes of each key, by where its header stands.
-fn by_key(prefix: &[u8], changes: Vec<Change>) -> BTreeMap<Vec<u8>, (Value, Vec<Change>)> {
-    let mut all: BTreeMap<Vec<u8>, (Value, Vec<Change>)> = BTreeMap::new();
-    let mut put = |key: Value, change: Change| {
+fn by_key<'s>(prefix: &[u8], changes: &[Change<'s>]) -> BTreeMap<Vec<u8>, (Value, Vec<Change<'s>>)> {
+    let mut all: BTreeMap<Vec<u8>, (Value, Vec<Change<'s>>)> = BTreeMap::new();
+    let mut put = |key: Value, change: Change<'s>| {
         let place = all.entry(header_key(prefix, &key)).or_insert_with(|| (key, Vec::new()));
         place.1.push(change);
     };
-    for Change { member, old, new } in changes {
-        match (old, new) {
+    for change in changes {
+        match (change.old, change.new) {
             (Some(old), Some(new)) if old.key != new.key => {
-                put(old.key.clone(), Change { member: member.clone(), old: Some(old), new: None });
-                put(new.key.clone(), Change { member, old: None, new: Some(new) });
+                put(old.key.clone(), Change { new: None, ..*change });
+                put(new.key.clone(), Change { old: None, ..*change });
             }
             (old, new) => {
-                let key = old.as_ref().or(new.as_ref()).map(|given| given.key.clone());
-                put(key.unwrap_or(Value::Null), Change { member, old, new });
+                let key = old.or(new).map(|given| given.key.clone());
+                put(key.unwrap_or(Value::Null), *change);
             }
         }
     }

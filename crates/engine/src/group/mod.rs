@@ -3,8 +3,8 @@
 //! Here the contributions of members are found and handed to the places they belong to: an owner's group, or one key
 //! of the map that an owner has. What a place keeps is the business of one module each: `counted` (the number of
 //! elements, or the elements themselves), `summed` (a state in the owner's document), `ordered` (rows in order) and
-//! `ranked` (rows in order with counts above them); `keyed` keeps the places of a map. `gathered` is what a place will keep
-//! that is yet to be written.
+//! `ranked` (rows in order with counts above them); `keyed` keeps the places of a map. Where it does not matter in what order
+//! members come and go, `gathered` adds up what they give before any place is looked at.
 
 mod counted;
 mod gathered;
@@ -57,10 +57,11 @@ pub(crate) struct Given {
 }
 
 /// What a place loses and gains by one member.
-pub(crate) struct Change {
-    member: Id,
-    old: Option<Given>,
-    new: Option<Given>,
+#[derive(Clone, Copy)]
+pub(crate) struct Change<'s> {
+    member: &'s Id,
+    old: Option<&'s Given>,
+    new: Option<&'s Given>,
 }
 
 /// What a place keeps beside its rows.
@@ -123,7 +124,10 @@ pub(crate) fn apply(
         (_, whole) => (whole, None),
     };
     let gathered = working.gathered.iter().find(|reach| reach.node == at).cloned();
-    let mut shifts = Vec::new();
+    if lag.is_none() && then.is_none() && gathered.is_none() && Gathered::suits(group) {
+        return gathered::apply(working, node, group, members, counted);
+    }
+    let mut shifts = Vec::with_capacity(members.len());
     for key in members {
         let (before, after) = working.before_and_after(key)?;
         let (was, will) = (Wake::default(), Wake::default());
@@ -145,14 +149,25 @@ pub(crate) fn apply(
         shifts.push(Shift { member: key.id.clone(), old, new });
     }
     let mut changed = Vec::new();
-    for (owner, result) in shift(working, node, group, shifts)? {
-        changed.extend(match counted {
-            Counted::Before => store_result(working, node, &owner, result)?,
-            // Not all members are in it yet: whether a strict field is an error shows in the end.
-            Counted::NotYet => put_result(working, node, &owner, result)?,
-        });
+    for (owner, result) in shift(working, node, group, &shifts)? {
+        changed.extend(store(working, node, &owner, result, counted)?);
     }
     Ok(changed)
+}
+
+/// Stores the result of an owner.
+fn store(
+    working: &mut Working<'_>,
+    node: &PlanNode,
+    owner: &Key,
+    result: Value,
+    counted: Counted,
+) -> Result<Option<Changed>, EngineError> {
+    match counted {
+        Counted::Before => store_result(working, node, owner, result),
+        // Not all members are in it yet: whether a strict field is an error shows in the end.
+        Counted::NotYet => put_result(working, node, owner, result),
+    }
 }
 
 /// Takes old contributions out and puts new ones in; gives the results of the owners that this concerns, which are yet
@@ -161,36 +176,36 @@ pub(crate) fn shift(
     working: &mut Working<'_>,
     node: &PlanNode,
     group: &Group,
-    shifts: Vec<Shift>,
+    shifts: &[Shift],
 ) -> Result<Vec<(Key, Value)>, EngineError> {
-    let mut by_owner: HashMap<Id, Vec<Change>, RandomState> = HashMap::default();
+    let mut by_owner: HashMap<&Id, Vec<Change<'_>>, RandomState> = HashMap::default();
     for Shift { member, old, new } in shifts {
         if old == new {
             continue;
         }
         match (old, new) {
             (Some(old), Some(new)) if old.owner == new.owner => {
-                push_changes(by_owner.entry(new.owner).or_default(), &member, old.given, new.given);
+                push_changes(by_owner.entry(&new.owner).or_default(), member, &old.given, &new.given);
             }
             (old, new) => {
                 if let Some(old) = old {
-                    push_changes(by_owner.entry(old.owner).or_default(), &member, old.given, Vec::new());
+                    push_changes(by_owner.entry(&old.owner).or_default(), member, &old.given, &[]);
                 }
                 if let Some(new) = new {
-                    push_changes(by_owner.entry(new.owner).or_default(), &member, Vec::new(), new.given);
+                    push_changes(by_owner.entry(&new.owner).or_default(), member, &[], &new.given);
                 }
             }
         }
     }
-    let mut owners: Vec<(Key, Vec<Change>)> =
-        by_owner.into_iter().map(|(id, changes)| (Key::new(node.result.ty, id), changes)).collect();
     // Who gave no values and gives none has changed nothing.
-    owners.retain(|(_, changes)| !changes.is_empty());
+    let owners = by_owner.into_iter().filter(|(_, changes)| !changes.is_empty());
+    let mut owners: Vec<_> =
+        owners.map(|(id, changes)| (Key::new(node.result.ty, id.clone()), changes)).collect();
     owners.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
     working.prefetch(owners.iter().map(|(key, _)| key))?;
     let mut results = Vec::with_capacity(owners.len());
     for (owner, changes) in owners {
-        if let Some(result) = apply_to_owner(working, node, group, &owner, changes)? {
+        if let Some(result) = apply_to_owner(working, node, group, &owner, &changes)? {
             results.push((owner, result));
         }
     }
@@ -198,15 +213,11 @@ pub(crate) fn shift(
 }
 
 /// Adds how what a member gave to an owner becomes what it gives, part by part; parts that are as they were left out.
-fn push_changes(changes: &mut Vec<Change>, member: &Id, old: Vec<Given>, new: Vec<Given>) {
-    let (mut old, mut new) = (old.into_iter(), new.into_iter());
-    loop {
-        let (old, new) = (old.next(), new.next());
-        if old.is_none() && new.is_none() {
-            return;
-        }
+fn push_changes<'s>(changes: &mut Vec<Change<'s>>, member: &'s Id, old: &'s [Given], new: &'s [Given]) {
+    for at in 0..old.len().max(new.len()) {
+        let (old, new) = (old.get(at), new.get(at));
         if old != new {
-            changes.push(Change { member: member.clone(), old, new });
+            changes.push(Change { member, old, new });
         }
     }
 }
@@ -232,12 +243,7 @@ pub(crate) fn contribution_by(
     group: &Group,
     member: &Id,
 ) -> Result<Option<Contribution>, EngineError> {
-    let Value::Ref(owner) = eval.value(&group.owner)? else { return Ok(None) };
-    for condition in &group.conditions {
-        if !eval.holds(condition)? {
-            return Ok(None);
-        }
-    }
+    let Some(owner) = owner_of(eval, group)? else { return Ok(None) };
     let key = match &group.by {
         Some(by) => match eval.value(by)? {
             key if key.is_null() => return Ok(None),
@@ -245,14 +251,7 @@ pub(crate) fn contribution_by(
         },
         None => Value::Null,
     };
-    let value = match (&group.value, &group.target) {
-        (Some(value), _) => eval.value(value)?,
-        (None, Some(target)) => match eval.value(target)? {
-            target @ Value::Ref(_) => target,
-            _ => return Ok(None),
-        },
-        (None, None) => Value::Ref(member.clone()),
-    };
+    let Some(value) = value_of(eval, group, member)? else { return Ok(None) };
     let mut order = Vec::new();
     if !group.is_by_value() {
         for (key, descending) in &group.keys {
@@ -276,13 +275,33 @@ pub(crate) fn contribution_by(
     Ok(Some(Contribution { owner, given }))
 }
 
+/// In whose group a member counts; nothing where it does not.
+fn owner_of(eval: &Eval<'_>, group: &Group) -> Result<Option<Id>, EngineError> {
+    let Value::Ref(owner) = eval.value(&group.owner)? else { return Ok(None) };
+    for condition in &group.conditions {
+        if !eval.holds(condition)? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(owner))
+}
+
+/// What is summed, compared or listed of a member that counts; nothing where it stands for nobody.
+fn value_of(eval: &Eval<'_>, group: &Group, member: &Id) -> Result<Option<Value>, EngineError> {
+    match (&group.value, &group.target) {
+        (Some(value), _) => eval.value(value).map(Some),
+        (None, Some(target)) => Ok(Some(eval.value(target)?).filter(|it| matches!(it, Value::Ref(_)))),
+        (None, None) => Ok(Some(Value::Ref(member.clone()))),
+    }
+}
+
 /// The new result of an owner's group; nothing where the owner is gone, and its rows with it.
 fn apply_to_owner(
     working: &mut Working<'_>,
     node: &PlanNode,
     group: &Group,
     owner: &Key,
-    changes: Vec<Change>,
+    changes: &[Change<'_>],
 ) -> Result<Option<Value>, EngineError> {
     let slot = node.result.slot;
     let prefix = keys::members_of(node.definition, &owner.id);
@@ -308,15 +327,15 @@ fn apply_to_place(
     group: &Group,
     prefix: &[u8],
     place: &mut Place,
-    changes: Vec<Change>,
+    changes: &[Change<'_>],
 ) -> Result<(), EngineError> {
     match group.keeping() {
         Keeping::Counts => counted::apply(working, group, prefix, place, changes),
         Keeping::Sums => {
-            summed::apply(group, place, &changes);
+            summed::apply(group, place, changes);
             Ok(())
         }
-        Keeping::Order => ordered::apply(working, group.aggregate, prefix, place, &changes),
-        Keeping::Ranks => ranked::apply(working, group.aggregate, prefix, place, &changes),
+        Keeping::Order => ordered::apply(working, group.aggregate, prefix, place, changes),
+        Keeping::Ranks => ranked::apply(working, group.aggregate, prefix, place, changes),
     }
 }

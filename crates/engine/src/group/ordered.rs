@@ -42,13 +42,13 @@ pub(super) fn apply(
     aggregate: Aggregate,
     prefix: &[u8],
     place: &mut Place,
-    changes: &[Change],
+    changes: &[Change<'_>],
 ) -> Result<(), EngineError> {
     for Change { member, old, new } in changes {
-        if let Some((key, _)) = old.as_ref().and_then(|old| row(aggregate, prefix, member, old)) {
+        if let Some((key, _)) = old.and_then(|old| row(aggregate, prefix, member, old)) {
             working.delete_row(keys::MEMBER, key);
         }
-        if let Some((key, value)) = new.as_ref().and_then(|new| row(aggregate, prefix, member, new)) {
+        if let Some((key, value)) = new.and_then(|new| row(aggregate, prefix, member, new)) {
             working.put_row(keys::MEMBER, key, value);
         }
     }
@@ -70,7 +70,7 @@ fn by_value(
     aggregate: Aggregate,
     prefix: &[u8],
     before: &Value,
-    changes: &[Change],
+    changes: &[Change<'_>],
 ) -> Result<Value, EngineError> {
     Ok(match aggregate {
         Aggregate::Top(count) => {
@@ -158,10 +158,10 @@ fn with_changes(
     working: &Working<'_>,
     prefix: &[u8],
     list: &[Value],
-    changes: &[Change],
+    changes: &[Change<'_>],
 ) -> Result<Vec<Value>, EngineError> {
     let mut list = list.to_vec();
-    let given = changes.iter().flat_map(|change| [&change.old, &change.new]).flatten();
+    let given = changes.iter().flat_map(|change| [change.old, change.new]).flatten();
     for given in given.filter(|given| !given.value.is_null() && !given.value.is_error()) {
         let mut equal = prefix.to_vec();
         equal.extend_from_slice(&given.order);

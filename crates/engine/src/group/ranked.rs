@@ -22,11 +22,11 @@ pub(super) fn apply(
     aggregate: Aggregate,
     prefix: &[u8],
     place: &mut Place,
-    changes: &[Change],
+    changes: &[Change<'_>],
 ) -> Result<(), EngineError> {
     let rows = Rows::below(keys::MEMBER, prefix);
     for Change { member, old, new } in changes {
-        match (element(member, old.as_ref()), element(member, new.as_ref())) {
+        match (element(member, *old), element(member, *new)) {
             // Equal values may differ in kind, as 1 and 1.0 do.
             (Some((old, _)), Some((new, value))) if old == new => rows.replace(working, &new, value),
             (old, new) => {

@@ -7,12 +7,12 @@ use corollary_value::{SumState, Value};
 
 use super::{Change, Place};
 
-pub(super) fn apply(group: &Group, place: &mut Place, changes: &[Change]) {
+pub(super) fn apply(group: &Group, place: &mut Place, changes: &[Change<'_>]) {
     for change in changes {
-        if let Some(old) = &change.old {
+        if let Some(old) = change.old {
             place.state.remove(&old.value);
         }
-        if let Some(new) = &change.new {
+        if let Some(new) = change.new {
             place.state.add(&new.value);
         }
     }

@@ -211,7 +211,7 @@ impl<'s> Run<'s> {
             shifts.push(shift);
         }
         let mut changed = BTreeSet::new();
-        for (owner, result) in group::shift(working, &self.schema.plan.nodes[at], group, shifts)? {
+        for (owner, result) in group::shift(working, &self.schema.plan.nodes[at], group, &shifts)? {
             if self.store(working, at, &owner, result)? {
                 changed.insert(owner.id);
             }

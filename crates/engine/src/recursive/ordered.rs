@@ -364,7 +364,7 @@ impl Run<'_> {
             .into_iter()
             .map(|(member, new)| self.shifted(working, node_at, group, &member, new))
             .collect();
-        for (of, result) in group::shift(working, node, group, shifts?)? {
+        for (of, result) in group::shift(working, node, group, &shifts?)? {
             debug_assert_eq!(of, owner, "members change their owner before the closure is made");
             if self.store(working, node_at, &of, result)? {
                 closure.changed.insert((node_at, of.id));

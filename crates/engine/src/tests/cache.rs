@@ -26,7 +26,7 @@ fn hit(cache: &Cache, n: u32, at: u64) -> Option<u64> {
 #[test]
 fn a_reader_of_an_older_revision_is_not_shown_a_newer_document() {
     let cache = Cache::new(1 << 20);
-    cache.put(key(1), doc(5), 5);
+    cache.put(&key(1), doc(5), 5);
     assert_eq!(hit(&cache, 1, 5), Some(5));
     assert!(matches!(cache.get(&key(1), 4), Lookup::Newer));
 }
@@ -34,7 +34,7 @@ fn a_reader_of_an_older_revision_is_not_shown_a_newer_document() {
 #[test]
 fn a_late_reader_does_not_put_an_old_document_over_a_newer_one() {
     let cache = Cache::new(1 << 20);
-    cache.put(key(1), doc(5), 5);
+    cache.put(&key(1), doc(5), 5);
     cache.fill(&key(1), doc(2), 4);
     assert_eq!(hit(&cache, 1, 9), Some(5));
 }
@@ -43,9 +43,9 @@ fn a_late_reader_does_not_put_an_old_document_over_a_newer_one() {
 fn a_late_reader_does_not_fill_a_gap_that_a_newer_document_left() {
     // Room for a few entries in each shard, so that the first to come is dropped soon.
     let cache = Cache::new(SHARDS * ENTRY_BYTES * 4);
-    cache.put(key(0), doc(50), 50);
+    cache.put(&key(0), doc(50), 50);
     for n in 1..2000 {
-        cache.put(key(n), doc(49), 49);
+        cache.put(&key(n), doc(49), 49);
     }
     assert!(matches!(cache.get(&key(0), 99), Lookup::Unknown), "it was dropped");
     cache.fill(&key(0), doc(2), 48);
@@ -57,7 +57,7 @@ fn a_late_reader_does_not_fill_a_gap_that_a_newer_document_left() {
 #[test]
 fn what_is_forgotten_is_not_filled_again_by_those_who_read_before() {
     let cache = Cache::new(1 << 20);
-    cache.put(key(1), doc(5), 5);
+    cache.put(&key(1), doc(5), 5);
     cache.forget(&key(1), 6);
     assert!(matches!(cache.get(&key(1), 6), Lookup::Unknown));
     cache.fill(&key(1), doc(5), 5);
@@ -74,22 +74,28 @@ fn what_is_forgotten_is_not_filled_again_by_those_who_read_before() {
 #[test]
 fn what_nobody_has_asked_for_is_not_put_and_not_filled_by_those_who_read_before() {
     let cache = Cache::new(1 << 20);
-    cache.put(key(1), doc(5), 5);
-    cache.put_if_known(key(1), doc(6), 6);
+    cache.put(&key(1), doc(5), 5);
+    cache.put_if_known(&key(1), doc(6), 6);
     assert_eq!(hit(&cache, 1, 6), Some(6));
-    cache.put_if_known(key(2), doc(6), 6);
+    cache.put_if_known(&key(2), doc(6), 6);
     assert!(matches!(cache.get(&key(2), 6), Lookup::Unknown));
     cache.fill(&key(2), doc(3), 5);
     assert!(matches!(cache.get(&key(2), 6), Lookup::Unknown), "3 is older than what was left out");
     cache.fill(&key(2), doc(6), 6);
     assert_eq!(hit(&cache, 2, 6), Some(6));
+    // Somebody looked whether it was there.
+    cache.fill(&key(3), None, 6);
+    cache.put_if_known(&key(3), doc(7), 7);
+    assert!(matches!(cache.get(&key(3), 7), Lookup::Unknown));
+    cache.fill(&key(3), None, 6);
+    assert!(matches!(cache.get(&key(3), 7), Lookup::Unknown), "6 is older than what was left out");
 }
 
 #[test]
 fn it_stays_within_its_bytes() {
     let cache = Cache::new(1 << 16);
     for n in 0..10_000 {
-        cache.put(key(n), doc(1), 1);
+        cache.put(&key(n), doc(1), 1);
     }
     let CacheStats { entries, bytes, .. } = cache.stats();
     assert!(bytes <= 1 << 16 && entries > 50, "{entries} entries of {bytes} bytes");

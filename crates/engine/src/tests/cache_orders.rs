@@ -5,12 +5,12 @@
 //! cache, and publishes; a reader takes the published revision, asks the cache, and where that does not know looks into a snapshot
 //! and fills the gap. Whatever the order, a reader sees each resource as it was at its revision.
 
-#[path = "../cache.rs"]
+#[path = "../cache/mod.rs"]
 #[allow(dead_code, unreachable_pub, clippy::duplicate_mod)]
 // it is there twice on purpose, and not all of it is used here
 mod cache;
 
-/// What `cache.rs` takes from `super::sync`.
+/// What `cache/mod.rs` takes from `super::sync`.
 mod sync {
     /// A lock as that of `parking_lot`, of Shuttle.
     pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
@@ -106,8 +106,8 @@ impl World {
         }
         match (executor, from) {
             (Executor::ForgetsThatItForgot, _) => self.cache.forget(&key(number), 0),
-            (_, From::Here) => self.cache.put(key(number), Some(doc(revision)), revision),
-            (_, From::AnUpdate) => self.cache.put_if_known(key(number), Some(doc(revision)), revision),
+            (_, From::Here) => self.cache.put(&key(number), Some(doc(revision)), revision),
+            (_, From::AnUpdate) => self.cache.put_if_known(&key(number), Some(doc(revision)), revision),
             (_, From::Elsewhere) => self.cache.forget(&key(number), revision),
         }
         publish();

@@ -15,6 +15,7 @@
 
 use std::collections::BTreeMap;
 
+use corollary_schema::Schema;
 use corollary_schema::plan::{Group, Rule};
 use corollary_value::Id;
 use foldhash::fast::RandomState;
@@ -66,15 +67,15 @@ impl Reach {
 }
 
 impl Gathering {
-    fn put(&mut self, given: Option<Contribution>) {
+    fn put(&mut self, group: &Group, given: Option<Contribution>) {
         if let Some(Contribution { owner, given }) = given {
-            self.parts.entry(owner).or_default().add(&given);
+            self.parts.entry(owner).or_default().add(group, &given);
         }
     }
 
-    fn take(&mut self, given: Option<Contribution>) {
+    fn take(&mut self, group: &Group, given: Option<Contribution>) {
         if let Some(Contribution { owner, given }) = given {
-            self.parts.entry(owner).or_default().remove(&given);
+            self.parts.entry(owner).or_default().remove(group, &given);
         }
     }
 }
@@ -90,11 +91,13 @@ impl Gatherings {
     }
 
     /// Takes over what a durable commit has changed of members that are gathered.
-    pub fn follow(&mut self, shifts: Vec<(usize, Shift)>) {
+    pub fn follow(&mut self, schema: &Schema, shifts: Vec<(usize, Shift)>) {
         for (node, Shift { old, new, .. }) in shifts {
-            if let Some(gathering) = self.0.get_mut(&node) {
-                gathering.take(old);
-                gathering.put(new);
+            if let (Some(gathering), Rule::Group(group)) =
+                (self.0.get_mut(&node), &schema.plan.nodes[node].rule)
+            {
+                gathering.take(group, old);
+                gathering.put(group, new);
             }
         }
     }
@@ -182,7 +185,7 @@ fn gather_part(
             Some(lag) => lag.whole(working, group, &key.id, &doc, &wake)?,
             None => group::contribution(working, group, &key.id, &doc, &wake)?,
         };
-        gathering.put(given.filter(|it| written.is_none_or(|written| it.owner > *written)));
+        gathering.put(group, given.filter(|it| written.is_none_or(|written| it.owner > *written)));
     }
     gathering.members += count as u64;
     gathering.reach.complete = count < limit;

@@ -54,7 +54,7 @@ pub fn flights(keep: bool) -> Result<(), Failure> {
     for (ty, name, packed) in FILES {
         let source = file::gzipped(name, packed).ok_or_else(|| format!("{name} is not in the program"))?;
         let ty = open::type_named(&schema, ty)?;
-        let imported = import::into(source, &schema, ty, &mut Direct(&mut executor), None);
+        let imported = import::into(source, &schema, ty, &mut Direct::new(&mut executor), None);
         if imported.failed.is_some() || imported.rejected > 0 {
             return Err(format!("{name} could not be loaded: {:?}", imported.failed).into());
         }

@@ -51,7 +51,7 @@ pub fn run(
             let (mut executor, _) = open::open(place, open::AT_ONCE, &[], &open::process())?;
             let schema = executor.engine().schema().clone();
             let ix = open::type_named(&schema, ty)?;
-            let imported = into(source, &schema, ix, &mut Direct(&mut executor), rejects);
+            let imported = into(source, &schema, ix, &mut Direct::new(&mut executor), rejects);
             // What is to follow in the background follows now.
             let followed = executor.finish_updates(Timestamp::now(), UPDATE_BATCH);
             followed.map_err(|error| error.to_string())?;

@@ -1,21 +1,25 @@
 //! The import of a file: rows in large transactions, into an open store or to a running server. A row that is refused
 //! is told with its line and reason, and leaves the others of its transaction alone.
 
+use std::mem::replace;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use corollary_engine::{EngineError, Executor, Key, Refusal, Transaction, Write};
-use corollary_schema::{Schema, TypeIx};
+use corollary_schema::{FieldKind, FieldRef, Schema, TypeIx};
 use jiff::Timestamp;
 
 use super::file::Source;
 use super::rows::{self, Rejected, Row};
 use crate::http::{Limits, fresh_id, taken};
-use crate::json::encode::bare;
+use crate::json::encode::{bare, target_of};
 
-/// Rows in one transaction of a store that is open here. Larger ones save syncs and rewritten pages, smaller ones memory;
-/// measured on the flights: 15.4 s and 310 MB at 4,000, 13.5 s and 440 MB at 16,000.
+/// Rows in one commit of a store that is open here. Larger ones save syncs and rewritten pages, smaller ones memory.
 const DIRECT_ROWS: usize = 10_000;
+
+/// Rows in one transaction, several of which are one commit: about what stays in the caches of a processor while all that
+/// follows from it is brought about (the flights: 12.7 s in one of 10,000, 12.0 s in five).
+const TRANSACTION_ROWS: usize = 2_000;
 
 /// Rows in one request to a server, which others use too.
 const REMOTE_ROWS: usize = 2_000;
@@ -27,8 +31,10 @@ const AHEAD_BATCHES: usize = 2;
 pub trait Sink {
     /// Rows that are best created together.
     fn batch_rows(&self) -> usize;
-    /// Creates resources, all or none. The refusals name the rows by position.
-    fn create(&mut self, ty: TypeIx, rows: &[Row]) -> Result<(), Refused>;
+    /// Rows of them that are created all or none.
+    fn part_rows(&self, ty: TypeIx) -> usize;
+    /// Creates resources, each part all or none, and tells of each in order. The refusals name the rows by position in it.
+    fn create(&mut self, ty: TypeIx, rows: &[Row]) -> Vec<Result<(), Refused>>;
 }
 
 /// Why a batch was not created.
@@ -42,34 +48,74 @@ pub enum Refused {
 }
 
 /// Straight into a store that this process has open.
-pub struct Direct<'e>(pub &'e mut Executor);
+pub struct Direct<'e>(&'e mut Executor);
+
+impl<'e> Direct<'e> {
+    /// Through an executor, which keeps in memory nothing new of what it is given by this.
+    pub fn new(executor: &'e mut Executor) -> Direct<'e> {
+        executor.pass_through(true);
+        Direct(executor)
+    }
+}
+
+impl Drop for Direct<'_> {
+    fn drop(&mut self) {
+        self.0.pass_through(false);
+    }
+}
 
 impl Sink for Direct<'_> {
     fn batch_rows(&self) -> usize {
         DIRECT_ROWS
     }
 
-    fn create(&mut self, ty: TypeIx, rows: &[Row]) -> Result<(), Refused> {
+    fn part_rows(&self, ty: TypeIx) -> usize {
+        // A row may link to one that comes later, if both are in one transaction.
+        if links_to_itself(self.0.engine().schema(), ty) { DIRECT_ROWS } else { TRANSACTION_ROWS }
+    }
+
+    fn create(&mut self, ty: TypeIx, rows: &[Row]) -> Vec<Result<(), Refused>> {
         let now = Timestamp::now();
         let keys = rows.iter().map(|row| Key::new(ty, row.id.clone().unwrap_or_else(fresh_id)));
         let keys: Vec<Key> = keys.collect();
         let writes = keys.iter().zip(rows).map(|(key, row)| Write::Create(key.clone(), row.facts.clone()));
-        let transaction = Transaction { writes: writes.collect() };
-        let outcome = self.0.commit(&[transaction], now).and_then(|mut outcomes| outcomes.remove(0));
+        let writes: Vec<Write> = writes.collect();
+        let part_rows = self.part_rows(ty);
+        let parts = writes.chunks(part_rows).map(|part| Transaction { writes: part.to_vec() });
+        match self.0.commit(&parts.collect::<Vec<_>>(), now) {
+            Ok(outcomes) => {
+                let outcomes = outcomes.into_iter().zip(keys.chunks(part_rows));
+                outcomes.map(|(outcome, keys)| self.told(outcome, keys, now)).collect()
+            }
+            Err(error) => vec![Err(Refused::Failed(error.to_string()))],
+        }
+    }
+}
+
+impl Direct<'_> {
+    /// What became of a transaction that creates some resources.
+    fn told<T>(&self, outcome: Result<T, EngineError>, keys: &[Key], now: Timestamp) -> Result<(), Refused> {
         match outcome {
             Ok(_) => Ok(()),
             Err(EngineError::Refused(refusals)) if refusals.iter().any(|it| it.code == "exists") => {
-                let taken = self.0.engine().read(now, |working| taken(working, &keys));
-                Err(match taken {
-                    Ok(taken) if taken.is_empty() => Refused::Rows(refusals),
-                    Ok(taken) => Refused::Rows(taken),
-                    Err(error) => Refused::Failed(error.to_string()),
-                })
+                match self.0.engine().read(now, |working| taken(working, keys)) {
+                    Ok(taken) if taken.is_empty() => Err(Refused::Rows(refusals)),
+                    Ok(taken) => Err(Refused::Rows(taken)),
+                    Err(error) => Err(Refused::Failed(error.to_string())),
+                }
             }
             Err(EngineError::Refused(refusals)) => Err(Refused::Rows(refusals)),
             Err(error) => Err(Refused::Failed(error.to_string())),
         }
     }
+}
+
+/// May resources of a type lead to others of it by what somebody writes?
+fn links_to_itself(schema: &Schema, ty: TypeIx) -> bool {
+    schema.ty(ty).slots().any(|(slot, field)| match field.kind {
+        FieldKind::Among { .. } | FieldKind::Several { .. } => true,
+        _ => field.is_fact() && target_of(schema, FieldRef { ty, slot }) == Some(ty),
+    })
 }
 
 /// To a server, as NDJSON.
@@ -87,7 +133,17 @@ impl Sink for Remote<'_> {
         REMOTE_ROWS
     }
 
-    fn create(&mut self, ty: TypeIx, rows: &[Row]) -> Result<(), Refused> {
+    fn part_rows(&self, _: TypeIx) -> usize {
+        REMOTE_ROWS
+    }
+
+    fn create(&mut self, ty: TypeIx, rows: &[Row]) -> Vec<Result<(), Refused>> {
+        vec![self.post(ty, rows)]
+    }
+}
+
+impl Remote<'_> {
+    fn post(&self, ty: TypeIx, rows: &[Row]) -> Result<(), Refused> {
         let resource = self.schema.ty(ty);
         let failed = |why: String| Refused::Failed(why);
         let Some(root) = &resource.root else {
@@ -176,7 +232,7 @@ pub fn run(
                 if rows.len() + rejected.len() < batch_rows {
                     return true;
                 }
-                let rows = std::mem::replace(&mut rows, Vec::with_capacity(batch_rows));
+                let rows = replace(&mut rows, Vec::with_capacity(batch_rows));
                 sender.send((rows, std::mem::take(&mut rejected))).is_ok()
             });
             // The writer may have ended already; then nobody waits for the rest.
@@ -188,33 +244,36 @@ pub fn run(
                 imported.rejected += 1;
                 reject(row);
             }
+            let part_rows = sink.part_rows(ty);
             let mut waiting = vec![rows];
-            while let Some(mut rows) = waiting.pop() {
-                if rows.is_empty() {
-                    continue;
+            'waiting: while let Some(mut rows) = waiting.pop() {
+                let outcomes = if rows.is_empty() { Vec::new() } else { sink.create(ty, &rows) };
+                for outcome in outcomes {
+                    let rest = rows.split_off(part_rows.min(rows.len()));
+                    let mut part = replace(&mut rows, rest);
+                    let rejected = match outcome {
+                        Ok(()) => {
+                            imported.created += part.len() as u64;
+                            continue;
+                        }
+                        Err(Refused::Rows(refusals)) => drop_refused(&mut part, &refusals),
+                        Err(Refused::TooLarge(reason)) if part.len() == 1 => part
+                            .drain(..)
+                            .map(|row| Rejected { line: row.line, reason: reason.clone() })
+                            .collect(),
+                        Err(Refused::TooLarge(_)) => {
+                            waiting.push(part.split_off(part.len() / 2));
+                            Vec::new()
+                        }
+                        Err(Refused::Failed(reason)) => {
+                            imported.failed = Some(reason);
+                            break 'waiting;
+                        }
+                    };
+                    imported.rejected += rejected.len() as u64;
+                    rejected.iter().for_each(&mut *reject);
+                    waiting.push(part);
                 }
-                let rejected = match sink.create(ty, &rows) {
-                    Ok(()) => {
-                        imported.created += rows.len() as u64;
-                        continue;
-                    }
-                    Err(Refused::Rows(refusals)) => drop_refused(&mut rows, &refusals),
-                    Err(Refused::TooLarge(reason)) if rows.len() == 1 => rows
-                        .drain(..)
-                        .map(|row| Rejected { line: row.line, reason: reason.clone() })
-                        .collect(),
-                    Err(Refused::TooLarge(_)) => {
-                        waiting.push(rows.split_off(rows.len() / 2));
-                        Vec::new()
-                    }
-                    Err(Refused::Failed(reason)) => {
-                        imported.failed = Some(reason);
-                        break;
-                    }
-                };
-                imported.rejected += rejected.len() as u64;
-                rejected.iter().for_each(&mut *reject);
-                waiting.push(rows);
             }
             progress(&imported);
             if imported.failed.is_some() {

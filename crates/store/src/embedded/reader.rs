@@ -201,6 +201,35 @@ pub(super) fn matches(
     Ok(found == expected)
 }
 
+/// Where the database has no keys, as far as was seen: whoever asks for many keys in their order asks once for all that are in
+/// one gap. New resources mostly come behind all that are there.
+#[derive(Default)]
+struct Gap {
+    /// A key that is not there; none where no gap has been seen.
+    from: Option<Vec<u8>>,
+    /// The next one that is; none where there is none.
+    to: Option<Vec<u8>>,
+}
+
+impl Gap {
+    /// Is a key in it?
+    fn has(&self, key: &[u8]) -> bool {
+        self.from.as_ref().is_some_and(|from| &**from <= key) && self.to.as_ref().is_none_or(|to| key < &**to)
+    }
+
+    /// The value of a key by a statement that gives all rows from it on. Where there is none the gap is around the key.
+    fn read(&mut self, statement: &mut Statement<'_>, key: &[u8]) -> rusqlite::Result<Option<Vec<u8>>> {
+        statement.raw_bind_parameter(1, key)?;
+        let mut rows = statement.raw_query();
+        let to = match rows.next()? {
+            Some(row) if blob(row, 0)? == key => return blob(row, 1).map(|value| Some(value.to_vec())),
+            row => row.map(|row| blob(row, 0).map(<[u8]>::to_vec)).transpose()?,
+        };
+        (self.from, self.to) = (Some(key.to_vec()), to);
+        Ok(None)
+    }
+}
+
 /// The value that a statement, which selects it by key, finds.
 fn read_value(statement: &mut Statement<'_>, key: &[u8]) -> rusqlite::Result<Option<Vec<u8>>> {
     statement.raw_bind_parameter(1, key)?;
@@ -221,10 +250,12 @@ impl Snapshot for EmbeddedSnapshot {
     fn get_many(&self, keyspace: Keyspace, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let sql = self.sql(keyspace)?;
         let read = || -> rusqlite::Result<Vec<Option<Vec<u8>>>> {
-            let mut statement = self.connection().prepare_cached(&sql.get)?;
+            let mut statement = self.connection().prepare_cached(sql.from())?;
+            let mut gap = Gap::default();
             let mut read = |key: &&[u8]| match self.layers.get(keyspace, key) {
                 Some(value) => Ok(value.map(<[u8]>::to_vec)),
-                None => read_value(&mut statement, key),
+                None if gap.has(key) => Ok(None),
+                None => gap.read(&mut statement, key),
             };
             keys.iter().map(&mut read).collect()
         };

@@ -86,6 +86,11 @@ impl KeyspaceSql {
         }
     }
 
+    /// A forward scan from a key to the end.
+    pub(super) fn from(&self) -> &str {
+        &self.forward[kind(&KeyRange { from: Bound::Included(Vec::new()), to: Bound::Unbounded })]
+    }
+
     /// A forward scan that reads no values and gives empty ones.
     pub(super) fn scan_keys(&self, range: &KeyRange) -> &str {
         &self.keys[kind(range)]

@@ -107,3 +107,55 @@ impl Heads {
         if bytes <= known && others <= known { bytes.cmp(&others) } else { probe.order(arena.key(entry)) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::{btree_set, vec};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Keys with their keyspace: alike for long, of any length, with zeros at their ends.
+    fn key() -> impl Strategy<Value = Vec<u8>> {
+        let front = prop::sample::select(vec![0usize, 0, 3, 22, 23, 24, 40]);
+        let rest = vec(prop::sample::select(vec![0u8, 0, 1, 0xff]), 1..12);
+        (front, rest).prop_map(|(front, rest)| [vec![7; front], rest].concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn heads_tell_what_keys_tell(keys in btree_set(key(), 1..60), others in vec(key(), 1..60)) {
+            let (keys, arena) = (Vec::from_iter(keys), Arena::default());
+            let mut entries = Vec::new();
+            for (record, key) in keys.iter().enumerate() {
+                arena.add(record as u32, key.clone().into());
+                entries.push(Entry { record: record as u32, at: 0, value_bytes: 0, key_bytes: key.len() as u16 });
+            }
+            let mut heads = Heads::of(&arena, entries.iter(), 0);
+            for other in others.iter().chain(&keys) {
+                let probe = Probe::of(other);
+                let found = heads.search(&arena, |at| &entries[at], probe);
+                prop_assert_eq!(found, keys.binary_search(other));
+                for (at, key) in keys.iter().enumerate() {
+                    prop_assert_eq!(heads.order(&arena, at, &entries[at], probe), key.cmp(other));
+                }
+            }
+            // One more is taken up if it shares the front, and then it is found.
+            let mut more = keys.clone();
+            for other in others {
+                let Err(at) = more.binary_search(&other) else { continue };
+                if !heads.insert(at, Probe::of(&other)) {
+                    continue;
+                }
+                let record = 1_000 + more.len() as u32;
+                arena.add(record, other.clone().into());
+                entries.insert(at, Entry { record, at: 0, value_bytes: 0, key_bytes: other.len() as u16 });
+                more.insert(at, other);
+                for (at, key) in more.iter().enumerate() {
+                    prop_assert_eq!(heads.search(&arena, |at| &entries[at], Probe::of(key)), Ok(at));
+                }
+            }
+        }
+    }
+}

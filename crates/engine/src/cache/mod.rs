@@ -17,21 +17,25 @@
 //! own; so of two snapshots of one revision neither has an older document than the other. `Executor::put` holds
 //! commits to it in all tests.
 //!
-//! Read next: [`crate::base`], the only user. `tests/cache.rs` has what is asked of it, `tests/cache_orders.rs` tries orders of threads.
+//! Read next: `ring`, which finds entries and those to drop; [`crate::base`], the only user. `tests/cache.rs` has what is asked
+//! of it, `tests/cache_orders.rs` tries orders of threads.
 
-use std::hash::{BuildHasher, Hash};
+mod ring;
+
+use std::hash::BuildHasher;
+use std::mem::replace;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use lru::LruCache;
 
+use self::ring::Ring;
 use super::sync::Mutex;
 use crate::doc::{Doc, Key};
 
 /// Locks that readers spread over.
 pub(crate) const SHARDS: usize = 16;
 
-/// What the map and the list of least recent use take for one entry, in bytes, about.
+/// What the ring and its map take for one entry, in bytes, about.
 pub(crate) const ENTRY_BYTES: usize = 128;
 
 /// See the module.
@@ -41,7 +45,7 @@ pub struct Cache {
 }
 
 struct Shard {
-    entries: LruCache<Key, Entry, RandomState>,
+    entries: Ring<Entry>,
     bytes: usize,
     limit_bytes: usize,
     /// The highest revision of an entry that was dropped to make room.
@@ -69,7 +73,8 @@ struct Entry {
     /// The commit that made it so; for a resource that is not there, one at which it was not.
     revision: u64,
     doc: Option<Arc<Doc>>,
-    bytes: usize,
+    /// In so many that a slot of the ring takes 64 of them.
+    bytes: u32,
 }
 
 /// What the cache knows of a resource at a revision.
@@ -97,7 +102,7 @@ impl Cache {
     pub fn new(limit_bytes: usize) -> Cache {
         let shard = |_| {
             Mutex::new(Shard {
-                entries: LruCache::unbounded_with_hasher(RandomState::default()),
+                entries: Ring::new(),
                 bytes: 0,
                 limit_bytes: limit_bytes / SHARDS,
                 dropped: 0,
@@ -110,52 +115,55 @@ impl Cache {
 
     /// What a resource is at a published revision.
     pub fn get(&self, key: &Key, at: u64) -> Lookup {
-        let mut shard = self.shard(key).lock();
-        let found = Lookup::of(shard.entries.get(key), at);
+        let (hash, shard) = self.shard(key);
+        let mut shard = shard.lock();
+        let found = Lookup::of(shard.entries.get(hash, key).map(|entry| &*entry), at);
         shard.hits += u64::from(matches!(found, Lookup::Hit(_)));
         found
     }
 
     /// The same, for who goes through everything once: what others read stays as recently used as it was.
     pub fn peek(&self, key: &Key, at: u64) -> Lookup {
-        let mut shard = self.shard(key).lock();
-        let found = Lookup::of(shard.entries.peek(key), at);
+        let (hash, shard) = self.shard(key);
+        let mut shard = shard.lock();
+        let found = Lookup::of(shard.entries.peek(hash, key), at);
         shard.hits += u64::from(matches!(found, Lookup::Hit(_)));
         found
     }
 
-    /// Puts what a commit made of a resource where there is an entry of it; where there is none, that is a gap that no older
-    /// reader fills. For the executor, in the order of commits.
-    pub fn put_if_known(&self, key: Key, doc: Option<Arc<Doc>>, revision: u64) {
-        let mut shard = self.shard(&key).lock();
-        match shard.entries.contains(&key) {
-            true => shard.insert(key, doc, revision),
-            false => shard.dropped = shard.dropped.max(revision),
+    /// Puts what a commit made of a resource where there is a document of it; where there is none, that is a gap that no older
+    /// reader fills. That it was not there does not count: who creates it has asked for that. For the executor, in the order
+    /// of commits.
+    pub fn put_if_known(&self, key: &Key, doc: Option<Arc<Doc>>, revision: u64) {
+        let (hash, shard) = self.shard(key);
+        let mut shard = shard.lock();
+        match shard.entries.peek(hash, key).is_some_and(|entry| entry.doc.is_some()) {
+            true => shard.put(hash, key, Entry::of(doc, revision)),
+            false => shard.forget(hash, key, revision),
         }
     }
 
     /// Puts what a commit made of a resource. For the executor, in the order of commits.
-    pub fn put(&self, key: Key, doc: Option<Arc<Doc>>, revision: u64) {
-        self.shard(&key).lock().insert(key, doc, revision);
+    pub fn put(&self, key: &Key, doc: Option<Arc<Doc>>, revision: u64) {
+        let (hash, shard) = self.shard(key);
+        shard.lock().put(hash, key, Entry::of(doc, revision));
     }
 
     /// Fills a gap with what a reader found in a snapshot of a revision.
     pub fn fill(&self, key: &Key, doc: Option<Arc<Doc>>, snapshot: u64) {
-        let mut shard = self.shard(key).lock();
+        let (hash, shard) = self.shard(key);
+        let mut shard = shard.lock();
         shard.fills += 1;
-        if snapshot >= shard.dropped && !shard.entries.contains(key) {
+        if snapshot >= shard.dropped && shard.entries.peek(hash, key).is_none() {
             let revision = doc.as_ref().map_or(snapshot, |doc| doc.revision);
-            shard.insert(key.clone(), doc, revision);
+            shard.add(hash, key, Entry::of(doc, revision));
         }
     }
 
     /// Another commit has changed a resource: the entry goes, and none from before it comes back.
     pub fn forget(&self, key: &Key, revision: u64) {
-        let mut shard = self.shard(key).lock();
-        shard.dropped = shard.dropped.max(revision);
-        if let Some(old) = shard.entries.pop(key) {
-            shard.bytes -= old.bytes;
-        }
+        let (hash, shard) = self.shard(key);
+        shard.lock().forget(hash, key, revision);
     }
 
     /// Other commits up to a revision have changed nobody knows what.
@@ -191,25 +199,54 @@ impl Cache {
         all
     }
 
-    fn shard(&self, key: &Key) -> &Mutex<Shard> {
-        let mut hasher = self.hasher.build_hasher();
-        key.hash(&mut hasher);
-        // The map in the shard takes the low bits.
-        &self.shards[(std::hash::Hasher::finish(&hasher) >> 60) as usize % SHARDS]
+    /// The hash of a key, and where its entry is.
+    fn shard(&self, key: &Key) -> (u64, &Mutex<Shard>) {
+        let hash = self.hasher.hash_one(key);
+        // The map in the shard takes the lowest bits and the highest.
+        (hash, &self.shards[(hash >> 40) as usize % SHARDS])
+    }
+}
+
+impl Entry {
+    fn of(doc: Option<Arc<Doc>>, revision: u64) -> Entry {
+        let bytes = ENTRY_BYTES + doc.as_ref().map_or(0, |doc| doc.bytes());
+        Entry { revision, doc, bytes: u32::try_from(bytes).unwrap_or(u32::MAX) }
     }
 }
 
 impl Shard {
-    fn insert(&mut self, key: Key, doc: Option<Arc<Doc>>, revision: u64) {
-        let bytes = ENTRY_BYTES + doc.as_ref().map_or(0, |doc| doc.bytes());
-        self.bytes += bytes;
-        if let Some(old) = self.entries.put(key, Entry { revision, doc, bytes }) {
-            self.bytes -= old.bytes;
+    /// Puts an entry, in place of the one that the key has, if it has one.
+    fn put(&mut self, hash: u64, key: &Key, entry: Entry) {
+        let Some(there) = self.entries.get(hash, key) else { return self.add(hash, key, entry) };
+        self.bytes += entry.bytes as usize;
+        let old = replace(there, entry);
+        self.bytes -= old.bytes as usize;
+        self.make_room(0);
+    }
+
+    /// Takes an entry out, if the key has one, and remembers that it is gone.
+    fn forget(&mut self, hash: u64, key: &Key, revision: u64) {
+        self.dropped = self.dropped.max(revision);
+        if let Some(old) = self.entries.remove(hash, key) {
+            self.bytes -= old.bytes as usize;
         }
-        while self.bytes > self.limit_bytes
-            && let Some((_, old)) = self.entries.pop_lru()
+    }
+
+    /// Adds an entry of a key that has none.
+    fn add(&mut self, hash: u64, key: &Key, entry: Entry) {
+        let bytes = entry.bytes as usize;
+        // Before it is there, or it might be the first to go.
+        self.make_room(bytes);
+        self.entries.add(hash, key.clone(), entry);
+        self.bytes += bytes;
+        self.make_room(0);
+    }
+
+    fn make_room(&mut self, bytes: usize) {
+        while self.bytes + bytes > self.limit_bytes
+            && let Some(old) = self.entries.drop_one()
         {
-            self.bytes -= old.bytes;
+            self.bytes -= old.bytes as usize;
             self.dropped = self.dropped.max(old.revision);
         }
     }
