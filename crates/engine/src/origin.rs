@@ -12,7 +12,6 @@
 //! What is refused did nothing, and is not noted.
 
 use corollary_value::codec::{DecodeError, push_varint, read_varint};
-use smol_str::SmolStr;
 
 use crate::error::EngineError;
 use crate::keys;
@@ -24,8 +23,6 @@ pub const MAX_BATCH: usize = 64;
 /// Where a transaction comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// Who has made it, as the log tells.
-    pub actor: SmolStr,
     /// The source; no two have the same.
     pub source: [u8; 16],
     /// The batch of the source; they are numbered upwards.

@@ -11,6 +11,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use corollary_schema::Slot;
+use smol_str::SmolStr;
 
 use crate::doc::{Doc, Key};
 use crate::engine::Transaction;
@@ -52,7 +53,9 @@ pub struct Wants {
     pub results: bool,
     /// A reply that is kept for those who repeat the request.
     pub kept: Option<Arc<Keep>>,
-    /// Where it comes from, if it is on record there: it is done once, and the log tells who made it.
+    /// Who makes it, where that is known: the log tells, and processors may ask.
+    pub actor: Option<SmolStr>,
+    /// Where it comes from, if it is on record there: it is done once.
     pub origin: Option<Arc<Origin>>,
     /// What others have agreed to, where they have to be asked.
     pub reviewed: Option<Arc<Reviewed>>,
@@ -72,12 +75,17 @@ impl Wants {
 
     /// The resource of each write.
     pub const fn results() -> Wants {
-        Wants { results: true, kept: None, origin: None, reviewed: None, more: Vec::new(), span: None }
+        Wants::with(true)
     }
 
     /// Nothing.
     pub const fn nothing() -> Wants {
-        Wants { results: false, kept: None, origin: None, reviewed: None, more: Vec::new(), span: None }
+        Wants::with(false)
+    }
+
+    const fn with(results: bool) -> Wants {
+        let more = Vec::new();
+        Wants { results, kept: None, actor: None, origin: None, reviewed: None, more, span: None }
     }
 }
 

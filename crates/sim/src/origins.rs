@@ -33,13 +33,8 @@ pub struct Label {
 impl Label {
     /// What the engine is told with it.
     pub fn wants(&self) -> Wants {
-        let origin = Origin {
-            actor: self.actor().into(),
-            source: [self.source as u8; 16],
-            batch: self.batch,
-            number: self.number,
-        };
-        Wants { origin: Some(Arc::new(origin)), ..Wants::results() }
+        let origin = Origin { source: [self.source as u8; 16], batch: self.batch, number: self.number };
+        Wants { actor: Some(self.actor().into()), origin: Some(Arc::new(origin)), ..Wants::results() }
     }
 
     fn actor(&self) -> String {

@@ -505,7 +505,7 @@ pub(crate) fn run(
     let transaction = request.transaction;
     let read_before = working.base.rows_read();
     working.open = Some(ledger.open.clone());
-    working.actor = request.wants.origin.as_ref().map(|origin| origin.actor.clone());
+    working.actor = request.wants.actor.clone();
     working.reviewed = request.wants.reviewed.clone();
     let more = &request.wants.more;
     let writes: Cow<'_, [Write]> = match more.is_empty() {

@@ -12,8 +12,8 @@ const SCHEMA: &str = "type Counter in counters { n: int max 10, twice := self.n 
 
 fn bring(db: &Db, batch: u64, number: u64, write: Option<Write>) -> Result<Committed, EngineError> {
     let transaction = Transaction { writes: Vec::from_iter(write) };
-    let origin = Origin { actor: "clerk".into(), source: [7; 16], batch, number };
-    let wants = Wants { origin: Some(Arc::new(origin)), ..Wants::nothing() };
+    let origin = Origin { source: [7; 16], batch, number };
+    let wants = Wants { actor: Some("clerk".into()), origin: Some(Arc::new(origin)), ..Wants::nothing() };
     db.execute_at(&[Request { transaction: &transaction, wants: &wants }], NOW).remove(0)
 }
 

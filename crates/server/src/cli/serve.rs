@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::HeaderValue;
+use axum::http::{HeaderName, HeaderValue};
 use corollary_engine::updates::OwnBudget;
 use corollary_engine::{EngineOptions, Executor};
 use corollary_schema::plan::follows::DEFAULT_BUDGET;
@@ -67,6 +67,9 @@ pub struct Options {
     /// Refuses a PUT, PATCH or DELETE of a resource that does not say with If-Match what it writes over (428)
     #[arg(long)]
     pub require_if_match: bool,
+    /// The header in which a proxy says who asks, such as X-Forwarded-User; only where nobody reaches the server past the proxy
+    #[arg(long, value_name = "NAME")]
+    pub actor_header: Option<HeaderName>,
     /// Seconds for which a server that is told to stop goes on as before, while /readyz already says no; told again it stops at once
     #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=3_600))]
     pub drain_seconds: u32,
@@ -283,6 +286,7 @@ pub async fn start(
         lines: options.max_lists as usize,
         subscriptions: options.max_subscriptions as usize,
         conditions: options.require_if_match,
+        actor_header: options.actor_header.clone(),
     };
     let lines = Arc::new(Semaphore::new(limits.lines));
     let bodies = Arc::new(Bodies::new(mebibytes(options.max_bodies_mib)));

@@ -30,13 +30,14 @@ pub async fn around(
     let accepted: Vec<HeaderValue> =
         request.headers().get_all(header::ACCEPT_ENCODING).iter().cloned().collect();
     let mut response = next(request).await;
-    match accepted.is_empty() {
-        // Others get it compressed, so whoever keeps it for several clients has to know.
-        true if is_worth(&response) => {
-            response.headers_mut().append(header::VARY, header::ACCEPT_ENCODING.into());
+    if is_worth(&response) {
+        match accepted.is_empty() {
+            // Others get it compressed, so whoever keeps it for several clients has to know.
+            true => {
+                response.headers_mut().append(header::VARY, header::ACCEPT_ENCODING.into());
+            }
+            false => response = Box::pin(compressed(response, accepted)).await,
         }
-        true => {}
-        false => response = Box::pin(compressed(response, accepted)).await,
     }
     weaken(&mut response);
     response

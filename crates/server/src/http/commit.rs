@@ -6,14 +6,15 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{Response, StatusCode};
+use axum::http::{HeaderName, Response, StatusCode};
 use corollary_engine::reply::{Request, Wants};
 use corollary_engine::working::Working;
 use corollary_engine::{Committed, EngineError, Transaction};
+use smol_str::SmolStr;
 
 use super::idempotency::Keyed;
 use super::updates::{self, UPDATES_HEADER, Wait};
-use super::{App, Call, REVISION_HEADER, dry_run, idempotency, json, read, with_header};
+use super::{App, Call, REVISION_HEADER, actor, dry_run, idempotency, json, read, with_header};
 use crate::problem::{Problem, SUPERSEDED};
 use crate::review;
 
@@ -26,7 +27,7 @@ pub(crate) struct Told {
     /// The status.
     pub status: StatusCode,
     /// Headers of its own.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(HeaderName, String)>,
     /// JSON; nothing with 204.
     pub body: Option<Vec<u8>>,
 }
@@ -37,6 +38,7 @@ pub(crate) struct Manner {
     wait: Wait,
     dry_run: bool,
     keyed: Option<Keyed>,
+    actor: Option<SmolStr>,
 }
 
 impl Manner {
@@ -54,7 +56,7 @@ impl Manner {
     pub(crate) fn of(call: &Call<'_>) -> Result<Manner, Problem> {
         let query = call.uri.query();
         let (wait, keyed) = (Wait::of(&call.headers, query)?, Keyed::of(call)?);
-        let mut manner = Manner { wait, keyed, dry_run: false };
+        let mut manner = Manner { wait, keyed, actor: actor::of(call)?, dry_run: false };
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             if name == "dry_run" {
                 manner.dry_run = match &*value {
@@ -83,6 +85,7 @@ pub(crate) async fn carry_out(
     wants: Wants,
     tell: Tell,
 ) -> Result<Response<Body>, Problem> {
+    let wants = Wants { actor: manner.actor, ..wants };
     if manner.dry_run {
         let wants = review::tried(app, &transaction, wants).await?;
         return dry_run::reply(app, &Request { transaction: &transaction, wants: &wants }, &tell);
@@ -121,8 +124,8 @@ fn response(told: Told) -> Response<Body> {
             response
         }
     };
-    for (name, value) in &told.headers {
-        response = with_header(response, name, value);
+    for (name, value) in told.headers {
+        response = with_header(response, name, &value);
     }
     response
 }

@@ -11,7 +11,7 @@ use corollary_syntax::diagnostic::Diagnostic;
 use corollary_syntax::parse_expression;
 
 use crate::json::decode::unknown_field;
-use crate::json::encode::{MAX_EXPAND_DEPTH, MAX_EXPANDED_MEMBERS, Selection, Shape, target_of};
+use crate::json::encode::{MAX_EXPAND_DEPTH, MAX_EXPANDED_MEMBERS, Selection, Shape, holds_many, target_of};
 use crate::json::held::Held;
 use crate::json::within::{Within, member};
 
@@ -288,15 +288,6 @@ fn within(schema: &Schema, ty: TypeIx, step: &Step, shape: &mut Shape, depth: us
 /// Does it show nothing unless it is expanded?
 fn is_elsewhere(kind: &FieldKind) -> bool {
     matches!(kind, FieldKind::Collection { .. } | FieldKind::Inverse { .. })
-}
-
-fn holds_many(schema: &Schema, field: FieldRef) -> bool {
-    match &schema.field(field).kind {
-        FieldKind::Collection { .. } | FieldKind::Inverse { .. } | FieldKind::Links { .. } => true,
-        FieldKind::Derived { expr, .. } => expr.ty.is_many(),
-        FieldKind::Aggregate { ty, .. } => ty.is_many(),
-        _ => false,
-    }
 }
 
 /// The shape of what stands in full in a field.

@@ -13,11 +13,11 @@ use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 use super::commit::{self, Tell};
-use super::{Call, read};
+use super::{Call, actor, read};
 use crate::problem::Problem;
 
 /// The header.
-const HEADER: &str = "idempotency-key";
+pub(crate) const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The headers that make another request of the same method, path and body.
 const TELLING: [HeaderName; 3] = [header::CONTENT_TYPE, header::IF_MATCH, header::IF_NONE_MATCH];
@@ -48,6 +48,10 @@ impl Keyed {
         part(call.uri.to_string().as_bytes());
         for name in TELLING {
             part(call.headers.get(name).map_or(b"", HeaderValue::as_bytes));
+        }
+        if let Some(actor) = actor::of(call)? {
+            // Nobody is told what another one did.
+            part(actor.as_bytes());
         }
         part(&call.body);
         Ok(Some(Keyed { key: key.to_vec(), fingerprint: hash.finalize().into() }))
@@ -115,7 +119,9 @@ fn kept(call: &Call<'_>, keyed: &Keyed) -> Result<Option<Response<Body>>, Proble
 
 /// A reply as it is kept: a line of JSON with status and headers, and the body.
 fn packed(told: commit::Told) -> Result<Vec<u8>, EngineError> {
-    let head = json!({"status": told.status.as_u16(), "headers": told.headers});
+    let headers: Vec<(&str, &String)> =
+        told.headers.iter().map(|(name, value)| (name.as_str(), value)).collect();
+    let head = json!({"status": told.status.as_u16(), "headers": headers});
     let mut bytes = head.to_string().into_bytes();
     bytes.push(b'\n');
     bytes.extend(told.body.unwrap_or_default());

@@ -4,6 +4,7 @@
 //! business of [`crate::path`], JSON that of [`crate::json`], errors that of [`crate::problem`].
 
 pub mod accept;
+pub mod actor;
 pub mod backup;
 mod batch;
 mod body;
@@ -51,6 +52,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
+use axum::http::header::IntoHeaderName;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use axum::routing::{any, get};
 use corollary_engine::working::Working;
@@ -72,10 +74,13 @@ use crate::review::ask::Reviews;
 use crate::site::Site;
 
 /// The header that carries the revision of a write.
-pub const REVISION_HEADER: &str = "corollary-revision";
+pub const REVISION_HEADER: HeaderName = HeaderName::from_static("corollary-revision");
 
 /// The header that says how often a read of resources asked the store; what is in the cache is not asked for.
-pub const READS_HEADER: &str = "corollary-store-reads";
+pub const READS_HEADER: HeaderName = HeaderName::from_static("corollary-store-reads");
+
+/// The header by which a request waits for a revision.
+const AT_LEAST_HEADER: HeaderName = HeaderName::from_static("corollary-at-least");
 
 /// What a request may be.
 #[derive(Clone, Debug)]
@@ -100,6 +105,8 @@ pub struct Limits {
     pub subscriptions: usize,
     /// Has whoever replaces, patches or deletes a resource to say what is there (`If-Match`)?
     pub conditions: bool,
+    /// The header in which a proxy says [who asks](actor).
+    pub actor_header: Option<HeaderName>,
 }
 
 impl Default for Limits {
@@ -115,6 +122,7 @@ impl Default for Limits {
             lines: 32,
             subscriptions: 1_000,
             conditions: false,
+            actor_header: None,
         }
     }
 }
@@ -388,7 +396,7 @@ async fn answer(face: Face, site: Site, request: Request<Body>) -> Response<Body
 
 /// Headers that ask for something: what cannot be done is refused, not passed over.
 pub(crate) async fn check_headers(headers: &HeaderMap, app: &App) -> Result<(), Problem> {
-    if let Some(value) = headers.get("corollary-at-least") {
+    if let Some(value) = headers.get(AT_LEAST_HEADER) {
         let wanted: Option<u64> = value.to_str().ok().and_then(|text| text.trim().parse().ok());
         let wanted = wanted
             .ok_or_else(|| Problem::malformed("corollary-at-least", "`Corollary-At-Least` is a revision"))?;
@@ -445,7 +453,11 @@ pub(crate) fn json(status: StatusCode, body: impl Into<Body>) -> Response<Body> 
 }
 
 /// Adds a header whose value is made of letters and digits.
-pub(crate) fn with_header(mut response: Response<Body>, name: &'static str, value: &str) -> Response<Body> {
+pub(crate) fn with_header(
+    mut response: Response<Body>,
+    name: impl IntoHeaderName,
+    value: &str,
+) -> Response<Body> {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }

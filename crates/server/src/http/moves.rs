@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{Response, StatusCode};
+use axum::http::{Response, StatusCode, header};
 use corollary_engine::query::{self, From, Query};
 use corollary_engine::reply::Wants;
 use corollary_engine::working::{Working, targets};
@@ -241,7 +241,7 @@ async fn one(
     let tell = move |working: &Working<'_>, committed: &Committed| {
         let mut told = resource::told(working, &key, None, Replies::Resource, committed)?;
         if let Some(Some(shown)) = committed.results.last() {
-            told.headers.push(("content-location", path::canonical(working, &key, Some(&shown.doc))?));
+            told.headers.push((header::CONTENT_LOCATION, path::canonical(working, &key, Some(&shown.doc))?));
         }
         Ok(told)
     };

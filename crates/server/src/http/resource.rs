@@ -99,38 +99,30 @@ fn get(
     if let Some(reply) = values::serve(call, segments, params)? {
         return Ok(reply);
     }
-    if segments.len().is_multiple_of(2) && params.expand.is_none() && params.fields.is_none() {
-        // Most reads are of one resource: nothing else to prepare.
-        let reply = read(engine, |working| {
-            let target = path::resolve(working, segments)?;
-            let key = target.resource(working.schema)?;
-            let shape = Shape { scope: target.scope().cloned(), ..Shape::default() };
-            key.map(|key| one(call, working, segments, key, &shape)).transpose()
-        })?;
-        if let Some(reply) = reply {
-            params.only_for_one()?;
-            return Ok(reply);
-        }
-    }
-    let target = read(engine, |working| Ok(path::resolve(working, segments)?))?;
-    match target {
+    let found = read(engine, |working| {
+        let target = path::resolve(working, segments)?;
+        let Some(key) = target.resource(working.schema)? else { return Ok(Found::List(target)) };
+        params.only_for_one()?;
+        let (scope, schema) = (target.scope().cloned(), working.schema);
+        let shape = params.shape(names_of(scope.as_ref(), schema), schema, key.ty)?;
+        one(call, working, segments, key, &Shape { scope, ..shape }).map(Found::Told)
+    })?;
+    match found {
+        Found::Told(reply) => Ok(reply),
         // It may be long, and others do not wait for it.
-        Target::List(_) | Target::Several(_) => {
+        Found::List(target) => {
             let page = tokio::task::block_in_place(|| list::serve(call, segments, params, &target))?;
             page.ok_or_else(|| Problem::not_found("the list is gone"))
         }
-        Target::Resource { ref key, .. } | Target::Linked { ref key, .. } => {
-            params.only_for_one()?;
-            let scope = target.scope().cloned();
-            let schema = engine.schema();
-            let shape = params.shape(names_of(scope.as_ref(), schema), schema, key.ty)?;
-            let shape = Shape { scope, ..shape };
-            read(engine, |working| match path::resolve(working, segments)?.resource(working.schema)? {
-                Some(key) => one(call, working, segments, key, &shape),
-                None => Err(Problem::not_found("the resource is gone").into()),
-            })
-        }
     }
+}
+
+/// What a path turned out to be.
+enum Found {
+    /// One resource: the reply.
+    Told(Response<Body>),
+    /// A list, which is yet to be read.
+    List(Target),
 }
 
 pub(crate) fn one(
@@ -160,7 +152,7 @@ pub(crate) fn one(
     {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
-        return Ok(with_header(response, "etag", &etag(doc.revision)));
+        return Ok(with_header(response, header::ETAG, &etag(doc.revision)));
     }
     let by = updates::behind(working, shape.expressions().into_iter());
     list::wait_for(call.exact, &by)?;
@@ -169,18 +161,19 @@ pub(crate) fn one(
     encoder.resource(key, &doc, shape)?;
     encoder.pending.extend(by);
     let mut response = updates::marked(json(StatusCode::OK, encoder.out), &encoder.pending);
-    response = with_header(response, READS_HEADER, &working.base.reads().to_string());
-    response = with_header(response, REVISION_HEADER, &working.base.revision().to_string());
+    response.headers_mut().insert(READS_HEADER, working.base.reads().into());
+    response.headers_mut().insert(REVISION_HEADER, working.base.revision().into());
     let resource = working.schema.ty(key.ty);
     let has_own = resource.path.is_some() || resource.url.is_some();
     if let Some(scope) = &shape.scope {
-        response = with_header(response, "content-location", &scope.path_of(working, key, &doc));
+        response = with_header(response, header::CONTENT_LOCATION, &scope.path_of(working, key, &doc));
     } else if segments.len() > 2 || !resource.parents.is_empty() || has_own {
-        response = with_header(response, "content-location", &path::canonical(working, key, Some(&doc))?);
+        response =
+            with_header(response, header::CONTENT_LOCATION, &path::canonical(working, key, Some(&doc))?);
     }
     if shape.expand.is_empty() {
         // What is expanded has revisions of its own.
-        return Ok(with_header(response, "etag", &etag(doc.revision)));
+        return Ok(with_header(response, header::ETAG, &etag(doc.revision)));
     }
     Ok(response)
 }
@@ -272,14 +265,14 @@ pub(crate) fn told(
     };
     let mut encoder = Encoder::of_results(working);
     encoder.result(key, shown, scope)?;
-    let mut headers = vec![("etag", etag(shown.doc.revision))];
+    let mut headers = vec![(header::ETAG, etag(shown.doc.revision))];
     let status = match replies {
         Replies::Created => {
             let path = match scope {
                 Some(scope) => scope.path_of(working, key, &shown.doc),
                 None => path::canonical(working, key, Some(&shown.doc))?,
             };
-            headers.push(("location", path));
+            headers.push((header::LOCATION, path));
             StatusCode::CREATED
         }
         _ => StatusCode::OK,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
 use bytes::Bytes;
 use corollary_engine::reply::{Shown, Wants};
 use corollary_engine::updates::State as UpdateState;
@@ -33,10 +33,13 @@ use crate::problem::{Problem, SUPERSEDED};
 use crate::review;
 
 /// Names the updates that a write began and that have not ended.
-pub const UPDATES_HEADER: &str = "corollary-updates";
+pub const UPDATES_HEADER: HeaderName = HeaderName::from_static("corollary-updates");
 
 /// Names the fields that an update has yet to bring up to date, where a reply depends on them.
-pub const PENDING_HEADER: &str = "corollary-pending";
+pub const PENDING_HEADER: HeaderName = HeaderName::from_static("corollary-pending");
+
+/// Asks for nothing that may be behind.
+const CONSISTENCY_HEADER: HeaderName = HeaderName::from_static("consistency");
 
 /// How long a reply waits at most, whatever is asked for.
 pub const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -195,7 +198,7 @@ pub(crate) fn behind<'e>(
 
 /// Is `Consistency: exact` asked for?
 pub(crate) fn is_exact(headers: &HeaderMap) -> Result<bool, Problem> {
-    match headers.get("consistency").map(|value| value.to_str().unwrap_or_default().trim()) {
+    match headers.get(CONSISTENCY_HEADER).map(|value| value.to_str().unwrap_or_default().trim()) {
         None => Ok(false),
         Some(value) if value.eq_ignore_ascii_case("exact") => Ok(true),
         Some(value) => {

@@ -22,6 +22,10 @@ impl Encoder<'_, '_> {
     /// Loads what resources of a type show, with all that is expanded.
     pub fn ahead(&mut self, ty: TypeIx, ids: &[&Id], shape: &Shape) -> Result<(), EngineError> {
         let (working, schema) = (self.working(), self.working().schema);
+        if ids.len() == 1 && !shape.leads_to_many(schema, ty) {
+            // One after the other is how it is read anyway.
+            return Ok(());
+        }
         let keys: Vec<Key> = ids.iter().map(|id| Key::new(ty, (*id).clone())).collect();
         let expands_within = shape.within.iter().any(|(_, within)| within.expands());
         if !shape.expand.is_empty() || expands_within || !schema.ty(ty).parents.is_empty() {

@@ -108,6 +108,16 @@ impl Shape {
         self.within.iter().find(|(at, _)| *at == slot).map(|(_, within)| within)
     }
 
+    /// Does one resource of a type show more than one of another anywhere?
+    pub(super) fn leads_to_many(&self, schema: &Schema, ty: TypeIx) -> bool {
+        self.within.iter().any(|(_, within)| within.expands())
+            || self.expand.iter().any(|(slot, inner)| {
+                let at = FieldRef { ty, slot: *slot };
+                let target = target_of(schema, at).filter(|_| !holds_many(schema, at));
+                target.is_none_or(|target| inner.leads_to_many(schema, target))
+            })
+    }
+
     /// Is a field to be written, in full or not?
     pub fn shows(&self, slot: Slot) -> bool {
         self.fields.as_ref().is_none_or(|fields| fields.contains(&slot))
@@ -669,6 +679,16 @@ fn number(number: impl itoa::Integer, out: &mut Vec<u8>) {
 /// A text with what JSON wants escaped.
 pub fn text(text: &str, out: &mut Vec<u8>) {
     let _ = serde_json::to_writer(out, text);
+}
+
+/// Does a field lead to any number of resources, not to one?
+pub fn holds_many(schema: &Schema, field: FieldRef) -> bool {
+    match &schema.field(field).kind {
+        FieldKind::Collection { .. } | FieldKind::Inverse { .. } | FieldKind::Links { .. } => true,
+        FieldKind::Derived { expr, .. } => expr.ty.is_many(),
+        FieldKind::Aggregate { ty, .. } => ty.is_many(),
+        _ => false,
+    }
 }
 
 /// The type that references in a field lead to.

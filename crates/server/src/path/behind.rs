@@ -34,7 +34,7 @@ pub fn cuts(path: &str) -> Result<Vec<Cut>, PathError> {
 
 /// Where the first bracket opens.
 pub(super) fn opening(path: &str) -> Option<usize> {
-    let mut places = path.char_indices().map(|(at, _)| at);
+    let mut places = path.match_indices(['[', '%']).map(|(at, _)| at);
     places.find(|at| path[*at..].starts_with('[') || is_encoded(&path[*at..]))
 }
 

@@ -1,7 +1,7 @@
 //! How a webhook is asked: a POST with what a write would do, and what it says to that.
 //!
 //! ```text
-//! {"id": "…", "processor": "…", "dry_run": false, "items": [{"operation", "type", "path", "old", "new"}, …]}
+//! {"id": "…", "processor": "…", "actor": "…", "dry_run": false, "items": [{"operation", "type", "path", "old", "new"}, …]}
 //! {"allowed": true}   or   {"items": [{"allowed": false, "message": "…"}, {"allowed": true, "set": {…}}, …]}
 //! ```
 
@@ -36,6 +36,8 @@ pub const LEFT_ALONE: Duration = Duration::from_secs(10);
 pub struct Asked<'a> {
     /// Its id.
     pub processor: &'a str,
+    /// Who writes, where that is known.
+    pub actor: Option<&'a str>,
     /// Is the write only tried?
     pub dry_run: bool,
     /// One object for each resource.
@@ -133,8 +135,11 @@ impl Reviews {
     async fn post(&self, webhook: &Webhook, asked: &Asked<'_>, items: &[&Json]) -> Result<Vec<u8>, String> {
         let client = self.outgoing.connections()?;
         let id = fresh_id().to_string();
-        let body =
+        let mut body =
             json!({ "id": id, "processor": asked.processor, "dry_run": asked.dry_run, "items": items });
+        if let Some(actor) = asked.actor {
+            body["actor"] = actor.into();
+        }
         let body = Bytes::from(body.to_string());
         let request = post(&webhook.url, &webhook.secret, &webhook.headers, &id, Timestamp::now(), body)?;
         let reply = client.request(request).await.map_err(|error| {

@@ -94,6 +94,7 @@ async fn review(
     dry_run: bool,
 ) -> Result<(Reviewed, Vec<Write>), Problem> {
     let until = Instant::now() + BUDGET.min(app.limits.waiting());
+    let actor = wants.actor.as_deref();
     let mut more = Vec::new();
     let mut mutated: Vec<SmolStr> = Vec::new();
     let items = loop {
@@ -102,8 +103,8 @@ async fn review(
             items.iter().map(|shown| &shown.item).find(|it| it.mutates && !mutated.contains(&it.processor));
         let Some(processor) = next.map(|item| item.processor.clone()) else { break items };
         let of_it = of(&items, &processor);
-        let asked =
-            Asked { processor: &processor, dry_run, items: of_it.iter().map(|it| &it.json).collect(), until };
+        let items = of_it.iter().map(|it| &it.json).collect();
+        let asked = Asked { processor: &processor, actor, dry_run, items, until };
         let answers = ask(app, &asked).await?;
         denied(transaction, &of_it, &answers)?;
         for (shown, answer) in of_it.iter().zip(&answers) {
@@ -119,8 +120,8 @@ async fn review(
     }
     let answers = join_all(others.iter().map(async |processor| {
         let of_it = of(&items, processor);
-        let asked = Asked { processor, dry_run, items: of_it.iter().map(|it| &it.json).collect(), until };
-        let answers = ask(app, &asked).await?;
+        let items = of_it.iter().map(|it| &it.json).collect();
+        let answers = ask(app, &Asked { processor, actor, dry_run, items, until }).await?;
         denied(transaction, &of_it, &answers)
     }));
     // All that deny are told at once.
@@ -154,7 +155,8 @@ fn shown(
     more: &[Write],
 ) -> Result<Vec<Shown>, EngineError> {
     let reviewed = Some(Arc::new(Reviewed::trying()));
-    let wants = Wants { origin: wants.origin.clone(), more: more.to_vec(), reviewed, ..Wants::nothing() };
+    let (actor, origin) = (wants.actor.clone(), wants.origin.clone());
+    let wants = Wants { actor, origin, more: more.to_vec(), reviewed, ..Wants::nothing() };
     let request = Request { transaction, wants: &wants };
     app.node.engine().dry_run(&request, Timestamp::now(), |tried| {
         to_review(tried.after)

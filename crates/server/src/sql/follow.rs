@@ -236,9 +236,8 @@ impl Follower<'_> {
             Ok(writes) => writes.into_iter().unzip(),
             Err(problem) => return Ok(Some(problem)),
         };
-        let actor = captured.role.as_str().into();
-        let origin = Origin { actor, source: state.source, batch: state.batch, number };
-        let wants = Wants { origin: Some(Arc::new(origin)), ..Wants::nothing() };
+        let origin = Some(Arc::new(Origin { source: state.source, batch: state.batch, number }));
+        let wants = Wants { actor: Some(captured.role.as_str().into()), origin, ..Wants::nothing() };
         match version.app.node.commit(Transaction { writes }, wants).await {
             Ok(_) => Ok(None),
             Err(problem) if problem.code == SUPERSEDED => Err(EngineError::Superseded.into()),

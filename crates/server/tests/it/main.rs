@@ -1,5 +1,6 @@
 //! The tests of the server, most of them against the real binary: one module for each subject.
 
+mod actors;
 mod aggregates;
 mod api;
 mod backup;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, Response, StatusCode, header, request};
+use axum::http::{HeaderMap, HeaderName, Response, StatusCode, header, request};
 use corollary_engine::files::{BlobId, Received, Upload, digest_text};
 use corollary_engine::reply::Wants;
 use corollary_engine::working::Working;
@@ -31,7 +31,7 @@ use super::headers::{ANY_TYPE, MAX_TYPE_BYTES, digest, file_name, is_accepted, m
 use super::{Conditions, Place, check_parameters, find, held, path_of, problem, tag};
 use crate::http::body::Held;
 use crate::http::commit::{self, Manner, Told};
-use crate::http::{App, Call, etag};
+use crate::http::{App, Call, etag, idempotency};
 use crate::json::encode::Encoder;
 use crate::path;
 use crate::problem::{Problem, SUPERSEDED};
@@ -139,7 +139,7 @@ impl Wanted {
         let (schema, headers) = (app.node.engine().schema(), &head.headers);
         check_parameters(head.uri.query(), &PARAMETERS)?;
         Conditions::of_write(headers, &app.limits)?;
-        if headers.contains_key("idempotency-key") {
+        if headers.contains_key(idempotency::HEADER) {
             let detail = "a PUT of a file may be sent again as it is: it takes no `Idempotency-Key`";
             return Err(Problem::malformed("idempotency-key", detail));
         }
@@ -357,18 +357,18 @@ fn told(
     let is_new = before.is_some_and(|before| held(before, place.slot).is_none());
     let mut headers = Vec::new();
     if is_new {
-        headers.push(("location", path_of(working, place, None)?));
+        headers.push((header::LOCATION, path_of(working, place, None)?));
     }
     if let (true, Some(Some(shown))) = (shows, committed.results.last()) {
         let mut encoder = Encoder::of_results(working);
         encoder.result(&place.key, shown, None)?;
-        headers.push(("etag", etag(shown.doc.revision)));
-        headers.push(("content-location", path::canonical(working, &place.key, Some(&shown.doc))?));
-        headers.push(("preference-applied", "return=representation".to_string()));
+        headers.push((header::ETAG, etag(shown.doc.revision)));
+        headers.push((header::CONTENT_LOCATION, path::canonical(working, &place.key, Some(&shown.doc))?));
+        headers.push((HeaderName::from_static("preference-applied"), "return=representation".to_string()));
         let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
         return Ok(Told { status, headers, body: Some(encoder.out) });
     }
-    headers.extend(tag(&received.value()).map(|tag| ("etag", tag)));
+    headers.extend(tag(&received.value()).map(|tag| (header::ETAG, tag)));
     let status = if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT };
     Ok(Told { status, headers, body: None })
 }

@@ -1,0 +1,134 @@
+//! Who asks, as a proxy says (`--actor-header`): the log, watches, rules and webhooks hear of it, whatever kind of write it is.
+
+use crate::common::receiver::Receiver;
+use crate::common::watch::Watch;
+use crate::common::*;
+
+const SCHEMA: &str = "
+type Team in teams { name: str, notes: inverse Note.team, words := sum(self.notes.words) }
+type Note in notes { words: int default 0, photo: file, team: link Team on delete unlink }
+";
+
+const WHO: &str = "x-forwarded-user";
+
+fn by(client: &mut Client, who: &str, method: &str, path: &str, body: &Json) -> Reply {
+    client.with(method, path, &[(WHO, who)], body)
+}
+
+/// Whose the commits of the log are, the first one first.
+fn actors(client: &mut Client) -> Vec<Option<String>> {
+    let log = client.read("/api/_log?since=0&limit=1000");
+    let actor = |commit: &Json| commit.get("actor").map(|actor| actor.as_str().unwrap().to_owned());
+    log["results"].as_array().unwrap().iter().map(actor).collect()
+}
+
+#[test]
+fn every_kind_of_write_is_known_as_whose_it_is() {
+    let place = Place::new(SCHEMA);
+    let server = Server::start(&place, &["--actor-header", "X-Forwarded-User"]);
+    let mut client = server.client();
+    let mut watch = Watch::begin(&server.address, "/api/teams?watch=true", &[]);
+    let writes: [(&str, &str, Json); 9] = [
+        ("POST", "/api/teams", json!({"_id": "t"})),
+        ("POST", "/api/notes", json!([{"_id": "a", "team": "t", "words": 3}, {"_id": "b", "team": "t"}])),
+        ("PATCH", "/api/notes/a", json!({"words": 4})),
+        ("PUT", "/api/notes/a", json!({"words": 5, "team": "t"})),
+        ("POST", "/api/_batch", json!([{"method": "PATCH", "path": "/notes/a", "body": {"words": 6}}])),
+        ("POST", "/api/notes/_update", json!({"where": {"expr": "words > 5"}, "patch": {"words": 7}})),
+        ("POST", "/api/notes/_delete", json!({"where": {"expr": "words = 7"}})),
+        ("PATCH", "/api/notes/b?wait=true", json!({"words": 8})),
+        ("DELETE", "/api/notes/b", json!(null)),
+    ];
+    for (at, (method, path, body)) in writes.iter().enumerate() {
+        by(&mut client, &format!("user {at}"), method, path, body).expect_status(match (*method, at) {
+            ("POST", 0 | 1) => 201,
+            ("DELETE", _) => 204,
+            _ => 200,
+        });
+    }
+    client.post("/api/notes", &json!({"_id": "c"})).expect(201);
+    let photo = [("content-type", "image/png"), (WHO, "user 10")];
+    client.request("PUT", "/api/notes/c/photo", &photo, b"png").expect_status(201);
+    let expected: Vec<Option<String>> = (0..=10).map(|at| (at != 9).then(|| format!("user {at}"))).collect();
+    assert_eq!(actors(&mut client), expected);
+    let theirs = client.read("/api/_log?since=0&actor=user%202");
+    assert_eq!(theirs["results"].as_array().unwrap().len(), 1);
+    assert_eq!(theirs["results"][0]["changes"][0]["new"], json!({"words": 4}));
+    // What follows is known as theirs too: it is of the same commit.
+    let told =
+        std::iter::repeat_with(|| watch.next()).find(|event| event.data["resource"]["words"] == json!(8));
+    assert_eq!(told.unwrap().data["actor"], json!("user 7"));
+}
+
+#[test]
+fn rules_and_webhooks_may_ask_who_it_is() {
+    let place = Place::new(SCHEMA);
+    let server = Server::start(&place, &["--actor-header", WHO]);
+    let mut client = server.client();
+    let rule = json!({"_id": "r", "type": "Team", "rule": "deny when actor != 'boss', message 'not yours'"});
+    client.post("/api/_processors", &rule).expect(201);
+    let team = json!({"_id": "t"});
+    client.post("/api/teams", &team).problem(422, "denied");
+    by(&mut client, "clerk", "POST", "/api/teams", &team).problem(422, "denied");
+    by(&mut client, "boss", "POST", "/api/teams?dry_run=true", &team).expect(200);
+    by(&mut client, "boss", "POST", "/api/teams", &team).expect(201);
+    by(&mut client, "clerk", "PATCH", "/api/teams/t?dry_run=true", &json!({"name": "x"}))
+        .problem(422, "denied");
+    let receiver = Receiver::new();
+    receiver.reply(|_| (200, json!({"allowed": true}).to_string()));
+    let webhook = json!({"_id": "w", "type": "Note", "webhook": {"url": receiver.url()}});
+    client.post("/api/_processors", &webhook).expect(201);
+    by(&mut client, "clerk", "POST", "/api/notes", &json!({"_id": "a"})).expect(201);
+    client.patch("/api/notes/a", &json!({"words": 1})).expect(200);
+    let told: Vec<Option<Json>> =
+        receiver.came().iter().map(|asked| asked.event.get("actor").cloned()).collect();
+    assert_eq!(told, [Some(json!("clerk")), None]);
+    assert_eq!(actors(&mut client).last(), Some(&None));
+}
+
+#[test]
+fn a_key_is_of_one_actor_alone() {
+    let place = Place::new(SCHEMA);
+    let server = Server::start(&place, &["--actor-header", WHO]);
+    let mut client = server.client();
+    let mut send = |who: Option<&str>| {
+        let mut headers = vec![("idempotency-key", "k")];
+        headers.extend(who.map(|who| (WHO, who)));
+        client.with("POST", "/api/teams", &headers, &json!({"_id": "t"}))
+    };
+    let first = send(Some("ann"));
+    assert_eq!(first.status, 201);
+    let again = send(Some("ann"));
+    assert_eq!((again.status, again.text()), (201, first.text()));
+    send(Some("bob")).problem(422, "idempotency-key");
+    send(None).problem(422, "idempotency-key");
+}
+
+#[test]
+fn names_are_taken_as_they_are_or_refused() {
+    let place = Place::new(SCHEMA);
+    let server = Server::start(&place, &["--actor-header", WHO]);
+    let mut client = server.client();
+    let long = "x".repeat(256);
+    for name in ["angus", "Åse Øy", "a, b", &long] {
+        by(&mut client, name, "POST", "/api/teams", &json!({})).expect(201);
+        assert_eq!(actors(&mut client).last(), Some(&Some(name.into())));
+    }
+    by(&mut client, "", "POST", "/api/teams", &json!({})).expect(201);
+    assert_eq!(actors(&mut client).last(), Some(&None));
+    by(&mut client, &format!("{long}x"), "POST", "/api/teams", &json!({})).problem(400, "actor");
+    let twice = [(WHO, "ann"), (WHO, "bob")];
+    client.with("POST", "/api/teams", &twice, &json!({})).problem(400, "actor");
+    assert_eq!(client.list("/api/teams").len(), 5);
+}
+
+#[test]
+fn nobody_is_believed_where_no_proxy_is_named() {
+    let place = Place::new(SCHEMA);
+    let server = place.serve();
+    let mut client = server.client();
+    by(&mut client, "boss", "POST", "/api/teams", &json!({})).expect(201);
+    assert_eq!(actors(&mut client), [None]);
+    let told = Server::try_start(&place, &["--actor-header", "not a name"]).map(drop).unwrap_err();
+    assert!(told.contains("actor-header"), "{told}");
+}
