@@ -11,11 +11,12 @@ use corollary_engine::query::{self, Query};
 use corollary_engine::reply::Wants;
 use corollary_engine::working::Working;
 use corollary_engine::{Committed, EngineError, Key, Transaction, Write};
-use corollary_schema::Schema;
 use corollary_schema::typed::Expr;
+use corollary_schema::{Schema, TypeIx};
 use corollary_value::Id;
 use foldhash::fast::FixedState;
 use serde_json::{Map, Value as Json};
+use tokio::task::block_in_place;
 
 use super::commit::{self, Manner, Told};
 use super::explain;
@@ -31,6 +32,12 @@ use crate::json::links;
 use crate::mounts::{Scope, names_of, narrowed};
 use crate::path::{self, List, Post, PostSeveral, Several, Target};
 use crate::problem::Problem;
+
+/// Items of a page that may be read where it is asked for.
+const SHORT_ITEMS: usize = 100;
+
+/// Resources that are visited for it at most; where that is not enough it is read as a long one.
+const SHORT_VISITS: usize = 256;
 
 /// How a reply says where the next page is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -98,7 +105,8 @@ pub(crate) fn serve(
         Target::Several(several) => {
             let filters = several.lists.iter().map(|(ty, _)| params.filter(schema, *ty));
             let filter = filters.collect::<Result<_, _>>()?;
-            several::page(call, segments, &Asked { params, filter, start: 0, next: Next::Path })?
+            let asked = Asked { params, filter, start: 0, next: Next::Path };
+            block_in_place(|| several::page(call, segments, &asked))?
         }
         Target::Resource { .. } | Target::Linked { .. } => return Ok(None),
     };
@@ -133,33 +141,54 @@ pub(crate) fn page(
         return explain::reply(call, again, &query);
     }
     let shape = Shape { scope: list.scope.clone(), ..params.shape(schema, engine.schema(), list.ty)? };
-    let page = read_at(engine, params.at, |working| {
-        // What the path leads to is read again, so that all of the reply is of one revision.
-        let Found { list, mut by } = again(working)?;
-        let query = Query { from: list.from, ..query.clone() };
-        by.extend(updates::behind(
-            working,
-            query.filter.iter().chain(query.order.iter().map(|(key, _)| key)),
-        ));
-        wait_for(call.exact, &by)?;
-        let page = query::run(working, &query)?;
-        let mut encoder = call.encoder(working);
-        encoder.out.extend_from_slice(b"{\"results\":[");
-        let ids: Vec<&Id> = page.items.iter().skip(asked.start).map(|item| &item.key.id).collect();
-        encoder.ahead(list.ty, &ids, &shape)?;
-        for (at, item) in page.items.iter().skip(asked.start).enumerate() {
-            if at > 0 {
-                encoder.out.push(b',');
+    let read = |scan_limit| {
+        read_at(engine, params.at, |working| {
+            // What the path leads to is read again, so that all of the reply is of one revision.
+            let Found { list, mut by } = again(working)?;
+            let query = Query { from: list.from, scan_limit, ..query.clone() };
+            by.extend(updates::behind(
+                working,
+                query.filter.iter().chain(query.order.iter().map(|(key, _)| key)),
+            ));
+            wait_for(call.exact, &by)?;
+            let page = query::run(working, &query)?;
+            let mut encoder = call.encoder(working);
+            encoder.out.extend_from_slice(b"{\"results\":[");
+            let ids: Vec<&Id> = page.items.iter().skip(asked.start).map(|item| &item.key.id).collect();
+            encoder.ahead(list.ty, &ids, &shape)?;
+            for (at, item) in page.items.iter().skip(asked.start).enumerate() {
+                if at > 0 {
+                    encoder.out.push(b',');
+                }
+                encoder.resource(&item.key, &item.doc, &shape)?;
             }
-            encoder.resource(&item.key, &item.doc, &shape)?;
-        }
-        encoder.out.push(b']');
-        let count = if params.count { Some(query::count(working, &query)?) } else { None };
-        let last = page.items.last().filter(|_| page.more);
-        let next = last.map(|last| params.token(path, &last.position));
-        Ok(close(call, encoder, next, asked.next, count, by))
-    })?;
+            encoder.out.push(b']');
+            let count = if params.count { Some(query::count(working, &query)?) } else { None };
+            let last = page.items.last().filter(|_| page.more);
+            let next = last.map(|last| params.token(path, &last.position));
+            Ok(close(call, encoder, next, asked.next, count, by))
+        })
+    };
+    let within = SHORT_VISITS.min(query.scan_limit);
+    let tried = is_short(engine.schema(), list.ty, asked).then(|| read(within));
+    let page = match tried {
+        Some(Err(problem)) if problem.code == "scan-limit" && within < query.scan_limit => None,
+        tried => tried,
+    };
+    // It may be long, and others do not wait for it.
+    let page = page.unwrap_or_else(|| block_in_place(|| read(query.scan_limit)))?;
     Ok(page.response(call))
+}
+
+/// May a page be read where it is asked for, as one resource is, should it be found at once? That spares giving the thread's other
+/// work away, which costs more than such a page does, and the more the more of them are read at a time.
+fn is_short(schema: &Schema, ty: TypeIx, asked: &Asked<'_>) -> bool {
+    let params = asked.params;
+    asked.start + params.limit <= SHORT_ITEMS
+        && params.expand.is_none()
+        && !params.count
+        && params.at.is_none()
+        && schema.ty(ty).lazy.is_empty()
 }
 
 /// Says behind the items of a page where the next is, how many there are in all, the revision, and the values that an

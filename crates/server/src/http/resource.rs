@@ -109,9 +109,8 @@ fn get(
     })?;
     match found {
         Found::Told(reply) => Ok(reply),
-        // It may be long, and others do not wait for it.
         Found::List(target) => {
-            let page = tokio::task::block_in_place(|| list::serve(call, segments, params, &target))?;
+            let page = list::serve(call, segments, params, &target)?;
             page.ok_or_else(|| Problem::not_found("the list is gone"))
         }
     }
