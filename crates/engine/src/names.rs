@@ -53,9 +53,19 @@ pub fn find(
             push_order_key(&value, &mut prefix);
             prefix
         }
-        _ if field.rules.unique => keys::indexed(field.id, &value),
+        _ if field.rules.unique => return unique(working, field, &value),
         _ => return Ok(None),
     };
+    only(working, prefix)
+}
+
+/// The resource that has a value in a field which is unique.
+pub fn unique(working: &Working<'_>, field: &Field, value: &Value) -> Result<Option<Id>, EngineError> {
+    only(working, keys::indexed(field.id, value))
+}
+
+/// The one resource with an entry below a prefix.
+fn only(working: &Working<'_>, prefix: Vec<u8>) -> Result<Option<Id>, EngineError> {
     if prefix.len() > MAX_KEY_BYTES {
         return Ok(None);
     }

@@ -19,7 +19,7 @@ use corollary_schema::processors::{OPERATIONS, Rule, Selected, check_rule, old_f
 use corollary_schema::{DefaultValue, Field, FieldKind, FieldRef, Kept, Schema, Slot, TypeIx};
 use corollary_store::{Batch, Write as Change};
 use corollary_syntax::diagnostic::Diagnostic;
-use corollary_value::Value;
+use corollary_value::{Id, Value};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use jiff::Timestamp;
@@ -32,6 +32,7 @@ use crate::engine::Engine;
 use crate::error::{EngineError, Refusal};
 use crate::eval::Eval;
 use crate::keys;
+use crate::names;
 use crate::records::{Kind, Records};
 use crate::rules::Fill;
 use crate::working::{Touched, Working};
@@ -301,7 +302,20 @@ fn given(working: &Working<'_>, key: &Key, before: Option<&Doc>, operation: usiz
         Value::Object(values.filter(|(_, value)| !matches!(value, Value::Absent)).collect())
     });
     let actor = working.actor.clone().map_or(Value::Null, Value::Str);
-    vec![old, Value::Str(OPERATIONS[operation].into()), actor]
+    let mut items = vec![old, Value::Str(OPERATIONS[operation].into()), actor];
+    if working.schema.ego.is_some() {
+        items.push(working.ego.clone().map_or(Value::Null, Value::Ref));
+    }
+    items
+}
+
+/// The resource of who has made a transaction, as of before it: nobody becomes another one by what they write.
+fn ego(working: &Working<'_>) -> Result<Option<Id>, EngineError> {
+    let (Some(at), Some(actor)) = (working.schema.ego, &working.actor) else { return Ok(None) };
+    let field = working.schema.field(at);
+    // As the field has it when somebody writes it.
+    let name = field.rules.normalize.iter().fold(actor.clone(), |name, step| step.apply(&name));
+    names::unique(working, field, &Value::Str(name))
 }
 
 /// A refusal that names the write of a resource, where there is one.
@@ -313,6 +327,7 @@ fn refusal(writes: &[Write], key: &Key, code: &'static str, field: Option<&str>,
 /// Sets what processors set, before anything follows from the facts of a transaction.
 pub(crate) fn mutate(working: &mut Working<'_>, writes: &[Write]) -> Result<(), EngineError> {
     let Some(processors) = working.processors.clone() else { return Ok(()) };
+    working.ego = ego(working)?;
     let is_set = |processor: &&Processor| matches!(processor.does, Does::Rule(Rule::Set { .. }));
     let (mut found, mut any) = (Vec::new(), false);
     for key in written(working, &processors) {

@@ -110,6 +110,8 @@ pub struct Working<'a> {
     pub(crate) reviewed: Option<Arc<Reviewed>>,
     /// Who has made the current transaction, where that is known.
     pub(crate) actor: Option<SmolStr>,
+    /// Their resource, for the processors.
+    pub(crate) ego: Option<Id>,
     /// What groups have yet to count, by node.
     pub(crate) lags: Lags,
     /// Where the current transaction is a step of an update over members: the node, and what its groups have yet to count
@@ -147,6 +149,7 @@ impl<'a> Working<'a> {
             processors: None,
             reviewed: None,
             actor: None,
+            ego: None,
             lags: Lags::new(),
             passing: None,
             gathered: Vec::new(),

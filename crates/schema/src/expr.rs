@@ -135,6 +135,9 @@ pub(crate) fn not_a_condition(span: Span, ty: &Type, is: &str) -> Diagnostic {
         .help(help::condition(ty))
 }
 
+/// The name under which a rule is given the resource of who asks.
+pub(crate) const EGO: &str = "ego";
+
 struct Checker<'a> {
     names: &'a dyn Names,
     place: Place,
@@ -222,10 +225,7 @@ impl Checker<'_> {
             },
             ExprKind::Name(name) => self.bare_name(name, span),
             ExprKind::Parent => self.parent(span),
-            ExprKind::Ego => self.report(
-                Diagnostic::error("ego", span, "`ego` is the caller, and there is none here")
-                    .help("start from `self`"),
-            ),
+            ExprKind::Ego => self.ego(span),
             ExprKind::Root => self.report(
                 Diagnostic::error("root", span, "`root` must be followed by the name of a root collection")
                     .help("as in `root.employees`"),
@@ -385,6 +385,21 @@ impl Checker<'_> {
     fn given_at(&self, at: usize) -> Expr {
         let depth = self.scopes.borrow().len() - 1 - at;
         new(Node::Item(depth as u32), self.given[at].1.clone())
+    }
+
+    /// The resource of who asks, where a rule is told.
+    fn ego(&self, span: Span) -> Expr {
+        match self.given.iter().position(|(given, _)| given == EGO) {
+            Some(at) => self.given_at(at),
+            None if self.given.is_empty() => self.report(
+                Diagnostic::error("ego", span, "`ego` is the caller, and there is none here")
+                    .help("start from `self`"),
+            ),
+            None => self.report(
+                Diagnostic::error("ego", span, "no field of the schema says whose the name of an actor is")
+                    .help("give it the option `ego`, as in `login: str unique ego`"),
+            ),
+        }
     }
 
     /// A field of `self`; within an embedded object perhaps of what holds it.

@@ -5,8 +5,9 @@
 //! set slug := lower(self.title)
 //! ```
 //!
-//! Beside `self`, the resource as it is written, a rule knows `old`, as it was before (null where it is new), `operation` and
-//! `actor`. `old` is an object: what its links lead to is read as it is now.
+//! Beside `self`, the resource as it is written, a rule knows `old`, as it was before (null where it is new), `operation`,
+//! `actor`, and `ego`, the resource of the actor, where the schema says which that is ([`Schema::ego`]). `old` is an object: what its
+//! links lead to is read as it is now.
 
 use corollary_syntax::ast::{Ident, RuleText};
 use corollary_syntax::diagnostic::Diagnostic;
@@ -14,7 +15,7 @@ use corollary_syntax::{nearest, parse_rule};
 use smol_str::SmolStr;
 
 use crate::check::defaults::fitting;
-use crate::expr::{check_given, is_condition, not_a_condition};
+use crate::expr::{EGO, check_given, is_condition, not_a_condition};
 use crate::members::{Member, Members};
 use crate::model::{Field, FieldKind, FieldRef, Rules, Schema, Slot, TypeIx, ValueType};
 use crate::names::PATH_FIELD;
@@ -29,7 +30,7 @@ const OLD: &str = "old";
 const OPERATION: &str = "operation";
 const ACTOR: &str = "actor";
 
-/// See the module. Its expressions are evaluated with the items `old`, `operation` and `actor`.
+/// See the module. Its expressions are evaluated with the items `old`, `operation`, `actor`, and `ego` where the schema has it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Rule {
     /// Refuses the write where a condition holds, when all that follows from it has come about.
@@ -138,11 +139,12 @@ pub fn check_rule(schema: &Schema, ty: TypeIx, text: &str) -> Result<Rule, Vec<D
         return Err(parsed.diagnostics);
     }
     let operations = Kind::Enum(OPERATIONS.iter().map(|name| SmolStr::from(*name)).collect());
-    let given = [
+    let mut given = vec![
         (OLD.into(), old(schema, ty)),
         (OPERATION.into(), Type::one(operations)),
         (ACTOR.into(), Type::one(Kind::Str)),
     ];
+    given.extend(schema.ego.map(|field| (EGO.into(), Type::one(Kind::Resource(field.ty)))));
     match parsed.tree {
         RuleText::Deny { when, message } => {
             let (typed, mut found) = check_given(schema, ty, &given, &when);

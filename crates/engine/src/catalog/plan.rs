@@ -297,6 +297,11 @@ fn rules(was: &Rules, is: &Rules, of: &SmolStr, found: &mut Vec<Change>) {
         (_, None) => tell(Class::Additive, "has no pattern any more"),
         _ => tell(Class::Breaking, "has another pattern"),
     }
+    match (was.ego, is.ego) {
+        (false, true) => tell(Class::Additive, "names actors"),
+        (true, false) => tell(Class::Additive, "does not name actors any more"),
+        _ => {}
+    }
     if was.normalize != is.normalize {
         tell(Class::Breaking, "is normalized in another way");
     }

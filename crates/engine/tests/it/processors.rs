@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use corollary_engine::processors::PROCESSOR;
 use corollary_engine::records::Kind;
-use corollary_engine::{EngineError, EngineOptions, Executor, keys, open};
+use corollary_engine::reply::{Request, Wants};
+use corollary_engine::{EngineError, EngineOptions, Executor, Transaction, keys, open};
 use corollary_store::memory::MemoryStore;
 use corollary_store::{Batch, Features, Snapshot, Store, StoreError, StoreStats};
 use corollary_value::Value;
@@ -18,6 +19,7 @@ use crate::common::*;
 
 const SCHEMA: &str = "
 type A in all {
+  login: str unique ego, normalize (trim)
   x: int default 0
   y: int default 0
   up: link A
@@ -185,15 +187,17 @@ struct Fact {
     x: i64,
     y: i64,
     up: Option<u8>,
+    login: Option<u8>,
 }
 
 type Model = BTreeMap<u8, Fact>;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Create(u8, i64, i64, Option<u8>),
+    Create(u8, Fact),
     SetX(u8, i64),
     SetUp(u8, Option<u8>),
+    SetLogin(u8, Option<u8>),
     Delete(u8),
 }
 
@@ -204,8 +208,11 @@ enum Said {
     DenyBelow(i64),
     DenyLess,
     DenyDelete(i64),
+    DenyOthers,
+    DenyBeyondEgo,
     SetTwice,
     SetMore,
+    SetByEgo,
 }
 
 impl Said {
@@ -215,8 +222,11 @@ impl Said {
             Said::DenyBelow(n) => format!("deny when self.t > {n}"),
             Said::DenyLess => "deny when self.x < old.x".into(),
             Said::DenyDelete(n) => format!("deny when operation = 'delete' and self.s > {n} and old.s > {n}"),
+            Said::DenyOthers => "deny when self != ego and self.up != ego".into(),
+            Said::DenyBeyondEgo => "deny when self.s > ego.t".into(),
             Said::SetTwice => "set y := self.x * 2".into(),
             Said::SetMore => "set y := self.y + 1".into(),
+            Said::SetByEgo => "set y := ego.x else 7".into(),
         }
     }
 }
@@ -225,19 +235,23 @@ fn below(model: &Model, id: u8) -> i64 {
     model.values().filter(|fact| fact.up == Some(id)).map(|fact| fact.x).sum()
 }
 
-/// What a transaction makes of the model; nothing where it is refused.
-fn apply(before: &Model, steps: &[Step], line: &[(Said, [bool; 3])]) -> Option<Model> {
+/// What a transaction of somebody makes of the model; nothing where it is refused.
+fn apply(before: &Model, actor: Option<u8>, steps: &[Step], line: &[(Said, [bool; 3])]) -> Option<Model> {
+    // Nobody becomes somebody else by what they write.
+    let ego = actor.and_then(|actor| before.iter().find(|(_, fact)| fact.login == Some(actor)));
+    let ego = ego.map(|(id, _)| *id);
     let mut after = before.clone();
     for step in steps {
         match step {
-            Step::Create(id, x, y, up) => {
+            Step::Create(id, fact) => {
                 if after.contains_key(id) {
                     return None;
                 }
-                after.insert(*id, Fact { x: *x, y: *y, up: *up });
+                after.insert(*id, fact.clone());
             }
             Step::SetX(id, x) => after.get_mut(id)?.x = *x,
             Step::SetUp(id, up) => after.get_mut(id)?.up = *up,
+            Step::SetLogin(id, login) => after.get_mut(id)?.login = *login,
             Step::Delete(id) => {
                 after.remove(id)?;
                 // A link that is not required is let go.
@@ -246,6 +260,11 @@ fn apply(before: &Model, steps: &[Step], line: &[(Said, [bool; 3])]) -> Option<M
         }
     }
     if after.values().any(|fact| fact.up.is_some_and(|up| !after.contains_key(&up))) {
+        return None;
+    }
+    let mut logins: Vec<u8> = after.values().filter_map(|fact| fact.login).collect();
+    logins.sort_unstable();
+    if logins.windows(2).any(|two| two[0] == two[1]) {
         return None;
     }
     let operation = |before: Option<&Fact>, now: Option<&Fact>| match (before, now) {
@@ -258,10 +277,12 @@ fn apply(before: &Model, steps: &[Step], line: &[(Said, [bool; 3])]) -> Option<M
     for id in &ids {
         for (said, on) in line {
             let Some(at) = operation(before.get(id), after.get(id)) else { continue };
+            let of_ego = ego.and_then(|ego| after.get(&ego)).map(|fact| fact.x);
             let Some(fact) = after.get_mut(id).filter(|_| on[at]) else { continue };
             match said {
                 Said::SetTwice => fact.y = fact.x * 2,
                 Said::SetMore => fact.y += 1,
+                Said::SetByEgo => fact.y = of_ego.unwrap_or(7),
                 _ => {}
             }
         }
@@ -278,6 +299,8 @@ fn apply(before: &Model, steps: &[Step], line: &[(Said, [bool; 3])]) -> Option<M
             Said::DenyBelow(n) => t > *n,
             Said::DenyLess => old.is_some_and(|old| fact.x < old.x),
             Said::DenyDelete(n) => at == 2 && s > *n,
+            Said::DenyOthers => Some(*id) != ego && fact.up != ego,
+            Said::DenyBeyondEgo => ego.is_some_and(|ego| after.contains_key(&ego) && s > below(&after, ego)),
             _ => false,
         });
         if denied {
@@ -289,12 +312,15 @@ fn apply(before: &Model, steps: &[Step], line: &[(Said, [bool; 3])]) -> Option<M
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let (id, number) = (0_u8..4, -5_i64..6);
+    let any = prop::option::of(0_u8..4);
+    let fact = (number.clone(), number.clone(), any.clone(), prop::option::weighted(0.8, 0_u8..4))
+        .prop_map(|(x, y, up, login)| Fact { x, y, up, login });
     let step = prop_oneof![
-        (id.clone(), number.clone(), number.clone(), prop::option::of(id.clone()))
-            .prop_map(|(id, x, y, up)| Step::Create(id, x, y, up)),
-        (id.clone(), number).prop_map(|(id, x)| Step::SetX(id, x)),
-        (id.clone(), prop::option::of(id.clone())).prop_map(|(id, up)| Step::SetUp(id, up)),
-        id.prop_map(Step::Delete),
+        3 => (id.clone(), fact).prop_map(|(id, fact)| Step::Create(id, fact)),
+        2 => (id.clone(), number).prop_map(|(id, x)| Step::SetX(id, x)),
+        2 => (id.clone(), any.clone()).prop_map(|(id, up)| Step::SetUp(id, up)),
+        1 => (id.clone(), any).prop_map(|(id, login)| Step::SetLogin(id, login)),
+        1 => id.prop_map(Step::Delete),
     ];
     prop::collection::vec(step, 1..4)
 }
@@ -305,8 +331,11 @@ fn said() -> impl Strategy<Value = Said> {
         (-2_i64..9).prop_map(Said::DenyBelow),
         Just(Said::DenyLess),
         (-2_i64..9).prop_map(Said::DenyDelete),
+        Just(Said::DenyOthers),
+        Just(Said::DenyBeyondEgo),
         Just(Said::SetTwice),
         Just(Said::SetMore),
+        Just(Said::SetByEgo),
     ]
 }
 
@@ -317,7 +346,7 @@ proptest! {
     #[test]
     fn writes_pass_the_line_as_its_rules_say(
         line in prop::collection::vec((said(), any::<[bool; 3]>()), 0..4),
-        transactions in prop::collection::vec(steps(), 1..20),
+        transactions in prop::collection::vec((prop::option::weighted(0.8, 0_u8..4), steps()), 1..20),
     ) {
         let db = fresh(SCHEMA);
         for (at, (said, on)) in line.iter().enumerate() {
@@ -327,22 +356,32 @@ proptest! {
         }
         let mut model = Model::new();
         let name = |id: &u8| format!("a{id}");
-        for steps in transactions {
+        for (actor, steps) in transactions {
+            // A name is read as the field normalizes it.
+            let actor_name = actor.map(|actor| format!(" {actor}").into());
+            let login = |login: &Option<u8>| login.map_or(Value::Absent, |it| text(&format!("{it} ")));
             let link = |up: &Option<u8>| up.map_or(Value::Absent, |up| reference(&name(&up)));
             let writes = steps.iter().map(|step| match step {
-                Step::Create(id, x, y, up) => create(
-                    &db, "A", &name(id), &[("x", Value::Int(*x)), ("y", Value::Int(*y)), ("up", link(up))],
-                ),
+                Step::Create(id, Fact { x, y, up, login: it }) => {
+                    let numbers = [("x", Value::Int(*x)), ("y", Value::Int(*y))];
+                    let all = [&numbers[..], &[("up", link(up)), ("login", login(it))]].concat();
+                    create(&db, "A", &name(id), &all)
+                }
                 Step::SetX(id, x) => update(&db, "A", &name(id), &[("x", Value::Int(*x))]),
                 Step::SetUp(id, up) => update(&db, "A", &name(id), &[("up", link(up))]),
+                Step::SetLogin(id, it) => update(&db, "A", &name(id), &[("login", login(it))]),
                 Step::Delete(id) => delete(&db, "A", &name(id)),
             });
-            let outcome = try_commit(&db, writes.collect());
-            let expected = apply(&model, &steps, &line);
+            let transaction = Transaction { writes: writes.collect() };
+            let wants = Wants { actor: actor_name, ..Wants::nothing() };
+            let outcome = db.execute(&[Request { transaction: &transaction, wants: &wants }]).remove(0);
+            let expected = apply(&model, actor, &steps, &line);
             match (&outcome, expected) {
                 (Ok(_), Some(expected)) => model = expected,
                 (Err(EngineError::Refused(_)), None) => {}
-                (outcome, expected) => prop_assert!(false, "{steps:?}: {outcome:?}, and not {expected:?}"),
+                (outcome, expected) => {
+                    prop_assert!(false, "{actor:?}: {steps:?}: {outcome:?}, and not {expected:?}")
+                }
             }
             for id in 0..4 {
                 let fact = doc(&db, "A", &name(&id)).map(|doc| {
@@ -351,7 +390,9 @@ proptest! {
                         other => panic!("{other}"),
                     };
                     let up = (0..4).find(|up| *doc.get(slot(&db, "A", "up")) == reference(&name(up)));
-                    Fact { x: number("x"), y: number("y"), up }
+                    let is_login =
+                        |login: &u8| *doc.get(slot(&db, "A", "login")) == text(&login.to_string());
+                    Fact { x: number("x"), y: number("y"), up, login: (0..4).find(is_login) }
                 });
                 prop_assert_eq!(fact.as_ref(), model.get(&id));
             }

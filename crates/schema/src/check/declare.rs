@@ -12,7 +12,7 @@ use smol_str::{SmolStr, format_smolstr};
 use super::options::{Context, read_options};
 use super::several::{self, Collections, Targets, add_parts, resolve_targets};
 use super::values::{BASIC, field_type, has_derived_members};
-use super::{lifetime, paths, urls};
+use super::{ego, lifetime, paths, urls};
 use crate::ids::Ids;
 use crate::model::{
     Field, FieldKind, FieldRef, OnDelete, Position, ResourceType, Rules, Schema, Search, Slot, TypeIx,
@@ -75,6 +75,7 @@ pub fn declare<'t>(
         mounts: Vec::new(),
         uses: Uses::default(),
         by_id: HashMap::new(),
+        ego: None,
     };
     let mut texts = Vec::new();
     for ty in &tree.types {
@@ -121,6 +122,7 @@ pub fn declare<'t>(
     check_siblings(&schema, &texts, found);
     lifetime::check_holds(&schema, &texts, found);
     paths::declare(&mut schema, &texts, found);
+    ego::declare(&mut schema, &texts, found);
     urls::declare(&mut schema, &texts, &mut declared.sources, ids, found);
     (schema, declared.sources)
 }

@@ -6,6 +6,7 @@
 //! - `options` the options of fields,
 //! - `several` the relations that lead to several types,
 //! - `lifetime`, `paths` and `urls` the options of types,
+//! - `ego` the field by which actors are found,
 //! - `derive` types the derived fields, in whatever order they need each other,
 //! - `elements` the derived members of embedded objects,
 //! - `defaults` the defaults that are computed,
@@ -15,6 +16,7 @@
 mod declare;
 pub(crate) mod defaults;
 mod derive;
+mod ego;
 mod elements;
 mod files;
 pub(crate) mod indexes;

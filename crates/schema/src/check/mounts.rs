@@ -420,6 +420,7 @@ impl Names {
             mounts: Vec::new(),
             uses: schema.uses,
             by_id: schema.by_id.clone(),
+            ego: schema.ego,
         };
         let (mut hidden, mut renamed) = (Vec::new(), Vec::new());
         let resource = &mut names.types[ty.0 as usize];

@@ -111,6 +111,7 @@ fn read_option(text: &OptionText, context: &Context, options: &mut Options) -> R
         "nullable" => rules.nullable = true,
         "unique" => rules.unique = true,
         "unique in parent" => rules.unique_in_parent = true,
+        "ego" => rules.ego = true,
         "index" => options.index = true,
         "immutable" => rules.immutable = true,
         "write once" => rules.write_once = true,
@@ -173,6 +174,9 @@ fn allowed(context: &Context) -> Vec<&'static str> {
                 names.extend(["immutable", "write once", "index"]);
                 if is_searched(ty) {
                     names.push("search");
+                }
+                if *ty == ValueType::Str {
+                    names.push("ego");
                 }
                 if !matches!(ty, ValueType::Object(_) | ValueType::Map(_) | ValueType::Json) {
                     names.extend(["unique", "unique in parent"]);

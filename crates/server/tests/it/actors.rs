@@ -132,3 +132,81 @@ fn nobody_is_believed_where_no_proxy_is_named() {
     let told = Server::try_start(&place, &["--actor-header", "not a name"]).map(drop).unwrap_err();
     assert!(told.contains("actor-header"), "{told}");
 }
+
+const SHOP: &str = "
+type Person in people {
+  login: str unique ego, normalize (trim, lower)
+  limit: int default 0
+  orders: inverse Order.owner
+  spent := sum(self.orders.total)
+}
+type Order in orders { total: int default 0, by: str, owner: link Person on delete unlink }
+";
+
+/// Whose resource it is a rule knows: by the name that the proxy gives, as it was before the write.
+#[test]
+fn rules_know_the_resource_of_who_asks() {
+    let place = Place::new(SHOP);
+    let server = Server::start(&place, &["--actor-header", WHO]);
+    let mut client = server.client();
+    let people =
+        json!([{"_id": "ann", "login": "Ann", "limit": 10}, {"_id": "bob", "login": "bob", "limit": 100}]);
+    client.post("/api/people", &people).expect(201);
+    let rules = [
+        ("others", "deny when ego = null or self.owner != ego, message 'not yours'"),
+        ("limit", "deny when ego.spent > ego.limit, message 'too much'"),
+        ("by", "set by := ego.login else actor"),
+    ];
+    for (at, (id, rule)) in rules.into_iter().enumerate() {
+        let on = ["create", "update"];
+        let rule = json!({"_id": id, "type": "Order", "on": on, "order": at, "rule": rule});
+        client.post("/api/_processors", &rule).expect(201);
+    }
+    let order = |owner: &str, total: i64| json!({"owner": owner, "total": total});
+    let denied = |reply: Reply, why: &str| {
+        let problem = reply.problem(422, "denied");
+        assert_eq!(problem["detail"], json!(why));
+    };
+    by(&mut client, " ANN", "POST", "/api/orders", &order("ann", 8)).expect(201);
+    denied(by(&mut client, "ann", "POST", "/api/orders", &order("bob", 1)), "not yours");
+    denied(by(&mut client, "ann", "POST", "/api/orders", &order("ann", 3)), "too much");
+    denied(by(&mut client, "eve", "POST", "/api/orders", &order("ann", 1)), "not yours");
+    denied(client.post("/api/orders", &json!({})), "not yours");
+    let orders = client.list("/api/orders");
+    assert_eq!((orders.len(), &orders[0]["by"]), (1, &json!("ann")));
+    // What she may is as the write leaves it; who she is, as it was.
+    let more = json!([
+        {"method": "PATCH", "path": "/people/ann", "body": {"limit": 20}},
+        {"method": "POST", "path": "/orders", "body": order("ann", 3)},
+    ]);
+    by(&mut client, "ann", "POST", "/api/_batch", &more).expect(200);
+    let other = json!([
+        {"method": "PATCH", "path": "/people/ann", "body": {"login": "was ann"}},
+        {"method": "PATCH", "path": "/people/bob", "body": {"login": "ann"}},
+        {"method": "POST", "path": "/orders", "body": order("bob", 3)},
+    ]);
+    denied(by(&mut client, "ann", "POST", "/api/_batch", &other), "item 2: not yours");
+    assert_eq!(client.read("/api/people/bob")["login"], json!("bob"));
+    // A dry run is refused as the write is.
+    denied(by(&mut client, "bob", "POST", "/api/orders?dry_run=true", &order("ann", 1)), "not yours");
+}
+
+/// A schema that no longer says who is who leaves the rules that ask for it unfit: nothing passes them unseen.
+#[test]
+fn a_rule_about_nobody_refuses_all() {
+    let place = Place::new(SHOP);
+    let server = Server::start(&place, &["--actor-header", WHO]);
+    let mut client = server.client();
+    let rule = json!({"_id": "r", "type": "Order", "rule": "deny when ego = null"});
+    client.post("/api/_processors", &rule).expect(201);
+    client.post("/api/people", &json!({"_id": "ann", "login": "ann"})).expect(201);
+    by(&mut client, "ann", "POST", "/api/orders", &json!({})).expect(201);
+    client.put("/api/_schema", &json!({"text": SHOP.replace(" ego,", ",")})).expect(200);
+    by(&mut client, "ann", "POST", "/api/orders", &json!({})).problem(422, "processor");
+    let shown = client.read("/api/_processors/r");
+    assert_eq!(shown["status"], json!("unfit"));
+    assert!(shown["error"].as_str().unwrap().contains("actor"), "{shown}");
+    client.put("/api/_schema", &json!({"text": SHOP})).expect(200);
+    by(&mut client, "ann", "POST", "/api/orders", &json!({})).expect(201);
+    by(&mut client, "eve", "POST", "/api/orders", &json!({})).problem(422, "denied");
+}
