@@ -69,7 +69,35 @@ impl<'a> Eval<'a> {
 
     /// Does a condition hold? An error value does not.
     pub fn holds(&self, condition: &Expr) -> Result<bool, EngineError> {
-        Ok(self.value(condition)?.is_true())
+        match self.at_once(condition) {
+            Some(value) => Ok(value.is_true()),
+            None => Ok(self.value(condition)?.is_true()),
+        }
+    }
+
+    /// What is there without being computed or looked for: a constant, or a value of `self` whose document is at hand.
+    fn at_hand<'e>(&'e self, expr: &'e Expr) -> Option<&'e Value> {
+        match &expr.node {
+            Node::Const(value) => Some(value),
+            Node::Get(base, field) if matches!(base.node, Node::Owner) && expr.ty.many == Many::One => {
+                match self.own?.get(field.slot) {
+                    Value::Absent => Some(&Value::Null),
+                    value => Some(value),
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// The value of comparisons of what is at hand, as most filters are, and of what joins them. The clock comes into none.
+    fn at_once(&self, expr: &Expr) -> Option<Value> {
+        match &expr.node {
+            Node::Binary(op @ (BinaryOp::And | BinaryOp::Or), left, right) => {
+                Some(binary(*op, &self.at_once(left)?, &self.at_once(right)?))
+            }
+            Node::Binary(op, left, right) => Some(binary(*op, self.at_hand(left)?, self.at_hand(right)?)),
+            _ => None,
+        }
     }
 
     fn expr(&self, expr: &Expr, items: &mut Vec<Value>) -> Result<Value, EngineError> {
@@ -83,7 +111,7 @@ impl<'a> Eval<'a> {
                 at.map_or(Value::Null, |at| items[at].clone())
             }
             Node::All(ty) => refs(self.view.all(*ty)?),
-            Node::Get(base, field) if base.node == Node::Owner && self.own.is_some() => {
+            Node::Get(base, field) if matches!(base.node, Node::Owner) && self.own.is_some() => {
                 let value = self.own.map(|doc| doc.get(field.slot).clone());
                 found(value.unwrap_or(Value::Absent), expr.ty.many)
             }
@@ -208,6 +236,9 @@ impl<'a> Eval<'a> {
             Node::Unary(UnaryOp::Not, operand) => ops::not(&self.expr(operand, items)?),
             Node::Unary(UnaryOp::Negate, operand) => ops::negate(&self.expr(operand, items)?),
             Node::Binary(op, left_expr, right) => {
+                if let (Some(left), Some(right)) = (self.at_hand(left_expr), self.at_hand(right)) {
+                    return Ok(binary(*op, left, right));
+                }
                 let left = self.expr(left_expr, items)?;
                 if matches!(op, BinaryOp::Else | BinaryOp::IfNull) {
                     return if gives_way(*op, &left) { self.expr(right, items) } else { Ok(left) };

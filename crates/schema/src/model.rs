@@ -108,6 +108,8 @@ pub struct ResourceType {
     pub indexed: Vec<Slot>,
     /// The field with the time of the last change (`updated_at`).
     pub updated: Option<Slot>,
+    /// The fields that stand in a reply which shows all of a resource and expands nothing.
+    pub told: Vec<Slot>,
 }
 
 /// An index over several fields of a type: an entry for each resource, in the order of the first field, then of the second,
@@ -625,6 +627,11 @@ impl ResourceType {
     /// May anybody know of it?
     pub fn visible(&self) -> bool {
         !self.name.starts_with('#')
+    }
+
+    /// Is the canonical path of each of its resources the root collection and the id?
+    pub fn stands_at_root(&self) -> bool {
+        self.parents.is_empty() && self.path.is_none() && self.url.is_none()
     }
 
     /// The field at a position.

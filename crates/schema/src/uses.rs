@@ -28,6 +28,7 @@ impl Schema {
         for ty in &mut self.types {
             ty.indexed = ty.slots().filter(|(_, field)| is_indexed(field)).map(|(slot, _)| slot).collect();
             ty.updated = updated(ty);
+            ty.told = ty.slots().filter(|(_, field)| is_told(field)).map(|(slot, _)| slot).collect();
             uses.files |= ty.files().next().is_some();
             uses.indexes |= !ty.indexes.is_empty() || !ty.indexed.is_empty();
             uses.updated |= ty.updated.is_some();
@@ -45,6 +46,15 @@ impl Schema {
 fn is_indexed(field: &Field) -> bool {
     let by_parent = field.parent_index.is_some() && !matches!(field.kind, FieldKind::Position { .. });
     field.index || by_parent || field.rules.search.is_some() || field.name == URL_FIELD
+}
+
+/// Does a reply have it, where nothing is expanded? Lists that others own have paths of their own, and parts stand as what they are of.
+fn is_told(field: &Field) -> bool {
+    let owned = matches!(
+        field.kind,
+        FieldKind::Collection { .. } | FieldKind::Inverse { .. } | FieldKind::Several { .. }
+    );
+    field.visible() && !field.is_part() && !owned
 }
 
 fn updated(ty: &ResourceType) -> Option<Slot> {

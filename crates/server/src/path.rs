@@ -501,6 +501,21 @@ pub fn push_canonical(
     push_canonical_among(working, key, doc, &|_| None, out)
 }
 
+/// Appends the canonical path of what a link leads to.
+pub fn push_canonical_of(
+    working: &Working<'_>,
+    ty: TypeIx,
+    id: &Id,
+    out: &mut Vec<u8>,
+) -> Result<(), EngineError> {
+    let resource = working.schema.ty(ty);
+    if resource.stands_at_root() {
+        push_at_root(resource, id, out);
+        return Ok(());
+    }
+    push_canonical(working, &Key::new(ty, id.clone()), None, out)
+}
+
 /// Appends the canonical path of a resource whose parents may be gone; `gone` knows them then.
 pub fn push_canonical_among(
     working: &Working<'_>,
@@ -520,8 +535,7 @@ pub fn push_canonical_among(
         }
     }
     if resource.parents.is_empty() && resource.path.is_none() {
-        push_root(resource, out);
-        key.id.push_text(out);
+        push_at_root(resource, &key.id, out);
         return Ok(());
     }
     let load = |key: &Key| match gone(key) {
@@ -569,6 +583,11 @@ fn push_url(url: &str, out: &mut Vec<u8>) {
         out.push(b'/');
         push_segment(segment, out);
     }
+}
+
+fn push_at_root(ty: &ResourceType, id: &Id, out: &mut Vec<u8>) {
+    push_root(ty, out);
+    id.push_text(out);
 }
 
 fn push_root(ty: &ResourceType, out: &mut Vec<u8>) {

@@ -59,6 +59,9 @@ fn standings(working: &Working<'_>, key: &Key, doc: &Doc) -> Vec<Standing> {
 
 /// The place of a resource among its siblings, from 0; none where no ordered collection holds it.
 pub fn place(working: &Working<'_>, key: &Key, doc: &Doc) -> Result<Option<u64>, EngineError> {
+    if working.schema.ty(key.ty).positions.is_empty() {
+        return Ok(None);
+    }
     let standing = standings(working, key, doc).into_iter().next();
     standing.map(|standing| standing.siblings.rank(working, &standing.suffix(key))).transpose()
 }

@@ -202,6 +202,7 @@ fn declare_type(schema: &mut Schema, text: &ast::TypeText, ids: &mut Ids, found:
         indexes: Vec::new(),
         indexed: Vec::new(),
         updated: None,
+        told: Vec::new(),
     });
 }
 

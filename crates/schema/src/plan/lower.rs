@@ -187,6 +187,7 @@ impl<'a> Lowering<'a> {
                     indexes: Vec::new(),
                     indexed: Vec::new(),
                     updated: None,
+                    told: Vec::new(),
                     positions: Vec::new(),
                     referrers: Vec::new(),
                     embedded: Vec::new(),

@@ -1,5 +1,6 @@
 //! From a request that writes to the writes of a transaction.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -8,7 +9,7 @@ use corollary_engine::working::Working;
 use corollary_engine::{Decision, Doc, Edit, EngineError, Key, Refusal, Write, among};
 use corollary_schema::plan::follows::linked_type;
 use corollary_schema::typed::mentions_now;
-use corollary_schema::{FieldKind, FieldRef, Schema, Slot, TypeIx};
+use corollary_schema::{Field, FieldKind, FieldRef, Schema, Slot, TypeIx};
 use corollary_syntax::nearest;
 use corollary_value::{Id, Value};
 use hashbrown::HashSet;
@@ -251,16 +252,23 @@ fn other_id(members: &Map<String, Json>, key: &Key) -> Option<Refusal> {
 }
 
 /// A body without the derived values that are what a read shows: who sends back what was read means no harm by them.
-fn without_what_is_shown(
+fn without_what_is_shown<'b>(
     working: &Working<'_>,
     names: &Schema,
     key: &Key,
     old: Option<&Doc>,
-    members: &Map<String, Json>,
-) -> Result<Map<String, Json>, EngineError> {
-    let mut left = members.clone();
-    let Some(old) = old else { return Ok(left) };
+    members: &'b Map<String, Json>,
+) -> Result<Cow<'b, Map<String, Json>>, EngineError> {
+    let Some(old) = old else { return Ok(Cow::Borrowed(members)) };
     let resource = names.ty(key.ty);
+    let may_be_shown = |field: &Field| {
+        field.is_file() || field.extended.is_some() || matches!(field.kind, FieldKind::Derived { .. })
+    };
+    let mut fields = resource.slots().filter(|(_, field)| may_be_shown(field));
+    if !fields.any(|(_, field)| members.contains_key(field.name.as_str())) {
+        return Ok(Cow::Borrowed(members));
+    }
+    let mut left = members.clone();
     let given = |slot| members.contains_key(resource.field(slot).name.as_str());
     let settled = Settled::new(working);
     let settled = settled.fill(key, settled.doc(key, old, READ_LIMIT)?, READ_LIMIT, &given)?;
@@ -290,7 +298,7 @@ fn without_what_is_shown(
             left.remove(field.name.as_str());
         }
     }
-    Ok(left)
+    Ok(Cow::Owned(left))
 }
 
 /// Is it what is known of a file, with its path or without?

@@ -118,6 +118,11 @@ impl Shape {
             })
     }
 
+    /// Is it all of a resource, by the names of the schema, and nothing else in full?
+    fn is_whole(&self) -> bool {
+        self.fields.is_none() && self.expand.is_empty() && self.within.is_empty() && self.scope.is_none()
+    }
+
     /// Is a field to be written, in full or not?
     pub fn shows(&self, slot: Slot) -> bool {
         self.fields.as_ref().is_none_or(|fields| fields.contains(&slot))
@@ -198,6 +203,9 @@ impl<'w, 'a> Encoder<'w, 'a> {
     /// A resource as it is to be shown, and the slots of it that are to be marked.
     fn shown<'d>(&self, key: &Key, doc: &'d Doc, shape: &Shape) -> Result<SettledDoc<'d>, EngineError> {
         let settled = match &self.shows {
+            Shows::Stored if self.working.schema.ty(key.ty).lazy.is_empty() => {
+                return Ok(SettledDoc { doc: Cow::Borrowed(doc), pending: Vec::new() });
+            }
             Shows::Settled(settled, limit) => settled.doc(key, doc, *limit)?,
             Shows::Stored | Shows::Past => SettledDoc { doc: Cow::Borrowed(doc), pending: Vec::new() },
             Shows::Left(left) => {
@@ -333,6 +341,11 @@ impl<'w, 'a> Encoder<'w, 'a> {
             }
             self.out.push(b']');
         }
+        if shape.is_whole() {
+            self.whole(key, doc, shape)?;
+            self.out.push(b'}');
+            return Ok(());
+        }
         for (slot, field) in resource.slots() {
             let expanded = shape.expand.iter().find(|(at, _)| *at == slot).map(|(_, shape)| shape);
             let shown = is_shown(&slot) && field.visible();
@@ -386,6 +399,36 @@ impl<'w, 'a> Encoder<'w, 'a> {
             }
         }
         self.out.push(b'}');
+        Ok(())
+    }
+
+    /// Writes all fields of a resource, of which none is shown otherwise than it stands.
+    fn whole(&mut self, key: &Key, doc: &Doc, shape: &Shape) -> Result<(), EngineError> {
+        let schema = self.working.schema;
+        let resource = schema.ty(key.ty);
+        for slot in resource.told.iter().copied() {
+            let field = resource.field(slot);
+            if let FieldKind::Among { many, .. } = &field.kind {
+                self.among(key.ty, slot, *many, doc, shape)?;
+                continue;
+            }
+            let value = doc.get(resource.shown(slot));
+            match value {
+                Value::Absent => {}
+                Value::Object(_) if field.is_file() => {
+                    self.name(&field.name);
+                    self.file(key, doc, &field.name, value, None)?;
+                }
+                Value::Ref(_) | Value::List(_) | Value::Object(_) => {
+                    self.name(&field.name);
+                    self.value(value, Held::by(schema, FieldRef { ty: key.ty, slot }))?;
+                }
+                value => {
+                    self.name(&field.name);
+                    plain(value, &mut self.out);
+                }
+            }
+        }
         Ok(())
     }
 
@@ -607,7 +650,7 @@ impl<'w, 'a> Encoder<'w, 'a> {
                 self.out.push(b'"');
                 if let Held::Link(ty) = held {
                     self.out.extend_from_slice(b",\"_self\":\"");
-                    path::push_canonical(self.working, &Key::new(ty, id.clone()), None, &mut self.out)?;
+                    path::push_canonical_of(self.working, ty, id, &mut self.out)?;
                     self.out.push(b'"');
                 }
                 self.out.push(b'}');
