@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use corollary_schema::{FieldId, Schema, TypeIx};
-use corollary_store::{Direction, KeyRange, Keyspace, Snapshot, Visit};
+use corollary_store::{Direction, KeyRange, Keyspace, Snapshot, Visit, VisitKeys};
 use corollary_value::Id;
 use hashbrown::HashMap;
 
@@ -181,7 +181,7 @@ impl<'a> Base<'a> {
         }
         let mut keys = Vec::new();
         let range = KeyRange::prefix(prefix.to_vec());
-        self.scan(keys::REFERENCE, &range, Direction::Forward, &mut |key, _| {
+        self.scan_keys(keys::REFERENCE, &range, Direction::Forward, &mut |key| {
             keys.push(key.to_vec());
             if keys.len() > REMEMBERED_ROWS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
@@ -400,6 +400,23 @@ impl<'a> Base<'a> {
         Ok(snapshot.scan(keyspace, range, direction, usize::MAX, &mut |key, value| {
             self.note(1);
             visit(key, value)
+        })?)
+    }
+
+    /// Visits the keys of rows in order.
+    pub fn scan_keys(
+        &self,
+        keyspace: Keyspace,
+        range: &KeyRange,
+        direction: Direction,
+        visit: &mut VisitKeys<'_>,
+    ) -> Result<(), EngineError> {
+        let snapshot = self.snapshot()?;
+        self.ask();
+        self.note(0);
+        Ok(snapshot.scan_keys(keyspace, range, direction, &mut |key| {
+            self.note(1);
+            visit(key)
         })?)
     }
 

@@ -100,7 +100,7 @@ impl<'s> Entries<'s> {
                 rows.extend(self.given(&id, &doc).into_iter().filter(|row| part.has(row)));
                 Ok(true)
             })?;
-            working.base.scan(self.keyspace(), &range, Direction::Forward, &mut |key, _| {
+            working.base.scan_keys(self.keyspace(), &range, Direction::Forward, &mut |key| {
                 if part.has(key) && !expected.remove(key) && !allowed.contains(key) {
                     wrong.push(key.to_vec());
                 }

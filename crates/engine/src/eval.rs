@@ -59,6 +59,9 @@ impl<'a> Eval<'a> {
 
     /// The value of an expression.
     pub fn value(&self, expr: &Expr) -> Result<Value, EngineError> {
+        if let Some(value) = self.at_hand(expr) {
+            return Ok(value.clone());
+        }
         self.expr(expr, &mut Vec::new())
     }
 

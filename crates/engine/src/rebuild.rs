@@ -353,7 +353,7 @@ fn page(working: &Working<'_>, ty: TypeIx, after: Option<&Id>) -> Result<Vec<Key
         range = range.resume_after(keys::doc(working.schema.ty(ty).id, after));
     }
     let (mut found, mut corrupt) = (Vec::new(), false);
-    working.base.scan(keys::DOC, &range, Direction::Forward, &mut |key, _| {
+    working.base.scan_keys(keys::DOC, &range, Direction::Forward, &mut |key| {
         match keys::id_behind(key, length) {
             Some(id) => found.push(Key::new(ty, id)),
             None => corrupt = true,

@@ -327,7 +327,7 @@ fn first_odd_timer(
 ) -> Result<Option<Id>, EngineError> {
     let mut there = BTreeSet::new();
     let prefix = KeyRange::prefix(keys::timers_of(node.definition));
-    working.base.scan(keys::TIMER, &prefix, Direction::Forward, &mut |key, _| {
+    working.base.scan_keys(keys::TIMER, &prefix, Direction::Forward, &mut |key| {
         if part.has(key) && !either.contains(key) {
             there.insert(key.to_vec());
         }

@@ -561,7 +561,7 @@ impl View for Working<'_> {
         let mut ids = BTreeSet::new();
         let mut corrupt = false;
         let range = KeyRange::prefix(prefix.clone());
-        self.base.scan(keys::DOC, &range, Direction::Forward, &mut |key, _| {
+        self.base.scan_keys(keys::DOC, &range, Direction::Forward, &mut |key| {
             match keys::id_behind(key, prefix.len()) {
                 Some(id) => {
                     ids.insert(id);

@@ -77,6 +77,9 @@ pub enum Direction {
 /// What a visitor is handed for each entry of a scan: the key and its value, valid during the call.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
+/// What a visitor is handed where no values are read: the key, valid during the call.
+pub type VisitKeys<'a> = dyn FnMut(&[u8]) -> ControlFlow<()> + 'a;
+
 /// What a scan of several ranges calls with each entry: the position of its range, key, value.
 pub type VisitMany<'a> = dyn FnMut(usize, &[u8], &[u8]) + 'a;
 
@@ -191,6 +194,17 @@ pub trait Snapshot: Send {
         limit: usize,
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError>;
+
+    /// Visits the keys of `range` in order, until `visit` breaks: what [`Snapshot::scan`] does, for who needs no values.
+    fn scan_keys(
+        &self,
+        keyspace: Keyspace,
+        range: &KeyRange,
+        direction: Direction,
+        visit: &mut VisitKeys<'_>,
+    ) -> Result<(), StoreError> {
+        self.scan(keyspace, range, direction, usize::MAX, &mut |key, _| visit(key))
+    }
 
     /// Visits the entries of several ranges, at most `limit` of each: range after range, each in order, with the position of
     /// the range in `ranges`. A backend to which each read is a journey makes one of them.

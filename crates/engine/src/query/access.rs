@@ -195,7 +195,7 @@ pub(super) fn step(
             let most = most.min(CHUNK);
             let mut chunk: Vec<Key> = Vec::with_capacity(most);
             let (mut end, mut corrupt) = (None, false);
-            working.base.scan(*keyspace, range, direction, &mut |key, _| {
+            working.base.scan_keys(*keyspace, range, direction, &mut |key| {
                 match id_at.read(key) {
                     Some(id) => chunk.push(Key::new(ty, id)),
                     None => corrupt = true,
@@ -262,7 +262,7 @@ fn searched(
             after.is_none_or(|after| id > after) && found.as_ref().is_none_or(|found| found.contains(id))
         };
         for range in ranges {
-            working.base.scan(keys::INDEX, range, Direction::Forward, &mut |key, _| {
+            working.base.scan_keys(keys::INDEX, range, Direction::Forward, &mut |key| {
                 match IdAt::Value.read(key) {
                     Some(id) if wanted(&id) => drop(ids.insert(id)),
                     Some(_) => {}
@@ -320,7 +320,7 @@ fn named(
     found: &mut BTreeSet<Id>,
 ) -> Result<bool, EngineError> {
     let mut corrupt = false;
-    working.base.scan(scan.keyspace, &scan.range, Direction::Forward, &mut |key, _| {
+    working.base.scan_keys(scan.keyspace, &scan.range, Direction::Forward, &mut |key| {
         match scan.id_at.read(key) {
             Some(id) if after.is_none_or(|after| id > *after) => drop(found.insert(id)),
             Some(_) => {}
@@ -353,7 +353,7 @@ impl Rows {
     pub(super) fn estimate(&self, working: &Working<'_>, limit: usize) -> Result<usize, EngineError> {
         let count = |keyspace, range: &KeyRange| {
             let mut rows = 0;
-            let counted = working.base.scan(keyspace, range, Direction::Forward, &mut |_, _| {
+            let counted = working.base.scan_keys(keyspace, range, Direction::Forward, &mut |_| {
                 rows += 1;
                 if rows >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });

@@ -103,6 +103,16 @@ fn scan(
             ControlFlow::Continue(())
         })
         .expect("a scan succeeds");
+    if limit == usize::MAX {
+        let mut keys = found.iter().map(|(key, _)| key);
+        snapshot
+            .scan_keys(keyspace, range, direction, &mut |key| {
+                assert_eq!(keys.next().map(Vec::as_slice), Some(key), "{range:?}, the keys alone");
+                ControlFlow::Continue(())
+            })
+            .expect("a scan of keys succeeds");
+        assert_eq!(keys.next(), None, "{range:?}, the keys alone");
+    }
     found
 }
 

@@ -87,6 +87,13 @@ pub fn scans_stop_when_told(subject: &mut dyn Subject) {
             };
             snapshot.scan(ONE, &KeyRange::all(), direction, usize::MAX, &mut visit).expect("a scan succeeds");
             assert_eq!(calls, stop_after);
+            let mut calls = 0;
+            let mut visit = |_: &[u8]| {
+                calls += 1;
+                if calls == stop_after { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            snapshot.scan_keys(ONE, &KeyRange::all(), direction, &mut visit).expect("a scan succeeds");
+            assert_eq!(calls, stop_after);
         }
     }
     assert_eq!(

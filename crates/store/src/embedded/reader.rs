@@ -17,7 +17,7 @@ use super::merge::Merged;
 use super::overlay::Layers;
 use super::sql::{self, KeyspaceSql};
 use super::{Shared, format};
-use crate::{Direction, KeyRange, Keyspace, Snapshot, StoreError, Visit};
+use crate::{Direction, KeyRange, Keyspace, Snapshot, StoreError, Visit, VisitKeys};
 
 /// The connections that wait for the next snapshot.
 #[derive(Default)]
@@ -126,8 +126,7 @@ impl EmbeddedSnapshot {
     ) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
         let mut keys = Vec::new();
         let mut complete = true;
-        let text = self.sql(keyspace)?.scan_keys(range);
-        self.walk(text, keyspace, range, Direction::Forward, &mut |key, _| {
+        self.scan_keys(keyspace, range, Direction::Forward, &mut |key| {
             complete = keys.len() < most;
             if !complete {
                 return ControlFlow::Break(());
@@ -138,15 +137,16 @@ impl EmbeddedSnapshot {
         Ok(complete.then_some(keys))
     }
 
-    /// Visits a range, of which the statement `text` gives what the database has.
+    /// Visits a range, with the values or without.
     fn walk(
         &self,
-        text: &str,
-        keyspace: Keyspace,
-        range: &KeyRange,
+        (keyspace, range): (Keyspace, &KeyRange),
         direction: Direction,
+        values: bool,
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
+        let sql = self.sql(keyspace)?;
+        let text = if values { sql.scan(range, direction) } else { sql.scan_keys(range, direction) };
         if range.is_empty() {
             return Ok(());
         }
@@ -156,7 +156,7 @@ impl EmbeddedSnapshot {
             sql::bind_range(&mut statement, range)?;
             let mut rows = statement.raw_query();
             while let Some(row) = rows.next()? {
-                let (key, value) = (blob(row, 0)?, blob(row, 1)?);
+                let (key, value) = (blob(row, 0)?, if values { blob(row, 1)? } else { &[] });
                 if merged.below(key, value, visit).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
@@ -270,12 +270,11 @@ impl Snapshot for EmbeddedSnapshot {
         limit: usize,
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
-        let sql = self.sql(keyspace)?;
         if limit == 0 {
-            return Ok(());
+            return self.sql(keyspace).map(drop);
         }
         let mut left = limit;
-        self.walk(sql.scan(range, direction), keyspace, range, direction, &mut |key, value| {
+        self.walk((keyspace, range), direction, true, &mut |key, value| {
             left -= 1;
             if visit(key, value).is_break() || left == 0 {
                 ControlFlow::Break(())
@@ -283,6 +282,16 @@ impl Snapshot for EmbeddedSnapshot {
                 ControlFlow::Continue(())
             }
         })
+    }
+
+    fn scan_keys(
+        &self,
+        keyspace: Keyspace,
+        range: &KeyRange,
+        direction: Direction,
+        visit: &mut VisitKeys<'_>,
+    ) -> Result<(), StoreError> {
+        self.walk((keyspace, range), direction, false, &mut |key, _| visit(key))
     }
 }
 

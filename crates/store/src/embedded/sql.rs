@@ -49,12 +49,13 @@ pub(super) struct KeyspaceSql {
     delete_range: [String; RANGES],
     forward: [String; RANGES],
     backward: [String; RANGES],
-    keys: [String; RANGES],
+    keys_forward: [String; RANGES],
+    keys_backward: [String; RANGES],
 }
 
 impl KeyspaceSql {
     /// The most statements of a keyspace that one reading connection uses.
-    pub(super) const READ_STATEMENTS: usize = 1 + 3 * RANGES;
+    pub(super) const READ_STATEMENTS: usize = 1 + 4 * RANGES;
     /// The most statements of a keyspace that the writing connection uses.
     pub(super) const WRITE_STATEMENTS: usize = 3 + RANGES;
 
@@ -71,7 +72,8 @@ impl KeyspaceSql {
             delete_range: ranges("DELETE", ""),
             forward: ranges("SELECT k, v", " ORDER BY k"),
             backward: ranges("SELECT k, v", " ORDER BY k DESC"),
-            keys: ranges("SELECT k, x''", " ORDER BY k"),
+            keys_forward: ranges("SELECT k", " ORDER BY k"),
+            keys_backward: ranges("SELECT k", " ORDER BY k DESC"),
         }
     }
 
@@ -91,9 +93,12 @@ impl KeyspaceSql {
         &self.forward[kind(&KeyRange { from: Bound::Included(Vec::new()), to: Bound::Unbounded })]
     }
 
-    /// A forward scan that reads no values and gives empty ones.
-    pub(super) fn scan_keys(&self, range: &KeyRange) -> &str {
-        &self.keys[kind(range)]
+    /// A scan that reads no values.
+    pub(super) fn scan_keys(&self, range: &KeyRange, direction: Direction) -> &str {
+        match direction {
+            Direction::Forward => &self.keys_forward[kind(range)],
+            Direction::Backward => &self.keys_backward[kind(range)],
+        }
     }
 }
 
@@ -139,7 +144,9 @@ mod tests {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
         connection.execute_batch(&table_definition("docs")).unwrap();
         let sql = KeyspaceSql::new("docs");
-        let ranges = sql.forward.iter().chain(&sql.backward).chain(&sql.keys).chain(&sql.delete_range);
+        let scans =
+            sql.forward.iter().chain(&sql.backward).chain(&sql.keys_forward).chain(&sql.keys_backward);
+        let ranges = scans.chain(&sql.delete_range);
         for text in ranges.chain([&sql.get, &sql.delete]) {
             let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {text}")).unwrap();
             let mut rows = explain.raw_query();
