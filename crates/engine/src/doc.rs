@@ -104,7 +104,6 @@ impl Doc {
     }
 }
 
-/// Bytes that a value takes beside itself.
 /// Bytes that a value has beside itself in memory, about.
 pub fn heap_bytes(value: &Value) -> usize {
     match value {

@@ -6,8 +6,8 @@
 //! what a commit changed is undone with the old values that its entry tells ([`crate::log`]).
 //!
 //! ```text
-//! version = flag, [varint nanoseconds since 1970 (zigzag)], [document]
-//! flag    = 0 found (no time), 1 created, 2 modified, 3 deleted (no document)
+//! version = flag, [varint nanoseconds since 1970 (zigzag)], [actor, a value], [document]
+//! flag    = 0 found (no time), 1 created, 2 modified, 3 deleted (no document); 4 more where the actor is known
 //! ```
 //!
 //! The key ends with the revision, so the version of a revision is the last one that is not behind it. A document of a
@@ -18,8 +18,10 @@ use std::sync::Arc;
 
 use corollary_schema::{Field, FieldId, FieldKind};
 use corollary_store::{Direction, KeyRange};
-use corollary_value::codec::{DecodeError, push_varint, read_varint, unzigzag, zigzag};
+use corollary_value::Value;
+use corollary_value::codec::{self, DecodeError, push_varint, read_varint, unzigzag, zigzag};
 use jiff::Timestamp;
+use smol_str::SmolStr;
 
 use crate::doc::{Doc, Key, Layout};
 use crate::engine::Engine;
@@ -30,6 +32,9 @@ use crate::working::Working;
 
 /// The most commits that are read back through for a resource whose type keeps no history.
 pub const MAX_COMMITS_READ: usize = 100_000;
+
+/// Of the flag: the actor is there.
+const BY_ACTOR: u8 = 4;
 
 /// How a version came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +56,8 @@ pub struct Version {
     pub revision: u64,
     /// The time of that commit; not known of what was found.
     pub time: Option<Timestamp>,
+    /// Who made that commit, where that is known.
+    pub actor: Option<SmolStr>,
     /// How it came to be.
     pub came: Came,
     /// The resource; nothing where it was deleted.
@@ -88,7 +95,7 @@ pub(crate) fn append(working: &mut Working<'_>, commit: &Commit) -> Result<(), E
             (None, Some(_)) => Came::Created,
             (Some(_), Some(_)) => Came::Modified,
         };
-        let row = encode(working, &change.key, came, Some(commit.time), change.after.as_ref());
+        let row = encode(working, &change.key, came, Some(commit), change.after.as_ref());
         working.put_row(keys::VERSION, keys::version(&versions, commit.revision), row);
     }
     Ok(())
@@ -98,12 +105,16 @@ fn encode(
     working: &Working<'_>,
     key: &Key,
     came: Came,
-    time: Option<Timestamp>,
+    commit: Option<&Commit>,
     doc: Option<&Arc<Doc>>,
 ) -> Vec<u8> {
     let mut out = vec![came as u8];
-    if let Some(time) = time {
-        push_varint(zigzag(nanoseconds(time)), &mut out);
+    if let Some(commit) = commit {
+        push_varint(zigzag(nanoseconds(commit.time)), &mut out);
+        if let Some(actor) = &commit.actor {
+            out[0] |= BY_ACTOR;
+            codec::encode(&Value::Str(actor.clone()), &mut out);
+        }
     }
     if let Some(doc) = doc {
         // What a sum needs to go on from here is of no use to the past.
@@ -115,7 +126,7 @@ fn encode(
 
 fn decode(layout: &Layout, revision: u64, bytes: &[u8]) -> Result<Version, DecodeError> {
     let (flag, mut bytes) = bytes.split_first().ok_or(DecodeError)?;
-    let came = match flag {
+    let came = match flag & !BY_ACTOR {
         0 => Came::Found,
         1 => Came::Created,
         2 => Came::Modified,
@@ -127,11 +138,16 @@ fn decode(layout: &Layout, revision: u64, bytes: &[u8]) -> Result<Version, Decod
         let nanoseconds = unzigzag(read_varint(&mut bytes)?);
         time = Some(Timestamp::from_nanosecond(nanoseconds.into()).map_err(|_| DecodeError)?);
     }
+    let mut actor = None;
+    if flag & BY_ACTOR != 0 {
+        let Value::Str(name) = codec::decode(&mut bytes)? else { return Err(DecodeError) };
+        actor = Some(name);
+    }
     let doc = match came {
         Came::Deleted => None,
         _ => Some(Arc::new(layout.decode(bytes)?)),
     };
-    Ok(Version { revision, time, came, doc })
+    Ok(Version { revision, time, actor, came, doc })
 }
 
 /// The versions of a resource before a revision (all where none is given), the latest first, at most so many. What is
@@ -150,7 +166,8 @@ pub fn versions(
         && doc.revision < end
         && found.first().is_none_or(|newest| newest.revision < doc.revision)
     {
-        found.insert(0, Version { revision: doc.revision, time: None, came: Came::Found, doc: Some(doc) });
+        let (revision, came) = (doc.revision, Came::Found);
+        found.insert(0, Version { revision, time: None, actor: None, came, doc: Some(doc) });
         found.truncate(limit);
     }
     Ok(found)
@@ -209,7 +226,8 @@ pub fn at(engine: &Engine, now: Timestamp, key: &Key, revision: u64) -> Result<P
         let versions = keys::versions_of(number, &key.id);
         let range = KeyRange::prefix(versions);
         let first = working.first_row(keys::VERSION, &range, Direction::Forward)?;
-        let created = first.map_or(!there, |(_, bytes)| bytes.first() == Some(&(Came::Created as u8)));
+        let is_creation = |flag: &u8| flag & !BY_ACTOR == Came::Created as u8;
+        let created = first.map_or(!there, |(_, bytes)| bytes.first().is_some_and(is_creation));
         let begin = working.row(keys::META, keys::history(number))?;
         let begin = begin.map(|bytes| keys::revision(&bytes)).transpose()?;
         if created && begin.is_some_and(|begin| begin <= revision) {

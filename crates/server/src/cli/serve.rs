@@ -312,7 +312,8 @@ pub async fn start(
     });
     let site = site.map_err(|error| format!("the thread of the executor could not be started: {error}"))?;
     let metrics = Arc::new(Metrics::new(site.clone(), bodies));
-    let front = Front { time_limit, origins: options.origins.clone() };
+    let (origins, actor_header) = (options.origins.clone(), options.actor_header.clone());
+    let front = Front { time_limit, origins, actor_header };
     let face = Arc::new(Face::new(&site, &front, metrics.clone()));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let listening = Listening { listener, connections: options.max_connections as usize, tls };

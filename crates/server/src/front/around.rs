@@ -9,13 +9,16 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use smol_str::SmolStr;
 use tokio::time::timeout;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
+use super::Front;
 use super::listen::Caller;
 use super::log::{ACCESS, REQUEST};
 use super::metrics::Metrics;
+use crate::http::actor;
 use crate::problem::Problem;
 
 /// The header with the id of a request.
@@ -27,6 +30,7 @@ const MAX_ID_BYTES: usize = 128;
 /// See the module.
 pub struct Around {
     time_limit: Duration,
+    actor_header: Option<HeaderName>,
     metrics: Arc<Metrics>,
     /// Ids begin with it: it is this process's.
     process: String,
@@ -34,11 +38,12 @@ pub struct Around {
 }
 
 impl Around {
-    /// With how long a reply may take to begin, and where it is counted.
-    pub fn new(time_limit: Duration, metrics: Arc<Metrics>) -> Around {
+    /// With how long a reply may take to begin and who says who asks, and where it is counted.
+    pub fn new(front: &Front, metrics: Arc<Metrics>) -> Around {
         let (_, random) = Uuid::now_v7().as_u64_pair();
         Around {
-            time_limit,
+            time_limit: front.time_limit,
+            actor_header: front.actor_header.clone(),
             metrics,
             process: format!("{:012x}", random & 0xffff_ffff_ffff),
             requests: AtomicU64::new(0),
@@ -59,6 +64,7 @@ impl Around {
         let noted = tracing::enabled!(target: ACCESS, tracing::Level::INFO).then(|| Noted {
             method: request.method().clone(),
             uri: request.uri().clone(),
+            actor: self.actor(request.headers()),
             peer: request.extensions().get::<Caller>().map(|caller| caller.peer),
         });
         let span = tracing::debug_span!(
@@ -77,6 +83,7 @@ impl Around {
                 target: ACCESS,
                 id = id.to_str().unwrap_or_default(),
                 peer = noted.peer.map(|peer| peer.to_string()),
+                actor = noted.actor.as_deref(),
                 method = noted.method.as_str(),
                 path = noted.uri.path(),
                 query = noted.uri.query(),
@@ -85,6 +92,11 @@ impl Around {
             );
         }
         response
+    }
+
+    /// Who asks, as far as a proxy says so in a way that is believed.
+    fn actor(&self, headers: &HeaderMap) -> Option<SmolStr> {
+        actor::named(self.actor_header.as_ref()?, headers).ok()?
     }
 
     /// The id of a request.
@@ -107,6 +119,7 @@ impl Around {
 struct Noted {
     method: Method,
     uri: Uri,
+    actor: Option<SmolStr>,
     peer: Option<SocketAddr>,
 }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Method, Request, Response, header};
+use axum::http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use axum::routing::get;
 use hyper::body::Body as _;
 use tower::{Layer as _, ServiceExt as _, service_fn};
@@ -38,6 +38,8 @@ pub struct Front {
     pub time_limit: Duration,
     /// Origins of pages whose scripts may use the API; `*` for all.
     pub origins: Vec<HeaderValue>,
+    /// The header in which a proxy says [who asks](crate::http::actor), for the access log.
+    pub actor_header: Option<HeaderName>,
 }
 
 /// The whole face: the routes of the API with what stands around them, metrics and the reference page.
@@ -63,7 +65,7 @@ impl Face {
                 .route("/docs", get(reference::page))
         };
         Face {
-            around: Around::new(front.time_limit, metrics),
+            around: Around::new(front, metrics),
             origins: front.origins.clone(),
             cors: (!front.origins.is_empty()).then(|| origins::layer(&front.origins)),
             site: site.clone(),

@@ -276,6 +276,10 @@ fn head(resource: &ResourceType, version: &Version, older: Option<&Doc>, out: &m
     if let Some(time) = version.time {
         let _ = write!(out, ",\"time\":\"{time}\"");
     }
+    if let Some(actor) = &version.actor {
+        out.extend_from_slice(b",\"actor\":");
+        text(actor, out);
+    }
     if let (Some(doc), Some(older), Came::Modified) = (&version.doc, older, version.came) {
         let differs = |slot| doc.get(slot) != older.get(slot);
         let visible = resource.slots().filter(|(_, field)| field.visible());

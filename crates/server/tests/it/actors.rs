@@ -210,3 +210,36 @@ fn a_rule_about_nobody_refuses_all() {
     by(&mut client, "ann", "POST", "/api/orders", &json!({})).expect(201);
     by(&mut client, "eve", "POST", "/api/orders", &json!({})).problem(422, "denied");
 }
+
+/// The versions of a resource are kept for longer than the log, and say whose they are themselves.
+#[test]
+fn versions_say_whose_they_are() {
+    let schema = "type Page in pages history { text: str, length := length(self.text) }";
+    let place = Place::new(schema);
+    let server = Server::start(&place, &["--actor-header", WHO]);
+    let mut client = server.client();
+    by(&mut client, "Åse", "POST", "/api/pages", &json!({"_id": "p", "text": "a"})).expect(201);
+    let created = client.read("/api/pages/p")["_revision"].clone();
+    client.patch("/api/pages/p", &json!({"text": "bb"})).expect(200);
+    by(&mut client, "bob", "DELETE", "/api/pages/p", &json!(null)).expect_status(204);
+    by(&mut client, "ann", "POST", "/api/pages/p/_revert", &json!({"to": created})).expect(201);
+    server.kill();
+    let server = Server::start(&place, &["--actor-header", WHO]);
+    let mut client = server.client();
+    let page = client.read("/api/pages/p/_versions");
+    let told = |version: &Json| {
+        (version["type"].clone(), version["actor"].clone(), version["resource"]["text"].clone())
+    };
+    let told: Vec<_> = page["results"].as_array().unwrap().iter().map(told).collect();
+    let expected = [
+        (json!("created"), json!("ann"), json!("a")),
+        (json!("deleted"), json!("bob"), Json::Null),
+        (json!("modified"), Json::Null, json!("bb")),
+        (json!("created"), json!("Åse"), json!("a")),
+    ];
+    assert_eq!(told, expected);
+    // Before it was created there was nothing, whoever did that.
+    client.get("/api/pages/p?at=0").problem(404, "not-found");
+    let was = client.read(&format!("/api/pages/p?at={}", created.as_str().unwrap()));
+    assert_eq!(was["text"], json!("a"));
+}

@@ -103,10 +103,15 @@ fn what_a_request_took_is_told_step_by_step() {
 #[test]
 fn the_access_log_has_a_line_for_each_request() {
     let place = place();
-    let server = Server::start(&place, &["--log", "warn,access=info", "--log-form", "json"]);
+    let server = Server::start(
+        &place,
+        &["--log", "warn,access=info", "--log-form", "json", "--actor-header", "X-Who"],
+    );
     let mut client = server.client();
     client.post("/api/firms", &json!({"_id": "f", "name": "one"})).expect(201);
-    client.request("GET", "/api/firms/f?fields=name", &[("x-request-id", "mine")], b"").expect(200);
+    client
+        .request("GET", "/api/firms/f?fields=name", &[("x-request-id", "mine"), ("x-who", "Åse")], b"")
+        .expect(200);
     client.get("/api/firms/g").problem(404, "not-found");
     // The thread that writes them may be a moment behind.
     let mut lines = Vec::new();
@@ -133,6 +138,8 @@ fn the_access_log_has_a_line_for_each_request() {
         ]
     );
     assert_eq!(lines[1]["id"], "mine");
+    let actors: Vec<_> = lines.iter().map(|line| line["actor"].as_str()).collect();
+    assert_eq!(actors, [None, Some("Åse"), None]);
     assert!(
         lines.iter().all(|line| line["us"].is_u64() && line["peer"].as_str().unwrap().starts_with("127."))
     );

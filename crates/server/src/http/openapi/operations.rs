@@ -244,6 +244,7 @@ impl At<'_> {
             "revision": {"type": "string"},
             "type": {"enum": ["found", "created", "modified", "deleted"]},
             "time": {"type": "string", "format": "date-time"},
+            "actor": {"type": "string"},
             "changed": {"type": "array", "items": {"type": "string"}},
             "resource": super::parts::any_of(self.names, ""),
         }});
