@@ -9,12 +9,12 @@
 //!          | varint definition number * 2 + 1, state   (what a sum needs to go on from here)
 //! ```
 
-use std::collections::HashMap;
-
 use corollary_schema::plan::{Keeping, Rule};
 use corollary_schema::{FieldKind, FieldRef, Schema, Slot, TypeIx};
 use corollary_value::codec::{self, DecodeError, push_varint, read_varint};
 use corollary_value::{Id, SumState, Value};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 use smol_str::SmolStr;
 
 /// A resource: its type and its id.
@@ -125,11 +125,14 @@ pub fn heap_bytes(value: &Value) -> usize {
 pub struct Layout {
     /// By slot: the number of the field, where it is kept in the document.
     fields: Vec<Option<u32>>,
-    by_field: HashMap<u32, Slot>,
+    by_field: HashMap<u32, Slot, RandomState>,
     /// By slot: the number of the definition, where the group there has a state.
-    definitions: HashMap<Slot, u32>,
-    by_definition: HashMap<u32, Slot>,
+    definitions: Vec<Option<u32>>,
+    by_definition: HashMap<u32, Slot, RandomState>,
 }
+
+/// Bytes that most states take at most.
+const STATE_BYTES: usize = 24;
 
 impl Layout {
     /// The layouts of all types.
@@ -141,7 +144,8 @@ impl Layout {
                     ty.fields.iter().map(|field| field.in_document().then_some(field.id.0)).collect();
                 let numbered = fields.iter().enumerate();
                 let by_field = numbered.filter_map(|(at, id)| Some(((*id)?, Slot(at as u32)))).collect();
-                Layout { fields, by_field, definitions: HashMap::new(), by_definition: HashMap::new() }
+                let definitions = vec![None; fields.len()];
+                Layout { fields, by_field, definitions, by_definition: HashMap::default() }
             })
             .collect();
         for node in &schema.plan.nodes {
@@ -150,7 +154,7 @@ impl Layout {
                 && group.by.is_none()
             {
                 let layout = &mut layouts[node.result.ty.0 as usize];
-                layout.definitions.insert(node.result.slot, node.definition.0);
+                layout.definitions[node.result.slot.0 as usize] = Some(node.definition.0);
                 layout.by_definition.insert(node.definition.0, node.result.slot);
             }
         }
@@ -168,10 +172,12 @@ impl Layout {
                 codec::encode(value, out);
             }
         }
+        let mut bytes = Vec::new();
         for (slot, state) in &doc.states {
-            if let Some(definition) = self.definitions.get(slot) {
-                push_varint(u64::from(*definition) << 1 | 1, out);
-                let mut bytes = Vec::new();
+            if let Some(definition) = self.definitions[slot.0 as usize] {
+                push_varint(u64::from(definition) << 1 | 1, out);
+                bytes.clear();
+                bytes.reserve(STATE_BYTES);
                 state.encode(&mut bytes);
                 push_varint(bytes.len() as u64, out);
                 out.extend_from_slice(&bytes);
