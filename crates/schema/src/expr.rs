@@ -397,7 +397,7 @@ impl Checker<'_> {
             ),
             None => self.report(
                 Diagnostic::error("ego", span, "no field of the schema says whose the name of an actor is")
-                    .help("give it the option `ego`, as in `login: str unique ego`"),
+                    .help("give it the option `actor`, as in `login: str unique actor`"),
             ),
         }
     }

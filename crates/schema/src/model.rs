@@ -64,7 +64,7 @@ pub struct Schema {
     pub uses: Uses,
     /// The types by what stands for them in storage.
     pub by_id: HashMap<TypeId, TypeIx>,
-    /// The field with the names of actors (`ego`): a stored text, which no two have.
+    /// The field with the names of actors (`actor`), by which `ego` is found: a stored text, which no two have.
     pub ego: Option<FieldRef>,
 }
 
@@ -432,7 +432,7 @@ pub struct Rules {
     /// No two children of one parent, through the same collection, have the same value.
     pub unique_in_parent: bool,
     /// The actor with this name is the resource ([`Schema::ego`]).
-    pub ego: bool,
+    pub actor: bool,
     /// May be set when the resource is created, and not changed.
     pub immutable: bool,
     /// May be set once, and not changed after that.

@@ -484,6 +484,12 @@ impl Draft {
         (out, places)
     }
 
+    /// The field with the names of actors: the first that may have them. It says something to rules alone.
+    fn named_by(&self) -> Option<&FieldDraft> {
+        let mut fields = self.types.iter().flat_map(|ty| &ty.fields);
+        fields.find(|field| matches!(field.kind, FieldKind::Stored(ValueType::Str)) && field.rules.unique)
+    }
+
     /// Writes mounts, which are no part of the data: they come and go with other changes, and nothing may follow from that.
     fn write_mounts(&self, out: &mut String) {
         for at in self.order.iter().copied().filter(|at| self.types[*at].root) {
@@ -514,6 +520,9 @@ impl Draft {
                 out.push_str(": ");
                 ty.write(out);
                 field.rules.write(out);
+                if self.named_by().is_some_and(|it| std::ptr::eq(it, field)) {
+                    out.push_str(" actor");
+                }
             }
             FieldKind::Link(target, on_delete) | FieldKind::Links(target, on_delete) => {
                 let word = if matches!(field.kind, FieldKind::Link(..)) { "link" } else { "links" };

@@ -39,7 +39,7 @@ pub(crate) const FIELD_OPTIONS: &[OptionRule] = &[
     rule("unique in parent", Follows::Nothing),
     rule("unique", Follows::Nothing),
     rule("index", Follows::Nothing),
-    rule("ego", Follows::Nothing),
+    rule("actor", Follows::Nothing),
     rule("immutable", Follows::Nothing),
     rule("write once", Follows::Nothing),
     rule("append only", Follows::Nothing),

@@ -297,7 +297,7 @@ fn rules(was: &Rules, is: &Rules, of: &SmolStr, found: &mut Vec<Change>) {
         (_, None) => tell(Class::Additive, "has no pattern any more"),
         _ => tell(Class::Breaking, "has another pattern"),
     }
-    match (was.ego, is.ego) {
+    match (was.actor, is.actor) {
         (false, true) => tell(Class::Additive, "names actors"),
         (true, false) => tell(Class::Additive, "does not name actors any more"),
         _ => {}

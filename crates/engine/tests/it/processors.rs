@@ -19,7 +19,7 @@ use crate::common::*;
 
 const SCHEMA: &str = "
 type A in all {
-  login: str unique ego, normalize (trim)
+  login: str unique actor, normalize (trim)
   x: int default 0
   y: int default 0
   up: link A

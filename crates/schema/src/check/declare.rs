@@ -12,7 +12,7 @@ use smol_str::{SmolStr, format_smolstr};
 use super::options::{Context, read_options};
 use super::several::{self, Collections, Targets, add_parts, resolve_targets};
 use super::values::{BASIC, field_type, has_derived_members};
-use super::{ego, lifetime, paths, urls};
+use super::{actors, lifetime, paths, urls};
 use crate::ids::Ids;
 use crate::model::{
     Field, FieldKind, FieldRef, OnDelete, Position, ResourceType, Rules, Schema, Search, Slot, TypeIx,
@@ -122,7 +122,7 @@ pub fn declare<'t>(
     check_siblings(&schema, &texts, found);
     lifetime::check_holds(&schema, &texts, found);
     paths::declare(&mut schema, &texts, found);
-    ego::declare(&mut schema, &texts, found);
+    actors::declare(&mut schema, &texts, found);
     urls::declare(&mut schema, &texts, &mut declared.sources, ids, found);
     (schema, declared.sources)
 }

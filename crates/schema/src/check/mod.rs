@@ -6,17 +6,17 @@
 //! - `options` the options of fields,
 //! - `several` the relations that lead to several types,
 //! - `lifetime`, `paths` and `urls` the options of types,
-//! - `ego` the field by which actors are found,
+//! - `actors` the field by which they are found,
 //! - `derive` types the derived fields, in whatever order they need each other,
 //! - `elements` the derived members of embedded objects,
 //! - `defaults` the defaults that are computed,
 //! - `indexes` the indexes over several fields,
 //! - `mounts` what stands at paths besides.
 
+mod actors;
 mod declare;
 pub(crate) mod defaults;
 mod derive;
-mod ego;
 mod elements;
 mod files;
 pub(crate) mod indexes;

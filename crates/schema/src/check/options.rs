@@ -111,7 +111,7 @@ fn read_option(text: &OptionText, context: &Context, options: &mut Options) -> R
         "nullable" => rules.nullable = true,
         "unique" => rules.unique = true,
         "unique in parent" => rules.unique_in_parent = true,
-        "ego" => rules.ego = true,
+        "actor" => rules.actor = true,
         "index" => options.index = true,
         "immutable" => rules.immutable = true,
         "write once" => rules.write_once = true,
@@ -176,7 +176,7 @@ fn allowed(context: &Context) -> Vec<&'static str> {
                     names.push("search");
                 }
                 if *ty == ValueType::Str {
-                    names.push("ego");
+                    names.push("actor");
                 }
                 if !matches!(ty, ValueType::Object(_) | ValueType::Map(_) | ValueType::Json) {
                     names.extend(["unique", "unique in parent"]);

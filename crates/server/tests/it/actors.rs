@@ -135,7 +135,7 @@ fn nobody_is_believed_where_no_proxy_is_named() {
 
 const SHOP: &str = "
 type Person in people {
-  login: str unique ego, normalize (trim, lower)
+  login: str unique actor, normalize (trim, lower)
   limit: int default 0
   orders: inverse Order.owner
   spent := sum(self.orders.total)
@@ -201,7 +201,7 @@ fn a_rule_about_nobody_refuses_all() {
     client.post("/api/_processors", &rule).expect(201);
     client.post("/api/people", &json!({"_id": "ann", "login": "ann"})).expect(201);
     by(&mut client, "ann", "POST", "/api/orders", &json!({})).expect(201);
-    client.put("/api/_schema", &json!({"text": SHOP.replace(" ego,", ",")})).expect(200);
+    client.put("/api/_schema", &json!({"text": SHOP.replace(" actor,", ",")})).expect(200);
     by(&mut client, "ann", "POST", "/api/orders", &json!({})).problem(422, "processor");
     let shown = client.read("/api/_processors/r");
     assert_eq!(shown["status"], json!("unfit"));
