@@ -74,6 +74,15 @@ impl Progress<'_> {
     }
 }
 
+/// Stops those who write when it is dropped.
+struct Stopped<'s>(&'s AtomicBool);
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Does something to a server while clients write to it, in which nothing may be lost or wrong.
 fn under_load(server: &Server, work: impl FnOnce(&Progress<'_>)) {
     server.client().post("/api/accounts", &json!({"_id": "a"})).expect(201);
@@ -84,6 +93,8 @@ fn under_load(server: &Server, work: impl FnOnce(&Progress<'_>)) {
         let writers: Vec<_> =
             (0..WRITERS).map(|writer| scope.spawn(move || write(address, writer, stop, done))).collect();
         let progress = Progress { done };
+        // Whatever goes wrong here, they end: the scope waits for them, and the test went on for ever.
+        let _stopped = Stopped(stop);
         progress.wait_for(BEFORE);
         work(&progress);
         progress.wait_for(progress.now() + AFTER);

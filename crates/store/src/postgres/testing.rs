@@ -170,8 +170,16 @@ impl Server {
     }
 
     /// Has one that follows another take writes itself.
+    ///
+    /// It is not waited for by the query that asks for it: what is left to be replayed may have to wait for the snapshot of that query,
+    /// which is then cancelled, after half a minute.
     pub fn promote(&self) {
-        assert_eq!(self.sql("SELECT pg_promote()"), "t");
+        assert_eq!(self.sql("SELECT pg_promote(wait => false)"), "t");
+        let begun = Instant::now();
+        while self.sql("SELECT pg_is_in_recovery()") == "t" {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it is still replaying");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// The words of a connection string.
