@@ -21,10 +21,12 @@ use crate::base::{Base, Revisions};
 use crate::cache::{Cache, CacheStats};
 use crate::doc::Layout;
 use crate::error::EngineError;
+use crate::grants::{Grants, Veil};
 use crate::keys;
+use crate::loaded::Loaded;
 use crate::log::{self, Commit};
 use crate::nodes::{Head, Nodes};
-use crate::processors::Line;
+use crate::processors::Processors;
 use crate::spans;
 use crate::updates::budget::Budgets;
 use crate::updates::gather::GATHERED_OWNERS;
@@ -93,7 +95,9 @@ pub struct Engine {
     /// Held by reads: whoever retires the engine waits for them.
     reading: RwLock<()>,
     /// What writes pass.
-    pub(crate) line: Line,
+    pub(crate) line: Loaded<Processors>,
+    /// Who may do what.
+    pub(crate) grants: Loaded<Grants>,
 }
 
 impl Engine {
@@ -135,7 +139,8 @@ impl Engine {
             time: Mutex::new(Timestamp::MIN),
             retired: AtomicBool::new(false),
             reading: RwLock::default(),
-            line: Line::default(),
+            line: Loaded::default(),
+            grants: Loaded::default(),
         })
     }
 
@@ -258,15 +263,30 @@ impl Engine {
         now: Timestamp,
         f: impl Fn(&Working<'_>) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
+        self.read_veiled(now, &|_| Ok(None), f)
+    }
+
+    /// The same, under what is to hide a part of it.
+    pub(crate) fn read_veiled<T>(
+        &self,
+        now: Timestamp,
+        veil: &dyn Fn(&Working<'_>) -> Result<Option<Veil>, EngineError>,
+        f: impl Fn(&Working<'_>) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
         let _read = debug_span!(target: spans::READ, "read").entered();
         let _reading = self.reader()?;
         let base = self.base();
         base.catch_up()?;
-        match f(&Working::new(&self.schema, &self.layouts, &base, now)) {
+        let read = |base: &Base<'_>| {
+            let mut working = Working::new(&self.schema, &self.layouts, base, now);
+            working.veil = veil(&working)?;
+            f(&working)
+        };
+        match read(&base) {
             Err(EngineError::Moved) => {
                 let base = self.base();
                 base.snapshot()?;
-                f(&Working::new(&self.schema, &self.layouts, &base, now))
+                read(&base)
             }
             outcome => outcome,
         }
@@ -280,10 +300,22 @@ impl Engine {
         now: Timestamp,
         f: impl FnOnce(&Working<'_>) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
+        self.walk_veiled(now, |_| Ok(None), f)
+    }
+
+    /// The same, under what is to hide a part of it.
+    pub(crate) fn walk_veiled<T>(
+        &self,
+        now: Timestamp,
+        veil: impl FnOnce(&Working<'_>) -> Result<Option<Veil>, EngineError>,
+        f: impl FnOnce(&Working<'_>) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
         let _read = debug_span!(target: spans::READ, "read").entered();
         let base = self.settled_base()?;
         base.pass();
-        f(&Working::new(&self.schema, &self.layouts, &base, now))
+        let mut working = Working::new(&self.schema, &self.layouts, &base, now);
+        working.veil = veil(&working)?;
+        f(&working)
     }
 
     /// One consistent state, as of the last published revision or a later one, for as long as it is held.

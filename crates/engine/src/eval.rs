@@ -17,6 +17,7 @@ use smol_str::SmolStr;
 use crate::aggregates::{aggregate_of, map_of};
 use crate::doc::Doc;
 use crate::error::EngineError;
+use crate::grants::Lifted;
 use crate::script::scripted;
 use crate::{convert, text, time, window, words};
 
@@ -124,6 +125,8 @@ impl<'a> Eval<'a> {
             }
             Node::Each(base, _, body) => {
                 let base = self.expr(base, items)?;
+                // A lazy field follows from all there is, whoever asks for it.
+                let _lifted = self.view.unveil().map(Lifted::from);
                 self.of_each(&base, body, expr.ty.many, items)?
             }
             Node::Reverse(base, of) => match self.expr(base, items)? {

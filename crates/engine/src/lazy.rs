@@ -47,7 +47,7 @@ pub fn filled<'d>(
 ) -> Result<Cow<'d, Doc>, EngineError> {
     for slot in working.schema.ty(key.ty).lazy.iter().filter(|slot| wanted(**slot)) {
         let Some(expr) = expression(working.schema, FieldRef { ty: key.ty, slot: *slot }) else { continue };
-        let value = held(Eval::of(working, &key.id, &doc).value(expr)?);
+        let value = held(working.unveiled(|| Eval::of(working, &key.id, &doc).value(expr))?);
         doc.to_mut().set(*slot, value);
     }
     Ok(doc)
@@ -80,7 +80,7 @@ pub fn prefetch(
         };
         steps.add(&read.path, ends);
     }
-    steps.load(working, &ids.iter().map(|id| (*id).clone()).collect())
+    working.unveiled(|| steps.load(working, &ids.iter().map(|id| (*id).clone()).collect()))
 }
 
 /// The steps that lead on from some resources, each with those behind it.

@@ -46,7 +46,11 @@ pub fn of_many(
             None => corrupt = true,
         }
     })?;
-    if corrupt { Err(EngineError::corrupt("a reference")) } else { Ok(found) }
+    if corrupt {
+        return Err(EngineError::corrupt("a reference"));
+    }
+    found.iter_mut().try_for_each(|ids| working.retain_shown(via.ty, ids))?;
+    Ok(found)
 }
 
 /// Those of one owner in a state of the past, which has references of its own, and places in the documents alone.

@@ -47,16 +47,26 @@ pub fn find(
     let resource = working.schema.ty(ty);
     let Some(field) = resource.path.map(|slot| resource.field(slot)) else { return Ok(None) };
     let value = Value::Str(name.into());
-    let prefix = match (under, field.parent_index) {
+    let found = match (under, field.parent_index) {
         (Some((via, parent)), Some(index)) if is_parent(resource.field(via)) => {
             let mut prefix = keys::children(index, resource.field(via).id, parent);
             push_order_key(&value, &mut prefix);
-            prefix
+            only(working, prefix)?
         }
-        _ if field.rules.unique => return unique(working, field, &value),
-        _ => return Ok(None),
+        _ if field.rules.unique => unique(working, field, &value)?,
+        _ => None,
     };
-    only(working, prefix)
+    shown(working, ty, found)
+}
+
+/// What was found, unless it is hidden from whoever reads.
+fn shown(working: &Working<'_>, ty: TypeIx, found: Option<Id>) -> Result<Option<Id>, EngineError> {
+    match found {
+        Some(id) if working.hides(ty) => {
+            Ok(working.after(&Key::new(ty, id.clone()))?.is_some().then_some(id))
+        }
+        found => Ok(found),
+    }
 }
 
 /// The resource that has a value in a field which is unique.

@@ -130,7 +130,7 @@ struct Note {
     documents: Option<Vec<Vec<u8>>>,
     /// Has it changed updates?
     updates: bool,
-    /// Has it changed processors?
+    /// Has it changed processors, or grants?
     processors: bool,
     /// The earliest timer that it set.
     armed: Option<Timestamp>,
@@ -414,6 +414,7 @@ impl Engine {
         }
         if notes.as_ref().is_none_or(|notes| notes.iter().any(|note| note.processors)) {
             self.line.change();
+            self.grants.change();
         }
         let documents = notes
             .as_ref()

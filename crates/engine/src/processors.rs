@@ -13,7 +13,6 @@
 //! or an update.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use corollary_schema::processors::{OPERATIONS, Rule, Selected, check_rule, old_fields, selected};
 use corollary_schema::{DefaultValue, Field, FieldKind, FieldRef, Kept, Schema, Slot, TypeIx};
@@ -23,7 +22,6 @@ use corollary_value::{Id, Value};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use jiff::Timestamp;
-use parking_lot::RwLock;
 use serde_json::Value as Json;
 use smol_str::SmolStr;
 
@@ -31,6 +29,7 @@ use crate::doc::{Doc, Key};
 use crate::engine::Engine;
 use crate::error::{EngineError, Refusal};
 use crate::eval::Eval;
+use crate::grants::GRANT;
 use crate::keys;
 use crate::names;
 use crate::records::{Kind, Records};
@@ -48,12 +47,12 @@ pub const UNREVIEWED: &str = "unreviewed";
 /// Processors of a store, at most.
 pub const MAX_PROCESSORS: usize = 1_000;
 
-/// Does a batch change any?
+/// Does a batch change any, or a grant?
 pub(crate) fn are_changed(batch: &Batch) -> bool {
-    let prefix = keys::record(PROCESSOR, &[]);
+    let kinds = [PROCESSOR, GRANT].map(|kind| keys::record(kind, &[]));
     batch.writes().iter().any(|write| match write {
         Change::Put { keyspace: keys::RECORD, key, .. } | Change::Delete { keyspace: keys::RECORD, key } => {
-            key.starts_with(&prefix)
+            kinds.iter().any(|kind| key.starts_with(kind))
         }
         _ => false,
     })
@@ -204,26 +203,6 @@ impl Processors {
     }
 }
 
-/// The line that an engine has, as far as it knows.
-#[derive(Debug)]
-pub(crate) struct Line {
-    current: RwLock<Arc<Processors>>,
-    stale: AtomicBool,
-}
-
-impl Default for Line {
-    fn default() -> Line {
-        Line { current: RwLock::default(), stale: AtomicBool::new(true) }
-    }
-}
-
-impl Line {
-    /// Some have been changed.
-    pub(crate) fn change(&self) {
-        self.stale.store(true, Ordering::SeqCst);
-    }
-}
-
 impl Engine {
     /// Is there a processor that asks somebody outside?
     ///
@@ -238,22 +217,9 @@ impl Engine {
 
     /// The processors, as they are stored.
     pub(crate) fn processors(&self) -> Result<Arc<Processors>, EngineError> {
-        let line = &self.line;
-        loop {
-            // Asked under the lock that loading holds: nobody takes the line of before for the one that is being loaded.
-            let current = line.current.read();
-            if !line.stale.load(Ordering::SeqCst) {
-                return Ok(current.clone());
-            }
-            drop(current);
-            let mut current = line.current.write();
-            // Before they are read: what is changed meanwhile is looked at again.
-            if line.stale.swap(false, Ordering::SeqCst) {
-                // The clock does not come into it.
-                let loaded = self.records(Timestamp::MIN, |records| Processors::load(records, self.schema()));
-                *current = Arc::new(loaded.inspect_err(|_| line.change())?);
-            }
-        }
+        // The clock does not come into it.
+        let load = |records: &Records<'_>| Processors::load(records, self.schema());
+        self.line.get(|| self.records(Timestamp::MIN, load))
     }
 }
 
@@ -309,9 +275,9 @@ fn given(working: &Working<'_>, key: &Key, before: Option<&Doc>, operation: usiz
     items
 }
 
-/// The resource of who has made a transaction, as of before it: nobody becomes another one by what they write.
-fn ego(working: &Working<'_>) -> Result<Option<Id>, EngineError> {
-    let (Some(at), Some(actor)) = (working.schema.ego, &working.actor) else { return Ok(None) };
+/// The resource of an actor in a state; of a transaction as of before it: nobody becomes another one by what they write.
+pub(crate) fn ego_of(working: &Working<'_>, actor: Option<&SmolStr>) -> Result<Option<Id>, EngineError> {
+    let (Some(at), Some(actor)) = (working.schema.ego, actor) else { return Ok(None) };
     let field = working.schema.field(at);
     // As the field has it when somebody writes it.
     let name = field.rules.normalize.iter().fold(actor.clone(), |name, step| step.apply(&name));
@@ -327,7 +293,7 @@ fn refusal(writes: &[Write], key: &Key, code: &'static str, field: Option<&str>,
 /// Sets what processors set, before anything follows from the facts of a transaction.
 pub(crate) fn mutate(working: &mut Working<'_>, writes: &[Write]) -> Result<(), EngineError> {
     let Some(processors) = working.processors.clone() else { return Ok(()) };
-    working.ego = ego(working)?;
+    working.ego = ego_of(working, working.actor.as_ref())?;
     let is_set = |processor: &&Processor| matches!(processor.does, Does::Rule(Rule::Set { .. }));
     let (mut found, mut any) = (Vec::new(), false);
     for key in written(working, &processors) {

@@ -40,6 +40,11 @@ impl<'s> Records<'s> {
         self.now
     }
 
+    /// The last revision.
+    pub fn revision(&self) -> Result<u64, EngineError> {
+        keys::read_revision(self.snapshot)
+    }
+
     /// A record; none where there is none.
     pub fn get(&self, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
         let row = keys::record(kind, key);
@@ -126,6 +131,7 @@ impl Executor {
             executor.commit_aside(batch)?;
             if line {
                 executor.engine().line.change();
+                executor.engine().grants.change();
             }
             Ok(made)
         })

@@ -61,6 +61,10 @@ pub struct Wants {
     pub reviewed: Option<Arc<Reviewed>>,
     /// Writes behind those of the transaction, of which nothing is told.
     pub more: Vec<Write>,
+    /// Whom the kept reply is shown to, where that is one who may not see everything.
+    pub shown_to: Option<Option<SmolStr>>,
+    /// Is it a commit whatever it changes? It has a revision then, and who watches hears of it.
+    pub marks: bool,
     /// The span that it belongs to, for those who collect [`crate::spans`].
     pub span: Option<tracing::Span>,
 }
@@ -85,7 +89,17 @@ impl Wants {
 
     const fn with(results: bool) -> Wants {
         let more = Vec::new();
-        Wants { results, kept: None, actor: None, origin: None, reviewed: None, more, span: None }
+        Wants {
+            results,
+            kept: None,
+            actor: None,
+            origin: None,
+            reviewed: None,
+            more,
+            shown_to: None,
+            marks: false,
+            span: None,
+        }
     }
 }
 

@@ -50,7 +50,11 @@ pub fn find(working: &Working<'_>, url: &str) -> Result<Option<Key>, EngineError
         if let Some((row, _)) = row {
             let id: Option<Id> = keys::id_behind(&row, length);
             return match id {
-                Some(id) => Ok(Some(Key::new(at, id))),
+                Some(id) => {
+                    let key = Key::new(at, id);
+                    let hidden = working.hides(at) && working.after(&key)?.is_none();
+                    Ok((!hidden).then_some(key))
+                }
                 None => Err(EngineError::corrupt("an index entry")),
             };
         }

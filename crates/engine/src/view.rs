@@ -3,6 +3,7 @@
 //! A view never says what it has not: where something has to be computed first it is an error that says so, and the
 //! evaluation comes again. Read next: [`crate::eval`], which reads through it; [`crate::working`], the view of most.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use corollary_schema::typed::Type;
@@ -27,6 +28,11 @@ pub trait View {
     fn all(&self, ty: TypeIx) -> Result<Vec<Id>, EngineError>;
     /// The time.
     fn now(&self) -> Timestamp;
+    /// What hides from whoever reads what is not for them, where something does: it is counted up as long as something is computed from
+    /// all there is.
+    fn unveil(&self) -> Option<&Cell<usize>> {
+        None
+    }
     /// Is a list in the field many values, and not one that happens to be a list, as JSON may be? Of no concern to a
     /// view in which no path leads to several resources.
     fn holds_many(&self, _field: FieldRef) -> bool {
@@ -67,6 +73,10 @@ impl<V: Over> View for V {
 
     fn now(&self) -> Timestamp {
         self.below().now()
+    }
+
+    fn unveil(&self) -> Option<&Cell<usize>> {
+        self.below().unveil()
     }
 
     fn holds_many(&self, field: FieldRef) -> bool {

@@ -6,6 +6,7 @@
 mod changes;
 mod pages;
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -26,6 +27,7 @@ use crate::doc::{Doc, Key, Layout};
 use crate::error::EngineError;
 use crate::eval::{View, holds_many};
 use crate::files::Received;
+use crate::grants::Veil;
 use crate::group::Shift;
 use crate::keys;
 use crate::processors::{Processors, Reviewed};
@@ -123,6 +125,8 @@ pub struct Working<'a> {
     pub(crate) regathered: Vec<(usize, Shift)>,
     /// What kept transactions changed of them.
     kept_regathered: Vec<(usize, Shift)>,
+    /// What hides of it what whoever reads may not read; none where nothing is hidden.
+    pub(crate) veil: Option<Veil>,
 }
 
 impl<'a> Working<'a> {
@@ -155,6 +159,7 @@ impl<'a> Working<'a> {
             gathered: Vec::new(),
             regathered: Vec::new(),
             kept_regathered: Vec::new(),
+            veil: None,
         }
     }
 
@@ -260,9 +265,13 @@ impl<'a> Working<'a> {
 
     /// A document as it is now.
     pub fn after(&self, key: &Key) -> Result<Option<Arc<Doc>>, EngineError> {
-        match self.touched.get(key) {
-            Some(touched) => Ok(touched.after.clone()),
-            None => self.load(key),
+        let doc = match self.touched.get(key) {
+            Some(touched) => touched.after.clone(),
+            None => self.load(key)?,
+        };
+        match doc {
+            Some(doc) if self.veil.is_some() && !self.shows(key, &doc)? => Ok(None),
+            doc => Ok(doc),
         }
     }
 
@@ -297,6 +306,20 @@ impl<'a> Working<'a> {
 
     /// Many documents as they are now, in the order of their keys, with one read.
     pub(crate) fn after_many(&self, keys: &[Key]) -> Result<Vec<Option<Arc<Doc>>>, EngineError> {
+        let mut docs = self.loaded_many(keys)?;
+        if self.veil.is_some() {
+            for (key, doc) in keys.iter().zip(&mut docs) {
+                if let Some(there) = doc
+                    && !self.shows(key, there)?
+                {
+                    *doc = None;
+                }
+            }
+        }
+        Ok(docs)
+    }
+
+    fn loaded_many(&self, keys: &[Key]) -> Result<Vec<Option<Arc<Doc>>>, EngineError> {
         if self.touched.is_empty() && self.kept.is_empty() {
             return self.base.docs(&keys.iter().collect::<Vec<_>>());
         }
@@ -547,13 +570,17 @@ impl View for Working<'_> {
     fn referrers(&self, of: FieldRef, target: &Id) -> Result<Vec<Id>, EngineError> {
         let prefix = keys::references_to(self.schema.field(of).id, target);
         let length = prefix.len();
-        if let Some(ids) = self.remembered_referrers(&prefix)? {
-            return Ok(ids);
-        }
-        let rows = self.rows(keys::REFERENCE, &KeyRange::prefix(prefix))?;
-        rows.keys()
-            .map(|key| keys::id_behind(key, length).ok_or_else(|| EngineError::corrupt("a reference")))
-            .collect()
+        let mut ids = match self.remembered_referrers(&prefix)? {
+            Some(ids) => ids,
+            None => {
+                let rows = self.rows(keys::REFERENCE, &KeyRange::prefix(prefix))?;
+                let ids = rows.keys().map(|key| keys::id_behind(key, length));
+                ids.map(|id| id.ok_or_else(|| EngineError::corrupt("a reference")))
+                    .collect::<Result<_, _>>()?
+            }
+        };
+        self.retain_shown(of.ty, &mut ids)?;
+        Ok(ids)
     }
 
     fn all(&self, ty: TypeIx) -> Result<Vec<Id>, EngineError> {
@@ -582,11 +609,17 @@ impl View for Working<'_> {
                 ids.remove(&key.id);
             }
         }
-        Ok(ids.into_iter().collect())
+        let mut ids: Vec<Id> = ids.into_iter().collect();
+        self.retain_shown(ty, &mut ids)?;
+        Ok(ids)
     }
 
     fn now(&self) -> Timestamp {
         self.now
+    }
+
+    fn unveil(&self) -> Option<&Cell<usize>> {
+        self.veil.as_ref().map(Veil::depth)
     }
 
     fn holds_many(&self, field: FieldRef) -> bool {

@@ -671,10 +671,7 @@ fn check_links(working: &mut Working<'_>, writes: &[Write], deletes: bool) -> Re
     }
     for (target, key, slot) in linked {
         if working.after(&target)?.is_none() {
-            let field = schema.field(FieldRef { ty: key.ty, slot });
-            let place = place_of(field);
-            let message = format!("`{place}` links to {}, which is not there", name(working, &target));
-            let mut refusal = Refusal::new("link", Some(&place), message);
+            let mut refusal = leads_nowhere(working, FieldRef { ty: key.ty, slot }, &target);
             refusal.write = writes.iter().rposition(|write| *write.key() == key);
             found.push(refusal);
         }
@@ -685,4 +682,11 @@ fn check_links(working: &mut Working<'_>, writes: &[Write], deletes: bool) -> Re
     // What was touched is in no order.
     found.sort_by(|left, right| (left.write, &left.path).cmp(&(right.write, &right.path)));
     Err(EngineError::Refused(found))
+}
+
+/// Refuses a link of a field to what is not there.
+pub fn leads_nowhere(working: &Working<'_>, field: FieldRef, target: &Key) -> Refusal {
+    let place = place_of(working.schema.field(field));
+    let message = format!("`{place}` links to {}, which is not there", name(working, target));
+    Refusal::new("link", Some(&place), message)
 }

@@ -102,15 +102,14 @@ pub fn check_member(names: &dyn Names, element: &Element<'_>, expr: &ast::Expr) 
     (checker.whole(expr), checker.found.into_inner())
 }
 
-/// Checks an expression with names of its own beside `self`: what is given under each is an item, the last the innermost. The time
-/// may stand anywhere.
+/// Checks an expression with names of its own beside `self`: what is given under each is an item, the last the innermost.
 pub(crate) fn check_given(
     schema: &Schema,
-    ty: TypeIx,
+    place: Place,
     given: &[(SmolStr, Type)],
     expr: &ast::Expr,
 ) -> (Expr, Vec<Diagnostic>) {
-    let mut checker = Checker::new(schema, Place::Lazy(ty), None);
+    let mut checker = Checker::new(schema, place, None);
     checker.given = given;
     checker.scopes = RefCell::new(given.iter().map(|(_, ty)| ty.clone()).collect());
     (checker.whole(expr), checker.found.into_inner())

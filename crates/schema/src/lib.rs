@@ -9,6 +9,7 @@ pub mod aggregate;
 pub mod check;
 pub mod expr;
 pub mod functions;
+pub mod grants;
 pub mod ids;
 pub mod members;
 pub mod model;

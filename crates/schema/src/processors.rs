@@ -15,7 +15,7 @@ use corollary_syntax::{nearest, parse_rule};
 use smol_str::SmolStr;
 
 use crate::check::defaults::fitting;
-use crate::expr::{EGO, check_given, is_condition, not_a_condition};
+use crate::expr::{EGO, Place, check_given, is_condition, not_a_condition};
 use crate::members::{Member, Members};
 use crate::model::{Field, FieldKind, FieldRef, Rules, Schema, Slot, TypeIx, ValueType};
 use crate::names::PATH_FIELD;
@@ -147,7 +147,7 @@ pub fn check_rule(schema: &Schema, ty: TypeIx, text: &str) -> Result<Rule, Vec<D
     given.extend(schema.ego.map(|field| (EGO.into(), Type::one(Kind::Resource(field.ty)))));
     match parsed.tree {
         RuleText::Deny { when, message } => {
-            let (typed, mut found) = check_given(schema, ty, &given, &when);
+            let (typed, mut found) = check_given(schema, Place::Lazy(ty), &given, &when);
             if found.is_empty() && !is_condition(&typed.ty) {
                 let is = typed.ty.describe(&|ty| schema.ty(ty).name.clone());
                 found.push(not_a_condition(when.span, &typed.ty, &is));
@@ -155,7 +155,7 @@ pub fn check_rule(schema: &Schema, ty: TypeIx, text: &str) -> Result<Rule, Vec<D
             if found.is_empty() { Ok(Rule::Deny { when: typed, message }) } else { Err(found) }
         }
         RuleText::Set { field, value } => {
-            let (typed, mut found) = check_given(schema, ty, &given, &value);
+            let (typed, mut found) = check_given(schema, Place::Lazy(ty), &given, &value);
             let slot = settable(schema, ty, &field).map_err(|diagnostic| found.push(diagnostic)).ok();
             if let Some(derived) = fields(&typed).into_iter().find(|field| !schema.field(*field).is_fact()) {
                 let name = &schema.field(derived).name;

@@ -10,7 +10,7 @@ pub mod behind;
 use std::sync::Arc;
 
 use corollary_engine::names;
-use corollary_engine::query::From;
+use corollary_engine::query::{self, From, Query};
 use corollary_engine::updates::Settled;
 use corollary_engine::urls;
 use corollary_engine::working::{Working, targets};
@@ -251,19 +251,83 @@ pub fn resolve_among(
             }
         },
     };
+    let mut hidden = None;
     while let Some((segment, behind)) = rest.split_first() {
         at = match at {
-            Target::List(list) => member(working, list, segment, created)?,
+            Target::List(list) if behind.is_empty() => member(working, list, segment, created)?,
+            Target::List(list) => on_the_way(working, list, segment, created, &mut hidden)?,
             Target::Several(several) => member_of_several(working, several, segment, created)?,
             Target::Linked { key, linked: false, .. } => return Err(not_here(schema, &key)),
             Target::Resource { key, scope, .. } => {
-                field(working, &key, segment, names_of(scope.as_ref(), schema), created)?
+                let names = names_of(scope.as_ref(), schema);
+                field(working, &key, segment, names, created, &mut hidden)?
             }
-            Target::Linked { key, .. } => field(working, &key, segment, schema, created)?,
+            Target::Linked { key, .. } => field(working, &key, segment, schema, created, &mut hidden)?,
         };
         rest = behind;
     }
-    Ok(at)
+    match hidden {
+        Some(missing) if !is_shown(working, &at)? => Err(missing),
+        _ => Ok(at),
+    }
+}
+
+/// A member of a list that a path goes on from: one that is hidden from who reads may own something that is not.
+fn on_the_way(
+    working: &Working<'_>,
+    list: List,
+    segment: &str,
+    created: &dyn Fn(&Key) -> bool,
+    hidden: &mut Option<PathError>,
+) -> Result<Target, PathError> {
+    if working.sight().is_none() {
+        return member(working, list, segment, created);
+    }
+    let found = working.unveiled(|| member(working, list.clone(), segment, created))?;
+    if let Target::Resource { key, .. } = &found
+        && hidden.is_none()
+        && !created(key)
+        && working.after(key)?.is_none()
+    {
+        // As it would be told of one that is not there.
+        let missing = match member(working, list, segment, created) {
+            Err(missing) => missing,
+            Ok(_) => not_there(working.schema, key),
+        };
+        *hidden = Some(missing);
+    }
+    Ok(found)
+}
+
+fn not_there(schema: &Schema, key: &Key) -> PathError {
+    PathError::NotFound(format!("there is no {} {}", schema.ty(key.ty).name, key.id))
+}
+
+/// Is anything to be seen of what a path leads to, behind something that is hidden from who reads?
+fn is_shown(working: &Working<'_>, target: &Target) -> Result<bool, PathError> {
+    let any = |ty: TypeIx, from: &From| -> Result<bool, EngineError> {
+        let (filter, order, after) = (None, Vec::new(), None);
+        let scan_limit = query::DEFAULT_SCAN_LIMIT;
+        let query = Query { ty, from: from.clone(), filter, order, limit: 1, after, scan_limit };
+        match query::run(working, &query) {
+            Ok(page) => Ok(!page.items.is_empty()),
+            // Among so many that are hidden nobody looks further.
+            Err(EngineError::Refused(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    };
+    match target {
+        Target::Resource { key, .. } | Target::Linked { key, .. } => Ok(working.after(key)?.is_some()),
+        Target::List(list) => Ok(any(list.ty, &list.from)?),
+        Target::Several(several) => {
+            for (ty, from) in &several.lists {
+                if any(*ty, from)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        }
+    }
 }
 
 /// The file that segments name: the resource, which may not be there, and the field.
@@ -402,6 +466,7 @@ fn field(
     segment: &str,
     names: &Schema,
     created: &dyn Fn(&Key) -> bool,
+    hidden: &mut Option<PathError>,
 ) -> Result<Target, PathError> {
     let resource = names.ty(key.ty);
     let Some((slot, field)) = resource.named(segment) else {
@@ -409,8 +474,17 @@ fn field(
     };
     let at = FieldRef { ty: key.ty, slot };
     let doc = working.after(key)?;
-    if doc.is_none() && !created(key) {
-        return Err(PathError::NotFound(format!("there is no {} {}", resource.name, key.id)));
+    match (&doc, &field.kind) {
+        // Who sees it sees where it is.
+        (Some(_), _) => *hidden = None,
+        (None, _) if created(key) => {}
+        // What it owns has a path through it, and nothing else does that is not its own to show.
+        (None, FieldKind::Collection { .. } | FieldKind::Several { owned: true, .. }) if hidden.is_some() => {
+        }
+        (None, _) => {
+            let missing = || PathError::NotFound(format!("there is no {} {}", resource.name, key.id));
+            return Err(hidden.take().unwrap_or_else(missing));
+        }
     }
     let list = |ty, from, post| Ok(Target::List(List { ty, from, post, scope: None }));
     match &field.kind {
@@ -518,6 +592,17 @@ pub fn push_canonical_of(
 
 /// Appends the canonical path of a resource whose parents may be gone; `gone` knows them then.
 pub fn push_canonical_among(
+    working: &Working<'_>,
+    key: &Key,
+    doc: Option<&Doc>,
+    gone: &dyn Fn(&Key) -> Option<Arc<Doc>>,
+    out: &mut Vec<u8>,
+) -> Result<(), EngineError> {
+    // Where something is belongs to what leads there: a link that may be read is shown with its path.
+    working.unveiled(|| push_found(working, key, doc, gone, out))
+}
+
+fn push_found(
     working: &Working<'_>,
     key: &Key,
     doc: Option<&Doc>,

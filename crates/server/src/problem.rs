@@ -9,6 +9,7 @@ use corollary_engine::{EngineError, Refusal};
 use corollary_store::StoreError;
 use serde_json::{Value as Json, json};
 
+use crate::http::reader::NOT_GRANTED;
 use crate::path::PathError;
 
 /// The code of what was not done because the schema was replaced before.
@@ -69,6 +70,7 @@ impl Problem {
             "not-found" => StatusCode::NOT_FOUND,
             "exists" | "unique" | "restrict" | "move-cycle" => StatusCode::CONFLICT,
             "precondition" => StatusCode::PRECONDITION_FAILED,
+            NOT_GRANTED => StatusCode::FORBIDDEN,
             "reply-limit" => StatusCode::PAYLOAD_TOO_LARGE,
             "scan-limit" | "sort-limit" | "expand-limit" | "watch-limit" | "value-limit" => {
                 StatusCode::BAD_REQUEST

@@ -19,6 +19,7 @@ use crate::doc::{Doc, Key};
 use crate::error::EngineError;
 use crate::eval::View;
 use crate::files;
+use crate::grants::Veil;
 use crate::group::Shift;
 use crate::history;
 use crate::index;
@@ -218,7 +219,7 @@ impl Executor {
         for request in group {
             // A reply that cannot be kept is refused when updates have been begun.
             let before = request.wants.kept.is_some().then(|| ledger.clone());
-            match run_once(&mut working, request, revision, &mut ledger) {
+            match run_once(&engine, &mut working, request, revision, &mut ledger) {
                 Ok(committed) => {
                     revision = committed.revision;
                     receipts |= committed.reply.is_some() || request.wants.origin.is_some();
@@ -467,6 +468,7 @@ pub(crate) fn let_come(
 
 /// Runs a transaction, unless it repeats one whose reply is kept.
 fn run_once(
+    engine: &Engine,
     working: &mut Working<'_>,
     request: &Request<'_>,
     revision: u64,
@@ -491,7 +493,13 @@ fn run_once(
         return Ok(Committed { revision, commit: None, results, work, updates, reply });
     }
     let mut committed = run(working, request, revision, ledger)?;
-    committed.reply = Some(receipt::keep(working, keep, &committed)?);
+    if let Some(actor) = &request.wants.shown_to {
+        let sight = engine.sight(working, actor.as_ref())?;
+        working.veil = Some(Veil::new(sight));
+    }
+    let reply = receipt::keep(working, keep, &committed);
+    working.veil = None;
+    committed.reply = Some(reply?);
     Ok(committed)
 }
 
@@ -507,6 +515,7 @@ pub(crate) fn run(
     working.open = Some(ledger.open.clone());
     working.actor = request.wants.actor.clone();
     working.reviewed = request.wants.reviewed.clone();
+    working.keeps_time = request.wants.marks;
     let more = &request.wants.more;
     let writes: Cow<'_, [Write]> = match more.is_empty() {
         true => Cow::Borrowed(&transaction.writes),

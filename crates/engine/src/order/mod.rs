@@ -69,7 +69,11 @@ pub fn place(working: &Working<'_>, key: &Key, doc: &Doc) -> Result<Option<u64>,
 /// The children of an ordered collection, in order.
 pub fn children(working: &Working<'_>, via: FieldRef, parent: &Id) -> Result<Option<Vec<Id>>, EngineError> {
     match Siblings::of(working.schema, via, parent) {
-        Some(siblings) => siblings.ids(working).map(Some),
+        Some(siblings) => {
+            let mut ids = siblings.ids(working)?;
+            working.retain_shown(via.ty, &mut ids)?;
+            Ok(Some(ids))
+        }
         None => Ok(None),
     }
 }

@@ -239,8 +239,8 @@ fn document(
     let id = keys::id_behind(key, prefix).ok_or_else(|| EngineError::corrupt("a document's key"))?;
     let key = Key::new(ty, id);
     match working.base.decode(&key, Some(value))? {
-        Some(doc) => take(key, doc),
-        None => Ok(true),
+        Some(doc) if working.shows(&key, &doc)? => take(key, doc),
+        _ => Ok(true),
     }
 }
 

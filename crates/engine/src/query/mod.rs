@@ -174,7 +174,9 @@ pub fn count(working: &Working<'_>, query: &Query) -> Result<u64, EngineError> {
 
 /// How many a path finds; none where it visits more than the limit.
 fn counted(working: &Working<'_>, query: &Query, path: Path) -> Result<Option<u64>, EngineError> {
-    if let (None, Rows::Trail(Trail::Docs(_) | Trail::Ids(_))) = (&query.filter, &path.rows) {
+    if let (None, Rows::Trail(Trail::Docs(_) | Trail::Ids(_)), false) =
+        (&query.filter, &path.rows, working.hides(query.ty))
+    {
         // A row stands for a resource, and none has to be looked at.
         let rows = path.rows.estimate(working, query.scan_limit.saturating_add(1))?;
         return Ok((rows <= query.scan_limit).then_some(rows as u64));

@@ -44,7 +44,7 @@ pub struct SettledDoc<'d> {
     pub pending: Vec<Slot>,
 }
 
-/// A state in which values that may be behind are computed as they are asked for.
+/// A state in which values that may be behind are computed as they are asked for, from all there is, whoever reads.
 pub struct Settled<'w, 'a> {
     working: &'w Working<'a>,
     open: Vec<Arc<Update>>,
@@ -78,6 +78,7 @@ impl<'w, 'a> Settled<'w, 'a> {
 
     /// May the stored value of a field be behind?
     pub fn may_be_behind(&self, field: FieldRef, id: &Id) -> Result<bool, EngineError> {
+        let _all = self.working.lift();
         for update in &self.open {
             if self.may_come(update, field, id)? {
                 return Ok(true);
@@ -88,6 +89,7 @@ impl<'w, 'a> Settled<'w, 'a> {
 
     /// The updates because of which it may be.
     pub fn updates_before(&self, field: FieldRef, id: &Id) -> Result<Vec<Arc<Update>>, EngineError> {
+        let _all = self.working.lift();
         let mut found = Vec::new();
         for update in &self.open {
             if self.may_come(update, field, id)? {
@@ -160,6 +162,7 @@ impl<'w, 'a> Settled<'w, 'a> {
         limit: &mut dyn FnMut() -> usize,
         spend: &mut dyn FnMut(usize),
     ) -> Result<SettledDoc<'d>, EngineError> {
+        let _all = self.working.lift();
         let mut settled = SettledDoc { doc: Cow::Borrowed(doc), pending: Vec::new() };
         for slot in self.slots_behind(key.ty) {
             let field = FieldRef { ty: key.ty, slot };
@@ -202,6 +205,7 @@ impl<'w, 'a> Settled<'w, 'a> {
             settled.doc = lazy::filled(self.working, key, settled.doc, wanted)?;
             return Ok(settled);
         }
+        let _all = self.working.lift();
         let schema = self.working.schema;
         for slot in schema.ty(key.ty).lazy.iter().filter(|slot| wanted(**slot)) {
             let Some(expr) = lazy::expression(schema, FieldRef { ty: key.ty, slot: *slot }) else { continue };

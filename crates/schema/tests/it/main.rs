@@ -4,6 +4,7 @@ mod corpus;
 mod details;
 mod explain;
 mod fuzz;
+mod grants;
 mod interfaces;
 mod mistakes;
 mod plans;

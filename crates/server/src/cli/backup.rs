@@ -94,7 +94,7 @@ fn not_written(path: &Path, why: &dyn std::fmt::Display) -> Failure {
 /// Takes a backup from a running server.
 fn download(url: &str, out: &mut dyn Write) -> Result<(), Failure> {
     let url = url.trim_end_matches('/');
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let agent = super::remote::agent();
     let reply = agent.get(format!("{url}/api/_backup")).call();
     let mut reply = reply.map_err(|error| format!("{url} does not answer: {error}"))?;
     if reply.status() != 200 {

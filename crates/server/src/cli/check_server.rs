@@ -15,8 +15,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Has a server look, and mend if asked to; then waits until it is mended, and has it look again.
 pub fn run(url: &str, sample: Option<usize>, repair: bool) -> Result<(), Failure> {
     let url = url.trim_end_matches('/');
-    let server =
-        Server { agent: ureq::Agent::config_builder().http_status_as_error(false).build().into(), url };
+    let server = Server { agent: super::remote::agent(), url };
     let end = server.check(sample, repair)?;
     println!("{}", summary(&end));
     let findings = end["findings"].as_u64().unwrap_or(0);

@@ -10,7 +10,7 @@ use corollary_schema::{Ids, Schema, TypeIx, check};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
-use super::{Failure, Place, open};
+use super::{Failure, Place, open, remote};
 use crate::load::file::{self, Source};
 use crate::load::import::{self, Direct, Imported, Remote, Sink};
 
@@ -42,7 +42,7 @@ pub fn run(
     let imported = match url {
         Some(url) => {
             let url = url.trim_end_matches('/').to_string();
-            let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+            let agent = super::remote::agent();
             let schema = remote_schema(&agent, &url)?;
             let ix = open::type_named(&schema, ty)?;
             into(source, &schema, ix, &mut Remote { agent, url, schema: &schema }, rejects)
@@ -71,7 +71,7 @@ fn remote_schema(agent: &ureq::Agent, url: &str) -> Result<Schema, Failure> {
     let text = text.map_err(|error| format!("{url} does not answer: {error}"))?;
     let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
     let schema = json["text"].as_str().and_then(|text| check(text, &mut Ids::default()).schema);
-    schema.ok_or_else(|| format!("{url} is no Corollary server of this version").into())
+    schema.ok_or_else(|| remote::refused(url, &json))
 }
 
 /// Imports with a progress bar on a terminal, the rejected rows in a file or on standard error, and a closing line.

@@ -8,6 +8,7 @@ mod export;
 mod import;
 mod memory;
 mod open;
+mod remote;
 mod schema;
 mod serve;
 mod source;
@@ -16,6 +17,7 @@ mod updates;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use axum::http::{HeaderName, HeaderValue};
 use clap::{Args, Parser, Subcommand};
 use corollary_engine::updates::OwnBudget;
 
@@ -25,6 +27,9 @@ use corollary_engine::updates::OwnBudget;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// A header that goes along with each request to a running server, as "X-Forwarded-User: root"; may be given several times
+    #[arg(long = "header", value_name = "NAME: VALUE", global = true, value_parser = remote::header, env = "COROLLARY_HEADER", hide_env_values = true)]
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// Where schema and data are.
@@ -325,7 +330,9 @@ fn init(stored: &Stored) -> Result<(), Failure> {
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let cli = Cli::parse();
+    remote::send_along(cli.headers);
+    let outcome = match cli.command {
         Command::Serve { place, options } => serve::run(&place, &options),
         Command::Import { ty, file, url, rejects, place } => {
             import::run(&ty, &file, url.as_deref(), rejects.as_deref(), &place)

@@ -12,6 +12,7 @@ use corollary_engine::updates::OwnBudget;
 use corollary_engine::{EngineOptions, Executor};
 use corollary_schema::plan::follows::DEFAULT_BUDGET;
 use jiff::SignedDuration;
+use smol_str::SmolStr;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{RwLock, Semaphore};
@@ -70,6 +71,10 @@ pub struct Options {
     /// The header in which a proxy says who asks, such as X-Forwarded-User; only where nobody reaches the server past the proxy
     #[arg(long, value_name = "NAME")]
     pub actor_header: Option<HeaderName>,
+    /// An actor who may do everything; may be given several times. Others may do then what grants say, and without any everybody may do
+    /// everything
+    #[arg(long = "administrator", value_name = "ACTOR", requires = "actor_header")]
+    pub administrators: Vec<SmolStr>,
     /// Seconds for which a server that is told to stop goes on as before, while /readyz already says no; told again it stops at once
     #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=3_600))]
     pub drain_seconds: u32,
@@ -287,6 +292,7 @@ pub async fn start(
         subscriptions: options.max_subscriptions as usize,
         conditions: options.require_if_match,
         actor_header: options.actor_header.clone(),
+        administrators: (!options.administrators.is_empty()).then(|| options.administrators.clone().into()),
     };
     let lines = Arc::new(Semaphore::new(limits.lines));
     let bodies = Arc::new(Bodies::new(mebibytes(options.max_bodies_mib)));

@@ -11,13 +11,13 @@ use super::Failure;
 /// Lists the updates of a server, the newest first; follows those that are open to their end where `follow`.
 pub fn run(url: &str, follow: bool) -> Result<(), Failure> {
     let url = url.trim_end_matches('/');
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let agent = super::remote::agent();
     let path = format!("{url}/api/_updates");
     let unreachable = |error: ureq::Error| Failure::from(format!("{url} does not answer: {error}"));
     let text = agent.get(&path).call().and_then(|mut reply| reply.body_mut().read_to_string());
     let json: Json = serde_json::from_str(&text.map_err(unreachable)?).unwrap_or_default();
     let Some(updates) = json["results"].as_array() else {
-        return Err(format!("{url} is no Corollary server of this version").into());
+        return Err(super::remote::refused(url, &json));
     };
     if updates.is_empty() {
         println!("no updates");

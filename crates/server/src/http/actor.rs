@@ -7,7 +7,7 @@
 use axum::http::{HeaderMap, HeaderName};
 use smol_str::SmolStr;
 
-use super::Call;
+use super::{Call, Limits};
 use crate::problem::Problem;
 
 /// Bytes of a name, at most.
@@ -15,8 +15,13 @@ pub const MAX_ACTOR_BYTES: usize = 256;
 
 /// Who asks; nobody where the header is not there, or empty, or where none is trusted.
 pub(crate) fn of(call: &Call<'_>) -> Result<Option<SmolStr>, Problem> {
-    let Some(header) = &call.app.limits.actor_header else { return Ok(None) };
-    named(header, &call.headers).map_err(|what| Problem::malformed("actor", format!("`{header}` {what}")))
+    asks(&call.app.limits, &call.headers)
+}
+
+/// The same by the headers of a request.
+pub(crate) fn asks(limits: &Limits, headers: &HeaderMap) -> Result<Option<SmolStr>, Problem> {
+    let Some(header) = &limits.actor_header else { return Ok(None) };
+    named(header, headers).map_err(|what| Problem::malformed("actor", format!("`{header}` {what}")))
 }
 
 /// Whom a header names, or what is wrong with it.

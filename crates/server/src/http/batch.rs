@@ -15,7 +15,7 @@ use serde_json::{Map, Value as Json};
 
 use super::commit::{self, Manner, Told};
 use super::write::{self, Conditions, Replies};
-use super::{App, Call, Fault, Limits, moves, read};
+use super::{Call, Fault, Limits, moves, read};
 use crate::json::encode::Encoder;
 use crate::mounts::Scope;
 use crate::mounts::permit::permit;
@@ -29,7 +29,7 @@ pub(crate) async fn serve(call: &Call<'_>) -> Result<Response<Body>, Problem> {
     let Json::Array(items) = super::resource::body_json(call)? else {
         return Err(Problem::malformed("body", "a batch is a list of {\"method\", \"path\", \"body\"}"));
     };
-    run(call.app, &items, manner).await
+    run(call, &items, manner).await
 }
 
 /// The items that come before another.
@@ -55,14 +55,14 @@ struct Step {
     moves: bool,
 }
 
-async fn run(app: &App, items: &[Json], manner: Manner) -> Result<Response<Body>, Problem> {
+async fn run(call: &Call<'_>, items: &[Json], manner: Manner) -> Result<Response<Body>, Problem> {
+    let app = call.app;
     let limit = app.limits.batch_writes;
     if items.len() > limit {
         let detail = format!("a batch has at most {limit} items, and this has {}", items.len());
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "batch-limit", detail));
     }
-    let engine = app.node.engine();
-    let mut steps = read(engine, |working| {
+    let mut steps = read(call.reads(), |working| {
         let mut earlier = Earlier::default();
         let mut errors: Vec<Problem> = Vec::new();
         for (at, item) in items.iter().enumerate() {

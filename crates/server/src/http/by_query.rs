@@ -23,6 +23,7 @@ use serde_json::{Map, Value as Json};
 use super::commit::{self, Manner, Told};
 use super::list::{self, Asked, Next};
 use super::params::{DEFAULT_LIMIT, MAX_LIMIT, Params};
+use super::reader::granted;
 use super::resource::body_json;
 use super::updates;
 use super::{Call, REVISION_HEADER, idempotency, json, read, several, with_header};
@@ -96,7 +97,7 @@ pub(crate) async fn serve(
         }
     }
     let engine = call.app.node.engine();
-    let target = read(engine, |working| Ok(path::resolve(working, segments)?))?;
+    let target = read(call.reads(), |working| Ok(path::resolve(working, segments)?))?;
     let scope = target.scope().cloned();
     let names = names_of(scope.as_ref(), engine.schema());
     let typed = |ty: TypeIx| match body.get("where") {
@@ -232,8 +233,9 @@ fn count(
     params: &Params,
 ) -> Result<Response<Body>, Problem> {
     let query = query_of(list, filter.clone(), params, 1);
-    let (count, revision, pending) = read(call.app.node.engine(), |working| {
+    let (count, revision, pending) = read(call.reads(), |working| {
         let query = Query { from: list::again(working, segments)?.list.from, ..query.clone() };
+        let query = granted(working, query)?;
         let pending = updates::behind(working, query.filter.iter());
         Ok((query::count(working, &query)?, working.base.revision(), pending))
     })?;
@@ -256,6 +258,8 @@ async fn change(
     let node = &call.app.node;
     let schema = node.engine().schema();
     let delete = verb == "_delete";
+    // Whether the condition holds is found out again when the transaction runs, by all there is.
+    call.reader.administers("a change of all that match")?;
     if delete && filter.is_none() {
         let detail = "`_delete` without a condition would delete all: if that is what you want, say {\"where\": {\"expr\": \"true\"}}";
         return Err(Problem::malformed("empty-condition", detail));
@@ -297,9 +301,8 @@ async fn change(
 /// Waits until a condition reads nothing that is behind: nothing changes because of such a value.
 pub(crate) async fn settle(call: &Call<'_>, filter: Option<&Expr>) -> Result<(), Problem> {
     let Some(filter) = filter else { return Ok(()) };
-    let engine = call.app.node.engine();
     let settled = updates::exact(call, || {
-        let pending = read(engine, |working| Ok(updates::behind(working, std::iter::once(filter))))?;
+        let pending = read(call.reads(), |working| Ok(updates::behind(working, std::iter::once(filter))))?;
         Ok(updates::marked(Response::new(Body::empty()), &pending))
     });
     settled.await.map(drop)
@@ -307,8 +310,7 @@ pub(crate) async fn settle(call: &Call<'_>, filter: Option<&Expr>) -> Result<(),
 
 /// The resources that are to change; no more than one transaction takes.
 pub(crate) fn found(call: &Call<'_>, query: &Query) -> Result<Vec<Key>, Problem> {
-    let engine = call.app.node.engine();
-    let page = tokio::task::block_in_place(|| read(engine, |working| Ok(query::run(working, query)?)))?;
+    let page = tokio::task::block_in_place(|| read(call.reads(), |working| Ok(query::run(working, query)?)))?;
     if page.more {
         let limit = query.limit;
         let detail = format!(

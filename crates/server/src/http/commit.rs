@@ -12,9 +12,12 @@ use corollary_engine::working::Working;
 use corollary_engine::{Committed, EngineError, Transaction};
 use smol_str::SmolStr;
 
+use super::guard::{self, guard};
 use super::idempotency::Keyed;
 use super::updates::{self, UPDATES_HEADER, Wait};
-use super::{App, Call, REVISION_HEADER, actor, dry_run, idempotency, json, read, with_header};
+use super::{
+    App, Call, REVISION_HEADER, Reader, Reads, actor, dry_run, idempotency, json, read, with_header,
+};
 use crate::problem::{Problem, SUPERSEDED};
 use crate::review;
 
@@ -39,6 +42,7 @@ pub(crate) struct Manner {
     dry_run: bool,
     keyed: Option<Keyed>,
     actor: Option<SmolStr>,
+    reader: Reader,
 }
 
 impl Manner {
@@ -56,7 +60,8 @@ impl Manner {
     pub(crate) fn of(call: &Call<'_>) -> Result<Manner, Problem> {
         let query = call.uri.query();
         let (wait, keyed) = (Wait::of(&call.headers, query)?, Keyed::of(call)?);
-        let mut manner = Manner { wait, keyed, actor: actor::of(call)?, dry_run: false };
+        let (actor, reader) = (actor::of(call)?, call.reader.clone());
+        let mut manner = Manner { wait, keyed, actor, reader, dry_run: false };
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             if name == "dry_run" {
                 manner.dry_run = match &*value {
@@ -68,6 +73,9 @@ impl Manner {
                     }
                 };
             }
+        }
+        if manner.dry_run {
+            manner.reader.administers("a dry run, which shows what would follow anywhere,")?;
         }
         if manner.dry_run && manner.keyed.is_some() {
             let detail = "a dry run does nothing that could be repeated: it takes no `Idempotency-Key`";
@@ -85,7 +93,23 @@ pub(crate) async fn carry_out(
     wants: Wants,
     tell: Tell,
 ) -> Result<Response<Body>, Problem> {
-    let wants = Wants { actor: manner.actor, ..wants };
+    let reader = manner.reader.clone();
+    let done = carried_out(app, manner, transaction, wants, tell).await;
+    done.map_err(|problem| guard::discreet(problem, &reader))
+}
+
+async fn carried_out(
+    app: &App,
+    manner: Manner,
+    transaction: Transaction,
+    wants: Wants,
+    tell: Tell,
+) -> Result<Response<Body>, Problem> {
+    let mut wants = Wants { actor: manner.actor, ..wants };
+    if let Reader::Granted(actor) = &manner.reader {
+        wants.more.extend(guard(app.node.engine().clone(), actor.clone(), &transaction));
+        wants.shown_to = Some(actor.clone());
+    }
     if manner.dry_run {
         let wants = review::tried(app, &transaction, wants).await?;
         return dry_run::reply(app, &Request { transaction: &transaction, wants: &wants }, &tell);
@@ -96,7 +120,8 @@ pub(crate) async fn carry_out(
         return idempotency::response(&committed.reply.unwrap_or_default());
     }
     let committed = updates::commit(app, transaction, wants, manner.wait).await?;
-    match read(app.node.engine(), |working| Ok(tell(working, &committed)?)) {
+    let reads = Reads { engine: app.node.engine(), reader: &manner.reader };
+    match read(reads, |working| Ok(tell(working, &committed)?)) {
         // Another server has replaced the schema: what was written is not to be written again.
         Err(problem) if problem.code == SUPERSEDED => {
             let told = Told { status: StatusCode::ACCEPTED, headers: Vec::new(), body: None };

@@ -19,7 +19,8 @@ pub(crate) fn reply(
     again: &dyn Fn(&Working<'_>) -> Result<Found, Fault>,
     query: &Query,
 ) -> Result<Response<Body>, Problem> {
-    let (body, revision) = read(call.app.node.engine(), |working| {
+    call.reader.administers("`explain`, which counts what is there,")?;
+    let (body, revision) = read(call.reads(), |working| {
         let query = Query { from: again(working)?.list.from, ..query.clone() };
         let found = query::explain(working, &query)?;
         let schema = working.schema;

@@ -20,12 +20,15 @@ use super::list;
 use super::params::Params;
 use super::resource::{body_json, perform};
 use super::write::Conditions;
-use super::{Call, Fault, REVISION_HEADER, etag, json, read, with_header};
+use super::{Call, Fault, REVISION_HEADER, Reads, etag, json, read, with_header};
 use crate::json::changes::ITSELF;
 use crate::json::encode::{Encoder, Shape, bare, bare_among, text};
 use crate::patch::Kind;
 use crate::path::{self, Target};
 use crate::problem::Problem;
+
+/// Who may read what was there says what was granted then, which nobody knows any more.
+const PAST: &str = "the past";
 
 /// What a resource can be asked behind its path.
 const VERBS: [&str; 2] = ["_versions", "_revert"];
@@ -41,6 +44,7 @@ pub(crate) async fn serve(
     segments: &[String],
     verb: &str,
 ) -> Result<Response<Body>, Problem> {
+    call.reader.administers(PAST)?;
     match (verb, &call.method) {
         ("_versions", &Method::GET | &Method::HEAD) => versions(call, segments),
         ("_versions", _) => Err(Problem::not_allowed("GET")),
@@ -50,8 +54,8 @@ pub(crate) async fn serve(
 }
 
 /// The resource that a path names, be it there or not.
-fn named(engine: &Engine, segments: &[String]) -> Result<Key, Problem> {
-    read(engine, |working| match path::resolve(working, segments)? {
+fn named(reads: Reads<'_>, segments: &[String]) -> Result<Key, Problem> {
+    read(reads, |working| match path::resolve(working, segments)? {
         Target::Resource { key, .. } | Target::Linked { key, .. } => Ok(key),
         Target::List(_) | Target::Several(_) => {
             let detail = "versions are kept of resources, and this is a list";
@@ -62,14 +66,15 @@ fn named(engine: &Engine, segments: &[String]) -> Result<Key, Problem> {
 
 /// Reads one consistent state: that of now, or that of a revision.
 pub(crate) fn read_at<T>(
-    engine: &Engine,
+    reads: Reads<'_>,
     revision: Option<u64>,
     f: impl Fn(&Working<'_>) -> Result<T, Fault>,
 ) -> Result<T, Problem> {
-    let Some(revision) = revision else { return read(engine, f) };
+    let Some(revision) = revision else { return read(reads, f) };
+    reads.reader.administers(PAST)?;
     let mut told = None;
     let then =
-        corollary_engine::past::read(engine, Timestamp::now(), revision, |working| match f(working) {
+        corollary_engine::past::read(reads.engine, Timestamp::now(), revision, |working| match f(working) {
             Ok(found) => Ok(Some(found)),
             Err(Fault::Problem(problem)) => {
                 told = Some(*problem);
@@ -113,7 +118,7 @@ fn list_at(
 ) -> Result<Option<Response<Body>>, Problem> {
     let engine = call.app.node.engine();
     check_happened(engine, revision)?;
-    let list = match read_at(engine, Some(revision), |working| Ok(path::resolve(working, segments)?))? {
+    let list = match read_at(call.reads(), Some(revision), |working| Ok(path::resolve(working, segments)?))? {
         Target::Resource { .. } | Target::Linked { .. } => return Ok(None),
         list => list,
     };
@@ -132,6 +137,7 @@ pub(crate) fn at(
     params: &Params,
     revision: u64,
 ) -> Result<Response<Body>, Problem> {
+    call.reader.administers(PAST)?;
     let engine = call.app.node.engine();
     // Where a list stands, one resource stands only behind a link.
     if !segments.len().is_multiple_of(2)
@@ -139,7 +145,7 @@ pub(crate) fn at(
     {
         return Ok(list);
     }
-    let key = named(engine, segments)?;
+    let key = named(call.reads(), segments)?;
     params.only_for_one()?;
     if params.watch {
         let detail = "`at` shows one resource as it was: it takes no `watch`";
@@ -150,7 +156,7 @@ pub(crate) fn at(
         return tokio::task::block_in_place(|| expanded_at(engine, &key, &shape, revision));
     }
     let doc = tokio::task::block_in_place(|| past(engine, &key, revision))?;
-    let (body, place) = read(engine, |working| {
+    let (body, place) = read(call.reads(), |working| {
         let mut encoder = Encoder::past(working);
         encoder.resource(&key, &doc, &shape)?;
         Ok((encoder.out, path::canonical(working, &key, Some(&doc))?))
@@ -162,7 +168,7 @@ pub(crate) fn at(
 /// A resource as it was, with what stood in it then: all of it is told from the log, whatever history the resource has.
 fn expanded_at(engine: &Engine, key: &Key, shape: &Shape, revision: u64) -> Result<Response<Body>, Problem> {
     check_happened(engine, revision)?;
-    let (body, place) = read_at(engine, Some(revision), |working| {
+    let (body, place) = read_at(Reads::own(engine), Some(revision), |working| {
         let Some(doc) = working.after(key)? else {
             let name = &working.schema.ty(key.ty).name;
             let detail = format!("there was no {name} {} at revision {revision}", key.id);
@@ -221,13 +227,13 @@ fn versions(call: &Call<'_>, segments: &[String]) -> Result<Response<Body>, Prob
         token.parse::<u64>().map_err(|_| refused())
     });
     let before = before.transpose()?;
-    let key = named(engine, segments)?;
+    let key = named(call.reads(), segments)?;
     let resource = engine.schema().ty(key.ty);
     if resource.history.is_none() {
         let detail = format!("{} keeps no versions: declare it with `history`", resource.name);
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "no-history", detail));
     }
-    let (body, revision) = read(engine, |working| {
+    let (body, revision) = read(call.reads(), |working| {
         // One more tells what the last of the page changed, and whether there is another page.
         let found = history::versions(working, &key, before, params.limit + 1)?;
         if found.is_empty() && before.is_none() {
@@ -311,10 +317,10 @@ async fn revert(call: &Call<'_>, segments: &[String]) -> Result<Response<Body>, 
         let detail = "`_revert` takes {\"to\": REVISION}, as `_versions` lists them";
         return Err(Problem::malformed("body", detail));
     };
-    let key = named(engine, segments)?;
+    let key = named(call.reads(), segments)?;
     let doc = tokio::task::block_in_place(|| past(engine, &key, revision))?;
     let facts = facts(engine.schema(), &key, &doc)?;
-    let there = read(engine, |working| Ok(working.after(&key)?.is_some()))?;
+    let there = read(call.reads(), |working| Ok(working.after(&key)?.is_some()))?;
     let mut conditions = Conditions::of(&call.headers)?.asked_by(&call.app.limits);
     conditions.absent |= !there;
     perform(call, segments, &Method::PUT, &Ok(Json::Object(facts)), Kind::Merge, &conditions).await

@@ -23,7 +23,7 @@ use smol_str::SmolStr;
 use tokio::task::block_in_place;
 
 use super::records::{invalid, no_content, no_parameters, object, read_id};
-use super::{App, json, with_header};
+use super::{App, Reader, json, with_header};
 use crate::hooks::hook::{HOOK, Hook};
 use crate::hooks::letters::{self, LETTER};
 use crate::hooks::state::{STATE, State};
@@ -54,7 +54,9 @@ pub async fn follow(site: &Site, path: &str, filter: Option<&str>, since: u64) -
         }
         query.finish()
     };
+    // What administrators have declared reads what they may.
     let request = Request::get(format!("{PREFIX}{path}?{query}"))
+        .extension(Reader::Everything)
         .header(header::ACCEPT, HeaderValue::from_static("application/x-ndjson"))
         .body(Body::empty())
         .map_err(|error| format!("`{path}` is no path: {error}"))?;

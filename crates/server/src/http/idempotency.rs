@@ -110,7 +110,7 @@ pub(crate) fn behind(
 
 /// The reply that is kept.
 fn kept(call: &Call<'_>, keyed: &Keyed) -> Result<Option<Response<Body>>, Problem> {
-    let found = read(call.app.node.engine(), |working| {
+    let found = read(call.reads(), |working| {
         let receipt = receipt::find(working, &keyed.key)?;
         Ok(receipt.map(|receipt| receipt.reply_to(&keyed.fingerprint)).transpose()?)
     })?;

@@ -23,14 +23,14 @@ use corollary_engine::working::Working;
 use corollary_schema::TypeIx;
 use corollary_schema::typed::Expr;
 use corollary_value::{Id, Value};
-use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::params::Params;
 use super::pipe::{Pipe, pipe};
+use super::reader::granted;
 use super::values::{self, All};
-use super::{App, Call, Fault, REVISION_HEADER, accept, list, several, updates, with_header};
+use super::{App, Call, Fault, REVISION_HEADER, Reader, Reads, accept, list, several, updates, with_header};
 use crate::json::encode::{Encoder, Shape};
 use crate::mounts::{names_of, narrowed};
 use crate::path::behind::{self, Cut};
@@ -62,6 +62,7 @@ struct Job {
     cuts: Vec<Cut>,
     params: Params,
     exact: bool,
+    reader: Reader,
     /// Is nothing wanted but that it could be told?
     head: bool,
 }
@@ -82,7 +83,7 @@ pub(crate) fn serve(
     params: &Params,
 ) -> Result<Option<Response<Body>>, Problem> {
     let cuts = behind::cuts(call.uri.path())?;
-    if !super::read(call.app.node.engine(), |working| values::is_list(working, segments, &cuts))? {
+    if !super::read(call.reads(), |working| values::is_list(working, segments, &cuts))? {
         return Ok(None);
     }
     params.only_for_lines()?;
@@ -97,6 +98,7 @@ pub(crate) fn serve(
         cuts,
         params: params.clone(),
         exact: call.exact,
+        reader: call.reader.clone(),
         head: call.method == Method::HEAD,
     };
     let (pipe, body) = pipe(limits.stall);
@@ -128,8 +130,8 @@ impl<F: Into<Fault>> std::convert::From<F> for End {
 /// Tells a list, on a thread that may wait.
 fn run(job: &Job, begins: Begins, pipe: Pipe, place: OwnedSemaphorePermit) {
     let mut begins = Some(begins);
-    let engine = job.app.node.engine();
-    let told = engine.walk(Timestamp::now(), |working| Ok(tell(job, working, &mut begins, &pipe)));
+    let reads = Reads { engine: job.app.node.engine(), reader: &job.reader };
+    let told = reads.walk(|working| Ok(tell(job, working, &mut begins, &pipe)));
     // Whoever waits for room finds the snapshot gone as well.
     drop(place);
     let problem = match told {
@@ -214,6 +216,7 @@ fn find(job: &Job, working: &Working<'_>) -> Result<(Source, BTreeSet<String>), 
             after: None,
             scan_limit: params.scan_limit(),
         };
+        let query = granted(working, query)?;
         queries.push((query, Shape { typed, scope: scope.clone(), ..params.shape(names, schema, ty)? }));
     }
     let read = queries.iter().flat_map(|(query, shape)| {

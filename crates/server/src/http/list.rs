@@ -22,6 +22,7 @@ use super::commit::{self, Manner, Told};
 use super::explain;
 use super::history::read_at;
 use super::params::Params;
+use super::reader::{check_expressions, granted};
 use super::resource::{body_json, parse_json};
 use super::several;
 use super::updates;
@@ -142,10 +143,11 @@ pub(crate) fn page(
     }
     let shape = Shape { scope: list.scope.clone(), ..params.shape(schema, engine.schema(), list.ty)? };
     let read = |scan_limit| {
-        read_at(engine, params.at, |working| {
+        read_at(call.reads(), params.at, |working| {
             // What the path leads to is read again, so that all of the reply is of one revision.
             let Found { list, mut by } = again(working)?;
-            let query = Query { from: list.from, scan_limit, ..query.clone() };
+            let query = granted(working, Query { from: list.from, scan_limit, ..query.clone() })?;
+            check_expressions(working, shape.expressions())?;
             by.extend(updates::behind(
                 working,
                 query.filter.iter().chain(query.order.iter().map(|(key, _)| key)),
@@ -278,7 +280,7 @@ fn is_ndjson(call: &Call<'_>) -> bool {
 /// Creates many: all or none.
 pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<Response<Body>, Problem> {
     let node = &call.app.node;
-    let target = read(node.engine(), |working| match path::resolve(working, segments)? {
+    let target = read(call.reads(), |working| match path::resolve(working, segments)? {
         Target::List(List { post: Post::ReadOnly, .. }) => Err(write::read_only().into()),
         Target::Several(several) => match several.post {
             PostSeveral::Child(_) => Ok(Destination::Several(several)),
@@ -311,7 +313,7 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
         let detail = format!("at most {limit} resources are created at once, and these are {}", items.len());
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "batch-limit", detail));
     }
-    let items = read(node.engine(), |working| {
+    let items = read(call.reads(), |working| {
         let mut items = items.clone();
         for members in items.iter_mut().filter_map(Json::as_object_mut) {
             // A mistake in it is told with the place of the item.
@@ -384,13 +386,13 @@ pub(crate) async fn create_many(call: &Call<'_>, segments: &[String]) -> Result<
     });
     match done {
         Err(problem) if problem.code == "exists" => {
-            let taken = read(node.engine(), |working| Ok(write::taken(working, &keys)?))?;
+            let taken = read(call.reads(), |working| Ok(write::taken(working, &keys)?))?;
             Err(if taken.is_empty() { problem } else { Problem::refused(taken) })
         }
         // All of them are writes of the one resource that has the links.
         Err(problem) if problem.code == "link" && !linked.is_empty() => {
             let place = problem.errors.first().and_then(|refusal| refusal.path.clone()).unwrap_or_default();
-            let missing = read(node.engine(), |working| Ok(write::missing(working, &linked, &place)?))?;
+            let missing = read(call.reads(), |working| Ok(write::missing(working, &linked, &place)?))?;
             Err(if missing.is_empty() { problem } else { Problem::refused(missing) })
         }
         outcome => outcome,

@@ -15,6 +15,8 @@ mod dry_run;
 mod expand;
 mod explain;
 pub mod files;
+mod grants;
+mod guard;
 mod history;
 mod hooks;
 mod idempotency;
@@ -26,6 +28,7 @@ pub mod openapi;
 pub mod params;
 mod pipe;
 mod processors;
+pub(crate) mod reader;
 pub(crate) mod records;
 mod resource;
 mod schema;
@@ -41,6 +44,7 @@ mod write;
 
 pub use body::Bodies;
 pub use hooks::follow;
+pub(crate) use reader::{Reader, Reads, read};
 pub(crate) use schema::tag;
 pub use updates::Wait;
 pub(crate) use values::{MAX_VALUES, held};
@@ -55,9 +59,9 @@ use axum::extract::State;
 use axum::http::header::IntoHeaderName;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use axum::routing::{any, get};
+use corollary_engine::EngineError;
 use corollary_engine::working::Working;
-use corollary_engine::{Engine, EngineError};
-use jiff::Timestamp;
+use smol_str::SmolStr;
 use tokio::sync::{RwLock, Semaphore};
 use tower::ServiceExt as _;
 
@@ -107,6 +111,8 @@ pub struct Limits {
     pub conditions: bool,
     /// The header in which a proxy says [who asks](actor).
     pub actor_header: Option<HeaderName>,
+    /// The actors who may do everything, where others may do what grants say; without them everybody may.
+    pub administrators: Option<Arc<[SmolStr]>>,
 }
 
 impl Default for Limits {
@@ -123,6 +129,7 @@ impl Default for Limits {
             subscriptions: 1_000,
             conditions: false,
             actor_header: None,
+            administrators: None,
         }
     }
 }
@@ -227,9 +234,27 @@ impl Routes {
     }
 }
 
+/// What is there for everybody, of all that is for no resource: who is not served it has nothing to lose by it. The rest is for
+/// administrators, or asks who may by itself.
+const OPEN: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/docs", "/api/_watch"];
+
 impl Routes {
+    /// Refuses what is for administrators.
+    fn admit(&self, request: &Request<Body>) -> Result<(), Problem> {
+        let path = request.uri().path();
+        let answered = ["/api/_batch", "/api/_log", "/api/_move"];
+        if OPEN.contains(&path) || answered.contains(&path) {
+            return Ok(());
+        }
+        let limits = &self.site.current().limits;
+        Reader::of(limits, request.headers())?.administers("this")
+    }
+
     /// What is for no resource.
     async fn others(&self, request: Request<Body>) -> Response<Body> {
+        if let Err(problem) = self.admit(&request) {
+            return problem.response();
+        }
         let is_api = request.uri().path().starts_with(PREFIX);
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let accepted = request.headers().get(header::ACCEPT).is_some().then(|| request.headers().clone());
@@ -262,6 +287,8 @@ fn router(site: Site) -> Router {
         .route("/api/_backup", get(backup::handle))
         .route("/api/_batch", any(|State(site), request| answer(Face::Batch, site, request)))
         .route("/api/_check", any(check::handle))
+        .route("/api/_grants", any(grants::handle))
+        .route("/api/_grants/{*rest}", any(grants::handle))
         .route("/api/_hooks", any(hooks::handle))
         .route("/api/_hooks/{*rest}", any(hooks::handle))
         .route("/api/_log", any(|State(site), request| answer(Face::Log, site, request)))
@@ -286,9 +313,16 @@ pub(crate) struct Call<'a> {
     pub body: Held,
     /// Is nothing to be shown that may be behind?
     pub exact: bool,
+    /// Who asks.
+    pub reader: Reader,
 }
 
 impl Call<'_> {
+    /// What is read, for who asks.
+    pub(crate) fn reads(&self) -> Reads<'_> {
+        Reads { engine: self.app.node.engine(), reader: &self.reader }
+    }
+
     /// What writes the reply to a read.
     pub(crate) fn encoder<'w, 'a>(&self, working: &'w Working<'a>) -> Encoder<'w, 'a> {
         match (working.is_past(), self.exact) {
@@ -321,9 +355,19 @@ async fn answer(face: Face, site: Site, request: Request<Body>) -> Response<Body
         }
         let mut app = site.current();
         app.limits.check_path(head.uri.path())?;
+        // The server itself asks for what it tells hooks.
+        let reader = match head.extensions.get::<Reader>() {
+            Some(reader) => reader.clone(),
+            None => Reader::of(&app.limits, &head.headers)?,
+        };
+        match face {
+            Face::Resources | Face::Batch | Face::Moves => {}
+            Face::Log => reader.administers("the log")?,
+        }
         if face == Face::Resources
             && let Some(mount) = proxy::at(app.node.engine().schema(), head.uri.path())
         {
+            reader.administers("what another server has")?;
             return Box::pin(proxy::forward(&app.proxies, app.limits.waiting(), &mount, &head, sent)).await;
         }
         check_headers(&head.headers, &app).await?;
@@ -336,7 +380,7 @@ async fn answer(face: Face, site: Site, request: Request<Body>) -> Response<Body
         }
         let exact = updates::is_exact(&head.headers)?;
         let sent = match face {
-            Face::Resources => match files::answer(&site, &head, sent).await {
+            Face::Resources => match files::answer(&site, &head, sent, &reader).await {
                 files::Answer::Reply(reply) => return reply,
                 files::Answer::NoFile(sent) => sent,
             },
@@ -359,7 +403,7 @@ async fn answer(face: Face, site: Site, request: Request<Body>) -> Response<Body
         };
         let (mut method, mut uri, mut headers, mut body) = (head.method, head.uri, head.headers, body);
         loop {
-            let call = Call { app: &app, method, uri, headers, body, exact };
+            let call = Call { app: &app, method, uri, headers, body, exact, reader: reader.clone() };
             let busy = app.busy.read().await;
             let outcome = match idempotency::before(&call) {
                 Err(problem) => Err(problem),
@@ -432,16 +476,6 @@ impl From<PathError> for Fault {
             error => Problem::from(error).into(),
         }
     }
-}
-
-/// Reads one consistent state.
-pub(crate) fn read<T>(engine: &Engine, f: impl Fn(&Working<'_>) -> Result<T, Fault>) -> Result<T, Problem> {
-    let outcome = engine.read(Timestamp::now(), |working| match f(working) {
-        Ok(found) => Ok(Ok(found)),
-        Err(Fault::Problem(problem)) => Ok(Err(*problem)),
-        Err(Fault::Engine(error)) => Err(error),
-    });
-    outcome.unwrap_or_else(|error| Err(error.into()))
 }
 
 /// A reply with JSON in it.

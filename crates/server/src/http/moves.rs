@@ -210,8 +210,13 @@ pub(crate) async fn serve(call: &Call<'_>) -> Result<Response<Body>, Problem> {
         return Err(Problem::malformed("if-none-match", "a move takes no `If-None-Match`"));
     }
     let manner = Manner::of(call)?;
-    let (movers, to) = read(call.app.node.engine(), |working| find(working, &asked, &|_| false))?;
+    let (movers, to) = read(call.reads(), |working| find(working, &asked, &|_| false))?;
     match movers {
+        Movers::List(..) if !call.reader.is_everything() => Err(call
+            .reader
+            .administers("a move of all that match")
+            .err()
+            .unwrap_or_else(|| Problem::not_found(""))),
         Movers::One(key) => one(call, manner, key, to, &conditions).await,
         Movers::List(..) if conditions.revisions.is_some() || conditions.exists => {
             let detail = "`If-Match` is the revision of one resource, and `from` is a list";

@@ -78,7 +78,6 @@ fn get(
     params: &Params,
     in_lines: bool,
 ) -> Result<Response<Body>, Problem> {
-    let engine = call.app.node.engine();
     if let Some(name) = &params.why {
         return why::answer(call, segments, params, name);
     }
@@ -99,7 +98,7 @@ fn get(
     if let Some(reply) = values::serve(call, segments, params)? {
         return Ok(reply);
     }
-    let found = read(engine, |working| {
+    let found = read(call.reads(), |working| {
         let target = path::resolve(working, segments)?;
         let Some(key) = target.resource(working.schema)? else { return Ok(Found::List(target)) };
         params.only_for_one()?;
@@ -221,7 +220,7 @@ pub(crate) async fn perform(
     conditions: &Conditions,
 ) -> Result<Response<Body>, Problem> {
     let node = &call.app.node;
-    let (prepared, scope) = read(node.engine(), |working| {
+    let (prepared, scope) = read(call.reads(), |working| {
         let target = path::resolve(working, segments)?;
         let body = body.as_ref();
         let prepared = write::prepare(working, &target, method, body, kind, conditions, &|_| false)?;

@@ -41,13 +41,12 @@ pub(crate) fn page(
     segments: &[String],
     asked: &AskedOfEach<'_>,
 ) -> Result<Response<Body>, Problem> {
-    let engine = call.app.node.engine();
     let params = asked.params;
     if params.explain {
         let detail = "`explain` is told of lists of one type; ask it of the list of each";
         return Err(Problem::malformed("parameter", detail));
     }
-    let page = read_at(engine, params.at, |working| {
+    let page = read_at(call.reads(), params.at, |working| {
         let several = again(working, segments)?;
         let place = Place::read(call, working.schema, params, &several)?;
         let queries = queries(working.schema, &several, asked, &place)?;
@@ -92,7 +91,7 @@ pub(crate) fn count(
     segments: &[String],
     asked: &AskedOfEach<'_>,
 ) -> Result<Response<Body>, Problem> {
-    let (count, revision, pending) = read(call.app.node.engine(), |working| {
+    let (count, revision, pending) = read(call.reads(), |working| {
         let several = again(working, segments)?;
         let queries = queries(working.schema, &several, asked, &Place::default())?;
         let pending = updates::behind(working, queries.iter().flat_map(|query| &query.filter));

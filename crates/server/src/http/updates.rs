@@ -27,7 +27,7 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
-use super::{App, Call, REVISION_HEADER, accept, json, read, steer, with_header};
+use super::{App, Call, REVISION_HEADER, Reads, accept, json, read, steer, with_header};
 use crate::path;
 use crate::problem::{Problem, SUPERSEDED};
 use crate::review;
@@ -121,7 +121,8 @@ pub(crate) async fn commit(
             break;
         }
     }
-    let now = read(engine, |working| {
+    // What of it is shown to whom is decided where it is written.
+    let now = read(Reads::own(engine), |working| {
         let settled = Settled::new(working);
         let shown = |key: &Key| {
             let Some(doc) = working.after(key)? else { return Ok(None) };

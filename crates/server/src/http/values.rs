@@ -22,6 +22,7 @@ use corollary_value::{Id, Value};
 
 use super::list::{self, Asked, Found, Next};
 use super::params::Params;
+use super::reader::denied;
 use super::resource::one;
 use super::{Call, Fault, READS_HEADER, REVISION_HEADER, json, read, updates, with_header};
 use crate::json::held::Held;
@@ -29,6 +30,7 @@ use crate::mounts::{Scope, names_of};
 use crate::path::behind::{self, Cut};
 use crate::path::{self, List, PathError, Post, Target};
 use crate::problem::Problem;
+use crate::watch::by::types_of;
 
 /// The most values of one reply.
 pub const MAX_VALUES: usize = 10_000;
@@ -69,8 +71,7 @@ pub(crate) fn serve(
     if cuts.is_empty() {
         return Ok(None);
     }
-    let engine = call.app.node.engine();
-    let Some(found) = read(engine, |working| find(working, segments, &cuts))? else { return Ok(None) };
+    let Some(found) = read(call.reads(), |working| find(working, segments, &cuts))? else { return Ok(None) };
     let reply = tokio::task::block_in_place(|| match found.expr.ty.resource() {
         Some(ty) if found.expr.ty.is_many() => resources(call, segments, &cuts, ty, params),
         Some(_) => resource(call, segments, &cuts, params),
@@ -140,7 +141,9 @@ pub(crate) fn find(working: &Working<'_>, segments: &[String], cuts: &[Cut]) -> 
         match begin(working, cut) {
             Ok(Some((owner, ty, text, scope))) => {
                 let names = names_of(scope.as_ref(), working.schema);
-                return typed(names, owner, ty, &text).map(Some);
+                let found = typed(names, owner, ty, &text)?;
+                check_whole(working, &found.expr)?;
+                return Ok(Some(found));
             }
             Ok(None) => {}
             Err(PathError::Engine(error)) => return Err(error.into()),
@@ -152,6 +155,18 @@ pub(crate) fn find(working: &Working<'_>, segments: &[String], cuts: &[Cut]) -> 
         (Ok(_), _) | (_, None) => Ok(None),
         (Err(_), Some(error)) => Err(error.into()),
     }
+}
+
+/// Refuses a path through resources that may not all be read: what it leads to would be another thing than it says.
+fn check_whole(working: &Working<'_>, expr: &Expr) -> Result<(), Problem> {
+    let Some(sight) = working.sight() else { return Ok(()) };
+    let mut types = BTreeSet::new();
+    types_of(expr, &mut types);
+    if sight.reads_all(working.schema, types) {
+        return Ok(());
+    }
+    let detail = "a path behind a name leads through resources that may all be read, and these may not: read the list, or the resource";
+    Err(denied(sight.is_known(), detail))
 }
 
 /// Where a cut path begins, if there is something: the resource that is `self`, the type to read it by, and its text.
@@ -284,7 +299,7 @@ fn resource(
     params: &Params,
 ) -> Result<Response<Body>, Problem> {
     params.only_for_one()?;
-    read(call.app.node.engine(), |working| {
+    read(call.reads(), |working| {
         let found = again(working, segments, cuts)?;
         let by = updates::behind(working, std::iter::once(&found.expr));
         list::wait_for(call.exact, &by)?;
@@ -309,7 +324,7 @@ fn values(
     params: &Params,
 ) -> Result<Response<Body>, Problem> {
     params.only_for_values()?;
-    read(call.app.node.engine(), |working| {
+    read(call.reads(), |working| {
         let found = again(working, segments, cuts)?;
         found.is_of_one_type()?;
         let by = updates::behind(working, std::iter::once(&found.expr));

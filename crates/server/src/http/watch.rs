@@ -6,15 +6,16 @@ use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts as _, State};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
+use corollary_engine::Key;
 use corollary_engine::query::{self, From};
 use corollary_engine::reach::asks_for_time;
 use corollary_engine::working::Working;
-use corollary_engine::{Engine, Key};
 use corollary_schema::typed::{Expr, Kind, Many, Node, Type};
 use corollary_schema::{FieldKind, FieldRef, Schema, TypeIx};
 
 use super::params::Params;
-use super::{Call, Fault, accept, lines, read, values, with_header};
+use super::reader::check_granted;
+use super::{Call, Fault, Reader, Reads, accept, lines, read, values, with_header};
 use crate::front::listen::Caller;
 use crate::json::encode::Shape;
 use crate::mounts::permit::permit;
@@ -23,6 +24,7 @@ use crate::path::behind;
 use crate::path::{self, Target};
 use crate::problem::Problem;
 use crate::site::Site;
+use crate::watch::by;
 use crate::watch::event::Format;
 use crate::watch::hub::Hub;
 use crate::watch::socket::{self, Face};
@@ -52,7 +54,7 @@ pub(super) fn begin(
     });
     let since = resumed.transpose()?.or(params.since);
     tokio::task::block_in_place(|| {
-        let watched = watched(node.engine(), call.uri.path(), segments, params)?;
+        let watched = watched(call.reads(), call.uri.path(), segments, params)?;
         stream::begin(&node.hub, Arc::new(watched), since, format)
     })
 }
@@ -62,7 +64,12 @@ pub(super) async fn socket(State(site): State<Site>, request: Request<Body>) -> 
     if request.method() != Method::GET {
         return Problem::not_allowed("GET").response();
     }
-    let most = site.current().limits.subscriptions;
+    let limits = &site.current().limits;
+    let most = limits.subscriptions;
+    let reader = match Reader::of(limits, request.headers()) {
+        Ok(reader) => reader,
+        Err(problem) => return problem.response(),
+    };
     let (mut head, _) = request.into_parts();
     // The connection counts as one as long as it is there.
     let room = head.extensions.get::<Caller>().map(|caller| caller.room.clone());
@@ -72,7 +79,7 @@ pub(super) async fn socket(State(site): State<Site>, request: Request<Body>) -> 
             .max_frame_size(socket::MAX_MESSAGE_BYTES)
             .write_buffer_size(socket::WRITE_BUFFER_BYTES)
             .on_upgrade(move |connection| async move {
-                socket::serve(connection, Arc::new(Subscriptions(site)), most).await;
+                socket::serve(connection, Arc::new(Subscriptions(site, reader)), most).await;
                 drop(room);
             }),
         Err(rejection) => {
@@ -83,8 +90,8 @@ pub(super) async fn socket(State(site): State<Site>, request: Request<Body>) -> 
     }
 }
 
-/// What can be subscribed to: what the version has that is served.
-struct Subscriptions(Site);
+/// What can be subscribed to by whom: what the version has that is served.
+struct Subscriptions(Site, Reader);
 
 impl Face for Subscriptions {
     fn watched(&self, path: &str, query: &str) -> Result<(Arc<Hub>, Watched), Problem> {
@@ -100,14 +107,15 @@ impl Face for Subscriptions {
             return Err(Problem::not_found(format!("`{verb}` cannot be watched")));
         }
         let params = Params::parse(Some(query))?;
-        let watched = watched(engine, path, &segments, &params)?;
+        let reads = Reads { engine, reader: &self.1 };
+        let watched = watched(reads, path, &segments, &params)?;
         Ok((app.node.hub.clone(), watched))
     }
 }
 
 /// What is watched at a path.
 pub(crate) fn watched(
-    engine: &Engine,
+    reads: Reads<'_>,
     path: &str,
     segments: &[String],
     params: &Params,
@@ -122,11 +130,22 @@ pub(crate) fn watched(
         return Err(Problem::malformed("parameter", format!("a watch takes no `{name}`")));
     }
     let cuts = behind::cuts(path)?;
-    read(engine, |working| {
+    // Before what may be read is found out: a change in between is seen as one.
+    let changes = reads.engine.grant_changes();
+    read(reads, |working| {
         let found = if cuts.is_empty() { None } else { values::find(working, segments, &cuts)? };
-        match found {
+        let watched = match found {
             Some(found) => led(working, path, found, params),
             None => named(working, segments, params),
+        }?;
+        match (reads.reader, working.sight()) {
+            (Reader::Granted(actor), Some(sight)) => {
+                for list in watched.lists() {
+                    check_granted(working, list.ty)?;
+                }
+                Ok(by::veiled(watched, working.schema, sight, actor.clone(), changes)?)
+            }
+            _ => Ok(watched),
         }
     })
 }
@@ -142,7 +161,14 @@ fn led(working: &Working<'_>, path: &str, found: values::Path, params: &Params) 
         params.only_for_values()?;
         params.only_for_whole()?;
         let of = Of::Value(led, path.into());
-        return Ok(Watched { of, typed: false, scope: None, shapes: Vec::new(), manner: "".into() });
+        return Ok(Watched {
+            of,
+            typed: false,
+            scope: None,
+            shapes: Vec::new(),
+            manner: "".into(),
+            by: None,
+        });
     };
     if !is_many {
         params.only_for_one()?;
@@ -188,7 +214,7 @@ fn named(working: &Working<'_>, segments: &[String], params: &Params) -> Result<
                 shapes.extend(shape(schema, schema, params, ty)?);
             }
             let manner = manner(None, params);
-            Ok(Watched { of: Of::Lists(lists), typed: true, scope: None, shapes, manner })
+            Ok(Watched { of: Of::Lists(lists), typed: true, scope: None, shapes, manner, by: None })
         }
     }
 }
@@ -221,7 +247,7 @@ fn of_list(
         false => Of::Lists(vec![WatchedList::new(ty, which, filter, &[])]),
     };
     let shapes = shape(names, schema, params, ty)?.into_iter().collect();
-    Ok(Watched { of, typed: false, scope: scope.cloned(), shapes, manner: manner(scope, params) })
+    Ok(Watched { of, typed: false, scope: scope.cloned(), shapes, manner: manner(scope, params), by: None })
 }
 
 /// What of the resources is told, where that is not all.

@@ -29,9 +29,9 @@ pub(crate) fn answer(
     name: &str,
 ) -> Result<Response<Body>, Problem> {
     params.only_for_why()?;
-    let engine = call.app.node.engine();
+    call.reader.administers("`why`, which shows what a value follows from,")?;
     let found = || {
-        read(engine, |working| {
+        read(call.reads(), |working| {
             let target = path::resolve(working, segments)?;
             let Some(key) = target.resource(working.schema)? else {
                 let detail = "`why` asks for a value of one resource, and this is a list";

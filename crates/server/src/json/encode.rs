@@ -295,12 +295,23 @@ impl<'w, 'a> Encoder<'w, 'a> {
         scope: Option<&Arc<Scope>>,
     ) -> Result<(), EngineError> {
         let (shape, pending) = (Shape { scope: scope.cloned(), ..Shape::default() }, shown.pending.clone());
+        if !self.working.shows(key, &shown.doc)? {
+            // Who wrote it knows where it is, and no more.
+            return self.hidden(key, &shown.doc, &shape);
+        }
         let shown = SettledDoc { doc: Cow::Borrowed(&*shown.doc), pending };
         let SettledDoc { doc, pending } = self.filled(key, shown, &shape)?;
         self.write(key, &doc, &pending, &shape)
     }
 
-    fn write(&mut self, key: &Key, doc: &Doc, pending: &[Slot], shape: &Shape) -> Result<(), EngineError> {
+    /// Writes where a resource is, and nothing else of it.
+    fn hidden(&mut self, key: &Key, doc: &Doc, shape: &Shape) -> Result<(), EngineError> {
+        self.head(key, doc, shape)?;
+        self.out.push(b'}');
+        Ok(())
+    }
+
+    fn head(&mut self, key: &Key, doc: &Doc, shape: &Shape) -> Result<(), EngineError> {
         self.out.extend_from_slice(b"{\"_id\":\"");
         key.id.push_text(&mut self.out);
         self.out.extend_from_slice(b"\",\"_self\":\"");
@@ -309,6 +320,11 @@ impl<'w, 'a> Encoder<'w, 'a> {
             None => path::push_canonical(self.working, key, Some(doc), &mut self.out)?,
         }
         self.out.push(b'"');
+        Ok(())
+    }
+
+    fn write(&mut self, key: &Key, doc: &Doc, pending: &[Slot], shape: &Shape) -> Result<(), EngineError> {
+        self.head(key, doc, shape)?;
         if shape.typed {
             self.out.extend_from_slice(b",\"_type\":\"");
             self.out.extend_from_slice(self.working.schema.ty(key.ty).name.as_bytes());

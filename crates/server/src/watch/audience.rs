@@ -15,11 +15,13 @@ use hashbrown::HashMap;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
+use super::by;
 use super::inbox::Outlet;
 use super::published::{Delivery, Published};
 use super::queue::Handed;
 use super::tracker::{Told, Tracker};
 use super::watched::{Watched, Which};
+use crate::http::reader::NOT_GRANTED;
 
 /// How an audience is found when something changes.
 pub(super) enum FoundBy {
@@ -100,7 +102,12 @@ impl Audience {
             return;
         }
         match told(&mut self.tracker) {
-            Ok(told) => self.deliver(schema, published, told, |member| member.after < revision, gone),
+            Ok(mut told) => {
+                if self.watched().by.is_some() {
+                    by::conceal(&published.commit, &mut told);
+                }
+                self.deliver(schema, published, told, |member| member.after < revision, gone);
+            }
             Err(error) => self.fail(&error, gone),
         }
     }
@@ -132,10 +139,19 @@ impl Audience {
         let tracker = Mutex::new(&mut self.tracker);
         let read = engine.read(Timestamp::now(), |working| {
             let revision = working.revision();
-            Ok((revision, tracker.lock().refill(working)?))
+            let mut tracker = tracker.lock();
+            if let Some(by) = tracker.watched.by.clone()
+                && !by.is_current(engine, working)?
+            {
+                return Err(EngineError::refused(NOT_GRANTED, None, by::CHANGED));
+            }
+            Ok((revision, tracker.refill(working)?))
         });
         match read {
-            Ok((revision, told)) => {
+            Ok((revision, mut told)) => {
+                if self.watched().by.is_some() {
+                    by::conceal(&Published::as_of(revision).commit, &mut told);
+                }
                 self.deliver(engine.schema(), &Arc::new(Published::as_of(revision)), told, |_| true, gone);
                 self.members.values_mut().for_each(|member| member.after = member.after.max(revision));
                 Ok(())
@@ -148,7 +164,8 @@ impl Audience {
         }
     }
 
-    fn fail(&self, error: &EngineError, gone: &mut Vec<u64>) {
+    /// Ends it for an error.
+    pub(super) fn fail(&self, error: &EngineError, gone: &mut Vec<u64>) {
         self.end(|| match error {
             EngineError::Refused(_) => Handed::Missed(format!("{error}: begin anew")),
             // The data is going to be served by another one.
@@ -166,7 +183,7 @@ impl Audience {
 
 /// The same for all who watch the same, and hardly ever for others; nothing where a watch stands alone.
 pub(super) fn likeness(watched: &Watched) -> Option<u64> {
-    if watched.needs_states() || !watched.is_lists() {
+    if watched.needs_states() || !watched.is_lists() || watched.by.is_some() {
         return None;
     }
     let mut text = Hashed(DefaultHasher::new());

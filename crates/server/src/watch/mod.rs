@@ -5,6 +5,7 @@
 //! WebSocket ([`socket`]).
 
 pub mod audience;
+pub mod by;
 pub mod event;
 pub mod hub;
 pub mod inbox;

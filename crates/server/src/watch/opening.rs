@@ -11,11 +11,13 @@ use corollary_engine::replay::replay;
 use corollary_engine::{Commit, Engine, EngineError};
 use jiff::Timestamp;
 
+use super::by;
 use super::event::{self, Format, Happened, Head};
 use super::published::{Delivery, Published};
 use super::rounds::TOO_OLD;
 use super::tracker::{Present, Told, Tracker};
 use super::watched::{Of, Watched};
+use crate::http::reader::NOT_GRANTED;
 use crate::json::encode::Encoder;
 use crate::problem::Problem;
 
@@ -42,6 +44,10 @@ pub fn open(
     out: &mut BytesMut,
 ) -> Result<Opened, Problem> {
     let Some(since) = since else { return present(engine, watched, format, out) };
+    if watched.by.as_ref().is_some_and(|by| !by.goes_back_to(since)) {
+        let detail = format!("since revision {since} {}", by::CHANGED);
+        return Err(Problem::new(axum::http::StatusCode::GONE, "expired", detail));
+    }
     // Not what is published: a read may have shown a commit a moment before that.
     let mut last = engine.read(Timestamp::now(), |working| Ok(working.base.revision()))?;
     if since > last {
@@ -76,8 +82,13 @@ fn present(
     format: &Format,
     out: &mut BytesMut,
 ) -> Result<Opened, Problem> {
-    let (revision, tracker, events) = engine.read(Timestamp::now(), |working| {
+    let read = engine.read(Timestamp::now(), |working| {
         let revision = working.base.revision();
+        if let Some(by) = &watched.by
+            && !by.is_current(engine, working)?
+        {
+            return Ok(None);
+        }
         let (tracker, present) = Tracker::begin(watched.clone(), working)?;
         let mut events = Vec::new();
         match present {
@@ -97,8 +108,9 @@ fn present(
                 }
             }
         }
-        Ok((revision, tracker, events))
+        Ok(Some((revision, tracker, events)))
     })?;
+    let (revision, tracker, events) = read.ok_or_else(|| Problem::unavailable(by::CHANGED))?;
     let is_page = matches!(watched.of, Of::Page(..));
     let mut previous = None;
     for (key, body) in &events {
@@ -129,7 +141,17 @@ impl Opened {
         let watched = self.tracker.watched.clone();
         let mut out = BytesMut::new();
         let (mut commits, mut seen) = (0, self.seen);
+        // What may be read since a commit is not known for one that has been told a part only.
+        let check = |commit: &Commit| match &watched.by {
+            Some(by) if !by.is_known(engine) || by.is_concerned(engine.schema(), commit) => {
+                Err(EngineError::refused(NOT_GRANTED, None, by::CHANGED))
+            }
+            _ => Ok(()),
+        };
         let mut tell = |commit: &Arc<Commit>, mut told: Vec<Told>| -> Result<bool, EngineError> {
+            if watched.by.is_some() {
+                by::conceal(commit, &mut told);
+            }
             told.retain(|told| watched.tells(engine.schema(), told, commit));
             (commits, seen) = (commits + 1, commit.revision);
             let published = Arc::new(Published::new(commit.clone()));
@@ -139,8 +161,10 @@ impl Opened {
         let flow = |goes_on| if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
         let tracker = &mut self.tracker;
         let complete = if watched.needs_states() {
-            let then =
-                replay(engine, self.seen, &[], &mut |step| Ok(flow(tell(step.commit, tracker.step(step)?)?)));
+            let then = replay(engine, self.seen, &[], &mut |step| {
+                check(step.commit)?;
+                Ok(flow(tell(step.commit, tracker.step(step)?)?))
+            });
             match then {
                 Ok(Then::Was(_)) => true,
                 Ok(Then::Unknown | Then::TooFar) => false,
@@ -156,6 +180,9 @@ impl Opened {
                 flow(found.len() < CATCH_UP_COMMITS)
             })?;
             for commit in found {
+                if check(&commit).is_err() {
+                    return Ok(CaughtUp::Missed(by::CHANGED.into()));
+                }
                 let all: Vec<usize> = (0..commit.changes.len()).collect();
                 tell(&commit, tracker.take(&commit, &all)?)?;
             }
@@ -167,7 +194,12 @@ impl Opened {
         let is_last = commits < CATCH_UP_COMMITS;
         self.seen = seen;
         if is_last && self.tracker.is_behind() {
-            self.read_page(engine, format, &mut out)?;
+            match self.read_page(engine, format, &mut out) {
+                Err(error @ EngineError::Refused(_)) => {
+                    return Ok(CaughtUp::Missed(format!("{error}: begin anew")));
+                }
+                read => read?,
+            }
         }
         Ok(CaughtUp::To(out, is_last))
     }
@@ -176,8 +208,17 @@ impl Opened {
     fn read_page(&mut self, engine: &Engine, format: &Format, out: &mut BytesMut) -> Result<(), EngineError> {
         let watched = self.tracker.watched.clone();
         let tracker = parking_lot::Mutex::new(&mut self.tracker);
-        let (revision, told) = engine
-            .read(Timestamp::now(), |working| Ok((working.revision(), tracker.lock().refill(working)?)))?;
+        let (revision, mut told) = engine.read(Timestamp::now(), |working| {
+            if let Some(by) = &watched.by
+                && !by.is_current(engine, working)?
+            {
+                return Err(EngineError::refused(NOT_GRANTED, None, by::CHANGED));
+            }
+            Ok((working.revision(), tracker.lock().refill(working)?))
+        })?;
+        if watched.by.is_some() {
+            by::conceal(&Published::as_of(revision).commit, &mut told);
+        }
         self.seen = self.seen.max(revision);
         let published = Arc::new(Published::as_of(revision));
         Delivery::new(published, told).write(engine, &watched, format, out)

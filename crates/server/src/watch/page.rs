@@ -201,6 +201,23 @@ impl Page {
         Ok(difference(&told, self.shown(), &since.collect(), &of_commit(step.commit)))
     }
 
+    /// Reads it anew in the state that a commit left, by another condition.
+    pub fn reread(
+        &mut self,
+        list: &WatchedList,
+        ordered: &Ordered,
+        step: &Step<'_, '_>,
+    ) -> Result<Vec<Told>, EngineError> {
+        if self.behind.is_some() {
+            // It is read anyway.
+            return Ok(Vec::new());
+        }
+        let told = self.shown().to_vec();
+        self.read(list, ordered, step.after)?;
+        let since = step.commit.changes.iter().map(|change| (change.key.clone(), change.after.clone()));
+        Ok(difference(&told, self.shown(), &since.collect(), &of_commit(step.commit)))
+    }
+
     /// Puts a member where it stands now, or takes it out.
     fn put(&mut self, query: &Query, key: &Key, item: Option<Item>) {
         self.items.retain(|held| held.key != *key);

@@ -59,6 +59,9 @@ impl Published {
             }
             What::Change(at) => &self.commit.changes[*at],
             What::Reached(change) => change,
+            What::Own(change) => {
+                return Ok(event::body(engine, &self.commit, change, &watched.shape(change.key.ty)));
+            }
             What::Value(value) => {
                 let Of::Value(led, path) = &watched.of else {
                     return Err(EngineError::Corrupt("a value of a watch of resources".into()));
@@ -94,7 +97,7 @@ impl Delivery {
         };
         let bytes = told.iter().map(|told| match &told.what {
             What::Change(at) => published.commit.changes.get(*at).map_or(0, bytes_of),
-            What::Reached(change) => bytes_of(change),
+            What::Reached(change) | What::Own(change) => bytes_of(change),
             What::Value(value) => size_of::<Value>() + heap_bytes(value),
         });
         let bytes = bytes.sum::<usize>() + told.len() * size_of::<Told>();
@@ -133,7 +136,7 @@ impl Delivery {
                 What::Change(at) => {
                     watched.type_name(engine.schema(), &self.published.commit.changes[*at].key)
                 }
-                What::Reached(change) => watched.type_name(engine.schema(), &change.key),
+                What::Reached(change) | What::Own(change) => watched.type_name(engine.schema(), &change.key),
                 What::Value(_) => None,
             };
             let after = told.after.as_ref().map(Option::as_ref);

@@ -15,12 +15,14 @@ use corollary_schema::{Schema, TypeIx};
 use hashbrown::{HashMap, HashSet};
 
 use super::audience::{Audience, FoundBy, likeness};
+use super::by;
 use super::inbox::Coming;
 use super::index::Index;
 use super::published::Published;
 use super::queue::Handed;
 use super::rounds::{TOO_OLD, Tells};
 use super::tracker::{Told, Tracker};
+use super::watched::Watched;
 
 /// See the module.
 pub struct Teller {
@@ -36,6 +38,10 @@ pub struct Teller {
     by_states: HashMap<TypeIx, HashSet<u64>>,
     /// Those of pages that have to be read anew.
     behind: HashSet<u64>,
+    /// Those of whoever may not see everything.
+    veiled: HashSet<u64>,
+    /// How often grants had been changed when they were looked at last.
+    grants: u64,
 }
 
 impl Teller {
@@ -50,7 +56,55 @@ impl Teller {
             by_values: HashMap::new(),
             by_states: HashMap::new(),
             behind: HashSet::new(),
+            veiled: HashSet::new(),
+            grants: engine.grant_changes(),
         }
+    }
+
+    /// May a commit be the first behind which something else may be read? Asked when the commit is at hand.
+    fn is_to_look_again(&self, engine: &Engine, commit: &Commit) -> bool {
+        !self.veiled.is_empty()
+            && (engine.grant_changes() != self.grants
+                || self.veiled.iter().any(|number| self.is_concerned(engine.schema(), *number, commit)))
+    }
+
+    fn is_concerned(&self, schema: &Schema, number: u64, commit: &Commit) -> bool {
+        let by = self.audiences.get(&number).and_then(|audience| audience.watched().by.as_ref());
+        by.is_some_and(|by| by.is_concerned(schema, commit))
+    }
+
+    /// Has those go on by what they may read now for whom a commit may have changed that, and tells them the commit; who they are.
+    fn look_again(
+        &mut self,
+        engine: &Engine,
+        step: &Step<'_, '_>,
+        published: &Arc<Published>,
+        gone: &mut Vec<u64>,
+    ) -> HashSet<u64> {
+        let schema = engine.schema();
+        let grants = engine.grant_changes();
+        let all = std::mem::replace(&mut self.grants, grants) != grants;
+        let concerned = self.veiled.iter().copied();
+        let concerned: HashSet<u64> =
+            concerned.filter(|number| all || self.is_concerned(schema, *number, step.commit)).collect();
+        for number in &concerned {
+            let Some(mut audience) = self.audiences.remove(number) else { continue };
+            self.unfind(schema, *number, audience.watched());
+            match by::again(audience.watched(), engine, step.after) {
+                Ok(Some(watched)) => {
+                    let watched = Arc::new(watched);
+                    audience.hand(schema, published, gone, |it| it.resight(watched, step));
+                }
+                Ok(None) => {}
+                Err(error) => audience.fail(&error, gone),
+            }
+            self.find(schema, *number, audience.watched());
+            if audience.is_behind() {
+                self.behind.insert(*number);
+            }
+            self.audiences.insert(*number, audience);
+        }
+        concerned
     }
 
     /// Takes a watch through what has been gone through already, up to a revision; false where that ends it.
@@ -58,6 +112,12 @@ impl Teller {
         let mut gone = Vec::new();
         let mut visit = |step: &Step<'_, '_>| {
             let published = Arc::new(Published::new(step.commit.clone()));
+            let by = watch.watched().by.clone();
+            if by.is_some_and(|by| !by.is_known(engine) || by.is_concerned(engine.schema(), step.commit)) {
+                watch.end(|| Handed::Missed(by::CHANGED.into()));
+                gone.extend(watch.numbers());
+                return Ok(ControlFlow::Break(()));
+            }
             watch.hand(engine.schema(), &published, &mut gone, |it| it.step(step));
             let goes_on = gone.is_empty() && step.commit.revision < seen;
             Ok(if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
@@ -93,12 +153,17 @@ impl Teller {
         }
         let published = Arc::new(Published::new(commit.clone()));
         let mut gone = Vec::new();
+        let told = match step {
+            Some(step) => self.look_again(engine, step, &published, &mut gone),
+            None => HashSet::new(),
+        };
+        hits.retain(|number, _| !told.contains(number));
         for (number, changes) in hits {
             self.hand(schema, number, &published, &mut gone, |it| it.take(commit, &changes));
         }
         if let Some(step) = step {
             let of_types = types.iter().filter_map(|ty| self.by_states.get(ty)).flatten();
-            let numbers: HashSet<u64> = of_types.copied().collect();
+            let numbers: HashSet<u64> = of_types.copied().filter(|number| !told.contains(number)).collect();
             for number in numbers {
                 self.hand(schema, number, &published, &mut gone, |it| it.step(step));
             }
@@ -138,7 +203,20 @@ impl Teller {
             }
             known.push(number);
         }
-        match FoundBy::of(watch.watched()) {
+        self.find(schema, number, watch.watched());
+        if watch.is_behind() {
+            self.behind.insert(number);
+        }
+        if watch.watched().by.is_some() {
+            self.veiled.insert(number);
+        }
+        self.watches.insert(number, number);
+        self.audiences.insert(number, watch);
+    }
+
+    /// Has an audience be found when something changes that may concern it.
+    fn find(&mut self, schema: &Schema, number: u64, watched: &Watched) {
+        match FoundBy::of(watched) {
             FoundBy::Key(key) => self.by_key.entry(key).or_default().push(number),
             FoundBy::Values(lists) => {
                 for (ty, selector) in lists {
@@ -151,11 +229,6 @@ impl Teller {
                 }
             }
         }
-        if watch.is_behind() {
-            self.behind.insert(number);
-        }
-        self.watches.insert(number, number);
-        self.audiences.insert(number, watch);
     }
 
     /// Takes a watch out, and its audience where nobody else is in it.
@@ -169,7 +242,13 @@ impl Teller {
         if let Some(likeness) = likeness(audience.watched()) {
             drop_from(&mut self.alike, &likeness, at);
         }
-        match FoundBy::of(audience.watched()) {
+        self.veiled.remove(&at);
+        self.unfind(schema, at, audience.watched());
+    }
+
+    /// The way back of [`Teller::find`].
+    fn unfind(&mut self, schema: &Schema, at: u64, watched: &Watched) {
+        match FoundBy::of(watched) {
             FoundBy::Key(key) => drop_from(&mut self.by_key, &key, at),
             FoundBy::Values(lists) => {
                 for (ty, selector) in lists {
@@ -229,6 +308,11 @@ impl Tells for Teller {
         let (number, after) = (outlet.number, outlet.after);
         let mut watch = Audience::new(watch, outlet);
         if after >= seen || Teller::catch_up(engine, &mut watch, after, seen)? {
+            // From here on the others and this one look at the same time.
+            if watch.watched().by.as_ref().is_some_and(|by| !by.is_known(engine)) {
+                watch.end(|| Handed::Missed(by::CHANGED.into()));
+                return Ok(());
+            }
             self.add(engine.schema(), number, watch);
         }
         Ok(())
@@ -239,12 +323,27 @@ impl Tells for Teller {
     }
 
     fn tell(&mut self, engine: &Engine, commits: &[Arc<Commit>]) -> Result<Option<u64>, EngineError> {
-        let needs_states = |commit: &Arc<Commit>| {
-            commit.changes.iter().any(|change| self.by_states.contains_key(&change.key.ty))
+        let needs_states = |this: &Teller, commit: &Arc<Commit>| {
+            commit.changes.iter().any(|change| this.by_states.contains_key(&change.key.ty))
+                || this.is_to_look_again(engine, commit)
         };
-        if !commits.iter().any(needs_states) {
-            commits.iter().for_each(|commit| self.tell_one(engine, commit, None));
-            return Ok(commits.last().map(|last| last.revision));
+        let mut commits = commits;
+        if !commits.iter().any(|commit| needs_states(self, commit)) {
+            loop {
+                match commits {
+                    // What may be read may be something else by now.
+                    [commit, ..] if self.is_to_look_again(engine, commit) => break,
+                    [commit] => {
+                        self.tell_one(engine, commit, None);
+                        return Ok(Some(commit.revision));
+                    }
+                    [commit, rest @ ..] => {
+                        self.tell_one(engine, commit, None);
+                        commits = rest;
+                    }
+                    [] => return Ok(None),
+                }
+            }
         }
         let since = commits.first().map_or(0, |first| first.revision - 1);
         // It goes as far as there are states: further than these commits, or, where they are not published yet, not as far.
@@ -288,6 +387,7 @@ impl Tells for Teller {
         self.by_values.clear();
         self.by_states.clear();
         self.behind.clear();
+        self.veiled.clear();
     }
 }
 

@@ -5,11 +5,13 @@
 //! commit, so nothing is kept of it; of what a path leads to the members or the value are kept, of a page the page
 //! ([`super::page`]).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use corollary_engine::replay::Step;
 use corollary_engine::working::{Working, targets};
 use corollary_engine::{Change, Commit, Doc, EngineError, Key, query};
+use corollary_schema::TypeIx;
 use corollary_value::{Id, Value};
 use hashbrown::HashSet;
 
@@ -39,6 +41,8 @@ pub enum What {
     Change(usize),
     /// To a resource that this commit has not changed, or not as the watch sees it.
     Reached(Arc<Change>),
+    /// The same, as this watch alone sees it.
+    Own(Arc<Change>),
     /// To the value.
     Value(Value),
 }
@@ -134,6 +138,27 @@ impl Tracker {
         match (&mut self.state, &self.watched.of) {
             (State::Page(page), Of::Page(list, ordered)) => page.refill(list, ordered, working),
             _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Goes on by what may be read behind a commit, and tells what that brings and takes, beside what the commit means.
+    pub fn resight(&mut self, watched: Arc<Watched>, step: &Step<'_, '_>) -> Result<Vec<Told>, EngineError> {
+        let before = std::mem::replace(&mut self.watched, watched);
+        let watched = self.watched.clone();
+        match (&mut self.state, &before.of, &watched.of) {
+            (State::Page(page), Of::Page(..), Of::Page(list, ordered)) => page.reread(list, ordered, step),
+            (State::Lists(_), Of::Lists(were), Of::Lists(are)) => {
+                let mut told = Vec::new();
+                for (was, is) in were.iter().zip(are) {
+                    let old = all_of(was, step.before)?;
+                    let new = all_of(is, step.after)?;
+                    for id in old.iter().chain(new.iter().filter(|id| !old.contains(*id))) {
+                        told.extend(came_or_went(is.ty, id, old.contains(id), new.contains(id), step)?);
+                    }
+                }
+                Ok(told)
+            }
+            _ => Err(EngineError::Corrupt("a watch of something else than it was begun with".into())),
         }
     }
 
@@ -250,6 +275,37 @@ impl Tracker {
         Ok(Happened::of(before, after, change.after.is_some())
             .map(|happened| Told::new(happened, What::Change(at))))
     }
+}
+
+/// All members of a list in a state, in the order of their ids.
+fn all_of(list: &WatchedList, working: &Working<'_>) -> Result<BTreeSet<Id>, EngineError> {
+    let query = query::Query { limit: MAX_CONCERNED, ..list.query(working, None)? };
+    let page = query::run(working, &query)?;
+    if page.more {
+        return Err(too_many());
+    }
+    Ok(page.items.into_iter().map(|item| item.key.id).collect())
+}
+
+/// What is told of a resource that was among what was watched, or is.
+fn came_or_went(
+    ty: TypeIx,
+    id: &Id,
+    was: bool,
+    is: bool,
+    step: &Step<'_, '_>,
+) -> Result<Option<Told>, EngineError> {
+    let key = Key::new(ty, id.clone());
+    let what = match step.change(&key) {
+        Some((at, _)) => What::Change(at),
+        None if was == is => return Ok(None),
+        None => match step.after.after(&key)? {
+            Some(doc) => What::Reached(unchanged(key.clone(), doc)),
+            None => return Ok(None),
+        },
+    };
+    let is_there = step.change(&key).is_none_or(|(_, change)| change.after.is_some());
+    Ok(Happened::of(was, is, is_there).map(|happened| Told::new(happened, what)))
 }
 
 /// The changes of a commit of the type of a list.

@@ -17,6 +17,7 @@ use corollary_schema::{FieldRef, Schema, TypeIx};
 use corollary_value::{Id, Value};
 use jiff::Timestamp;
 
+use super::by::By;
 use super::event::{self, Happened};
 use super::tracker::{Told, What};
 use crate::json::encode::Shape;
@@ -38,6 +39,8 @@ pub struct Watched {
     pub shapes: Vec<(TypeIx, Shape)>,
     /// Stands for the scope and the shapes: what is told of a change is the same for all who have the same.
     pub manner: Arc<str>,
+    /// For whom it is, where that is one who may not see everything.
+    pub by: Option<Arc<By>>,
 }
 
 /// What a watch is of.
@@ -175,7 +178,7 @@ impl Watched {
     pub fn tells(&self, schema: &Schema, told: &Told, commit: &Commit) -> bool {
         let change = match &told.what {
             What::Change(at) => &commit.changes[*at],
-            What::Reached(change) => change,
+            What::Reached(change) | What::Own(change) => change,
             What::Value(_) => return true,
         };
         told.happened != Happened::Modified

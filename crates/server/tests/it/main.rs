@@ -20,6 +20,7 @@ mod failover;
 mod files;
 mod front;
 mod fuzz;
+mod grants;
 mod history;
 mod hooks;
 mod idempotency;

@@ -23,7 +23,7 @@ use super::headers::{ANY_TYPE, Part, disposition, is_accepted, part, text};
 use super::{App, Conditions, Place, check_parameters, empty, held, problem, tag};
 use crate::counts::Counts;
 use crate::front::compress::AsItIs;
-use crate::http::{Fault, history, read, with_header};
+use crate::http::{Fault, Reader, Reads, history, read, with_header};
 use crate::problem::Problem;
 
 /// Chunks that are read together: what a download has in memory.
@@ -43,17 +43,25 @@ const INERT: [&str; 9] = [
 ];
 
 /// Replies.
-pub(super) fn reply(app: &App, head: &request::Parts, place: &Place) -> Result<Response<Body>, Problem> {
+pub(super) fn reply(
+    app: &App,
+    head: &request::Parts,
+    place: &Place,
+    reader: &Reader,
+) -> Result<Response<Body>, Problem> {
     check_parameters(head.uri.query(), &["at"])?;
     let engine = app.node.engine();
     let at = form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes())
         .last()
         .map(|(_, at)| at.parse().map_err(|_| Problem::malformed("parameter", "`at` is a revision")));
     let past = match at.transpose()? {
-        Some(revision) => Some(tokio::task::block_in_place(|| history::past(engine, &place.key, revision))?),
+        Some(revision) => {
+            reader.administers("the past")?;
+            Some(tokio::task::block_in_place(|| history::past(engine, &place.key, revision))?)
+        }
         None => None,
     };
-    let (value, entry) = read(engine, |working| {
+    let (value, entry) = read(Reads { engine, reader }, |working| {
         let doc = match &past {
             Some(doc) => doc.clone(),
             None => working.after(&place.key)?.ok_or_else(|| {

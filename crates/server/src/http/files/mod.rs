@@ -22,7 +22,7 @@ use corollary_schema::{Field, FieldRef, Schema, Slot};
 use corollary_value::Value;
 
 use super::write::precondition_required;
-use super::{App, Limits, read};
+use super::{App, Limits, Reader, Reads, read};
 use crate::mounts::permit::permit;
 use crate::path;
 use crate::problem::{Problem, SUPERSEDED};
@@ -56,7 +56,7 @@ impl Place {
 }
 
 /// The file that a path names, if it names one.
-fn find(app: &App, path: &str) -> Result<Option<Place>, Problem> {
+fn find(app: &App, path: &str, reader: &Reader) -> Result<Option<Place>, Problem> {
     let engine = app.node.engine();
     if !engine.schema().uses.files {
         return Ok(None);
@@ -65,13 +65,13 @@ fn find(app: &App, path: &str) -> Result<Option<Place>, Problem> {
     if segments.len() < 2 || segments.last().is_some_and(|last| last.starts_with('_')) {
         return Ok(None);
     }
-    let found = read(engine, |working| Ok(path::file(working, &segments)?))?;
+    let found = read(Reads { engine, reader }, |working| Ok(path::file(working, &segments)?))?;
     Ok(found.map(|(key, slot)| Place { key, slot }))
 }
 
 /// Answers a request, if it is for a file: by the version of the schema that is served; by the next one, where it finds that this
 /// one is gone.
-pub(super) async fn answer(site: &Site, head: &request::Parts, sent: Body) -> Answer {
+pub(super) async fn answer(site: &Site, head: &request::Parts, sent: Body, reader: &Reader) -> Answer {
     let mut app = site.current();
     let schema = app.node.engine().schema().clone();
     if !schema.mounts.is_empty()
@@ -82,7 +82,7 @@ pub(super) async fn answer(site: &Site, head: &request::Parts, sent: Body) -> An
         Box::pin(upload::drain(sent, &app)).await;
         return Answer::Reply(Err(problem));
     }
-    let place = match find(&app, head.uri.path()) {
+    let place = match find(&app, head.uri.path(), reader) {
         Ok(Some(place)) => place,
         Ok(None) => return Answer::NoFile(sent),
         // What is wrong with the path is told by whoever else looks at it; but a file is not read to hear it.
@@ -94,7 +94,7 @@ pub(super) async fn answer(site: &Site, head: &request::Parts, sent: Body) -> An
     };
     let reply = match head.method {
         Method::GET | Method::HEAD => loop {
-            match download::reply(&app, head, &place) {
+            match download::reply(&app, head, &place, reader) {
                 Err(problem) if problem.code == SUPERSEDED && site.next(&app).await => app = site.current(),
                 outcome => break outcome,
             }

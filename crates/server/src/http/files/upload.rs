@@ -31,7 +31,7 @@ use super::headers::{ANY_TYPE, MAX_TYPE_BYTES, digest, file_name, is_accepted, m
 use super::{Conditions, Place, check_parameters, find, held, path_of, problem, tag};
 use crate::http::body::Held;
 use crate::http::commit::{self, Manner, Told};
-use crate::http::{App, Call, etag, idempotency};
+use crate::http::{App, Call, Reader, etag, idempotency};
 use crate::json::encode::Encoder;
 use crate::path;
 use crate::problem::{Problem, SUPERSEDED};
@@ -88,7 +88,8 @@ pub(super) async fn put(
         match outcome {
             Err(problem) if problem.code == SUPERSEDED && site.next(&app).await => {
                 app = site.current();
-                place = find(&app, head.uri.path())?.ok_or_else(|| gone(head))?;
+                place = find(&app, head.uri.path(), &Reader::of(&app.limits, &head.headers)?)?
+                    .ok_or_else(|| gone(head))?;
                 // What is accepted may be less by now.
                 Wanted::of(&app, head, &place)?.check_size(received.size)?;
             }
@@ -110,7 +111,8 @@ pub(super) async fn delete(
         match commit(&app, head, &place, None, &mut nothing).await {
             Err(problem) if problem.code == SUPERSEDED && site.next(&app).await => {
                 app = site.current();
-                place = find(&app, head.uri.path())?.ok_or_else(|| gone(head))?;
+                place = find(&app, head.uri.path(), &Reader::of(&app.limits, &head.headers)?)?
+                    .ok_or_else(|| gone(head))?;
             }
             outcome => return outcome,
         }
@@ -301,6 +303,7 @@ async fn commit(
         headers: head.headers.clone(),
         body: Held::default(),
         exact: false,
+        reader: Reader::of(&app.limits, &head.headers)?,
     };
     let manner = Manner::of(&call)?;
     let shows = prefers_representation(&head.headers) && received.is_some();

@@ -54,7 +54,7 @@ impl Of {
         let engine = call.app.node.engine();
         let segments = path::segments(path)?;
         permit(engine.schema(), &segments, &Method::GET, &call.headers)?;
-        let of = match read(engine, |working| Ok(path::resolve(working, &segments)?))? {
+        let of = match read(call.reads(), |working| Ok(path::resolve(working, &segments)?))? {
             Target::Several(several) => Of { lists: several.lists, scope: None },
             Target::List(list) => Of { lists: vec![(list.ty, list.from)], scope: list.scope },
             Target::Linked { linked: false, .. } => return Err(Problem::not_found("it is not linked here")),

@@ -7,6 +7,7 @@
 mod components;
 mod examples;
 mod files;
+mod grants;
 mod hooks;
 mod log;
 mod messages;
@@ -50,6 +51,7 @@ pub fn document(schema: &Schema) -> Json {
     }
     let Document { mut paths, components, .. } = document;
     system::add(&mut paths);
+    grants::add(&mut paths);
     hooks::add(&mut paths);
     log::add(&mut paths);
     processors::add(&mut paths);

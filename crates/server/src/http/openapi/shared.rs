@@ -13,15 +13,18 @@ pub(super) const WRITES: [&str; 5] = ["wait", "dry_run", "idempotency_key", "pre
 pub(super) const READS: [&str; 2] = ["consistency", "at_least"];
 
 /// What may be wrong with a read.
-pub(super) const READ_PROBLEMS: [&str; 8] = ["400", "404", "405", "406", "409", "410", "503", "504"];
+pub(super) const READ_PROBLEMS: [&str; 10] =
+    ["400", "401", "403", "404", "405", "406", "409", "410", "503", "504"];
 
 /// What may be wrong with a write.
-pub(super) const WRITE_PROBLEMS: [&str; 12] =
-    ["400", "404", "405", "406", "409", "412", "413", "415", "422", "428", "503", "504"];
+pub(super) const WRITE_PROBLEMS: [&str; 14] =
+    ["400", "401", "403", "404", "405", "406", "409", "412", "413", "415", "422", "428", "503", "504"];
 
 /// Replies that are problems: status, name, what it means.
-const PROBLEMS: [(&str, &str, &str); 13] = [
+const PROBLEMS: [(&str, &str, &str); 15] = [
     ("400", "BadRequest", "The request is malformed, or goes past a limit of what is read"),
+    ("401", "Unauthorized", "No grant allows it to whoever is not known"),
+    ("403", "Forbidden", "No grant allows it"),
     ("404", "NotFound", "The path leads nowhere, or what it names is gone"),
     ("405", "MethodNotAllowed", "There is no such method here; `Allow` names those that there are"),
     ("406", "NotAcceptable", "`Accept` rules out all that the reply may be"),

@@ -134,6 +134,14 @@ impl Watch {
         }
     }
 
+    /// The next event, where one comes in time.
+    pub fn within(&mut self, time: Duration) -> io::Result<Event> {
+        self.connection.get_ref().set_read_timeout(Some(time)).unwrap();
+        let next = self.try_next();
+        self.connection.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+        next
+    }
+
     /// Is nothing said for a while?
     #[track_caller]
     pub fn is_silent(&mut self, during: Duration) -> bool {
