@@ -44,6 +44,8 @@ pub(super) struct Scan {
 /// Behind what the id stands in the key of a row.
 #[derive(Clone, Debug)]
 pub(super) enum IdAt {
+    /// The type of a document.
+    Type,
     /// The value of an index.
     Value,
     /// The target of a reference.
@@ -57,6 +59,7 @@ pub(super) enum IdAt {
 impl IdAt {
     fn read(&self, key: &[u8]) -> Option<Id> {
         match self {
+            IdAt::Type => whole_id(key.get(4..)?),
             IdAt::Value => whole_id(skip_order_key(key.get(4..)?)?),
             IdAt::Target => whole_id(Id::read_key(key.get(4..)?)?.1),
             IdAt::ParentAndValue => whole_id(skip_order_key(Id::read_key(key.get(8..)?)?.1)?),

@@ -1,7 +1,7 @@
 //! What a condition compares: the parts of it that an index can answer.
 
 use corollary_schema::typed::{Expr, Node};
-use corollary_schema::{FieldRef, Search, SearchBy};
+use corollary_schema::{FieldRef, Search, SearchBy, TypeIx};
 use corollary_store::KeyRange;
 use corollary_syntax::ast::BinaryOp;
 use corollary_value::{Id, Value};
@@ -35,6 +35,18 @@ pub(super) fn own_field(expr: &Expr) -> Option<FieldRef> {
         Node::Get(base, field) if matches!(base.node, Node::Owner) && !expr.ty.is_many() => Some(*field),
         _ => None,
     }
+}
+
+/// The one resource for which a condition on its own id may hold, and its type.
+pub(super) fn own_id(condition: &Expr) -> Option<(TypeIx, Id)> {
+    let Node::Binary(BinaryOp::Equal, left, right) = &condition.node else { return None };
+    let (subject, text) = match (&left.node, &right.node) {
+        (Node::IdOf(subject), Node::Const(Value::Str(text))) => (subject, text),
+        (Node::Const(Value::Str(text)), Node::IdOf(subject)) => (subject, text),
+        _ => return None,
+    };
+    let ty = subject.ty.resource().filter(|_| matches!(subject.node, Node::Owner))?;
+    Some((ty, Id::parse(text).ok()?))
 }
 
 /// A search of a field of the resource itself, and what it asks for.

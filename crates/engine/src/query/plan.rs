@@ -12,7 +12,9 @@ use corollary_value::{Id, Value};
 
 use super::access::{IdAt, Path, Rows, Scan, Source, Trail};
 use super::composite::{self, over_several};
-use super::conditions::{Comparison, behind_link, comparison, constants, own_field, ranges, search, split};
+use super::conditions::{
+    Comparison, behind_link, comparison, constants, own_field, own_id, ranges, search, split,
+};
 use super::usable::Usable;
 use super::{From, Query};
 use crate::error::EngineError;
@@ -304,6 +306,7 @@ fn selective(
             fields.dedup();
             let access = match behind_link(it) {
                 Some(_) => Access::Through(fields),
+                None if fields.is_empty() => Access::Listed,
                 None => Access::Union(fields),
             };
             paths.push(path(Rows::Union { sources, after: after(), limit: query.scan_limit }, access));
@@ -312,8 +315,8 @@ fn selective(
     (certain, paths)
 }
 
-/// What has to be looked at for a condition that is an `or` of parts with an index, `in` some values, or one on what a link
-/// leads to; false where a part of it has none.
+/// What has to be looked at for a condition that is an `or` of parts with an index, `in` some values, one on the id, or one on what a
+/// link leads to; false where a part of it has none.
 fn any_of(
     usable: &Usable<'_, '_>,
     condition: &Expr,
@@ -327,6 +330,7 @@ fn any_of(
         Node::Binary(BinaryOp::In, ..) if comparison(condition).is_none() => {
             part(usable, condition, sources, fields)
         }
+        _ if own_id(condition).is_some() => part(usable, condition, sources, fields),
         _ => behind_link(condition).is_some() && part(usable, condition, sources, fields),
     }
 }
@@ -373,6 +377,11 @@ fn part(
             return true;
         }
         _ => {}
+    }
+    if let Some((ty, id)) = own_id(condition) {
+        let range = KeyRange::only(keys::doc(schema.ty(ty).id, &id));
+        sources.push(Source::own(Scan { keyspace: keys::DOC, range, id_at: IdAt::Type }));
+        return true;
     }
     let Some(compared) = comparison(condition) else { return false };
     let (scan, field) = match &compared {

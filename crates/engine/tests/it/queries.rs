@@ -598,6 +598,32 @@ fn a_link_compared_with_an_id_is_found_by_its_references() {
     assert!(outcome(&db, &asked).is_err());
 }
 
+/// A condition on the id was asked of everybody, by itself and as a part of an `or`, as grants of single resources come to.
+#[test]
+fn what_has_an_id_is_found_by_it() {
+    let db = fresh("type P in ps { boss: link P, n: int index }");
+    let boss = |n: usize| ("boss", reference(&format!("p{}", n % 3)));
+    commit(&db, (0..3).map(|n| create(&db, "P", &format!("p{n}"), &[])).collect());
+    commit(&db, (3..30).map(|n| create(&db, "P", &format!("p{n}"), &[boss(n)])).collect());
+    for (text, found) in [
+        ("_id = 'p1'", 1),
+        ("'p1' = _id", 1),
+        ("_id = 'p'", 0),
+        ("_id = 'p1' | _id = 'p29' | _id = 'p30'", 2),
+        ("boss = 'p1' | _id = 'p2'", 10),
+        ("boss = 'p1' | _id = 'p4'", 9),
+        ("boss._id = 'p1' | (_id = 'p2' & boss = null)", 10),
+        ("_id = 'p4' & boss = 'p2'", 0),
+        ("n = 5 | _id = 'p2'", 1),
+    ] {
+        let asked = Query { scan_limit: 11, ..query(&db, "P", Some(text), &[]) };
+        assert_eq!(outcome(&db, &asked), Ok(found), "{text}");
+        assert_eq!(walk(&db, &asked, 3), brute(&db, &asked), "{text}");
+    }
+    let asked = Query { scan_limit: 11, ..query(&db, "P", Some("boss = 'p1' | _id != 'p4'"), &[]) };
+    assert!(outcome(&db, &asked).is_err());
+}
+
 #[test]
 fn a_large_walk_crosses_every_border_of_chunks() {
     for indexed in [false, true] {
