@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use corollary_store::postgres::testing::Server as Database;
+
 use super::*;
 
 /// For so long nothing more is said.
@@ -151,4 +153,38 @@ fn what_goes_by_what_may_not_be_read_is_not_watched() {
     assert!(own.is_silent(QUIET));
     world.of("root").send("PATCH", "/api/teams/t2", &json!({"boss": "ann"})).expect(200);
     assert_eq!(hidden.told(), "added /api/teams/t2");
+}
+
+#[test]
+fn grants_count_on_every_server() {
+    let database = Database::new();
+    let place = Place::over(&database, SCHEMA);
+    let options = ["--actor-header", WHO, "--administrator", "root"];
+    let other = Server::start(&place, &options);
+    let world = World { server: Server::start(&place, &options), place };
+    let mut root = world.of("root");
+    root.send("POST", "/api/people", &json!({"_id": "ann", "login": "ann"})).expect(201);
+    let teams = json!([{"_id": "t1", "name": "red", "boss": "ann"}, {"_id": "t2", "name": "blue"}]);
+    let made = root.send("POST", "/api/teams", &teams);
+    made.expect(201);
+    let mut there = other.client();
+    let mut list = |since: u64, status: u16| {
+        let headers = [(WHO, "ann"), ("corollary-at-least", &*since.to_string())];
+        let list = there.request("GET", "/api/teams", &headers, b"").expect(status);
+        list["results"].as_array().map_or(0, Vec::len)
+    };
+    list(made.revision(), 403);
+    let granted = root.send("PUT", "/api/_grants/lead", &json!({"path": "/teams[boss = ego]"})).revision();
+    assert_eq!(list(granted, 200), 1);
+    let mut watch = Watch::begin(&other.address, "/api/teams?watch=true", &[(WHO, "ann")]);
+    begins(&mut watch, &["/api/teams/t1"]);
+    root.send("PATCH", "/api/teams/t2", &json!({"boss": "ann"})).expect(200);
+    assert_eq!(watch.told(), "added /api/teams/t2");
+    let revoked = root.send("DELETE", "/api/_grants/lead", &json!(null)).revision();
+    let mut told = [watch.told(), watch.told()];
+    told.sort();
+    assert_eq!(told, ["left /api/teams/t1", "left /api/teams/t2"]);
+    list(revoked, 403);
+    root.send("PATCH", "/api/teams/t1", &json!({"secret": 1})).expect(200);
+    assert!(watch.is_silent(QUIET));
 }
