@@ -25,6 +25,7 @@ pub mod limits;
 pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod precommit;
 pub mod range;
 pub mod turn;
 
@@ -38,6 +39,7 @@ pub use features::{Feature, Features, StoreStats, Transactions};
 pub use memory::{Fault, MemoryStore, SharedMemoryStore};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresOptions, PostgresStore};
+pub use precommit::{Harden, Precommit};
 pub use range::KeyRange;
 pub use turn::Turn;
 
@@ -120,6 +122,21 @@ pub trait Store: Send + Sync {
     /// When it returns `Ok`, the batch is visible to every later snapshot and, if the backend has
     /// [`Feature::Durable`], survives the loss of the process and of power. See [`Batch`] for what the batch means.
     fn commit(&self, batch: &Batch) -> Result<(), StoreError>;
+
+    /// The first half of a [commit](Store::commit): settles that the batch comes next. [`Store::tip`] shows it from then on, and
+    /// [`Precommit::harden`], the second half, makes it durable and shows it to all. An error is as that of a commit.
+    ///
+    /// Until it is hardened every other commit waits, so whoever has it must not commit on the same thread. A backend to which that is of no
+    /// use commits here.
+    fn precommit(&self, batch: &Batch) -> Result<Precommit, StoreError> {
+        self.commit(batch).map(|()| Precommit::hardened())
+    }
+
+    /// A view of everything committed so far and of what is to be [hardened](Store::precommit) next. It is for who works out what
+    /// follows; nobody else may be told of what it shows before that is durable.
+    fn tip(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        self.snapshot()
+    }
 
     /// Waits for the turn to commit, and takes it: until it is [over](Turn) no other opening of the store commits. Those who wait
     /// get it in the order in which they began to, and a commit without it waits among them.

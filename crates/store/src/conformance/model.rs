@@ -24,7 +24,8 @@ type Model = [Map; 2];
 
 #[derive(Clone, Debug)]
 enum Step {
-    Commit { writes: Vec<Write>, conditions: Vec<Guess> },
+    /// In one, or in its two halves, with a look at a range of the tip between them.
+    Commit { writes: Vec<Write>, conditions: Vec<Guess>, look: Option<(Keyspace, KeyRange, Direction)> },
     Get { keyspace: Keyspace, keys: Vec<Vec<u8>> },
     Scan { keyspace: Keyspace, range: KeyRange, direction: Direction, limit: usize },
     KeepSnapshot,
@@ -72,7 +73,7 @@ impl History {
 
     fn step(&mut self, step: &Step) {
         match step {
-            Step::Commit { writes, conditions } => self.commit(writes, conditions),
+            Step::Commit { writes, conditions, look } => self.commit(writes, conditions, look.as_ref()),
             Step::Get { keyspace, keys } => {
                 let borrowed: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
                 let found = self.snapshot().get_many(*keyspace, &borrowed).expect("a batched get succeeds");
@@ -98,7 +99,12 @@ impl History {
         }
     }
 
-    fn commit(&mut self, writes: &[Write], conditions: &[Guess]) {
+    fn commit(
+        &mut self,
+        writes: &[Write],
+        conditions: &[Guess],
+        look: Option<&(Keyspace, KeyRange, Direction)>,
+    ) {
         let mut batch = Batch::new();
         let mut conflict = None;
         for (condition, guess) in conditions.iter().enumerate() {
@@ -117,10 +123,29 @@ impl History {
                 Write::DeleteRange { keyspace, range } => batch.delete_range(keyspace, range),
             }
         }
-        let result = self.subject.store().commit(&batch);
-        assert_eq!(result, conflict.clone().map_or(Ok(()), Err));
+        let mut after = self.model.clone();
         if conflict.is_none() {
-            writes.iter().for_each(|write| apply(&mut self.model, write));
+            writes.iter().for_each(|write| apply(&mut after, write));
+        }
+        let store = self.subject.store();
+        let result = match look {
+            None => store.commit(&batch),
+            Some((keyspace, range, direction)) => store.precommit(&batch).and_then(|precommit| {
+                let tip = store.tip().expect("the tip opens");
+                compare_all(&*tip, &after);
+                compare(&*tip, &after, *keyspace, range, *direction, usize::MAX);
+                for key in after[0].keys() {
+                    assert_eq!(tip.get(ONE, key).expect("a get succeeds").as_ref(), after[0].get(key));
+                }
+                precommit.harden()?;
+                compare_all(&*tip, &after);
+                Ok(())
+            }),
+        };
+        assert_eq!(result, conflict.map_or(Ok(()), Err));
+        self.model = after;
+        if look.is_some() {
+            compare_all(&*self.subject.store().tip().expect("the tip opens"), &self.model);
         }
     }
 
@@ -173,11 +198,12 @@ fn compare(
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let commit = (vec(write(), 0..12), vec(guess(), 0..3));
     let direction = prop_oneof![Just(Direction::Forward), Just(Direction::Backward)];
+    let look = prop::option::of((keyspace(), range(), direction.clone()));
+    let commit = (vec(write(), 0..12), vec(guess(), 0..3), look);
     let limit = prop_oneof![0..6usize, Just(usize::MAX)];
     prop_oneof![
-        8 => commit.prop_map(|(writes, conditions)| Step::Commit { writes, conditions }),
+        8 => commit.prop_map(|(writes, conditions, look)| Step::Commit { writes, conditions, look }),
         3 => (keyspace(), vec(key(), 0..6)).prop_map(|(keyspace, keys)| Step::Get { keyspace, keys }),
         6 => (keyspace(), range(), direction, limit)
             .prop_map(|(keyspace, range, direction, limit)| Step::Scan { keyspace, range, direction, limit }),

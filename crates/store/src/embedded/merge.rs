@@ -8,13 +8,13 @@ use std::cmp::Ordering;
 use std::iter::Peekable;
 use std::ops::ControlFlow;
 
-use super::overlay::{Layers, Range};
+use super::overlay::{Layers, Range, View};
 use crate::{Direction, KeyRange, Keyspace, Visit};
 
 /// What is left to be visited of a range of the layers.
 pub(super) struct Merged<'a> {
-    active: Peekable<Range<'a>>,
-    frozen: Peekable<Range<'a>>,
+    /// The newest first.
+    layers: [Option<Peekable<Range<'a>>>; 3],
     direction: Direction,
 }
 
@@ -25,11 +25,10 @@ impl<'a> Merged<'a> {
         range: &'a KeyRange,
         direction: Direction,
     ) -> Self {
-        Self {
-            active: layers.active.range(keyspace, range, direction).peekable(),
-            frozen: layers.frozen.range(keyspace, range, direction).peekable(),
-            direction,
-        }
+        let staged = layers.staged.as_ref().map(|staged| staged.view());
+        let views = [staged, Some(&layers.active), Some(&layers.frozen)];
+        let of = |view: &'a View| view.range(keyspace, range, direction).peekable();
+        Self { layers: views.map(|view| view.map(of)), direction }
     }
 
     /// Visits what comes before the row of `key`, and then that row, unless a layer has a newer version.
@@ -54,24 +53,20 @@ impl<'a> Merged<'a> {
 
     /// The key that comes next in the layers.
     fn peek(&mut self) -> Option<&'a [u8]> {
-        let active = self.active.peek().map(|(key, _)| &key[1..]);
-        let frozen = self.frozen.peek().map(|(key, _)| &key[1..]);
-        match (active, frozen) {
-            (Some(a), Some(b)) => Some(if order(self.direction, a, b).is_le() { a } else { b }),
-            (a, b) => a.or(b),
-        }
+        let direction = self.direction;
+        let next = self.layers.iter_mut().flatten().filter_map(|layer| layer.peek().map(|(key, _)| *key));
+        next.min_by(|a, b| order(direction, a, b)).map(|key| &key[1..])
     }
 
-    /// Takes the key that comes next out of both layers, and visits the newer version.
+    /// Takes the key that comes next out of all layers, and visits the newest version.
     fn visit_next(&mut self, visit: &mut Visit<'_>) -> ControlFlow<()> {
-        let ordered = match (self.active.peek(), self.frozen.peek()) {
-            (Some((a, _)), Some((b, _))) => order(self.direction, a, b),
-            (_, None) => Ordering::Less,
-            (None, _) => Ordering::Greater,
-        };
-        let older = if ordered.is_ge() { self.frozen.next() } else { None };
-        let newer = if ordered.is_le() { self.active.next() } else { older };
-        match newer {
+        let Some(next) = self.peek() else { return ControlFlow::Continue(()) };
+        let mut newest = None;
+        for layer in self.layers.iter_mut().flatten() {
+            let found = layer.next_if(|(key, _)| &key[1..] == next);
+            newest = newest.or(found);
+        }
+        match newest {
             Some((key, Some(value))) => visit(&key[1..], value),
             _ => ControlFlow::Continue(()),
         }

@@ -1,7 +1,7 @@
 //! The store on disk: one SQLite database in a data folder that one process has open at a time, with a journal before it.
 //!
 //! ```text
-//! commit   -> turn -> journal (one write, one sync) -> overlay (in memory)
+//! commit   -> turn -> journal (one write) -> tip -> (one sync) -> overlay (in memory)
 //! applier (a thread)                                   overlay -> SQLite, many commits in one transaction
 //! snapshot -> the overlay as it was, over a reading connection of its own
 //! ```
@@ -43,13 +43,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::{Batch, Feature, Features, Snapshot, Store, StoreError, StoreStats, Transactions};
+use crate::{Batch, Feature, Features, Precommit, Snapshot, Store, StoreError, StoreStats, Transactions};
 use applier::Applier;
 use error::{During, translate};
 use journal::Pool;
 pub use options::EmbeddedOptions;
 use overlay::Overlay;
-use reader::{EmbeddedSnapshot, Readers};
+use reader::{EmbeddedSnapshot, Readers, Shows};
 use sql::KeyspaceSql;
 use steps::Step;
 use turn::Turn;
@@ -69,7 +69,6 @@ pub struct EmbeddedStore {
     applier: Applier,
     pool: Arc<Pool>,
     shared: Arc<Shared>,
-    commits: AtomicU64,
     conflicts: AtomicU64,
 }
 
@@ -81,6 +80,7 @@ struct Shared {
     sql: Vec<KeyspaceSql>,
     options: EmbeddedOptions,
     folder: PathBuf,
+    commits: AtomicU64,
     /// The failure since which no commits are accepted.
     stopped: OnceLock<String>,
     #[cfg(test)]
@@ -102,6 +102,10 @@ impl Shared {
         // Where two fail at once, the first is the one to report.
         let _ = self.stopped.set(error.to_string());
         self.overlay.give_up();
+    }
+
+    fn count_commit(&self) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
     }
 
     /// An error if commits are refused.
@@ -135,21 +139,30 @@ impl Store for EmbeddedStore {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        Ok(Box::new(EmbeddedSnapshot::begin(&self.shared, self.shared.options.max_snapshots)?))
+        Ok(Box::new(EmbeddedSnapshot::begin(&self.shared, self.shared.options.max_snapshots, Shows::Durable)?))
+    }
+
+    fn tip(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        Ok(Box::new(EmbeddedSnapshot::begin(&self.shared, self.shared.options.max_snapshots, Shows::Tip)?))
     }
 
     fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.precommit(batch)?.harden()
+    }
+
+    fn precommit(&self, batch: &Batch) -> Result<Precommit, StoreError> {
         batch.check(self.shared.sql.len())?;
         let mut turn = self.turn.lock();
-        let result = self.commit_in_turn(&mut turn, batch);
+        let result = self.settle_in_turn(&mut turn, batch);
         match &result {
-            Ok(()) => drop(self.commits.fetch_add(1, Ordering::Relaxed)),
+            Ok(Some(_)) => {}
+            Ok(None) => self.shared.count_commit(),
             Err(StoreError::Conflict { .. }) => drop(self.conflicts.fetch_add(1, Ordering::Relaxed)),
             // Before the turn passes to the next committer.
             Err(error) if error.is_fatal() => self.shared.stop(error),
             Err(_) => {}
         }
-        result
+        Ok(result?.map_or_else(Precommit::hardened, Precommit::new))
     }
 
     fn pressure(&self) -> f32 {
@@ -159,7 +172,7 @@ impl Store for EmbeddedStore {
     fn stats(&self) -> Result<StoreStats, StoreError> {
         // An operator wants to see this most when no more snapshots may be opened, so the limit is not for it.
         let open_snapshots = self.shared.readers.open() as u64;
-        let (data_bytes, free_bytes) = EmbeddedSnapshot::begin(&self.shared, usize::MAX)?.sizes()?;
+        let (data_bytes, free_bytes) = EmbeddedSnapshot::begin(&self.shared, usize::MAX, Shows::Durable)?.sizes()?;
         let log_file = format::log_file(&self.shared.folder);
         let log_bytes = fs::metadata(&log_file)
             .map_err(|error| StoreError::from_io(&log_file, "looking up its size", &error))?
@@ -170,7 +183,7 @@ impl Store for EmbeddedStore {
             data_bytes,
             free_bytes,
             log_bytes,
-            commits: self.commits.load(Ordering::Relaxed),
+            commits: self.shared.commits.load(Ordering::Relaxed),
             conflicts: self.conflicts.load(Ordering::Relaxed),
             checkpoints: passive + forced_checkpoints,
             forced_checkpoints,
@@ -185,6 +198,11 @@ impl Store for EmbeddedStore {
 
 impl Drop for EmbeddedStore {
     fn drop(&mut self) {
+        // What is staged may be in the journal by now, so that stays as it is.
+        if self.shared.overlay.abandon() {
+            let (path, why) = (self.shared.folder.clone(), "it was closed before a commit was durable".to_owned());
+            self.shared.stop(&StoreError::Stopped { path, why });
+        }
         let finished = self.applier.finish();
         if finished {
             self.turn.get_mut().journal.remove();

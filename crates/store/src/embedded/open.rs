@@ -71,6 +71,7 @@ impl EmbeddedStore {
             sql: specs.iter().map(|spec| KeyspaceSql::new(spec.name)).collect(),
             options,
             folder: folder.to_owned(),
+            commits: AtomicU64::new(0),
             stopped: OnceLock::new(),
             #[cfg(test)]
             steps: super::steps::Steps::default(),
@@ -82,7 +83,7 @@ impl EmbeddedStore {
         let connection = reader::open(&shared).map_err(|error| shared.translate(&error, During::Open))?;
         let turn = Mutex::new(Turn { journal, draft: Draft::default(), connection });
         let applier = Applier::start(database)?;
-        Ok(Self { turn, applier, pool, shared, commits: AtomicU64::new(0), conflicts: AtomicU64::new(0) })
+        Ok(Self { turn, applier, pool, shared, conflicts: AtomicU64::new(0) })
     }
 }
 
@@ -114,6 +115,7 @@ impl Recovery<'_> {
                 return Err(StoreError::Corrupt { path: path.clone(), why });
             }
             let journal_bytes = payload.len() as u64;
+            let payload = payload.into();
             layer.add(&mut Addition { payload, entries: &mut entries, journal_bytes, pages: 0 });
             applied = sequence;
             if layer.bytes() >= self.options.apply_bytes {

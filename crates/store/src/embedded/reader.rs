@@ -75,6 +75,15 @@ fn end(connection: &Connection) -> rusqlite::Result<()> {
     connection.prepare_cached(sql::COMMIT)?.execute([]).map(drop)
 }
 
+/// What a snapshot shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shows {
+    /// What is durable.
+    Durable,
+    /// What is staged, too.
+    Tip,
+}
+
 /// A [`Snapshot`] of an embedded store.
 pub(super) struct EmbeddedSnapshot {
     /// `None` only while it is dropped.
@@ -85,7 +94,7 @@ pub(super) struct EmbeddedSnapshot {
 
 impl EmbeddedSnapshot {
     /// A snapshot of now, if it is not past the `limit` of those open at once.
-    pub(super) fn begin(shared: &Arc<Shared>, limit: usize) -> Result<Self, StoreError> {
+    pub(super) fn begin(shared: &Arc<Shared>, limit: usize, shows: Shows) -> Result<Self, StoreError> {
         let slot = Slot::take(shared, limit)?;
         let waiting = shared.readers.idle.lock().pop();
         let start = || {
@@ -94,7 +103,10 @@ impl EmbeddedSnapshot {
                 None => open(shared)?,
             };
             loop {
-                let layers = shared.overlay.layers();
+                let layers = match shows {
+                    Shows::Durable => shared.overlay.layers(),
+                    Shows::Tip => shared.overlay.tip(),
+                };
                 if begin(&connection)? <= layers.sequence {
                     return Ok((connection, layers));
                 }

@@ -1,27 +1,31 @@
 //! One commit, from its conditions to its return.
 //!
 //! ```text
-//! conditions -> points -> room in the overlay -> record, written and synced -> overlay
+//! conditions -> points -> room in the overlay -> record, written -> (the tip shows it) -> synced -> overlay
 //!                      \-> (large ranges, or little space left) drained overlay -> SQLite, synced
 //! ```
+//!
+//! The turn ends before the record is synced: whoever has the next one works on what the tip shows, and waits then.
 //!
 //! A range to be deleted is first turned into deletions of the keys in it, if these are few. A batch with a range of
 //! many keys, and one that may not fit into the limit of the store, is not written to the journal: when everything
 //! before it is in SQLite it is put there too, durably, where it succeeds or fails as a whole.
 //!
-//! Invariant: commits take turns. A batch is in the journal, durably, before anything of it is visible, or it is in
-//! SQLite, durably. Read next: [`journal`](super::journal), [`overlay`](super::overlay).
+//! Invariant: commits take turns, each when nothing is staged any more. A batch is in the journal, durably, before anything of it is
+//! visible elsewhere than at the tip, or it is in SQLite, durably. Read next: [`journal`](super::journal), [`overlay`](super::overlay).
+
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
 use super::error::During;
-use super::journal::{Draft, Journal};
-use super::overlay::Addition;
-use super::reader::{self, EmbeddedSnapshot};
+use super::journal::{Draft, Journal, Written};
+use super::overlay::Staged;
+use super::reader::{self, EmbeddedSnapshot, Shows};
 use super::steps::Step;
-use super::{EmbeddedStore, format};
+use super::{EmbeddedStore, Shared, format};
 use crate::batch::{Point, Settled};
-use crate::{Batch, Condition, Keyspace, StoreError};
+use crate::{Batch, Condition, Harden, Keyspace, StoreError};
 
 /// The most keys of ranges that a batch deletes one by one. Few in tests, so that both ways are gone.
 const RANGE_KEYS: usize = if cfg!(test) { 4 } else { 10_000 };
@@ -41,12 +45,17 @@ pub(super) struct Turn {
 }
 
 impl EmbeddedStore {
-    pub(super) fn commit_in_turn(&self, turn: &mut Turn, batch: &Batch) -> Result<(), StoreError> {
-        self.shared.check_going()?;
+    /// Settles a batch; what is left to do for it, if anything is.
+    pub(super) fn settle_in_turn(
+        &self,
+        turn: &mut Turn,
+        batch: &Batch,
+    ) -> Result<Option<Pending>, StoreError> {
+        self.shared.overlay.wait_for_staged(&|| self.shared.check_going())?;
         self.check_conditions(&turn.connection, batch.conditions())?;
         let mut settled = batch.settle();
         if settled.ranges.is_empty() {
-            return self.commit_points(turn, &settled);
+            return self.stage_points(turn, &settled);
         }
         match self.keys_in_ranges(&settled)? {
             Some(keys) => {
@@ -59,9 +68,9 @@ impl EmbeddedStore {
                     .points
                     .dedup_by(|later, kept| (later.keyspace, later.key) == (kept.keyspace, kept.key));
                 settled.ranges.clear();
-                self.commit_points(turn, &settled)
+                self.stage_points(turn, &settled)
             }
-            None => self.commit_directly(&settled),
+            None => self.commit_directly(&settled).map(|()| None),
         }
     }
 
@@ -91,7 +100,7 @@ impl EmbeddedStore {
     /// The keys in the ranges of a batch, if these are few.
     fn keys_in_ranges(&self, settled: &Settled<'_>) -> Result<Option<Keys>, StoreError> {
         // It lives for this moment only, so the limit is not for it.
-        let snapshot = EmbeddedSnapshot::begin(&self.shared, usize::MAX)?;
+        let snapshot = EmbeddedSnapshot::begin(&self.shared, usize::MAX, Shows::Durable)?;
         let mut all = Vec::new();
         for (keyspace, range) in &settled.ranges {
             let Some(keys) = snapshot.keys(*keyspace, range, RANGE_KEYS - all.len())? else {
@@ -102,35 +111,28 @@ impl EmbeddedStore {
         Ok(Some(all))
     }
 
-    /// Commits a batch without ranges.
-    fn commit_points(&self, turn: &mut Turn, settled: &Settled<'_>) -> Result<(), StoreError> {
+    /// Settles a batch without ranges.
+    fn stage_points(&self, turn: &mut Turn, settled: &Settled<'_>) -> Result<Option<Pending>, StoreError> {
         if settled.points.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let (shared, overlay) = (&self.shared, &self.shared.overlay);
         let pages = settled.points.iter().map(pages).sum();
         if overlay.free_pages() < pages {
             overlay.drain(&|| shared.check_going())?;
             if overlay.free_pages() < pages {
-                return self.commit_directly(settled);
+                return self.commit_directly(settled).map(|()| None);
             }
         }
         turn.draft.fill(&settled.points)?;
         let journal_bytes = turn.draft.journal_bytes();
         let sequence = overlay.sequence() + 1;
-        let (payload, entries) = turn.draft.content();
-        let bytes = Addition { payload, entries, journal_bytes, pages }.bytes();
-        overlay.wait_for_room(bytes, &|| shared.check_going())?;
-        turn.journal.write(&mut turn.draft, sequence)?;
+        let staged = Arc::new(Staged::new(sequence, turn.draft.content(), journal_bytes, pages));
+        overlay.wait_for_room(staged.bytes(), &|| shared.check_going())?;
+        let written = turn.journal.write(&mut turn.draft, sequence)?;
         shared.step(Step::Written);
-        let wants_spare = turn.journal.sync(&turn.draft, sequence)?;
-        shared.step(Step::Synced);
-        let (payload, entries) = turn.draft.content();
-        overlay.add(Addition { payload, entries, journal_bytes, pages }, sequence);
-        if wants_spare {
-            overlay.ask_for_upkeep();
-        }
-        Ok(())
+        overlay.stage(staged.clone());
+        Ok(Some(Pending { shared: shared.clone(), staged: Some(staged), written }))
     }
 
     /// Commits a batch without the journal.
@@ -146,6 +148,49 @@ impl EmbeddedStore {
             overlay.set_sequence(sequence - 1);
         }
         result
+    }
+}
+
+/// A commit whose record is written, and neither durable nor shown to all.
+pub(super) struct Pending {
+    shared: Arc<Shared>,
+    /// `None` when it has come to its end.
+    staged: Option<Arc<Staged>>,
+    written: Written,
+}
+
+impl Pending {
+    fn end(&mut self, staged: &Arc<Staged>) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        shared.check_going()?;
+        self.written.sync()?;
+        shared.step(Step::Synced);
+        if !shared.overlay.publish(staged) {
+            // The store is closed meanwhile, and may have removed the record with the journal.
+            let (path, why) = (shared.folder.clone(), "it was closed before a commit was durable".to_owned());
+            return Err(StoreError::Stopped { path, why });
+        }
+        shared.count_commit();
+        if self.written.wants_spare {
+            shared.overlay.ask_for_upkeep();
+        }
+        Ok(())
+    }
+}
+
+impl Harden for Pending {
+    fn harden(mut self: Box<Self>) -> Result<(), StoreError> {
+        let Some(staged) = self.staged.take() else { return Ok(()) };
+        self.end(&staged).inspect_err(|error| self.shared.stop(error))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if self.staged.is_some() {
+            let (path, message) = (self.shared.folder.clone(), "a commit was begun and given up".to_owned());
+            self.shared.stop(&StoreError::Failed { path, message, fatal: true });
+        }
     }
 }
 

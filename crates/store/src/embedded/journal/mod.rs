@@ -1,7 +1,7 @@
 //! The journal: where commits become durable before SQLite has them.
 //!
 //! ```text
-//! Draft (one commit) -> Journal::write, sync -> the current segment -> when full: Pool -> when applied: used again
+//! Draft (one commit) -> Journal::write -> Written::sync -> the current segment -> when full: Pool -> when applied: used again
 //! ```
 //!
 //! Invariant: at most one record, the last, is not durable; it is written again from its beginning after an error that
@@ -11,7 +11,8 @@ pub(super) mod record;
 pub(super) mod recover;
 pub(super) mod segment;
 
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(super) use record::Draft;
@@ -52,8 +53,8 @@ impl Journal {
         &self.pool
     }
 
-    /// Writes a record behind the last one that was synced. Unless the error is fatal, it is as if it had not been.
-    pub(super) fn write(&mut self, draft: &mut Draft, sequence: u64) -> Result<(), StoreError> {
+    /// Writes a record behind the last one, which has to be durable. Unless the error is fatal, it is as if it had not been.
+    pub(super) fn write(&mut self, draft: &mut Draft, sequence: u64) -> Result<Written, StoreError> {
         if self.at + draft.journal_bytes() > self.current.bytes {
             let next = self.pool.take(draft.journal_bytes())?;
             let full = std::mem::replace(&mut self.current, next);
@@ -69,18 +70,13 @@ impl Journal {
         self.current.write(self.at, bytes).map_err(|error| {
             match StoreError::from_io(&self.current.path, "writing to the journal", &error) {
                 full @ StoreError::Full { .. } => full,
-                _ => self.broken("writing to the journal", &error),
+                _ => broken(&self.current.path, "writing to the journal", &error),
             }
-        })
-    }
-
-    /// Makes the record durable that was written last. Returns whether a spare segment is wanted now, which was not
-    /// before. Every error is fatal.
-    pub(super) fn sync(&mut self, draft: &Draft, sequence: u64) -> Result<bool, StoreError> {
-        self.current.sync().map_err(|error| self.broken("making the journal durable", &error))?;
+        })?;
         self.at += draft.journal_bytes();
         self.last = sequence;
-        Ok(self.at > self.current.bytes / 2 && self.pool.want_spare())
+        let wants_spare = self.at > self.current.bytes / 2 && self.pool.want_spare();
+        Ok(Written { file: self.current.file.clone(), path: self.current.path.clone(), wants_spare })
     }
 
     /// Removes all files. Every record must be durable in the data.
@@ -98,12 +94,26 @@ impl Journal {
 
     /// Puts another file in the place of the current segment's, and gives that one back.
     #[cfg(test)]
-    pub(super) fn swap_file(&mut self, file: std::fs::File) -> std::fs::File {
+    pub(super) fn swap_file(&mut self, file: Arc<File>) -> Arc<File> {
         std::mem::replace(&mut self.current.file, file)
     }
+}
 
-    fn broken(&self, doing: &str, error: &std::io::Error) -> StoreError {
-        let path = self.current.path.clone();
-        StoreError::Failed { path, message: format!("{doing}: {error}"), fatal: true }
+/// A record that is written, and not known to be durable. It is synced by whoever has this, whatever the journal goes on to do.
+pub(super) struct Written {
+    file: Arc<File>,
+    path: PathBuf,
+    /// Whether a spare segment is wanted now, which was not before.
+    pub(super) wants_spare: bool,
+}
+
+impl Written {
+    /// Makes it durable. Every error is fatal.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        self.file.sync_data().map_err(|error| broken(&self.path, "making the journal durable", &error))
     }
+}
+
+fn broken(path: &Path, doing: &str, error: &std::io::Error) -> StoreError {
+    StoreError::Failed { path: path.to_owned(), message: format!("{doing}: {error}"), fatal: true }
 }

@@ -89,8 +89,8 @@ impl Draft {
     }
 
     /// The payload, and where its points are.
-    pub(in crate::embedded) fn content(&mut self) -> (&[u8], &mut [Entry]) {
-        (&self.bytes[HEADER_BYTES..HEADER_BYTES + self.payload_bytes], &mut self.entries)
+    pub(in crate::embedded) fn content(&self) -> (&[u8], &[Entry]) {
+        (&self.bytes[HEADER_BYTES..HEADER_BYTES + self.payload_bytes], &self.entries)
     }
 }
 

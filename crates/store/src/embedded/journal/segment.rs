@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -26,7 +27,7 @@ const SPARES: usize = 4;
 
 /// A file of the journal.
 pub(super) struct Segment {
-    pub(super) file: File,
+    pub(super) file: Arc<File>,
     pub(super) path: PathBuf,
     pub(super) bytes: u64,
 }
@@ -51,7 +52,7 @@ impl Segment {
             .map_err(|error| StoreError::from_io(folder, "making a journal segment", &error))
             .and_then(|file| format::sync_folder(folder).map(|()| file));
         match made {
-            Ok(file) => Ok(Self { file, path, bytes }),
+            Ok(file) => Ok(Self { file: Arc::new(file), path, bytes }),
             Err(error) => {
                 // It holds nothing, so that it does not matter if it stays.
                 let _ = fs::remove_file(&path);
@@ -61,14 +62,10 @@ impl Segment {
     }
 
     /// Writes at a place, without making it durable.
-    pub(super) fn write(&mut self, at: u64, bytes: &[u8]) -> std::io::Result<()> {
-        self.file.seek(SeekFrom::Start(at))?;
-        self.file.write_all(bytes)
-    }
-
-    /// Makes durable what has been written.
-    pub(super) fn sync(&self) -> std::io::Result<()> {
-        self.file.sync_data()
+    pub(super) fn write(&self, at: u64, bytes: &[u8]) -> std::io::Result<()> {
+        let mut file = &*self.file;
+        file.seek(SeekFrom::Start(at))?;
+        file.write_all(bytes)
     }
 }
 

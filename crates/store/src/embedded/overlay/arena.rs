@@ -4,14 +4,14 @@
 //! counts. Invariant: a record, once there, neither moves nor changes, so that readers share the arena with the one
 //! who adds to it. Read next: [`tree`](super::tree).
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Records in the first bucket; each further one holds twice as many as the one before.
 const FIRST_BUCKET: usize = 64;
 /// Enough for 2^32 records.
 const BUCKETS: usize = 27;
 
-type Slot = OnceLock<Box<[u8]>>;
+type Slot = OnceLock<Arc<[u8]>>;
 
 /// Where a key and its value lie: in which record of the arena, and where in its payload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,7 +39,7 @@ pub(super) struct Arena {
 
 impl Arena {
     /// Adds the record of the given number. Numbers are given out by the one layer that the arena belongs to.
-    pub(super) fn add(&self, number: u32, record: Box<[u8]>) {
+    pub(super) fn add(&self, number: u32, record: Arc<[u8]>) {
         let (bucket, at) = place(number);
         let slots = self.buckets[bucket]
             .get_or_init(|| std::iter::repeat_with(Slot::new).take(FIRST_BUCKET << bucket).collect());
@@ -84,7 +84,7 @@ mod tests {
     fn every_record_has_a_place_of_its_own() {
         let arena = Arena::default();
         for number in 0..1_000u32 {
-            arena.add(number, Box::new(number.to_be_bytes()));
+            arena.add(number, Arc::new(number.to_be_bytes()));
         }
         for number in 0..1_000u32 {
             let entry = Entry { record: number, at: 0, value_bytes: 1, key_bytes: 3 };

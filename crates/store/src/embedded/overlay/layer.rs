@@ -71,7 +71,7 @@ impl Frozen {
 /// What a commit adds to a layer.
 pub(in crate::embedded) struct Addition<'a> {
     /// The payload of its record.
-    pub(in crate::embedded) payload: &'a [u8],
+    pub(in crate::embedded) payload: Arc<[u8]>,
     /// Where its points are in the payload, sorted by key.
     pub(in crate::embedded) entries: &'a mut [Entry],
     /// Bytes that it takes in the journal.
@@ -83,7 +83,12 @@ pub(in crate::embedded) struct Addition<'a> {
 impl Addition<'_> {
     /// What it counts for where layers are limited: what it takes in memory or in the journal, whichever is more.
     pub(in crate::embedded) fn bytes(&self) -> u64 {
-        self.journal_bytes + ENTRY_BYTES * self.entries.len() as u64
+        self.journal_bytes + Self::entry_bytes(self.entries.len())
+    }
+
+    /// What so many entries take in memory, about.
+    pub(in crate::embedded) fn entry_bytes(entries: usize) -> u64 {
+        ENTRY_BYTES * entries as u64
     }
 }
 
@@ -93,7 +98,7 @@ impl Layer {
         for entry in &mut *addition.entries {
             entry.record = self.records;
         }
-        self.view.arena.add(self.records, addition.payload.into());
+        self.view.arena.add(self.records, addition.payload.clone());
         self.view.tree.merge(&self.view.arena, addition.entries);
         self.records += 1;
         self.bytes += addition.bytes();
@@ -155,7 +160,7 @@ mod tests {
             payload.extend_from_slice(key);
             payload.extend_from_slice(value.as_deref().unwrap_or_default());
         }
-        layer.add(&mut Addition { payload: &payload, entries: &mut entries, journal_bytes: 1, pages: 1 });
+        layer.add(&mut Addition { payload: payload.into(), entries: &mut entries, journal_bytes: 1, pages: 1 });
     }
 
     fn check(view: &View, model: &Model) {

@@ -8,22 +8,27 @@
 //! commit after `N`: what it has already of the layers is there in the same or an older version. Whoever reads takes the
 //! layers first and SQLite's state second, and looks whether that is not newer.
 //!
+//! Before it is in `active` a commit is `staged`: settled, and not durable. Only the tip of the store shows it, over the others.
+//!
 //! Invariant: `sequence` is not less than what SQLite has, and every commit up to it is in a layer or in SQLite. Only the
-//! committer whose turn it is adds to `active`; only the applier moves it to `frozen`, and gives that up when SQLite has
+//! committer whose turn it is stages, and what is staged comes to `active` next; only the applier moves it to `frozen`, and gives that up when SQLite has
 //! it. Read next: [`layer`], then [`applier`](super::applier).
 
 mod arena;
 mod heads;
 mod layer;
 mod probe;
+mod staged;
 mod tree;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 pub(super) use arena::Entry;
 pub(super) use layer::{Addition, Frozen, Layer, View};
+pub(super) use staged::Staged;
 pub(super) use tree::Range;
 
 use super::EmbeddedOptions;
@@ -35,20 +40,24 @@ const POINTS_IN_PLACE: usize = 1_000;
 /// The layers as they were at one moment.
 #[derive(Clone, Default)]
 pub(super) struct Layers {
+    /// What is not durable yet; only the tip shows it.
+    pub(super) staged: Option<Arc<Staged>>,
     pub(super) active: View,
     pub(super) frozen: View,
-    /// The last commit in them.
+    /// The last commit in them that is durable.
     pub(super) sequence: u64,
 }
 
 impl Layers {
     /// What they know of a key: its value, or that it is deleted (`Some(None)`), or nothing.
     pub(super) fn get(&self, keyspace: Keyspace, key: &[u8]) -> Option<Option<&[u8]>> {
-        self.active.get(keyspace, key).or_else(|| self.frozen.get(keyspace, key))
+        let staged = self.staged.as_ref().and_then(|staged| staged.view().get(keyspace, key));
+        staged.or_else(|| self.active.get(keyspace, key)).or_else(|| self.frozen.get(keyspace, key))
     }
 }
 
 struct State {
+    staged: Option<Arc<Staged>>,
     active: Layer,
     /// When the first commit came into `active`.
     since: Option<Instant>,
@@ -65,6 +74,13 @@ struct State {
     /// Look after the journal.
     upkeep: bool,
     closed: bool,
+}
+
+impl State {
+    fn layers(&self) -> Layers {
+        let frozen = self.frozen.as_ref().map(|frozen| frozen.view.clone()).unwrap_or_default();
+        Layers { staged: None, active: self.active.view(), frozen, sequence: self.sequence }
+    }
 }
 
 /// What the applier is to do next.
@@ -93,6 +109,7 @@ impl Overlay {
     /// Nothing over what SQLite has, which is everything up to commit `applied`.
     pub(super) fn new(options: &EmbeddedOptions, applied: u64, free_pages: u64) -> Self {
         let state = State {
+            staged: None,
             active: Layer::default(),
             since: None,
             frozen: None,
@@ -114,11 +131,15 @@ impl Overlay {
         }
     }
 
-    /// The layers of now.
+    /// The layers of now, without what is staged.
     pub(super) fn layers(&self) -> Layers {
+        self.state.lock().layers()
+    }
+
+    /// The layers of now, and what is staged over them.
+    pub(super) fn tip(&self) -> Layers {
         let state = self.state.lock();
-        let frozen = state.frozen.as_ref().map(|frozen| frozen.view.clone()).unwrap_or_default();
-        Layers { active: state.active.view(), frozen, sequence: state.sequence }
+        Layers { staged: state.staged.clone(), ..state.layers() }
     }
 
     /// The last commit.
@@ -177,20 +198,54 @@ impl Overlay {
         state.free_pages.saturating_sub(promised)
     }
 
-    /// Makes a commit visible, which is durable now. To be called by the committer whose turn it is.
-    pub(super) fn add(&self, mut addition: Addition<'_>, sequence: u64) {
+    /// Waits until nothing is staged. To be called by the committer whose turn it is.
+    pub(super) fn wait_for_staged(&self, stopped: &Stopped<'_>) -> Result<(), StoreError> {
         let mut state = self.state.lock();
+        loop {
+            stopped()?;
+            if state.staged.is_none() {
+                return Ok(());
+            }
+            self.done.wait(&mut state);
+        }
+    }
+
+    /// Takes up a commit that is settled, for the tip. To be called by the committer whose turn it is, while nothing is staged.
+    pub(super) fn stage(&self, staged: Arc<Staged>) {
+        let before = self.state.lock().staged.replace(staged);
+        assert!(before.is_none(), "one commit is staged at a time");
+    }
+
+    /// Gives up what is staged, if anything is. Returns whether it was.
+    pub(super) fn abandon(&self) -> bool {
+        self.state.lock().staged.take().is_some()
+    }
+
+    /// Shows to all what is staged, which is durable now. `false` where it was given up.
+    pub(super) fn publish(&self, staged: &Arc<Staged>) -> bool {
+        let mut entries = staged.entries.clone();
+        let mut addition = staged.addition(&mut entries);
+        let mut state = self.state.lock();
+        let is_staged = |state: &State| state.staged.as_ref().is_some_and(|now| Arc::ptr_eq(now, staged));
+        if !is_staged(&state) {
+            return false;
+        }
         let replaced = if addition.entries.len() > POINTS_IN_PLACE {
             state.copying = true;
             let mut copy = state.active.fork();
             MutexGuard::unlocked(&mut state, || copy.add(&mut addition));
             state.copying = false;
+            if !is_staged(&state) {
+                return false;
+            }
             Some(std::mem::replace(&mut state.active, copy))
         } else {
             state.active.add(&mut addition);
             None
         };
-        state.sequence = sequence;
+        state.sequence = staged.sequence;
+        state.staged = None;
+        self.done.notify_all();
         let first = state.since.is_none();
         state.since.get_or_insert_with(Instant::now);
         if first || replaced.is_some() || state.active.bytes() >= self.apply_bytes {
@@ -199,6 +254,7 @@ impl Overlay {
         drop(state);
         // Which may free many nodes.
         drop(replaced);
+        true
     }
 
     /// Notes that SQLite has, or is about to have, the commit `sequence`, which is in no layer, or that it has it not

@@ -11,7 +11,7 @@ fn a_full_device_refuses_the_commit_and_nothing_else() {
     subject.store().commit(&put("a", "1")).unwrap();
     // Writing to it fails as to a device without space.
     let Ok(full) = File::options().write(true).open("/dev/full") else { return };
-    let segment = subject.store().turn.lock().journal.swap_file(full);
+    let segment = subject.store().turn.lock().journal.swap_file(full.into());
     let refused = subject.store().commit(&put("b", vec![2; 10_000])).unwrap_err();
     assert!(matches!(refused, StoreError::Full { limit: None, .. }), "{refused}");
     assert_eq!(keys(subject.store()), [b"a"]);
@@ -52,7 +52,7 @@ fn a_failed_sync_stops_the_store() {
     if null.sync_data().is_ok() {
         return;
     }
-    let segment = subject.store().turn.lock().journal.swap_file(null);
+    let segment = subject.store().turn.lock().journal.swap_file(null.into());
     let failed = subject.store().commit(&put("b", "2")).unwrap_err();
     assert!(failed.is_fatal() && matches!(failed, StoreError::Failed { .. }), "{failed}");
     drop(subject.store().turn.lock().journal.swap_file(segment));

@@ -4,6 +4,7 @@
 
 mod crash;
 mod failures;
+mod halves;
 mod layers;
 mod limits;
 
