@@ -7,6 +7,9 @@
 //! A snapshot may show a commit a moment before it is published. Reads that begin after that must not show less, so
 //! `Revisions` keeps the newest that a snapshot has shown; until it is published, reads begin with a snapshot.
 //!
+//! What is worked out over a group that is not durable yet ([`Base::ahead`]) goes by that group first, then as above, with the tip of the
+//! store for a snapshot.
+//!
 //! Where nodes share the store, a snapshot may show what another of them committed: then whoever opened it follows first
 //! ([`crate::nodes`]), so that the cache and the ledger are no older than the snapshot.
 
@@ -22,7 +25,7 @@ use hashbrown::HashMap;
 
 use crate::cache::Lookup;
 use crate::doc::{Doc, Key};
-use crate::engine::Engine;
+use crate::engine::{Engine, Group};
 use crate::error::EngineError;
 use crate::keys;
 use crate::propagate::initial;
@@ -80,6 +83,8 @@ impl Ahead {
 /// See the module.
 pub struct Base<'a> {
     engine: &'a Engine,
+    /// The group before, where that may not be durable yet.
+    ahead_of: Option<Arc<Group>>,
     /// As it was published when the revision was settled; it tells what is open there.
     updates: RefCell<Arc<Ledger>>,
     snapshot: OnceCell<Box<dyn Snapshot>>,
@@ -119,6 +124,7 @@ impl<'a> Base<'a> {
         let revision = Cell::new(engine.revisions.published());
         Base {
             engine,
+            ahead_of: None,
             sequence,
             updates: RefCell::new(engine.updates()),
             snapshot: OnceCell::new(),
@@ -132,6 +138,13 @@ impl<'a> Base<'a> {
             reads: Cell::new(0),
             remembered: RefCell::new(None),
         }
+    }
+
+    /// What is there when a group is durable, for what is worked out over it. Whether it is durable by now, or becomes so meanwhile, makes
+    /// no difference: what the cache has of its revision or an earlier one, and what the tip shows, stays the same.
+    pub(crate) fn ahead(engine: &'a Engine, group: Arc<Group>) -> Base<'a> {
+        let revision = Cell::new(group.revision);
+        Base { revision, ahead_of: Some(group), ..Base::new(engine) }
     }
 
     /// Over a snapshot that is there already, for an engine that nobody else reads and that is as the snapshot is.
@@ -238,7 +251,10 @@ impl<'a> Base<'a> {
         if let Some(snapshot) = self.snapshot.get() {
             return Ok(&**snapshot);
         }
-        let (snapshot, head) = self.engine.look()?;
+        let (snapshot, head) = match &self.ahead_of {
+            Some(_) => self.engine.look_ahead()?,
+            None => self.engine.look()?,
+        };
         let (sequence, revision) = (head.sequence, head.revision);
         if revision != self.revision.get() || sequence != self.sequence.get() {
             if self.read.get() {
@@ -269,7 +285,16 @@ impl<'a> Base<'a> {
         Ok(doc)
     }
 
+    /// What the group before has made of a resource.
+    fn made_before(&self, key: &Key) -> Option<Option<Arc<Doc>>> {
+        self.ahead_of.as_ref().and_then(|group| group.docs.get(key).cloned())
+    }
+
     fn find(&self, key: &Key) -> Result<Option<Arc<Doc>>, EngineError> {
+        if let Some(doc) = self.made_before(key) {
+            self.read.set(true);
+            return Ok(doc);
+        }
         let mut unknown = true;
         if self.cached.get() {
             match self.engine.cache.get(key, self.revision.get()) {
@@ -301,6 +326,11 @@ impl<'a> Base<'a> {
         for (at, key) in keys.iter().enumerate() {
             if let Some(doc) = ahead.get(key) {
                 docs[at] = Some(doc);
+                continue;
+            }
+            if let Some(doc) = self.made_before(key) {
+                self.read.set(true);
+                docs[at] = doc;
                 continue;
             }
             let found = match (self.cached.get(), passing) {
@@ -341,7 +371,7 @@ impl<'a> Base<'a> {
     /// Brings many documents into the cache with one read.
     pub fn prefetch(&self, mut wanted: Vec<&Key>) -> Result<(), EngineError> {
         let ahead = self.ahead.borrow();
-        wanted.retain(|key| ahead.get(key).is_none());
+        wanted.retain(|key| ahead.get(key).is_none() && self.made_before(key).is_none());
         drop(ahead);
         wanted.retain(|key| {
             !self.cached.get() || matches!(self.engine.cache.get(key, self.revision.get()), Lookup::Unknown)

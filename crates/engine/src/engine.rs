@@ -3,6 +3,7 @@
 //! What a commit wrote goes into the cache, then its revision is published; so a reader never sees half a commit. Reads block
 //! nobody.
 
+mod ahead;
 mod executor;
 
 use std::ops::ControlFlow;
@@ -35,6 +36,8 @@ use crate::updates::ledger::KnownRows;
 use crate::updates::{Ledger, OwnBudget};
 use crate::working::Working;
 
+pub(crate) use self::ahead::Group;
+pub use self::ahead::Pending;
 pub use self::executor::{Committed, Executor, Tick, Transaction};
 pub(crate) use self::executor::{Finished, Kept, Put, finish, let_come, run, stored_time};
 

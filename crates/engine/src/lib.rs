@@ -71,7 +71,7 @@ pub mod write;
 pub use catalog::{OpenError, open};
 pub use doc::{Doc, Key, heap_bytes};
 pub use edit::{Edit, Element};
-pub use engine::{Committed, Engine, EngineOptions, Executor, Tick, Transaction};
+pub use engine::{Committed, Engine, EngineOptions, Executor, Pending, Tick, Transaction};
 pub use error::{EngineError, Refusal};
 pub use log::{Change, Commit};
 pub use moves::Destination;

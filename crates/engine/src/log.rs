@@ -139,6 +139,7 @@ fn encode(schema: &Schema, layouts: &[Layout], commit: &Commit, out: &mut Vec<u8
 impl Executor {
     /// Drops the commits of the log from before a time, at most so many; returns how many it dropped.
     pub fn trim_log(&mut self, before: Timestamp, limit: usize) -> Result<usize, EngineError> {
+        self.settle()?;
         let snapshot = self.engine().store.snapshot()?;
         let last = keys::log(keys::read_revision(&*snapshot)?);
         let (mut dropped, mut end, mut corrupt) = (0, None, false);

@@ -219,6 +219,12 @@ impl Note {
     }
 }
 
+/// A snapshot of a store that is not shared, and the last commit that it shows.
+fn look_into(snapshot: Box<dyn Snapshot>) -> Result<(Box<dyn Snapshot>, Head), EngineError> {
+    let (revision, time) = (keys::read_revision(&*snapshot)?, Timestamp::MIN);
+    Ok((snapshot, Head { sequence: 0, revision, time, epoch: 0, builder: None }))
+}
+
 /// Loads the ledger as a snapshot has it.
 type Load<'l> = &'l dyn Fn(&dyn Snapshot) -> Result<Ledger, EngineError>;
 
@@ -337,13 +343,16 @@ impl Engine {
     /// What is stored now, and the last commit of it.
     pub(crate) fn look(&self) -> Result<(Box<dyn Snapshot>, Head), EngineError> {
         if !self.is_shared() {
-            let snapshot = self.store.snapshot()?;
-            let (revision, time) = (keys::read_revision(&*snapshot)?, Timestamp::MIN);
-            return Ok((snapshot, Head { sequence: 0, revision, time, epoch: 0, builder: None }));
+            return look_into(self.store.snapshot()?);
         }
         let (snapshot, values) = self.store.snapshot_and_get(keys::META, &[keys::HEAD])?;
         let head = Head::of(values.first().and_then(Option::as_deref), &*snapshot)?;
         Ok((snapshot, head))
+    }
+
+    /// What is stored when the last group is durable, and the last commit of it. Of a store that is not shared.
+    pub(crate) fn look_ahead(&self) -> Result<(Box<dyn Snapshot>, Head), EngineError> {
+        look_into(self.store.tip()?)
     }
 
     /// The time as at which all that a snapshot shows is right.
@@ -533,6 +542,7 @@ impl Executor {
         &mut self,
         mut run: impl FnMut(&mut Executor) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
+        self.settle()?;
         if !self.engine().is_shared() {
             return run(self);
         }

@@ -14,6 +14,7 @@ pub mod condition;
 pub mod counts;
 mod follower;
 pub mod front;
+mod hardener;
 pub mod hooks;
 pub mod http;
 pub mod json;

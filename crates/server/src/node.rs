@@ -1,16 +1,16 @@
 //! A running node: the thread that executes, the way to it, and the feed of what it committed.
 //!
 //! Transactions wait in one bounded queue (`queue`). The executor takes all that wait, up to a limit, as one group with one
-//! durable sync, and replies when it is durable. While it works the next group gathers, so groups grow with the load.
+//! durable sync. While it works the next group gathers, so groups grow with the load; and where one waits when this one is worked
+//! out, it is worked out while another thread makes this one durable and replies (`hardener`).
 //! Between groups it goes on with the updates that are open (`updater`).
 //!
 //! Where nobody writes, it sleeps until the engine's next timer is due, and lets it come. Over a store that other servers
 //! write to it looks what they did when it hears of it (`follower`), and tells the watches.
 
-use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,7 @@ use tracing::{Level, Span};
 
 use crate::counts::Counts;
 use crate::follower::Follower;
+use crate::hardener::{self, Hardener, Parcel, Reply};
 use crate::problem::Problem;
 use crate::queue::{self, Group, Limits, Refused};
 pub use crate::updater::Pace;
@@ -79,9 +80,6 @@ const TRIM_COMMITS: usize = 2_000;
 /// Files that are taken out of the store at a time.
 const SWEEP_FILES: usize = 20;
 
-/// The way back to whoever asked.
-type Reply = oneshot::Sender<Result<Committed, Problem>>;
-
 /// A step with records. The error is one after which nothing may be written any more.
 type Keeping = Box<dyn FnOnce(&mut Executor) -> Result<(), EngineError> + Send>;
 
@@ -100,6 +98,8 @@ enum Chore {
     MendFiles(Vec<Fault>, oneshot::Sender<Result<usize, Problem>>),
     /// Something that is done with records; it tells whoever waits what came of it.
     Keep(Keeping),
+    /// Nothing: a look at what became of the last group.
+    Look,
 }
 
 /// See the module.
@@ -147,15 +147,21 @@ impl Node {
         let hub = Arc::new(Hub::new(engine.clone()));
         let (jobs, mut waiting) = mpsc::channel(options.queue_transactions);
         let (moves, moved) = watch::channel(0);
-        let told = Cell::new(engine.revision());
-        let feed = Feed { hub: hub.clone(), moves, counts: counts.clone(), told };
+        let told = AtomicU64::new(engine.revision());
+        let feed = Arc::new(Feed { hub: hub.clone(), moves, counts: counts.clone(), told });
+        let weak = jobs.downgrade();
+        let wake = move || {
+            // Where there is no room there is something for it to do in any case.
+            let _ = weak.upgrade().map(|jobs: mpsc::Sender<Job>| jobs.try_send(Job::Other(Chore::Look)));
+        };
+        let hardener = Hardener::start(feed.clone(), wake)?;
         let wishes = Arc::new(Wishes::new(options.updates.clone()));
         let updater = Updater::new(wishes.clone());
         let replaced = Arc::new(AtomicBool::new(false));
         let told = replaced.clone();
         let queue_wait = options.queue_wait;
         let thread = thread::Builder::new().name("executor".into()).spawn(move || {
-            let ended = execute(executor, &mut waiting, updater, &feed, &options, &runtime);
+            let ended = execute(executor, &mut waiting, updater, (&feed, hardener), &options, &runtime);
             if matches!(ended, Err(EngineError::Superseded)) {
                 // Before anybody is told that it writes no more: another server has changed the schema.
                 told.store(true, Ordering::SeqCst);
@@ -294,7 +300,7 @@ pub(crate) struct Feed {
     moves: watch::Sender<u64>,
     pub(crate) counts: Counts,
     /// Up to which revision the watches have been told of commits.
-    told: Cell<u64>,
+    told: AtomicU64,
 }
 
 impl Feed {
@@ -302,17 +308,17 @@ impl Feed {
     pub(crate) fn publish(&self, commit: &Arc<Commit>) {
         self.tell_others(commit.revision - 1);
         self.hub.publish(commit.clone());
-        self.told.set(commit.revision);
+        self.told.store(commit.revision, Ordering::Relaxed);
     }
 
     /// Tells the watches of the commits of other servers up to a revision, which is published.
     pub(crate) fn tell_others(&self, to: u64) {
-        let from = self.told.get();
+        let from = self.told.load(Ordering::Relaxed);
         let engine = self.hub.engine();
         if !engine.is_shared() || from >= to {
             return;
         }
-        self.told.set(to);
+        self.told.store(to, Ordering::Relaxed);
         if !self.hub.is_heard() {
             return;
         }
@@ -327,7 +333,7 @@ impl Feed {
             Ok(true) => {}
             Ok(false) => self.hub.skip(),
             // Nothing is missed: they are told when the store can be read again, or their thread reads them itself.
-            Err(_) => self.told.set(from),
+            Err(_) => self.told.store(from, Ordering::Relaxed),
         }
     }
 
@@ -341,7 +347,7 @@ fn execute(
     mut executor: Executor,
     waiting: &mut mpsc::Receiver<Job>,
     mut updater: Updater,
-    feed: &Feed,
+    (feed, mut hardener): (&Feed, Hardener),
     options: &NodeOptions,
     runtime: &Handle,
 ) -> Result<(), EngineError> {
@@ -353,9 +359,11 @@ fn execute(
     let mut pause = Pause::default();
     let mut follower = Follower::new(executor.engine());
     loop {
+        hardener.look()?;
         let job = match next(&executor, waiting, &mut updater, runtime, pause, &mut follower) {
             Next::Job(job) => job,
             Next::Others => {
+                hardener.wait()?;
                 // What is committed from here on rings again.
                 follower.looks();
                 follow(&mut executor, feed)?;
@@ -364,17 +372,18 @@ fn execute(
             Next::Due => {
                 // What comes due meanwhile is none that could not come.
                 let now = Timestamp::now();
-                run(&mut executor, &[], &mut Vec::new(), feed)?;
+                run(&mut executor, &[], Vec::new(), (feed, &mut hardener), || true)?;
                 pause = Pause::after(is_overdue(&executor, now) && executor.tick().is_none());
                 feed.moved();
                 continue;
             }
             Next::Rung => continue,
             Next::Update => {
+                hardener.wait()?;
                 updater.step(&mut executor, feed, waiting.is_empty())?;
                 continue;
             }
-            Next::End => return Ok(()),
+            Next::End => return hardener.wait(),
         };
         // What gathers while other servers have their turn goes along. An error comes again with the commit.
         let _ = executor.await_turn();
@@ -383,18 +392,23 @@ fn execute(
             thread::sleep(GATHER);
         }
         let weight_of = |(transaction, _): &Task| transaction.writes.len();
-        group.gather(job, waiting, limits, weight_of, |chore| chore.run(&mut executor))?;
+        let chore = |chore: Chore| hardener.wait().and_then(|()| chore.run(&mut executor));
+        group.gather(job, waiting, limits, weight_of, chore)?;
         last = group.tasks.len();
-        run(&mut executor, &group.tasks, &mut group.replies, feed)?;
+        // Whoever comes while this group is worked out is worked out while it becomes durable.
+        let to = (feed, &mut hardener);
+        let alone = || waiting.is_empty();
+        run(&mut executor, &group.tasks, std::mem::take(&mut group.replies), to, alone)?;
         updater.wrote();
         group.clear();
         feed.tell_others(executor.engine().revision());
-        feed.moved();
         // Updates go on behind each group too, or a busy server would never come to them.
         if updater.is_needed(&executor) {
+            hardener.wait()?;
             updater.step(&mut executor, feed, waiting.is_empty())?;
         }
         if backlog || trimmed.elapsed() >= TRIM_EVERY {
+            hardener.wait()?;
             backlog = trim(&mut executor, options)?;
             trimmed = Instant::now();
         }
@@ -409,6 +423,7 @@ impl Chore {
             Chore::Mend(structure, rows, reply) => answer(executor.mend_rows(structure, &rows), reply),
             Chore::MendFiles(faults, reply) => answer(files::mend(executor, &faults), reply),
             Chore::Keep(keeping) => keeping(executor),
+            Chore::Look => Ok(()),
         }
     }
 }
@@ -536,53 +551,41 @@ pub fn catch_up(executor: &mut Executor) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// Runs a group, tells the watches, and replies. The error is one after which nothing may be written any more.
+/// Runs a group, and has it delivered: here and now where nobody waits for the next one. The error is one after which nothing may be
+/// written any more.
 fn run(
     executor: &mut Executor,
     group: &[Task],
-    replies: &mut Vec<Reply>,
-    feed: &Feed,
+    replies: Vec<Reply>,
+    (feed, hardener): (&Feed, &mut Hardener),
+    is_alone: impl Fn() -> bool + Copy,
 ) -> Result<(), EngineError> {
     let requests: Vec<Request<'_>> =
         group.iter().map(|(transaction, wants)| Request { transaction, wants }).collect();
     let begun = Instant::now();
-    match executor.execute(&requests, Timestamp::now()) {
-        Ok(outcomes) => {
+    match executor.execute_ahead(&requests, Timestamp::now()) {
+        Ok((outcomes, pending)) => {
+            // The group before is durable; what came of it is told first.
+            hardener.wait()?;
             if let Some(tick) = executor.tick() {
                 feed.counts.tick(&tick.work);
                 feed.publish(&tick.commit);
             }
-            feed.counts.group(&outcomes, begun.elapsed());
-            for (reply, outcome) in replies.drain(..).zip(outcomes) {
-                if let Ok(Committed { commit: Some(commit), .. }) = &outcome {
-                    feed.publish(commit);
-                }
-                // Whoever asked may be gone.
-                let _ = reply.send(outcome.map_err(Problem::from));
+            let parcel = Parcel { pending, outcomes, replies, begun };
+            if parcel.pending.is_hardened() || is_alone() {
+                return parcel.deliver(feed);
             }
+            hardener.hand(parcel);
             Ok(())
         }
         // One of them is to blame, or all of them together: each has its own commit then.
         Err(EngineError::Store(StoreError::TooLarge { .. })) if group.len() > 1 => {
-            let waiting = std::mem::take(replies);
-            for (transaction, reply) in group.iter().zip(waiting) {
-                run(executor, std::slice::from_ref(transaction), &mut vec![reply], feed)?;
+            for (task, reply) in group.iter().zip(replies) {
+                run(executor, std::slice::from_ref(task), vec![reply], (feed, &mut *hardener), is_alone)?;
             }
             Ok(())
         }
-        Err(error) => {
-            let (problem, stopped) = if matches!(error, EngineError::Superseded) {
-                (EngineError::Superseded.into(), Err(error))
-            } else if error.is_fatal() {
-                (Problem::unavailable(error.to_string()), Err(error))
-            } else {
-                (Problem::from(error), Ok(()))
-            };
-            for reply in replies.drain(..) {
-                let _ = reply.send(Err(problem.clone()));
-            }
-            stopped
-        }
+        Err(error) => hardener::refuse(error, replies),
     }
 }
 

@@ -114,6 +114,8 @@ pub struct Report {
     pub processors: usize,
     /// Those that changed something.
     pub commits: usize,
+    /// Groups that were worked out over one that was not durable yet.
+    pub ahead: usize,
     /// Groups whose batch the store refused.
     pub failures: usize,
     /// Faults of the store that somebody met, by kind.
@@ -166,6 +168,7 @@ impl Report {
         self.refused += other.refused;
         self.repeated += other.repeated;
         self.commits += other.commits;
+        self.ahead += other.ahead;
         self.failures += other.failures;
         self.checked.add(&other.checked);
         self.processors += other.processors;
@@ -198,7 +201,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} steps, {} transactions ({} refused, {} repeated), {} commits, {} of the clock ({} expired), {} failed groups, {} updates in {} steps ({} of indexes), {} crashes, \
+            "{} steps, {} transactions ({} refused, {} repeated), {} commits, {} of the clock ({} expired), {} groups ahead, {} failed groups, {} updates in {} steps ({} of indexes), {} crashes, \
              {} turns of nodes ({} deaths, {} looks at others), \
              {} schema versions ({} refused, {} cut short), {} derived fields, {} queries ({} while indexes were filled), {} looks of the oracle, \
              at most {} resources, digest {:016x}",
@@ -209,6 +212,7 @@ impl fmt::Display for Report {
             self.commits,
             self.ticks,
             self.expired,
+            self.ahead,
             self.failures,
             self.updates,
             self.update_steps,

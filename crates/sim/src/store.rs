@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use corollary_engine::keys;
 use corollary_store::{
-    Batch, Direction, Fault, Feature, Features, KeyRange, Keyspace, Looked, MemoryStore, Snapshot, Store,
-    StoreError, StoreStats, Transactions, Turn, Values,
+    Batch, Direction, Fault, Feature, Features, Harden, KeyRange, Keyspace, Looked, MemoryStore, Precommit,
+    Snapshot, Store, StoreError, StoreStats, Transactions, Turn, Values,
 };
 
 use crate::ground::{Ground, Opening};
@@ -163,6 +163,20 @@ impl SimStore {
     }
 }
 
+/// A commit that somebody looks at when it has been settled, and when it is durable.
+struct Watched {
+    precommit: Precommit,
+    watcher: Option<Watcher>,
+}
+
+impl Harden for Watched {
+    fn harden(self: Box<Self>) -> Result<(), StoreError> {
+        let outcome = self.precommit.harden();
+        self.watcher.iter().for_each(|watcher| watcher());
+        outcome
+    }
+}
+
 impl Store for SimStore {
     fn features(&self) -> &Features {
         if self.shared { &SHARED } else { self.inner.store().features() }
@@ -193,7 +207,15 @@ impl Store for SimStore {
         Ok((Turn::new(move || drop((turn, free))), values))
     }
 
+    fn tip(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        self.inner.store().tip()
+    }
+
     fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.precommit(batch)?.harden()
+    }
+
+    fn precommit(&self, batch: &Batch) -> Result<Precommit, StoreError> {
         let (stopped, death) = {
             let mut plan = self.common.plan();
             (plan.stopped, plan.death.take())
@@ -211,11 +233,11 @@ impl Store for SimStore {
         let look = || watcher.iter().for_each(|watcher| watcher());
         look();
         let outcome = match fault {
-            Some(fault) => self.failed(batch, fault),
-            None => self.inner.store().commit(batch),
+            Some(fault) => self.failed(batch, fault).map(|()| Precommit::hardened()),
+            None => self.inner.store().precommit(batch),
         };
         look();
-        outcome
+        Ok(Precommit::new(Watched { precommit: outcome?, watcher }))
     }
 
     fn stats(&self) -> Result<StoreStats, StoreError> {

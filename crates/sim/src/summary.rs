@@ -17,6 +17,7 @@ pub fn table(report: &Report) -> String {
                 ("  known again", report.repeated),
                 ("commits", report.commits),
                 ("  of the clock", report.ticks),
+                ("groups worked out ahead", report.ahead),
                 ("processors", report.processors),
                 ("steps of updates", report.update_steps),
                 ("updates that ended", report.updates),

@@ -8,14 +8,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use corollary_store::{Batch, Direction, KeyRange, Snapshot};
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
 use jiff::Timestamp;
 use tracing::debug_span;
 
 use super::Engine;
+use super::ahead::{Docs, Group, Pending};
+use crate::base::Base;
 use crate::clock;
-use crate::doc::{Doc, Key};
 use crate::error::EngineError;
 use crate::eval::View;
 use crate::files;
@@ -93,6 +92,8 @@ pub struct Executor {
     tick: Option<Tick>,
     /// Which documents the cache gets of what is committed.
     put: Put,
+    /// The last group, while it may not be durable yet.
+    pub(super) ahead: Option<Arc<Group>>,
 }
 
 impl Executor {
@@ -112,6 +113,7 @@ impl Executor {
             rivals,
             gatherings,
             put: Put::All,
+            ahead: None,
         })
     }
 
@@ -189,19 +191,42 @@ impl Executor {
         group: &[Request<'_>],
         now: Timestamp,
     ) -> Result<Vec<Result<Committed, EngineError>>, EngineError> {
-        self.contend(|executor| executor.execute_once(group, now))
+        let (outcomes, pending) = self.execute_ahead(group, now)?;
+        pending.harden()?;
+        self.settle()?;
+        Ok(outcomes)
+    }
+
+    /// Does what [`Executor::execute`] does but for the last of it, for which nobody else has to wait: the outcomes may be told when
+    /// what is pending is hardened, and the next group may be executed before that. Whatever else the executor does waits for it.
+    pub fn execute_ahead(
+        &mut self,
+        group: &[Request<'_>],
+        now: Timestamp,
+    ) -> Result<(Vec<Result<Committed, EngineError>>, Pending), EngineError> {
+        match self.engine.is_shared() {
+            true => self.contend(|executor| executor.execute_once(group, now)),
+            false => self.execute_once(group, now),
+        }
     }
 
     fn execute_once(
         &mut self,
         group: &[Request<'_>],
         now: Timestamp,
-    ) -> Result<Vec<Result<Committed, EngineError>>, EngineError> {
+    ) -> Result<(Vec<Result<Committed, EngineError>>, Pending), EngineError> {
         let _first = group.first().and_then(|request| request.wants.within());
         let _group = debug_span!(target: spans::COMMIT, "group", transactions = group.len()).entered();
         let engine = self.engine.clone();
         let now = self.time(now);
-        let base = engine.base();
+        let looked = self.next_due.is_some_and(|due| due <= now);
+        if looked {
+            self.settle()?;
+        }
+        let base = match self.ahead() {
+            Some(before) => Base::ahead(&engine, before),
+            None => engine.base(),
+        };
         let mut working = engine.working(&base, now);
         working.gathered = self.gatherings.reaches();
         working.processors = engine.processors()?.some();
@@ -209,13 +234,13 @@ impl Executor {
         let mut revision = self.head.revision;
         let mut outcomes = Vec::with_capacity(group.len());
         self.tick = None;
-        let looked = self.next_due.is_some_and(|due| due <= now);
         let mut tick = None;
         if looked {
             tick = let_come(&mut working, self.head.time, &mut revision, &mut ledger)?;
         }
         let now = working.now();
         let mut receipts = false;
+        let mut pending = Pending::hardened();
         for request in group {
             // A reply that cannot be kept is refused when updates have been begun.
             let before = request.wants.kept.is_some().then(|| ledger.clone());
@@ -241,23 +266,33 @@ impl Executor {
             let kept = Kept { put: self.put, ..Kept::of(working, self.head.revision, revision) };
             // A snapshot that is open would keep the store from reusing its log.
             drop(base);
-            self.put(kept, ledger, now)?;
+            pending = self.put_ahead(kept, ledger, now)?;
             self.tick = tick;
         } else {
             drop(working);
             drop(base);
             if !group.is_empty() {
+                // What they are told is of what was before them.
+                self.settle()?;
                 self.confirm()?;
             }
         }
         if looked {
+            self.settle()?;
             self.next_due = clock::first(&*engine.store.snapshot()?, &engine.schema)?;
         }
-        Ok(outcomes)
+        Ok((outcomes, pending))
     }
 
     /// Makes durable what was kept, and shows it.
     pub(crate) fn put(&mut self, kept: Kept, ledger: Ledger, now: Timestamp) -> Result<(), EngineError> {
+        self.put_ahead(kept, ledger, now)?.harden()?;
+        self.settle()
+    }
+
+    /// Settles what was kept, behind what was before it; that is durable then.
+    fn put_ahead(&mut self, kept: Kept, ledger: Ledger, now: Timestamp) -> Result<Pending, EngineError> {
+        self.settle()?;
         let _commit = debug_span!(target: spans::COMMIT, "commit", revision = kept.revision).entered();
         let engine = self.engine.clone();
         let time = if kept.revision > self.head.revision { now } else { self.head.time };
@@ -270,20 +305,25 @@ impl Executor {
             let of = (kept.revision, time);
             self.commit_shared(kept.batch, kept.docs, of, Some(Arc::new(ledger)))?;
             self.note_armed(kept.armed);
-            return Ok(());
+            return Ok(Pending::hardened());
         }
         // Before the commit: whoever sees the commit has to know what it leaves behind.
         let before = engine.updates();
         engine.publish_updates(Arc::new(ledger));
-        if let Err(error) = self.write(&kept.batch, kept.docs, kept.revision, kept.put) {
-            engine.publish_updates(before);
-            return Err(error);
-        }
-        self.head.time = time;
-        engine.pass(time);
+        let precommit = match engine.store.precommit(&kept.batch) {
+            Ok(precommit) => precommit,
+            Err(error) => {
+                engine.publish_updates(before);
+                return Err(error.into());
+            }
+        };
+        (self.head.revision, self.head.time) = (kept.revision, time);
         self.note_armed(kept.armed);
         self.gatherings.follow(&engine.schema, kept.regathered);
-        Ok(())
+        let sync = debug_span!(target: spans::COMMIT, "sync");
+        let docs = (kept.docs, kept.put);
+        let group = Group::new(engine, precommit, docs, (kept.revision, time), before, sync);
+        Ok(self.go_ahead(group))
     }
 
     pub(crate) fn note_armed(&mut self, armed: Option<Timestamp>) {
@@ -294,19 +334,10 @@ impl Executor {
     }
 
     /// Makes a batch durable, and then shows it to readers.
-    fn write(
-        &mut self,
-        batch: &Batch,
-        kept: HashMap<Key, Option<Arc<Doc>>, RandomState>,
-        revision: u64,
-        put: Put,
-    ) -> Result<(), EngineError> {
+    fn write(&mut self, batch: &Batch, kept: Docs, revision: u64) -> Result<(), EngineError> {
         self.engine.sync(batch)?;
         for (key, doc) in kept {
-            match put {
-                Put::All => self.engine.cache.put(&key, doc, revision),
-                Put::Known => self.engine.cache.put_if_known(&key, doc, revision),
-            }
+            self.engine.cache.put(&key, doc, revision);
         }
         self.engine.revisions.publish(revision);
         self.head.revision = revision;
@@ -320,6 +351,7 @@ impl Executor {
         &mut self,
         f: impl FnOnce(&mut Working<'_>, &mut Batch) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
+        self.settle()?;
         let engine = self.engine.clone();
         // What is built changes what groups have counted.
         self.gatherings = Gatherings::default();
@@ -346,7 +378,7 @@ impl Executor {
         drop(base);
         match engine.is_shared() {
             true => self.commit_built(extra, kept, revision)?,
-            false => self.write(&extra, kept, revision, Put::All)?,
+            false => self.write(&extra, kept, revision)?,
         }
         self.note_armed(armed);
         Ok(done)
@@ -356,7 +388,7 @@ impl Executor {
 /// What a group leaves to the store and to the cache.
 pub(crate) struct Kept {
     batch: Batch,
-    docs: HashMap<Key, Option<Arc<Doc>>, RandomState>,
+    docs: Docs,
     revision: u64,
     armed: Option<Timestamp>,
     /// What it changes of members that are gathered.

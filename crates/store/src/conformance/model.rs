@@ -25,9 +25,21 @@ type Model = [Map; 2];
 #[derive(Clone, Debug)]
 enum Step {
     /// In one, or in its two halves, with a look at a range of the tip between them.
-    Commit { writes: Vec<Write>, conditions: Vec<Guess>, look: Option<(Keyspace, KeyRange, Direction)> },
-    Get { keyspace: Keyspace, keys: Vec<Vec<u8>> },
-    Scan { keyspace: Keyspace, range: KeyRange, direction: Direction, limit: usize },
+    Commit {
+        writes: Vec<Write>,
+        conditions: Vec<Guess>,
+        look: Option<(Keyspace, KeyRange, Direction)>,
+    },
+    Get {
+        keyspace: Keyspace,
+        keys: Vec<Vec<u8>>,
+    },
+    Scan {
+        keyspace: Keyspace,
+        range: KeyRange,
+        direction: Direction,
+        limit: usize,
+    },
     KeepSnapshot,
     CheckSnapshots,
     Reopen,

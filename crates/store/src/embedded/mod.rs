@@ -139,7 +139,11 @@ impl Store for EmbeddedStore {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        Ok(Box::new(EmbeddedSnapshot::begin(&self.shared, self.shared.options.max_snapshots, Shows::Durable)?))
+        Ok(Box::new(EmbeddedSnapshot::begin(
+            &self.shared,
+            self.shared.options.max_snapshots,
+            Shows::Durable,
+        )?))
     }
 
     fn tip(&self) -> Result<Box<dyn Snapshot>, StoreError> {
@@ -172,7 +176,8 @@ impl Store for EmbeddedStore {
     fn stats(&self) -> Result<StoreStats, StoreError> {
         // An operator wants to see this most when no more snapshots may be opened, so the limit is not for it.
         let open_snapshots = self.shared.readers.open() as u64;
-        let (data_bytes, free_bytes) = EmbeddedSnapshot::begin(&self.shared, usize::MAX, Shows::Durable)?.sizes()?;
+        let (data_bytes, free_bytes) =
+            EmbeddedSnapshot::begin(&self.shared, usize::MAX, Shows::Durable)?.sizes()?;
         let log_file = format::log_file(&self.shared.folder);
         let log_bytes = fs::metadata(&log_file)
             .map_err(|error| StoreError::from_io(&log_file, "looking up its size", &error))?
@@ -200,7 +205,8 @@ impl Drop for EmbeddedStore {
     fn drop(&mut self) {
         // What is staged may be in the journal by now, so that stays as it is.
         if self.shared.overlay.abandon() {
-            let (path, why) = (self.shared.folder.clone(), "it was closed before a commit was durable".to_owned());
+            let (path, why) =
+                (self.shared.folder.clone(), "it was closed before a commit was durable".to_owned());
             self.shared.stop(&StoreError::Stopped { path, why });
         }
         let finished = self.applier.finish();

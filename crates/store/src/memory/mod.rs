@@ -17,12 +17,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::batch::Settled;
 use crate::{
-    Batch, Direction, Feature, Features, KeyRange, Keyspace, KeyspaceSpec, Snapshot, Store, StoreError,
-    StoreStats, Transactions, Visit, check_declaration,
+    Batch, Direction, Feature, Features, Harden, KeyRange, Keyspace, KeyspaceSpec, Precommit, Snapshot,
+    Store, StoreError, StoreStats, Transactions, Visit, check_declaration,
 };
 use map::Map;
 pub use shared::SharedMemoryStore;
@@ -47,13 +47,22 @@ pub enum Fault {
 
 /// A [`Store`] in memory.
 pub struct MemoryStore {
-    live: Mutex<Live>,
+    live: Arc<Latched>,
     open_snapshots: Arc<AtomicU64>,
+}
+
+/// What is there, and who waits for what is staged.
+struct Latched {
+    live: Mutex<Live>,
+    /// Nothing is staged any more, or nothing ever will be.
+    moved: Condvar,
 }
 
 struct Live {
     /// One map per keyspace.
     maps: Arc<Vec<Map>>,
+    /// The maps with the batch that is to be hardened.
+    staged: Option<Arc<Vec<Map>>>,
     /// What a restart would find, where that is not `maps`: set by [`Fault::Sync`].
     survivor: Option<Arc<Vec<Map>>>,
     stopped: bool,
@@ -68,6 +77,7 @@ impl Live {
     fn with(maps: Arc<Vec<Map>>) -> Self {
         Self {
             maps,
+            staged: None,
             survivor: None,
             stopped: false,
             faults: BTreeMap::new(),
@@ -123,19 +133,25 @@ impl MemoryStore {
     /// pass their limits, whether or not their
     /// conditions hold; `Full` and `Io` hit before conditions are checked, `Sync` after.
     pub fn fail_commit(&self, after: u64, fault: Fault) {
-        let mut live = self.live.lock();
+        let mut live = self.live.live.lock();
         let at = live.attempts + after;
         live.faults.insert(at, fault);
     }
 
     /// What a restart after a crash at this moment would find, as a store of its own, without faults.
     pub fn crash_image(&self) -> Self {
-        let live = self.live.lock();
+        let live = self.live.live.lock();
         Self::holding(Arc::clone(live.survivor.as_ref().unwrap_or(&live.maps)))
     }
 
     fn holding(maps: Arc<Vec<Map>>) -> Self {
-        Self { live: Mutex::new(Live::with(maps)), open_snapshots: Arc::default() }
+        let live = Latched { live: Mutex::new(Live::with(maps)), moved: Condvar::new() };
+        Self { live: Arc::new(live), open_snapshots: Arc::default() }
+    }
+
+    fn show(&self, maps: Arc<Vec<Map>>) -> Box<dyn Snapshot> {
+        self.open_snapshots.fetch_add(1, Ordering::Relaxed);
+        Box::new(MemorySnapshot { maps, open_snapshots: Arc::clone(&self.open_snapshots) })
     }
 }
 
@@ -145,14 +161,25 @@ impl Store for MemoryStore {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        let maps = Arc::clone(&self.live.lock().maps);
-        self.open_snapshots.fetch_add(1, Ordering::Relaxed);
-        Ok(Box::new(MemorySnapshot { maps, open_snapshots: Arc::clone(&self.open_snapshots) }))
+        let maps = Arc::clone(&self.live.live.lock().maps);
+        Ok(self.show(maps))
+    }
+
+    fn tip(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        let live = self.live.live.lock();
+        let maps = Arc::clone(live.staged.as_ref().unwrap_or(&live.maps));
+        drop(live);
+        Ok(self.show(maps))
     }
 
     fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
-        let mut live = self.live.lock();
+        self.precommit(batch)?.harden()
+    }
+
+    fn precommit(&self, batch: &Batch) -> Result<Precommit, StoreError> {
+        let mut live = self.live.live.lock();
         batch.check(live.maps.len())?;
+        self.live.moved.wait_while(&mut live, |live| live.staged.is_some() && !live.stopped);
         let path = PathBuf::from("(memory)");
         if live.stopped {
             return Err(StoreError::Stopped { path, why: SIMULATED.to_owned() });
@@ -167,22 +194,14 @@ impl Store for MemoryStore {
             }
             Some(Fault::Sync { .. }) | None => live.check_conditions(batch)?,
         }
-        if let Some(Fault::Sync { survives }) = fault {
-            if survives {
-                let mut survivor = Arc::clone(&live.maps);
-                apply(&mut survivor, &batch.settle());
-                live.survivor = Some(survivor);
-            }
-            live.stopped = true;
-            return Err(StoreError::Failed { path, message: SIMULATED.to_owned(), fatal: true });
-        }
-        apply(&mut live.maps, &batch.settle());
-        live.commits += 1;
-        Ok(())
+        let mut staged = Arc::clone(&live.maps);
+        apply(&mut staged, &batch.settle());
+        live.staged = Some(staged);
+        Ok(Precommit::new(Staged { live: Arc::clone(&self.live), fault, ended: false }))
     }
 
     fn stats(&self) -> Result<StoreStats, StoreError> {
-        let live = self.live.lock();
+        let live = self.live.live.lock();
         Ok(StoreStats {
             data_bytes: live.maps.iter().map(Map::bytes).sum(),
             commits: live.commits,
@@ -194,6 +213,49 @@ impl Store for MemoryStore {
 
     fn name(&self) -> &'static str {
         "memory"
+    }
+}
+
+/// The batch that is staged.
+struct Staged {
+    live: Arc<Latched>,
+    fault: Option<Fault>,
+    ended: bool,
+}
+
+impl Harden for Staged {
+    fn harden(mut self: Box<Self>) -> Result<(), StoreError> {
+        self.ended = true;
+        let mut live = self.live.live.lock();
+        let staged = live.staged.take();
+        let failed = match self.fault {
+            Some(Fault::Sync { survives }) => {
+                live.survivor = staged.filter(|_| survives);
+                live.stopped = true;
+                Err(StoreError::Failed {
+                    path: "(memory)".into(),
+                    message: SIMULATED.to_owned(),
+                    fatal: true,
+                })
+            }
+            _ => {
+                live.maps = staged.unwrap_or_else(|| Arc::clone(&live.maps));
+                live.commits += 1;
+                Ok(())
+            }
+        };
+        drop(live);
+        self.live.moved.notify_all();
+        failed
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.live.live.lock().stopped = true;
+            self.live.moved.notify_all();
+        }
     }
 }
 

@@ -28,6 +28,8 @@ enum { CREATE = 1, WRITE, TRUNCATE, SYNC, UNLINK, RENAME, FOLDER };
 static struct {
     _Atomic uint64_t done;   /* operations in the trace */
     _Atomic uint64_t die_at; /* the program is killed when there are so many; 0 for never */
+    _Atomic uint64_t hold;   /* no further operation is begun, since somebody is about to kill it */
+    _Atomic uint64_t busy;   /* one is on its way */
 } *control;
 
 static const char *folder;
@@ -51,6 +53,8 @@ __attribute__((constructor)) static void begin(void) {
     void *shared = mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (shared == MAP_FAILED) give_up("the trace cannot be shared");
     control = shared;
+    /* Of a program that was killed by the last one. */
+    atomic_store(&control->busy, 0);
     REAL(close)(file);
 }
 
@@ -127,13 +131,29 @@ static void note(uint64_t kind, uint64_t file, uint64_t at, const char *path, si
     if (atomic_fetch_add(&control->done, 1) + 1 == control->die_at) kill(getpid(), SIGKILL);
 }
 
+static void enter(void) {
+    pthread_mutex_lock(&lock);
+    if (!control) return;
+    for (;;) {
+        atomic_store(&control->busy, 1);
+        if (!atomic_load(&control->hold)) return;
+        atomic_store(&control->busy, 0);
+        usleep(1000);
+    }
+}
+
+static void leave(void) {
+    if (control) atomic_store(&control->busy, 0);
+    pthread_mutex_unlock(&lock);
+}
+
 #define LOCKED(type, result, ...)      \
     {                                  \
         type result;                   \
-        pthread_mutex_lock(&lock);     \
+        enter();                       \
         __VA_ARGS__                    \
         int kept = errno;              \
-        pthread_mutex_unlock(&lock);   \
+        leave();                       \
         errno = kept;                  \
         return result;                 \
     }

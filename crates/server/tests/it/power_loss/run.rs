@@ -52,7 +52,7 @@ fn start(place: &Place, trace: &Trace, random: &mut Random, kills: usize, ends: 
         match Server::try_start(place, &options) {
             Err(_) => ends[0] += 1,
             // It came further than that.
-            Ok(server) => server.kill(),
+            Ok(server) => trace.kill(server),
         }
     }
     trace.die_at(0);

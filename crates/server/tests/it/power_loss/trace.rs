@@ -7,6 +7,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use crate::common::*;
 
@@ -43,7 +45,7 @@ impl Trace {
         fs::create_dir(place.path(folder)).unwrap();
         let folder = fs::canonicalize(place.path(folder)).unwrap();
         let path = place.write("trace", []);
-        let control = place.write("control", [0; 16]);
+        let control = place.write("control", [0; 32]);
         let shim = shim("record", include_str!("record.c"));
         place.environment = vec![
             ("LD_PRELOAD".into(), shim.to_str().unwrap().to_owned()),
@@ -71,6 +73,16 @@ impl Trace {
         self.control.write_all_at(&(operations as u64).to_ne_bytes(), 8).unwrap();
     }
 
+    /// Kills a program between two operations: in the midst of one, its entry would end in the midst too.
+    pub fn kill(&self, server: Server) {
+        self.control.write_all_at(&1u64.to_ne_bytes(), 16).unwrap();
+        while number(&self.control, 24) != 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        server.kill();
+        self.control.write_all_at(&0u64.to_ne_bytes(), 16).unwrap();
+    }
+
     /// The inode of the folder.
     pub fn root(&self) -> u64 {
         fs::metadata(&self.folder).unwrap().ino()
@@ -94,9 +106,13 @@ pub fn read_all(mut trace: &[u8], folder: &Path) -> Vec<Operation> {
 }
 
 fn length(control: &File) -> usize {
+    usize::try_from(number(control, 0)).unwrap()
+}
+
+fn number(control: &File, at: u64) -> u64 {
     let mut bytes = [0; 8];
-    control.read_exact_at(&mut bytes, 0).unwrap();
-    usize::try_from(u64::from_ne_bytes(bytes)).unwrap()
+    control.read_exact_at(&mut bytes, at).unwrap();
+    u64::from_ne_bytes(bytes)
 }
 
 fn read(rest: &mut &[u8], folder: &Path) -> Operation {

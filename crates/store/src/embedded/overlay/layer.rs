@@ -160,7 +160,12 @@ mod tests {
             payload.extend_from_slice(key);
             payload.extend_from_slice(value.as_deref().unwrap_or_default());
         }
-        layer.add(&mut Addition { payload: payload.into(), entries: &mut entries, journal_bytes: 1, pages: 1 });
+        layer.add(&mut Addition {
+            payload: payload.into(),
+            entries: &mut entries,
+            journal_bytes: 1,
+            pages: 1,
+        });
     }
 
     fn check(view: &View, model: &Model) {
