@@ -1,6 +1,6 @@
 //! The thread that makes groups durable and tells what came of them, while the executor works out the next one.
 //!
-//! It has one group at a time. The executor hands it one over only if somebody waits for the next: who is alone would wait for this thread
+//! It has one group at a time. The executor hands over what is worth it: who is alone, or asks for little, would only wait for this thread
 //! to wake up, too. What always holds: groups are told in their order, each when it is durable; and whatever tells anything else
 //! waits for that first ([`Hardener::wait`]).
 

@@ -1,8 +1,8 @@
 //! A running node: the thread that executes, the way to it, and the feed of what it committed.
 //!
 //! Transactions wait in one bounded queue (`queue`). The executor takes all that wait, up to a limit, as one group with one
-//! durable sync. While it works the next group gathers, so groups grow with the load; and where one waits when this one is worked
-//! out, it is worked out while another thread makes this one durable and replies (`hardener`).
+//! durable sync. While it works the next group gathers, so groups grow with the load. One that is large and has others behind it is made
+//! durable by another thread while the next one is worked out (`hardener`).
 //! Between groups it goes on with the updates that are open (`updater`).
 //!
 //! Where nobody writes, it sleeps until the engine's next timer is due, and lets it come. Over a store that other servers
@@ -67,6 +67,10 @@ impl Default for NodeOptions {
 
 /// How long a group waits for others where the one before was at least twice as large: less than a sync takes.
 const GATHER: Duration = Duration::from_micros(50);
+
+/// A group that took so long to work out is handed over to be made durable while the next one is worked out. With small ones that gains
+/// nothing where two processors have all of it to do: they become smaller yet, and each costs a sync and two threads that wake.
+const WORTH_HANDING: Duration = Duration::from_millis(1);
 
 /// How long the executor lets a timer be that is due and that it could not let come.
 const RETRY: Duration = Duration::from_secs(1);
@@ -572,7 +576,8 @@ fn run(
                 feed.publish(&tick.commit);
             }
             let parcel = Parcel { pending, outcomes, replies, begun };
-            if parcel.pending.is_hardened() || is_alone() {
+            let is_short = begun.elapsed() < WORTH_HANDING;
+            if is_short || is_alone() || parcel.pending.is_hardened() {
                 return parcel.deliver(feed);
             }
             hardener.hand(parcel);

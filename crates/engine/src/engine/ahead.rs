@@ -15,13 +15,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::vec::IntoIter;
 
 use corollary_store::{Precommit, StoreError};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use tracing::Span;
+use tracing::{Span, debug_span};
 
 use super::executor::Put;
 use super::{Engine, Executor};
@@ -69,27 +70,50 @@ pub(crate) struct Group {
     put: Put,
     /// The updates as they were before.
     before: Arc<Ledger>,
-    /// What its sync is a part of, for those who follow it.
-    sync: Span,
 }
 
 enum State {
-    Settled(Precommit),
+    Settled(Precommit, Scope),
     Hardened,
     Lost(StoreError),
+}
+
+/// The spans that a sync belongs to, from the outside in, where somebody collects [`crate::spans`]: it is told within them, on
+/// whichever thread it is done.
+pub(super) struct Scope(Vec<Span>);
+
+impl Scope {
+    /// Of the one that is entered, and of the request for which it was.
+    pub(super) fn of(request: Option<&Span>, group: Span, commit: &Span) -> Scope {
+        match commit.is_disabled() {
+            true => Scope(Vec::new()),
+            false => Scope(request.cloned().into_iter().chain([group, commit.clone()]).collect()),
+        }
+    }
+
+    fn enter<T>(self, sync: impl FnOnce() -> T) -> T {
+        within(self.0.into_iter(), sync)
+    }
+}
+
+/// Does it within spans, each of which ends within those before it.
+fn within<T>(mut spans: IntoIter<Span>, sync: impl FnOnce() -> T) -> T {
+    match spans.next() {
+        Some(span) => span.in_scope(|| within(spans, sync)),
+        None => debug_span!(target: crate::spans::COMMIT, "sync").in_scope(sync),
+    }
 }
 
 impl Group {
     pub(super) fn new(
         engine: Arc<Engine>,
-        precommit: Precommit,
+        (precommit, scope): (Precommit, Scope),
         (docs, put): (Docs, Put),
         (revision, time): (u64, Timestamp),
         before: Arc<Ledger>,
-        sync: Span,
     ) -> Group {
-        let state = Mutex::new(State::Settled(precommit));
-        Group { engine, state, docs, revision, time, put, before, sync }
+        let state = Mutex::new(State::Settled(precommit, scope));
+        Group { engine, state, docs, revision, time, put, before }
     }
 
     /// Waits for whoever does it already.
@@ -99,9 +123,8 @@ impl Group {
         let lost =
             State::Lost(StoreError::Stopped { path: PathBuf::new(), why: "a commit was cut short".into() });
         match std::mem::replace(&mut *state, lost) {
-            State::Settled(precommit) => {
-                let _sync = self.sync.enter();
-                if let Err(error) = precommit.harden() {
+            State::Settled(precommit, scope) => {
+                if let Err(error) = scope.enter(|| precommit.harden()) {
                     self.engine.publish_updates(self.before.clone());
                     *state = State::Lost(error);
                 } else {

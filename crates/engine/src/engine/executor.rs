@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use corollary_store::{Batch, Direction, KeyRange, Snapshot};
 use jiff::Timestamp;
-use tracing::debug_span;
+use tracing::{Span, debug_span};
 
 use super::Engine;
-use super::ahead::{Docs, Group, Pending};
+use super::ahead::{Docs, Group, Pending, Scope};
 use crate::base::Base;
 use crate::clock;
 use crate::error::EngineError;
@@ -266,7 +266,8 @@ impl Executor {
             let kept = Kept { put: self.put, ..Kept::of(working, self.head.revision, revision) };
             // A snapshot that is open would keep the store from reusing its log.
             drop(base);
-            pending = self.put_ahead(kept, ledger, now)?;
+            let request = group.first().and_then(|request| request.wants.span.as_ref());
+            pending = self.put_ahead(kept, ledger, now, request)?;
             self.tick = tick;
         } else {
             drop(working);
@@ -286,14 +287,23 @@ impl Executor {
 
     /// Makes durable what was kept, and shows it.
     pub(crate) fn put(&mut self, kept: Kept, ledger: Ledger, now: Timestamp) -> Result<(), EngineError> {
-        self.put_ahead(kept, ledger, now)?.harden()?;
+        self.put_ahead(kept, ledger, now, None)?.harden()?;
         self.settle()
     }
 
     /// Settles what was kept, behind what was before it; that is durable then.
-    fn put_ahead(&mut self, kept: Kept, ledger: Ledger, now: Timestamp) -> Result<Pending, EngineError> {
+    fn put_ahead(
+        &mut self,
+        kept: Kept,
+        ledger: Ledger,
+        now: Timestamp,
+        request: Option<&Span>,
+    ) -> Result<Pending, EngineError> {
         self.settle()?;
-        let _commit = debug_span!(target: spans::COMMIT, "commit", revision = kept.revision).entered();
+        let group = Span::current();
+        let commit = debug_span!(target: spans::COMMIT, "commit", revision = kept.revision);
+        let scope = Scope::of(request, group, &commit);
+        let _commit = commit.entered();
         let engine = self.engine.clone();
         let time = if kept.revision > self.head.revision { now } else { self.head.time };
         // The cache goes by revisions (see there).
@@ -320,9 +330,8 @@ impl Executor {
         (self.head.revision, self.head.time) = (kept.revision, time);
         self.note_armed(kept.armed);
         self.gatherings.follow(&engine.schema, kept.regathered);
-        let sync = debug_span!(target: spans::COMMIT, "sync");
         let docs = (kept.docs, kept.put);
-        let group = Group::new(engine, precommit, docs, (kept.revision, time), before, sync);
+        let group = Group::new(engine, (precommit, scope), docs, (kept.revision, time), before);
         Ok(self.go_ahead(group))
     }
 

@@ -1,6 +1,7 @@
 //! The tests of the engine, one module for each subject, in one binary.
 
 mod aggregates;
+mod ahead;
 mod among;
 mod clock;
 mod common;

@@ -1,10 +1,14 @@
 //! The import of a file: rows in large transactions, into an open store or to a running server. A row that is refused
 //! is told with its line and reason, and leaves the others of its transaction alone.
+//!
+//! Three things go on at a time: rows are read and checked, those before are created with all that follows from them, and those before
+//! these are made durable. Invariant: what is not durable in the end is not counted as created.
 
 use std::mem::replace;
 use std::sync::mpsc::sync_channel;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
+use corollary_engine::reply::{Request, Wants};
 use corollary_engine::{EngineError, Executor, Key, Refusal, Transaction, Write};
 use corollary_schema::{FieldKind, FieldRef, Schema, TypeIx};
 use jiff::Timestamp;
@@ -35,6 +39,11 @@ pub trait Sink {
     fn part_rows(&self, ty: TypeIx) -> usize;
     /// Creates resources, each part all or none, and tells of each in order. The refusals name the rows by position in it.
     fn create(&mut self, ty: TypeIx, rows: &[Row]) -> Vec<Result<(), Refused>>;
+    /// Sees to it that all that was created is durable. The error says why that of the last call of [`Sink::create`] that did not fail is
+    /// not, although it was told.
+    fn finish(&mut self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// Why a batch was not created.
@@ -48,19 +57,33 @@ pub enum Refused {
 }
 
 /// Straight into a store that this process has open.
-pub struct Direct<'e>(&'e mut Executor);
+pub struct Direct<'e> {
+    executor: &'e mut Executor,
+    /// Makes the last batch durable.
+    hardening: Option<JoinHandle<Result<(), EngineError>>>,
+    /// Why the last batch that was told is not durable.
+    lost: Option<String>,
+}
 
 impl<'e> Direct<'e> {
     /// Through an executor, which keeps in memory nothing new of what it is given by this.
     pub fn new(executor: &'e mut Executor) -> Direct<'e> {
         executor.pass_through(true);
-        Direct(executor)
+        Direct { executor, hardening: None, lost: None }
+    }
+
+    /// Waits until the last batch is durable.
+    fn wait(&mut self) -> Result<(), EngineError> {
+        let panicked = |_| Err(EngineError::Corrupt("the thread that makes batches durable panicked".into()));
+        self.hardening.take().map_or(Ok(()), |hardening| hardening.join().unwrap_or_else(panicked))
     }
 }
 
 impl Drop for Direct<'_> {
     fn drop(&mut self) {
-        self.0.pass_through(false);
+        // Who wants to know has asked [`Sink::finish`].
+        let _ = self.wait();
+        self.executor.pass_through(false);
     }
 }
 
@@ -71,7 +94,7 @@ impl Sink for Direct<'_> {
 
     fn part_rows(&self, ty: TypeIx) -> usize {
         // A row may link to one that comes later, if both are in one transaction.
-        if links_to_itself(self.0.engine().schema(), ty) { DIRECT_ROWS } else { TRANSACTION_ROWS }
+        if links_to_itself(self.executor.engine().schema(), ty) { DIRECT_ROWS } else { TRANSACTION_ROWS }
     }
 
     fn create(&mut self, ty: TypeIx, rows: &[Row]) -> Vec<Result<(), Refused>> {
@@ -82,7 +105,24 @@ impl Sink for Direct<'_> {
         let writes: Vec<Write> = writes.collect();
         let part_rows = self.part_rows(ty);
         let parts = writes.chunks(part_rows).map(|part| Transaction { writes: part.to_vec() });
-        match self.0.commit(&parts.collect::<Vec<_>>(), now) {
+        let parts: Vec<Transaction> = parts.collect();
+        // What became of each row is what it says, so nobody looks.
+        let wants = Wants::default();
+        let of = |transaction| Request { transaction, wants: &wants };
+        let executed = self.executor.execute_ahead(&parts.iter().map(of).collect::<Vec<_>>(), now);
+        // The batch before is durable by now, or never will be.
+        if let Err(reason) = self.finish() {
+            return vec![Err(Refused::Failed(reason))];
+        }
+        let executed = executed.and_then(|(outcomes, pending)| {
+            self.hardening = Some(thread::spawn(|| pending.harden()));
+            if outcomes.iter().any(exists) {
+                // What is there is read in a moment.
+                self.wait()?;
+            }
+            Ok(outcomes)
+        });
+        match executed {
             Ok(outcomes) => {
                 let outcomes = outcomes.into_iter().zip(keys.chunks(part_rows));
                 outcomes.map(|(outcome, keys)| self.told(outcome, keys, now)).collect()
@@ -90,15 +130,23 @@ impl Sink for Direct<'_> {
             Err(error) => vec![Err(Refused::Failed(error.to_string()))],
         }
     }
+
+    fn finish(&mut self) -> Result<(), String> {
+        if let Err(error) = self.wait() {
+            self.lost.get_or_insert(error.to_string());
+        }
+        self.lost.clone().map_or(Ok(()), Err)
+    }
 }
 
 impl Direct<'_> {
     /// What became of a transaction that creates some resources.
     fn told<T>(&self, outcome: Result<T, EngineError>, keys: &[Key], now: Timestamp) -> Result<(), Refused> {
+        let exists = exists(&outcome);
         match outcome {
             Ok(_) => Ok(()),
-            Err(EngineError::Refused(refusals)) if refusals.iter().any(|it| it.code == "exists") => {
-                match self.0.engine().read(now, |working| taken(working, keys)) {
+            Err(EngineError::Refused(refusals)) if exists => {
+                match self.executor.engine().read(now, |working| taken(working, keys)) {
                     Ok(taken) if taken.is_empty() => Err(Refused::Rows(refusals)),
                     Ok(taken) => Err(Refused::Rows(taken)),
                     Err(error) => Err(Refused::Failed(error.to_string())),
@@ -108,6 +156,11 @@ impl Direct<'_> {
             Err(error) => Err(Refused::Failed(error.to_string())),
         }
     }
+}
+
+/// Is something there already that a transaction was to create?
+fn exists<T>(outcome: &Result<T, EngineError>) -> bool {
+    matches!(outcome, Err(EngineError::Refused(refusals)) if refusals.iter().any(|it| it.code == "exists"))
 }
 
 /// May resources of a type lead to others of it by what somebody writes?
@@ -220,6 +273,8 @@ pub fn run(
     let (sender, batches) = sync_channel::<(Vec<Row>, Vec<Rejected>)>(AHEAD_BATCHES);
     let mut imported = Imported::default();
     let batch_rows = sink.batch_rows();
+    // So many were created before the last batch.
+    let mut before_last = 0;
     thread::scope(|scope| {
         // Reading and checking rows takes a thread of its own, beside the one that writes.
         let reader = scope.spawn(move || {
@@ -247,6 +302,7 @@ pub fn run(
             let part_rows = sink.part_rows(ty);
             let mut waiting = vec![rows];
             'waiting: while let Some(mut rows) = waiting.pop() {
+                let before = imported.created;
                 let outcomes = if rows.is_empty() { Vec::new() } else { sink.create(ty, &rows) };
                 for outcome in outcomes {
                     let rest = rows.split_off(part_rows.min(rows.len()));
@@ -274,11 +330,16 @@ pub fn run(
                     rejected.iter().for_each(&mut *reject);
                     waiting.push(part);
                 }
+                before_last = before;
             }
             progress(&imported);
             if imported.failed.is_some() {
                 break;
             }
+        }
+        if let Err(reason) = sink.finish() {
+            imported.created = before_last;
+            imported.failed.get_or_insert(reason);
         }
         match reader.join() {
             Ok(Err(reason)) => {
