@@ -156,7 +156,9 @@ impl Node {
         let weak = jobs.downgrade();
         let wake = move || {
             // Where there is no room there is something for it to do in any case.
-            let _ = weak.upgrade().map(|jobs: mpsc::Sender<Job>| jobs.try_send(Job::Other(Chore::Look)));
+            if let Some(jobs) = weak.upgrade() {
+                let _ = jobs.try_send(Job::Other(Chore::Look));
+            }
         };
         let hardener = Hardener::start(feed.clone(), wake)?;
         let wishes = Arc::new(Wishes::new(options.updates.clone()));

@@ -1,6 +1,6 @@
 //! Decoded documents in memory, shared by the executor and all readers, bounded in bytes.
 //!
-//! An entry is what its resource is *now*: the executor overwrites it with each commit, after the commit is durable and
+//! An entry is what its resource is *now*: it is overwritten with each commit, after the commit is durable and
 //! before it is published. So an entry with a revision of at most R, seen by a reader of R that was published before
 //! the look, is the resource at R. Two rules keep it so:
 //!
@@ -8,6 +8,9 @@
 //!   leaves a gap in place of it, as if the entry had been dropped: it comes to a great many that nobody has asked for.
 //! - A reader fills a gap only if no entry was dropped there since its snapshot: each shard remembers the highest
 //!   revision that it dropped.
+//!
+//! The executor may look with a revision that is not published yet ([`Base::ahead`](crate::base::Base::ahead)): what that commit changes it has
+//! from elsewhere, and all else is as at the one before, which is.
 //!
 //! What another node committed is forgotten instead of put, which is a gap that no older reader fills.
 //!

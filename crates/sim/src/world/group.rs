@@ -217,7 +217,7 @@ impl World {
         let mut executor = self.executor.borrow_mut();
         // In two groups, the second of which is worked out before the first is durable. What the clock does is of one group.
         let is_due = executor.next_due().is_some_and(|due| due <= now);
-        let cut = if is_due || self.report.steps % 2 == 0 { group.len() } else { group.len() / 2 };
+        let cut = if is_due || self.report.steps.is_multiple_of(2) { group.len() } else { group.len() / 2 };
         let mut ahead = 0;
         let mut run = |executor: &mut Executor| {
             let (first, second) = group.split_at(cut);
