@@ -7,7 +7,7 @@
 //! A snapshot may show a commit a moment before it is published. Reads that begin after that must not show less, so
 //! `Revisions` keeps the newest that a snapshot has shown; until it is published, reads begin with a snapshot.
 //!
-//! What is worked out over a group that is not durable yet ([`Base::ahead`]) goes by that group first, then as above, with the tip of the
+//! What is worked out over a group that is not durable yet (`Base::ahead`) goes by that group first, then as above, with the tip of the
 //! store for a snapshot.
 //!
 //! Where nodes share the store, a snapshot may show what another of them committed: then whoever opened it follows first

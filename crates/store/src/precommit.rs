@@ -1,7 +1,7 @@
 //! A commit in two halves, so that the next one can be worked out while this one becomes durable.
 //!
-//! The first half, [`Store::precommit`], settles that the batch follows all before it: its conditions hold, and what it needs is there.
-//! From then on [`Store::tip`] shows it, and nothing else does. The second half, [`Precommit::harden`], makes it durable and
+//! The first half, [`Store::precommit`](crate::Store::precommit), settles that the batch follows all before it: its conditions hold, and what it needs is there.
+//! From then on [`Store::tip`](crate::Store::tip) shows it, and nothing else does. The second half, [`Precommit::harden`], makes it durable and
 //! shows it to all.
 //!
 //! Invariant: what is shown to all is durable. Of what is not, there is one batch at most, and nothing is committed before it is hardened.

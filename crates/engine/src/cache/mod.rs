@@ -9,7 +9,7 @@
 //! - A reader fills a gap only if no entry was dropped there since its snapshot: each shard remembers the highest
 //!   revision that it dropped.
 //!
-//! The executor may look with a revision that is not published yet ([`Base::ahead`](crate::base::Base::ahead)): what that commit changes it has
+//! The executor may look with a revision that is not published yet (`Base::ahead`): what that commit changes it has
 //! from elsewhere, and all else is as at the one before, which is.
 //!
 //! What another node committed is forgotten instead of put, which is a gap that no older reader fills.
