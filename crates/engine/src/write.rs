@@ -7,6 +7,8 @@ use std::sync::Arc;
 use corollary_schema::typed::Expr;
 use corollary_schema::{DefaultValue, Field, FieldKind, FieldRef, Kept, OnDelete, Slot, ValueType};
 use corollary_value::{Id, Value};
+use foldhash::fast::RandomState;
+use hashbrown::HashSet;
 use smol_str::SmolStr;
 
 use crate::among;
@@ -19,6 +21,9 @@ use crate::order;
 use crate::propagate::initial;
 use crate::rules::{self, Fill};
 use crate::working::{self, Working};
+
+/// Of so many links each target is looked for by itself: to find those that are the same would cost as much.
+const FEW_LINKS: usize = 16;
 
 /// One step of a transaction. Each yields the resource as it is when the transaction ends.
 #[derive(Clone, Debug)]
@@ -662,19 +667,17 @@ fn check_links(working: &mut Working<'_>, writes: &[Write], deletes: bool) -> Re
             linked.extend(targets.into_iter().map(|target| (target, key.clone(), slot)));
         }
     }
-    working.prefetch(linked.iter().map(|(target, _, _)| target))?;
+    let missing = missing_of(working, &linked)?;
     for (parent, key) in &children {
         if let Some(mut refusal) = check_depth(working, parent)? {
             refusal.write = writes.iter().rposition(|write| write.key() == key);
             found.push(refusal);
         }
     }
-    for (target, key, slot) in linked {
-        if working.after(&target)?.is_none() {
-            let mut refusal = leads_nowhere(working, FieldRef { ty: key.ty, slot }, &target);
-            refusal.write = writes.iter().rposition(|write| *write.key() == key);
-            found.push(refusal);
-        }
+    for (target, key, slot) in linked.iter().filter(|(target, _, _)| missing.contains(&target)) {
+        let mut refusal = leads_nowhere(working, FieldRef { ty: key.ty, slot: *slot }, target);
+        refusal.write = writes.iter().rposition(|write| write.key() == key);
+        found.push(refusal);
     }
     if found.is_empty() {
         return Ok(());
@@ -682,6 +685,26 @@ fn check_links(working: &mut Working<'_>, writes: &[Write], deletes: bool) -> Re
     // What was touched is in no order.
     found.sort_by(|left, right| (left.write, &left.path).cmp(&(right.write, &right.path)));
     Err(EngineError::Refused(found))
+}
+
+/// Of what is linked to (target, who links, by which field), what is not there. Where many link they mostly link to the same, so each is looked
+/// for once.
+fn missing_of<'l>(
+    working: &Working<'_>,
+    linked: &'l [(Key, Key, Slot)],
+) -> Result<HashSet<&'l Key, RandomState>, EngineError> {
+    let mut targets: Vec<&Key> = linked.iter().map(|(target, _, _)| target).collect();
+    if targets.len() > FEW_LINKS {
+        targets = targets.into_iter().collect::<HashSet<_, RandomState>>().into_iter().collect();
+    }
+    working.prefetch(targets.iter().copied())?;
+    let mut missing = HashSet::default();
+    for target in targets {
+        if working.after(target)?.is_none() {
+            missing.insert(target);
+        }
+    }
+    Ok(missing)
 }
 
 /// Refuses a link of a field to what is not there.

@@ -70,6 +70,8 @@ pub(crate) struct Group {
     put: Put,
     /// The updates as they were before.
     before: Arc<Ledger>,
+    /// The group before, of which nothing is needed any more: to give up all its documents takes a while, and the executor has more to do.
+    spent: Mutex<Option<Arc<Group>>>,
 }
 
 enum State {
@@ -111,9 +113,10 @@ impl Group {
         (docs, put): (Docs, Put),
         (revision, time): (u64, Timestamp),
         before: Arc<Ledger>,
+        spent: Option<Arc<Group>>,
     ) -> Group {
         let state = Mutex::new(State::Settled(precommit, scope));
-        Group { engine, state, docs, revision, time, put, before }
+        Group { engine, state, docs, revision, time, put, before, spent: Mutex::new(spent) }
     }
 
     /// Waits for whoever does it already.
@@ -130,6 +133,7 @@ impl Group {
                 } else {
                     self.show();
                     *state = State::Hardened;
+                    drop(self.spent.lock().take());
                 }
             }
             ended => *state = ended,
@@ -164,11 +168,15 @@ impl Executor {
     ///
     /// As of [`Pending::harden`], again and again.
     pub(crate) fn settle(&mut self) -> Result<(), EngineError> {
+        self.settled().map(drop)
+    }
+
+    /// The same; with the group that was the last, if it was still known.
+    pub(super) fn settled(&mut self) -> Result<Option<Arc<Group>>, EngineError> {
         if let Some(group) = &self.ahead {
             group.harden()?;
-            self.ahead = None;
         }
-        Ok(())
+        Ok(self.ahead.take())
     }
 
     /// From now on groups are worked out over this one.

@@ -299,7 +299,7 @@ impl Executor {
         now: Timestamp,
         request: Option<&Span>,
     ) -> Result<Pending, EngineError> {
-        self.settle()?;
+        let spent = self.settled()?;
         let group = Span::current();
         let commit = debug_span!(target: spans::COMMIT, "commit", revision = kept.revision);
         let scope = Scope::of(request, group, &commit);
@@ -331,7 +331,7 @@ impl Executor {
         self.note_armed(kept.armed);
         self.gatherings.follow(&engine.schema, kept.regathered);
         let docs = (kept.docs, kept.put);
-        let group = Group::new(engine, (precommit, scope), docs, (kept.revision, time), before);
+        let group = Group::new(engine, (precommit, scope), docs, (kept.revision, time), before, spent);
         Ok(self.go_ahead(group))
     }
 

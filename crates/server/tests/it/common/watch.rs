@@ -122,10 +122,12 @@ impl Watch {
         self.connection.get_ref().set_read_timeout(Some(Duration::from_secs(1))).unwrap();
         let mut events = Vec::new();
         loop {
+            // A second that began before they were done may end before what they did last has come.
+            let were_done = done.load(Ordering::Relaxed);
             match self.try_next() {
                 Ok(event) => events.push(event),
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                    if done.load(Ordering::Relaxed) {
+                    if were_done {
                         return events;
                     }
                 }
