@@ -18,12 +18,12 @@ use super::rows::{self, Rejected, Row};
 use crate::http::{Limits, fresh_id, taken};
 use crate::json::encode::{bare, target_of};
 
-/// Rows in one commit of a store that is open here. Larger ones save syncs and rewritten pages, smaller ones memory.
-const DIRECT_ROWS: usize = 10_000;
+/// Rows in one commit of a store that is open here: about what stays in the caches of a processor while all that follows from it is
+/// brought about. Larger ones would save syncs, for which nobody waits.
+const DIRECT_ROWS: usize = 2_000;
 
-/// Rows in one transaction, several of which are one commit: about what stays in the caches of a processor while all that
-/// follows from it is brought about (the flights: 12.7 s in one of 10,000, 12.0 s in five).
-const TRANSACTION_ROWS: usize = 2_000;
+/// The same of a type whose rows may lead to each other: to one that comes later only within one commit.
+const LINKED_ROWS: usize = 10_000;
 
 /// Rows in one request to a server, which others use too.
 const REMOTE_ROWS: usize = 2_000;
@@ -34,11 +34,9 @@ const AHEAD_BATCHES: usize = 2;
 /// Where rows go.
 pub trait Sink {
     /// Rows that are best created together.
-    fn batch_rows(&self) -> usize;
-    /// Rows of them that are created all or none.
-    fn part_rows(&self, ty: TypeIx) -> usize;
-    /// Creates resources, each part all or none, and tells of each in order. The refusals name the rows by position in it.
-    fn create(&mut self, ty: TypeIx, rows: &[Row]) -> Vec<Result<(), Refused>>;
+    fn batch_rows(&self, ty: TypeIx) -> usize;
+    /// Creates resources, all or none. The refusals name the rows by position.
+    fn create(&mut self, ty: TypeIx, rows: &[Row]) -> Result<(), Refused>;
     /// Sees to it that all that was created is durable. The error says why that of the last call of [`Sink::create`] that did not fail is
     /// not, although it was told.
     fn finish(&mut self) -> Result<(), String> {
@@ -88,46 +86,36 @@ impl Drop for Direct<'_> {
 }
 
 impl Sink for Direct<'_> {
-    fn batch_rows(&self) -> usize {
-        DIRECT_ROWS
+    fn batch_rows(&self, ty: TypeIx) -> usize {
+        if links_to_itself(self.executor.engine().schema(), ty) { LINKED_ROWS } else { DIRECT_ROWS }
     }
 
-    fn part_rows(&self, ty: TypeIx) -> usize {
-        // A row may link to one that comes later, if both are in one transaction.
-        if links_to_itself(self.executor.engine().schema(), ty) { DIRECT_ROWS } else { TRANSACTION_ROWS }
-    }
-
-    fn create(&mut self, ty: TypeIx, rows: &[Row]) -> Vec<Result<(), Refused>> {
+    fn create(&mut self, ty: TypeIx, rows: &[Row]) -> Result<(), Refused> {
         let now = Timestamp::now();
         let keys = rows.iter().map(|row| Key::new(ty, row.id.clone().unwrap_or_else(fresh_id)));
         let keys: Vec<Key> = keys.collect();
         let writes = keys.iter().zip(rows).map(|(key, row)| Write::Create(key.clone(), row.facts.clone()));
-        let writes: Vec<Write> = writes.collect();
-        let part_rows = self.part_rows(ty);
-        let parts = writes.chunks(part_rows).map(|part| Transaction { writes: part.to_vec() });
-        let parts: Vec<Transaction> = parts.collect();
+        let transaction = Transaction { writes: writes.collect() };
         // What became of each row is what it says, so nobody looks.
         let wants = Wants::default();
-        let of = |transaction| Request { transaction, wants: &wants };
-        let executed = self.executor.execute_ahead(&parts.iter().map(of).collect::<Vec<_>>(), now);
+        let request = Request { transaction: &transaction, wants: &wants };
+        let executed = self.executor.execute_ahead(&[request], now);
         // The batch before is durable by now, or never will be.
-        if let Err(reason) = self.finish() {
-            return vec![Err(Refused::Failed(reason))];
-        }
-        let executed = executed.and_then(|(outcomes, pending)| {
-            self.hardening = Some(thread::spawn(|| pending.harden()));
-            if outcomes.iter().any(exists) {
-                // What is there is read in a moment.
-                self.wait()?;
+        self.finish().map_err(Refused::Failed)?;
+        let failed = |error: EngineError| Refused::Failed(error.to_string());
+        let (outcomes, pending) = executed.map_err(failed)?;
+        self.hardening = Some(thread::spawn(|| pending.harden()));
+        match outcomes.into_iter().next() {
+            Some(Err(EngineError::Refused(refusals))) if refusals.iter().any(|it| it.code == "exists") => {
+                match self.executor.engine().read(now, |working| taken(working, &keys)) {
+                    Ok(taken) if taken.is_empty() => Err(Refused::Rows(refusals)),
+                    Ok(taken) => Err(Refused::Rows(taken)),
+                    Err(error) => Err(failed(error)),
+                }
             }
-            Ok(outcomes)
-        });
-        match executed {
-            Ok(outcomes) => {
-                let outcomes = outcomes.into_iter().zip(keys.chunks(part_rows));
-                outcomes.map(|(outcome, keys)| self.told(outcome, keys, now)).collect()
-            }
-            Err(error) => vec![Err(Refused::Failed(error.to_string()))],
+            Some(Err(EngineError::Refused(refusals))) => Err(Refused::Rows(refusals)),
+            Some(Err(error)) => Err(failed(error)),
+            Some(Ok(_)) | None => Ok(()),
         }
     }
 
@@ -137,30 +125,6 @@ impl Sink for Direct<'_> {
         }
         self.lost.clone().map_or(Ok(()), Err)
     }
-}
-
-impl Direct<'_> {
-    /// What became of a transaction that creates some resources.
-    fn told<T>(&self, outcome: Result<T, EngineError>, keys: &[Key], now: Timestamp) -> Result<(), Refused> {
-        let exists = exists(&outcome);
-        match outcome {
-            Ok(_) => Ok(()),
-            Err(EngineError::Refused(refusals)) if exists => {
-                match self.executor.engine().read(now, |working| taken(working, keys)) {
-                    Ok(taken) if taken.is_empty() => Err(Refused::Rows(refusals)),
-                    Ok(taken) => Err(Refused::Rows(taken)),
-                    Err(error) => Err(Refused::Failed(error.to_string())),
-                }
-            }
-            Err(EngineError::Refused(refusals)) => Err(Refused::Rows(refusals)),
-            Err(error) => Err(Refused::Failed(error.to_string())),
-        }
-    }
-}
-
-/// Is something there already that a transaction was to create?
-fn exists<T>(outcome: &Result<T, EngineError>) -> bool {
-    matches!(outcome, Err(EngineError::Refused(refusals)) if refusals.iter().any(|it| it.code == "exists"))
 }
 
 /// May resources of a type lead to others of it by what somebody writes?
@@ -182,16 +146,12 @@ pub struct Remote<'s> {
 }
 
 impl Sink for Remote<'_> {
-    fn batch_rows(&self) -> usize {
+    fn batch_rows(&self, _: TypeIx) -> usize {
         REMOTE_ROWS
     }
 
-    fn part_rows(&self, _: TypeIx) -> usize {
-        REMOTE_ROWS
-    }
-
-    fn create(&mut self, ty: TypeIx, rows: &[Row]) -> Vec<Result<(), Refused>> {
-        vec![self.post(ty, rows)]
+    fn create(&mut self, ty: TypeIx, rows: &[Row]) -> Result<(), Refused> {
+        self.post(ty, rows)
     }
 }
 
@@ -272,7 +232,7 @@ pub fn run(
 ) -> Imported {
     let (sender, batches) = sync_channel::<(Vec<Row>, Vec<Rejected>)>(AHEAD_BATCHES);
     let mut imported = Imported::default();
-    let batch_rows = sink.batch_rows();
+    let batch_rows = sink.batch_rows(ty);
     // So many were created before the last batch.
     let mut before_last = 0;
     thread::scope(|scope| {
@@ -299,38 +259,34 @@ pub fn run(
                 imported.rejected += 1;
                 reject(row);
             }
-            let part_rows = sink.part_rows(ty);
             let mut waiting = vec![rows];
-            'waiting: while let Some(mut rows) = waiting.pop() {
-                let before = imported.created;
-                let outcomes = if rows.is_empty() { Vec::new() } else { sink.create(ty, &rows) };
-                for outcome in outcomes {
-                    let rest = rows.split_off(part_rows.min(rows.len()));
-                    let mut part = replace(&mut rows, rest);
-                    let rejected = match outcome {
-                        Ok(()) => {
-                            imported.created += part.len() as u64;
-                            continue;
-                        }
-                        Err(Refused::Rows(refusals)) => drop_refused(&mut part, &refusals),
-                        Err(Refused::TooLarge(reason)) if part.len() == 1 => part
-                            .drain(..)
-                            .map(|row| Rejected { line: row.line, reason: reason.clone() })
-                            .collect(),
-                        Err(Refused::TooLarge(_)) => {
-                            waiting.push(part.split_off(part.len() / 2));
-                            Vec::new()
-                        }
-                        Err(Refused::Failed(reason)) => {
-                            imported.failed = Some(reason);
-                            break 'waiting;
-                        }
-                    };
-                    imported.rejected += rejected.len() as u64;
-                    rejected.iter().for_each(&mut *reject);
-                    waiting.push(part);
+            while let Some(mut rows) = waiting.pop() {
+                if rows.is_empty() {
+                    continue;
                 }
-                before_last = before;
+                let rejected = match sink.create(ty, &rows) {
+                    Ok(()) => {
+                        before_last = imported.created;
+                        imported.created += rows.len() as u64;
+                        continue;
+                    }
+                    Err(Refused::Rows(refusals)) => drop_refused(&mut rows, &refusals),
+                    Err(Refused::TooLarge(reason)) if rows.len() == 1 => rows
+                        .drain(..)
+                        .map(|row| Rejected { line: row.line, reason: reason.clone() })
+                        .collect(),
+                    Err(Refused::TooLarge(_)) => {
+                        waiting.push(rows.split_off(rows.len() / 2));
+                        Vec::new()
+                    }
+                    Err(Refused::Failed(reason)) => {
+                        imported.failed = Some(reason);
+                        break;
+                    }
+                };
+                imported.rejected += rejected.len() as u64;
+                rejected.iter().for_each(&mut *reject);
+                waiting.push(rows);
             }
             progress(&imported);
             if imported.failed.is_some() {
