@@ -312,3 +312,25 @@ fn the_flights_are_what_another_program_makes_of_them() {
     assert!(compared > 10_000, "only {compared} values");
     place.check();
 }
+
+#[test]
+fn rows_of_later_batches_meet_those_of_batches_before_them() {
+    let place = shop();
+    let mut rows = String::from("_id,customer,amount\n");
+    for at in 0..9_000 {
+        rows.push_str(&format!("N{at},C1,1\n"));
+    }
+    // Of a batch that may not be durable yet, of one long before, and in the batch itself; and one that leads nowhere.
+    rows.push_str("N8999,C1,1\nN0,C1,1\nM1,C1,1\nM1,C1,1\nM2,C99,1\nM3,C1,1\n");
+    let file = place.write("many.csv", &rows);
+    let said = succeeded(&place.run(&["export", "Order"])).lines().count();
+    let run = place.run(&["import", "Order", &file]);
+    let told = String::from_utf8(run.stdout).unwrap() + &String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(1), "{told}");
+    assert_says(
+        &told,
+        &["imported 9002 Order in ", " 4 rejected", "line 9002", "line 9003", "line 9005", "line 9006"],
+    );
+    assert_eq!(succeeded(&place.run(&["export", "Order"])).lines().count(), said + 9_002);
+    place.check();
+}
