@@ -320,32 +320,34 @@ impl<'a> Base<'a> {
     /// Many documents, in the order of their keys: with one look-up each in the cache, and one read for the rest.
     pub fn docs(&self, keys: &[&Key]) -> Result<Vec<Option<Arc<Doc>>>, EngineError> {
         let mut docs = vec![None; keys.len()];
-        // Where it stands, and may the cache learn it?
-        let mut wanted = Vec::new();
+        // Those that are not at hand.
+        let mut others = Vec::with_capacity(keys.len());
         let (ahead, passing) = (self.ahead.borrow(), self.passing.get());
         for (at, key) in keys.iter().enumerate() {
             if let Some(doc) = ahead.get(key) {
                 docs[at] = Some(doc);
-                continue;
-            }
-            if let Some(doc) = self.made_before(key) {
+            } else if let Some(doc) = self.made_before(key) {
                 self.read.set(true);
                 docs[at] = doc;
-                continue;
+            } else {
+                others.push(at);
             }
-            let found = match (self.cached.get(), passing) {
-                (true, false) => self.engine.cache.get(key, self.revision.get()),
-                (true, true) => self.engine.cache.peek(key, self.revision.get()),
-                (false, _) => Lookup::Newer,
-            };
-            match found {
+        }
+        // Where it stands, and may the cache learn it?
+        let mut wanted = Vec::new();
+        if self.cached.get() {
+            let asked: Vec<&Key> = others.iter().map(|at| keys[*at]).collect();
+            self.engine.cache.get_many(&asked, self.revision.get(), !passing, |at, found| match found {
                 Lookup::Hit(doc) => {
                     self.read.set(true);
-                    docs[at] = doc;
+                    docs[others[at]] = doc;
                 }
-                Lookup::Newer => wanted.push((at, false)),
-                Lookup::Unknown => wanted.push((at, !passing)),
-            }
+                Lookup::Newer => wanted.push((others[at], false)),
+                Lookup::Unknown => wanted.push((others[at], !passing)),
+            });
+            wanted.sort_unstable();
+        } else {
+            wanted.extend(others.iter().map(|at| (*at, false)));
         }
         if wanted.is_empty() {
             return Ok(docs);
@@ -373,12 +375,14 @@ impl<'a> Base<'a> {
         let ahead = self.ahead.borrow();
         wanted.retain(|key| ahead.get(key).is_none() && self.made_before(key).is_none());
         drop(ahead);
-        wanted.retain(|key| {
-            !self.cached.get() || matches!(self.engine.cache.get(key, self.revision.get()), Lookup::Unknown)
-        });
         if wanted.len() < 2 || !self.cached.get() {
             return Ok(());
         }
+        let unknown = self.engine.cache.unknown(&wanted);
+        if unknown.len() < 2 {
+            return Ok(());
+        }
+        let mut wanted: Vec<&Key> = unknown.into_iter().map(|at| wanted[at]).collect();
         wanted.sort();
         let keys: Vec<Vec<u8>> =
             wanted.iter().map(|key| keys::doc(self.engine.schema().ty(key.ty).id, &key.id)).collect();

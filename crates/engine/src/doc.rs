@@ -59,6 +59,14 @@ impl Doc {
             + self.states.len() * size_of::<(Slot, SumState)>()
     }
 
+    /// A little of all that it takes in memory, which is near the processor then.
+    pub(crate) fn glance(&self) -> u64 {
+        let is_there = |value: Option<&Value>| value.is_some_and(|value| *value != Value::Absent);
+        let (first, last) = (is_there(self.values.first()), is_there(self.values.last()));
+        let state = self.states.first().map_or(0, |(slot, _)| slot.0);
+        self.revision ^ u64::from(first) ^ u64::from(last) ^ u64::from(state)
+    }
+
     /// The collection that owns the resource, and whose it is.
     pub fn parent(&self, schema: &Schema, ty: TypeIx) -> Option<(FieldRef, &Id)> {
         schema.ty(ty).parents.iter().find_map(|slot| {

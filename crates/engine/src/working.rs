@@ -9,6 +9,7 @@ mod pages;
 use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -298,8 +299,14 @@ impl<'a> Working<'a> {
         }
     }
 
-    /// Loads many documents with one read.
+    /// Loads many documents with one read. A single one is left to whoever asks for it.
     pub fn prefetch<'k>(&self, wanted: impl Iterator<Item = &'k Key>) -> Result<(), EngineError> {
+        let mut wanted = wanted.peekable();
+        let Some(first) = wanted.next() else { return Ok(()) };
+        if wanted.peek().is_none() {
+            return Ok(());
+        }
+        let wanted = iter::once(first).chain(wanted);
         let unchanged = |key: &&Key| !self.touched.contains_key(*key) && !self.kept.contains_key(*key);
         self.base.prefetch(wanted.filter(unchanged).collect())
     }

@@ -26,12 +26,13 @@
 mod ring;
 
 use std::hash::BuildHasher;
+use std::hint::black_box;
 use std::mem::replace;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use self::ring::Ring;
+use self::ring::{Place, Ring};
 use super::sync::Mutex;
 use crate::doc::{Doc, Key};
 
@@ -134,6 +135,48 @@ impl Cache {
         found
     }
 
+    /// What many resources are at a published revision: tells the position of each, in any order, and what is known of it. Those
+    /// who `use` them have them stay; whoever goes through everything once does not.
+    pub fn get_many(&self, keys: &[&Key], at: u64, uses: bool, mut found: impl FnMut(usize, Lookup)) {
+        self.look(keys, uses, |position, shard, entry| {
+            let lookup = Lookup::of(entry, at);
+            *shard += u64::from(matches!(lookup, Lookup::Hit(_)));
+            found(position, lookup);
+        });
+    }
+
+    /// The positions of the keys of which nothing is known. What is known of the others is near the processor then.
+    pub fn unknown(&self, keys: &[&Key]) -> Vec<usize> {
+        let mut unknown = Vec::new();
+        self.look(keys, true, |position, _, entry| {
+            if entry.is_none() {
+                unknown.push(position);
+            }
+        });
+        unknown.sort_unstable();
+        unknown
+    }
+
+    /// Looks many keys up, those of a shard together; tells the position of each with the hits of its shard and its entry.
+    fn look(&self, keys: &[&Key], uses: bool, mut found: impl FnMut(usize, &mut u64, Option<&Entry>)) {
+        let hash = |(position, key): (usize, &&Key)| (self.hasher.hash_one(key), position);
+        let mut wanted: Vec<(u64, usize)> = keys.iter().enumerate().map(hash).collect();
+        wanted.sort_unstable_by_key(|(hash, _)| shard_of(*hash));
+        for wanted in wanted.chunk_by(|one, other| shard_of(one.0) == shard_of(other.0)) {
+            let mut shard = self.shards[shard_of(wanted[0].0)].lock();
+            let Shard { entries, hits, .. } = &mut *shard;
+            let places = entries.find_all(wanted.iter().map(|(hash, position)| (*hash, keys[*position])));
+            // As in `Ring::find_all`.
+            let mut glance = |place: &Place| {
+                entries.at(*place, uses).and_then(|entry| entry.doc.as_deref()).map_or(0, Doc::glance)
+            };
+            black_box(places.iter().flatten().fold(0, |near, place| near ^ glance(place)));
+            for ((_, position), place) in wanted.iter().zip(places) {
+                found(*position, hits, place.and_then(|place| entries.at(place, uses)));
+            }
+        }
+    }
+
     /// Puts what a commit made of a resource where there is a document of it; where there is none, that is a gap that no older
     /// reader fills. That it was not there does not count: who creates it has asked for that. For the executor, in the order
     /// of commits.
@@ -205,9 +248,13 @@ impl Cache {
     /// The hash of a key, and where its entry is.
     fn shard(&self, key: &Key) -> (u64, &Mutex<Shard>) {
         let hash = self.hasher.hash_one(key);
-        // The map in the shard takes the lowest bits and the highest.
-        (hash, &self.shards[(hash >> 40) as usize % SHARDS])
+        (hash, &self.shards[shard_of(hash)])
     }
+}
+
+/// The shard of a hash. The map in it takes the lowest bits and the highest.
+fn shard_of(hash: u64) -> usize {
+    (hash >> 40) as usize % SHARDS
 }
 
 impl Entry {

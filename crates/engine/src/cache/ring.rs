@@ -20,6 +20,10 @@ pub(super) struct Ring<V> {
     hand: usize,
 }
 
+/// Where an entry stands, while nothing comes or goes.
+#[derive(Clone, Copy)]
+pub(super) struct Place(usize);
+
 struct Slot<V> {
     hash: u64,
     key: Key,
@@ -52,6 +56,33 @@ impl<V> Ring<V> {
     pub fn peek(&self, hash: u64, key: &Key) -> Option<&V> {
         let at = self.place(hash, key)?;
         self.slots[at].as_ref().map(|slot| &slot.value)
+    }
+
+    /// Where each of many keys stands, if it does; in their order.
+    ///
+    /// A look-up waits for memory three times, each time for what it has to have before it knows where to look next. Where that is done for
+    /// all keys before the next step of any, the processor waits for many of them at once.
+    pub fn find_all<'k>(&self, wanted: impl Iterator<Item = (u64, &'k Key)> + Clone) -> Vec<Option<Place>> {
+        let first = |(hash, _)| self.places.iter_hash(hash).next().copied();
+        let places: Vec<Option<u32>> = wanted.clone().map(first).collect();
+        let confirm = |((hash, key), place): ((u64, &Key), Option<u32>)| {
+            let slot = self.slots[place? as usize].as_ref();
+            match slot.is_some_and(|slot| slot.hash == hash && slot.key == *key) {
+                true => place.map(|place| Place(place as usize)),
+                // Another one whose hash begins alike.
+                false => self.place(hash, key).map(Place),
+            }
+        };
+        wanted.zip(places).map(confirm).collect()
+    }
+
+    /// The entry at a place, which is used by that if it `uses` it.
+    pub fn at(&mut self, place: Place, uses: bool) -> Option<&V> {
+        let slot = self.slots[place.0].as_mut()?;
+        if uses && !slot.used {
+            slot.used = true;
+        }
+        Some(&slot.value)
     }
 
     /// Adds an entry whose key is not there: the last but the newest that the hand comes to.
@@ -157,7 +188,14 @@ mod tests {
                         }
                     },
                     2 => prop_assert_eq!(ring.remove(hash, &key), map.remove(&n)),
-                    3 => prop_assert_eq!(ring.peek(hash, &key), map.get(&n)),
+                    3 => {
+                        prop_assert_eq!(ring.peek(hash, &key), map.get(&n));
+                        let keys: Vec<Key> = (0..12).map(self::key).collect();
+                        let places = ring.find_all(keys.iter().map(|key| (self::hash(key), key)));
+                        for (n, place) in (0..12).zip(places) {
+                            prop_assert_eq!(place.and_then(|place| ring.at(place, false)), map.get(&n));
+                        }
+                    }
                     _ => match ring.drop_one() {
                         Some(value) => {
                             let before = map.len();

@@ -37,6 +37,10 @@ use crate::updates::{Ledger, UpdateId};
 use crate::working::Working;
 use crate::write::{self, Write};
 
+/// Resources that a group loads at a time, before the first of its transactions runs: a transaction that writes to many does that for
+/// itself.
+const PREFETCHED: usize = 1_024;
+
 /// Writes that happen together or not at all.
 #[derive(Clone, Debug, Default)]
 pub struct Transaction {
@@ -239,6 +243,7 @@ impl Executor {
             tick = let_come(&mut working, self.head.time, &mut revision, &mut ledger)?;
         }
         let now = working.now();
+        prefetch(&working, group)?;
         let mut receipts = false;
         let mut pending = Pending::hardened();
         for request in group {
@@ -391,6 +396,17 @@ impl Executor {
         }
         self.note_armed(armed);
         Ok(done)
+    }
+}
+
+/// Loads what the transactions of a group write to: each of them asks for its own only.
+fn prefetch(working: &Working<'_>, group: &[Request<'_>]) -> Result<(), EngineError> {
+    match group.len() {
+        0 | 1 => Ok(()),
+        _ => {
+            let writes = group.iter().flat_map(|request| &request.transaction.writes);
+            working.prefetch(writes.take(PREFETCHED).map(Write::key))
+        }
     }
 }
 

@@ -100,3 +100,59 @@ fn it_stays_within_its_bytes() {
     let CacheStats { entries, bytes, .. } = cache.stats();
     assert!(bytes <= 1 << 16 && entries > 50, "{entries} entries of {bytes} bytes");
 }
+
+/// What it knows of a key at a revision.
+fn told(lookup: Lookup) -> (bool, Option<u64>) {
+    match lookup {
+        Lookup::Hit(doc) => (true, doc.map(|doc| doc.revision)),
+        Lookup::Newer => (true, Some(u64::MAX)),
+        Lookup::Unknown => (false, None),
+    }
+}
+
+#[test]
+fn many_are_what_each_of_them_is() {
+    let cache = Cache::new(1 << 20);
+    for n in 0..300 {
+        match n % 4 {
+            0 => cache.put(&key(n), doc(5), 5),
+            1 => cache.put(&key(n), doc(7), 7),
+            2 => cache.fill(&key(n), None, 7),
+            _ => {}
+        }
+    }
+    // Some of them twice, and others that no shard has.
+    let keys: Vec<Key> = (0..400).chain(0..20).map(key).collect();
+    let keys: Vec<&Key> = keys.iter().collect();
+    for at in [4, 6, 7] {
+        let each: Vec<_> = keys.iter().map(|key| told(cache.peek(key, at))).collect();
+        let mut many = vec![None; keys.len()];
+        let hits = cache.stats().hits;
+        cache.get_many(&keys, at, at == 6, |position, lookup| {
+            assert_eq!(many[position].replace(told(lookup)), None, "each once");
+        });
+        assert_eq!(many, each.iter().cloned().map(Some).collect::<Vec<_>>());
+        let hit = |told: &&(bool, Option<u64>)| told.0 && told.1 != Some(u64::MAX);
+        assert_eq!(cache.stats().hits - hits, each.iter().filter(hit).count() as u64);
+        let unknown: Vec<usize> = (0..keys.len()).filter(|position| !each[*position].0).collect();
+        assert_eq!(cache.unknown(&keys), unknown);
+    }
+    assert!(cache.unknown(&[]).is_empty());
+}
+
+#[test]
+fn who_is_used_with_many_stays_and_who_is_passed_does_not() {
+    const OTHERS: u32 = 5_000;
+    let stays = |uses: bool| {
+        let bytes = ENTRY_BYTES + doc(1).expect("one").bytes();
+        let cache = Cache::new(SHARDS * bytes * 8);
+        cache.put(&key(0), doc(1), 1);
+        for n in 1..OTHERS {
+            cache.get_many(&[&key(0)], 1, uses, |_, _| {});
+            cache.put(&key(n), doc(1), 1);
+        }
+        matches!(cache.peek(&key(0), 1), Lookup::Hit(_))
+    };
+    assert!(stays(true));
+    assert!(!stays(false));
+}

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::common::*;
 use corollary_engine::eval::{Eval, View};
 use corollary_engine::query::{self, From, Query};
-use corollary_engine::{Commit, Edit, EngineOptions, Write, lazy, open};
+use corollary_engine::{Commit, Edit, EngineOptions, Transaction, Write, lazy, open};
 use corollary_schema::expr::{Place, check_expr};
 use corollary_store::{
     Batch, Direction, Features, KeyRange, Keyspace, MemoryStore, Snapshot, Store, StoreError, StoreStats,
@@ -355,4 +355,32 @@ fn a_page_of_them_is_no_read_of_the_store_for_each() {
     assert_eq!(last.unwrap(), text("C0999B"));
     let reads = reads.load(Ordering::Relaxed);
     assert!(reads <= 12, "{reads} reads of the store for 1,000 resources");
+}
+
+/// Each transaction of a group used to read what it writes to for itself.
+#[test]
+fn a_group_reads_what_its_transactions_write_to_at_once() {
+    const SCHEMA: &str = "type A in as { n: int }";
+    const GROUP: usize = 200;
+    let store = memory();
+    let db = opened(&store, SCHEMA);
+    let id = |at: usize| format!("a{at}");
+    commit(&db, (0..GROUP).map(|at| create(&db, "A", &id(at), &[("n", Value::Int(1))])).collect());
+    let one = |at: usize| match at % 10 {
+        // Some that are not there, and one that is refused for it.
+        0 => create(&db, "A", &format!("b{at}"), &[("n", Value::Int(2))]),
+        1 => update(&db, "A", &format!("c{at}"), &[("n", Value::Int(2))]),
+        _ => update(&db, "A", &id(at), &[("n", Value::Int(2))]),
+    };
+    let group: Vec<Transaction> = (0..GROUP).map(|at| Transaction { writes: vec![one(at)] }).collect();
+    drop(db);
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counting: Arc<dyn Store> = Arc::new(Counting(store.crash_image(), reads.clone()));
+    let mut executor = open(counting, SCHEMA, &EngineOptions::default(), NOW, &mut |_| {}).unwrap();
+    reads.store(0, Ordering::Relaxed);
+    let outcomes = executor.commit(&group, NOW).unwrap();
+    let refused: Vec<usize> = (0..GROUP).filter(|at| outcomes[*at].is_err()).collect();
+    assert_eq!(refused, (0..GROUP).filter(|at| at % 10 == 1).collect::<Vec<_>>());
+    let reads = reads.load(Ordering::Relaxed);
+    assert!(reads <= 4, "{reads} reads of the store for {GROUP} transactions");
 }
