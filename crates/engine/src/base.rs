@@ -384,6 +384,7 @@ impl<'a> Base<'a> {
         }
         let mut wanted: Vec<&Key> = unknown.into_iter().map(|at| wanted[at]).collect();
         wanted.sort();
+        wanted.dedup();
         let keys: Vec<Vec<u8>> =
             wanted.iter().map(|key| keys::doc(self.engine.schema().ty(key.ty).id, &key.id)).collect();
         let slices: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
